@@ -1,0 +1,198 @@
+"""Every mistake of a recipe at once, before anything is made."""
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine import recipe, recipe_files
+from engine.recipe import ATTENTION, MLP, Recipe
+from engine.refusal import Problem, Refusal, refuse
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_TARGETS = (*ATTENTION, *MLP, "per_layer_input_gate", "per_layer_projection")
+_TIED = {"embed_tokens", "lm_head", "embed_tokens_per_layer"}
+
+
+def load(name: str, overrides: list[str]) -> tuple[Recipe, bytes]:
+    """A recipe by name or path with its overrides applied, and the file's bytes as they stand.
+
+    Raises `Refusal` with all its problems.
+    """
+    path = recipe_files.find(name)
+    try:
+        text = path.read_bytes()
+        document = recipe.settings(text.decode("utf-8"), path.resolve().parent, overrides)
+    except OSError as error:
+        raise _unreadable(name, path, error) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise refuse(str(path), f"not valid TOML: {error}", "Mend the line it names") from None
+    except ValueError as error:
+        raise refuse("--set", str(error), "Write --set training.learning_rate=2e-4") from None
+    found = problems(document)
+    if found:
+        raise Refusal(str(path), found)
+    return Recipe.model_validate(document), text
+
+
+def problems(document: dict[str, Any]) -> list[Problem]:
+    """All problems of a recipe document whose paths are absolute; empty when it can be run."""
+    try:
+        Recipe.model_validate(document)
+        invalid: list[Problem] = []
+    except ValidationError as error:
+        invalid = [_problem(detail) for detail in error.errors(include_url=False)]
+    faulty = {problem.key.split(".")[0] for problem in invalid}
+    return invalid + [
+        problem
+        for section, check in _CHECKS.items()
+        if section not in faulty and isinstance(document.get(section), dict)
+        for problem in check(document[section])
+    ]
+
+
+def _unreadable(name: str, path: Path, error: OSError) -> Refusal:
+    if not isinstance(error, FileNotFoundError):
+        return refuse(str(path), error.strerror or str(error), "Give a readable recipe file")
+    near = difflib.get_close_matches(Path(name).stem, recipe_files.names(), 1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    known = ", ".join(recipe_files.names())
+    return refuse(str(path), "there is no such recipe", f"{meant}Known recipes: {known}")
+
+
+def _problem(detail: Any) -> Problem:
+    key = ".".join(str(part) for part in detail["loc"])
+    value = repr(detail["input"])
+    value = value if len(value) <= 60 else value[:57] + "..."
+    if detail["type"] == "extra_forbidden":
+        known = _keys()
+        near = difflib.get_close_matches(key, known, 1, 0.5) or difflib.get_close_matches(
+            key.split(".")[-1], [k.split(".")[-1] for k in known], 1, 0.5
+        )
+        fix = f"Did you mean {near[0]}?" if near else "Remove it"
+        return Problem(key, value, "unknown key", fix, near[0] if near else "")
+    if detail["type"] == "missing":
+        return Problem(key, "", "it is required", f"Add {key} to the recipe")
+    return Problem(key, value, detail["msg"], _fix(key))
+
+
+def _fix(key: str) -> str:
+    field = _field(key)
+    if field is None:
+        return "Give a value of that kind"
+    default = field.get_default(call_default_factory=True)
+    shown = f"; the default is {default!r}" if not field.is_required() else ""
+    return f"{field.description or 'Give a value of that kind'}{shown}"
+
+
+def _field(key: str) -> Any:
+    section, _, name = key.partition(".")
+    model = recipe.SECTIONS.get(section)
+    return model.model_fields.get(name.split(".")[0]) if model else None
+
+
+def _keys() -> list[str]:
+    return [
+        f"{section}.{name}"
+        for section, model in recipe.SECTIONS.items()
+        for name in model.model_fields
+    ]
+
+
+def _check_model(section: dict[str, Any]) -> list[Problem]:
+    path = section.get("path", recipe.EMBEDDED)
+    folder = Path(path)
+    if path == recipe.EMBEDDED or (folder / "config.json").is_file():
+        return []
+    if folder.exists():
+        return [Problem("model.path", path, "no config.json in it", "Give a model folder")]
+    if _HUB_ID.fullmatch(path) and not folder.parent.exists():
+        return [] if not _is_offline() or _is_cached(path) else [_not_cached(path)]
+    fix = 'Give a model folder, a hub id such as google/gemma-3-1b-it, or "embedded"'
+    return [Problem("model.path", path, "there is no such folder", fix)]
+
+
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def _is_cached(hub_id: str) -> bool:
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    return (cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").is_dir()
+
+
+def _not_cached(path: str) -> Problem:
+    return Problem(
+        "model.path",
+        path,
+        "the hub is off (HF_HUB_OFFLINE) and the model is not in its cache",
+        "Unset HF_HUB_OFFLINE, or give a local folder",
+    )
+
+
+def _check_adapter(section: dict[str, Any]) -> list[Problem]:
+    found = []
+    for name in section.get("target_modules", ()):
+        if name in _TIED:
+            reason = "embeddings are tied to the output head, so an adapter there merges wrongly"
+            found.append(Problem("adapter.target_modules", name, reason, f"Remove {name}"))
+        elif name not in _TARGETS:
+            near = difflib.get_close_matches(name, _TARGETS, 1)
+            fix = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(_TARGETS)}"
+            reason = "no projection of a Gemma language model"
+            found.append(
+                Problem("adapter.target_modules", name, reason, fix, near[0] if near else "")
+            )
+    return found
+
+
+def _check_data(section: dict[str, Any]) -> list[Problem]:
+    return [
+        problem
+        for index, source in enumerate(section["sources"])
+        for problem in _check_rows(f"data.sources.{index}.path", source["path"])
+    ]
+
+
+def _check_score(section: dict[str, Any]) -> list[Problem]:
+    return _check_rows("score.heldout", section["heldout"])
+
+
+def _check_rows(key: str, path: str) -> list[Problem]:
+    file = Path(path)
+    try:
+        with file.open("rb") as rows:
+            head = rows.read(1 << 16)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return [Problem(key, path, reason, "Give a .jsonl or .json file that can be read")]
+    if file.suffix not in {".jsonl", ".json"}:
+        return [Problem(key, path, f"{file.suffix or 'no'} ending", "Give a .jsonl or .json file")]
+    if not head.strip():
+        return [Problem(key, path, "the file is empty", "Give a file with at least one row")]
+    return []
+
+
+def _check_training(section: dict[str, Any]) -> list[Problem]:
+    if section.get("max_steps", -1) == 0:
+        fix = "Give a count above 0, or leave it out to use num_train_epochs"
+        return [Problem("training.max_steps", "0", "no step would be trained", fix)]
+    warmup = section.get("warmup_steps", 0)
+    if warmup > 1 and warmup != int(warmup):
+        fix = "Give a whole number, or a share below 1"
+        return [Problem("training.warmup_steps", str(warmup), "neither count nor share", fix)]
+    return []
+
+
+_CHECKS = {
+    "model": _check_model,
+    "adapter": _check_adapter,
+    "data": _check_data,
+    "training": _check_training,
+    "score": _check_score,
+}

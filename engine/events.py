@@ -1,0 +1,242 @@
+"""The engine's event stream: one frozen class per kind, and their JSON encoding.
+
+The field names are a contract with scripts; readers skip kinds and keys they don't know.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event carries; the log stamps both fields when it appends."""
+
+    kind: ClassVar[str]
+    t: float = 0.0
+    """Seconds on the engine's monotonic clock since its hello."""
+    time: str = ""
+    """UTC wall time, ISO 8601, for people; never for arithmetic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello(Event):
+    """The engine started; written before any heavy import."""
+
+    kind: ClassVar[str] = "hello"
+    schema: int
+    job: str
+    pid: int
+    host: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase(Event):
+    """A phase began: loading, data, training, sampling or saving."""
+
+    kind: ClassVar[str] = "phase"
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Event):
+    """Everything is resolved; the whole of it stands in plan.json."""
+
+    kind: ClassVar[str] = "plan"
+    model: str
+    device: str
+    dtype: str
+    parameters: int
+    trainable_parameters: int
+    target_modules: tuple[str, ...]
+    vocab_size: int
+    rows: int
+    dropped: dict[str, int]
+    """Rows left out, counted by reason."""
+    truncated_rows: int
+    tokens: int
+    """Tokens of one epoch, padding excluded."""
+    supervised_tokens: int
+    """Tokens of one epoch that carry loss."""
+    total_steps: int
+    epochs: float
+    template_hash: str
+    data_fingerprint: str
+    reasons: dict[str, str]
+    """Why each automatic choice was made, by the choice's name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(Event):
+    """One optimizer step. Loss and accuracy are means per supervised token."""
+
+    kind: ClassVar[str] = "step"
+    step: int
+    epoch: float
+    loss: float | None
+    """Natural log; null when it was not a number."""
+    token_accuracy: float | None
+    learning_rate: float
+    grad_norm: float | None
+    tokens: int
+    """Tokens seen since the first step, padding excluded."""
+    supervised_tokens: int
+    """Tokens that carried loss since the first step."""
+    tokens_per_s: float
+    elapsed_s: float
+    """Seconds since training began."""
+    allocated_gib: float | None
+    """Accelerator memory held by tensors; null without an accelerator."""
+    reserved_gib: float | None
+    """Accelerator memory taken from the driver; null without an accelerator."""
+    rss_gib: float
+    """Resident memory of the engine process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(Event):
+    """One prompt answered by the base model and by the adapter, in the same process."""
+
+    kind: ClassVar[str] = "sample"
+    step: int
+    prompt: str
+    base: str
+    adapter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint(Event):
+    """A checkpoint is complete on disk; the path is relative to the run."""
+
+    kind: ClassVar[str] = "checkpoint"
+    step: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned(Event):
+    """Something the user should know; the run goes on."""
+
+    kind: ClassVar[str] = "warning"
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """The run ended by an error; the log is a path relative to the run."""
+
+    kind: ClassVar[str] = "failed"
+    phase: str
+    error: str
+    hint: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done(Event):
+    """The run ended and its adapter is saved; figures are of the last step."""
+
+    kind: ClassVar[str] = "done"
+    steps: int
+    loss: float | None
+    token_accuracy: float | None
+    elapsed_s: float
+    adapter: str
+    """Path of the adapter, relative to the run."""
+    stopped_by: str | None = None
+    """Who asked for an early end; absent when the run went to its end."""
+    trained_exact: float | None = None
+    """Share of trained questions whose exact fact the adapter answers."""
+    heldout_exact: float | None = None
+    """Share of held-out wordings whose exact fact the adapter answers."""
+    base_exact: float | None = None
+    """Share of all these questions whose exact fact the base model answers."""
+
+
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}
+
+
+def encode(event: Event) -> bytes:
+    """One JSON line. A float that is not finite becomes null; an absent optional is left out."""
+    record: dict[str, Any] = {"kind": event.kind}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            value = None
+        if value is None and field.default is None:
+            continue
+        record[field.name] = value
+    return (
+        json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+    )
+
+
+def decode(line: bytes) -> Event | None:
+    """The event on a line, or None where the line is damaged or of a kind unknown here."""
+    try:
+        record = json.loads(line)
+        cls = KINDS[record.pop("kind")]
+        known = {field.name for field in fields(cls)}
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in record.items()
+            if key in known
+        }
+        return cls(**values)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of one line, derived from the classes above."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"gemma-bench event, schema {SCHEMA_VERSION}",
+        "oneOf": [_schema_of(cls) for cls in KINDS.values()],
+    }
+
+
+def _schema_of(cls: type[Event]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    required = ["kind", "t", "time"]
+    required += [f.name for f in fields(cls) if f.default is dataclasses.MISSING]
+    return {
+        "title": cls.kind,
+        "description": cls.__doc__,
+        "type": "object",
+        "required": required,
+        "properties": {
+            "kind": {"const": cls.kind},
+            **{f.name: _schema_of_type(hints[f.name]) for f in fields(cls)},
+        },
+    }
+
+
+_JSON_TYPES = {int: "integer", float: "number", str: "string", type(None): "null"}
+
+
+def _schema_of_type(hint: Any) -> dict[str, Any]:
+    if isinstance(hint, types.UnionType):
+        return {"type": [_JSON_TYPES[part] for part in typing.get_args(hint)]}
+    if typing.get_origin(hint) is tuple:
+        return {"type": "array", "items": _schema_of_type(typing.get_args(hint)[0])}
+    if typing.get_origin(hint) is dict:
+        return {
+            "type": "object",
+            "additionalProperties": _schema_of_type(typing.get_args(hint)[1]),
+        }
+    return {"type": _JSON_TYPES[hint]}
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))

@@ -1,0 +1,195 @@
+"""The recipe: what a user chose, as frozen sections read from TOML.
+
+Paths in a recipe file are relative to that file; those in `--set` to the current folder.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+EMBEDDED = "embedded"
+"""The model path that stands for the small Gemma shipped with the project."""
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, title=""
+    )
+
+
+class Model(_Section):
+    """Which model, and in which numbers it is held."""
+
+    path: str = EMBEDDED
+    """A local folder, a hub id such as google/gemma-3-1b-it, or "embedded"."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Number format of the frozen weights and of the arithmetic."""
+    quantization: Literal["none", "nf4"] = "none"
+    """nf4 holds the language model's linear weights in 4 bits (QLoRA)."""
+
+
+class Adapter(_Section):
+    """What is trained."""
+
+    method: Literal["lora"] = "lora"
+    r: int = Field(default=16, ge=1)
+    """Rank of the update."""
+    lora_alpha: int = Field(default=32, ge=1)
+    """The update is scaled by lora_alpha / r."""
+    lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    target_modules: tuple[str, ...] = Field(default=ATTENTION + MLP, min_length=1, strict=False)
+    """Projections of the language model that get an adapter."""
+
+
+class Source(_Section):
+    """Rows of one file."""
+
+    path: str
+    """A .jsonl or .json file."""
+
+
+class Data(_Section):
+    """What is trained on."""
+
+    sources: tuple[Source, ...] = Field(min_length=1, strict=False)
+    max_length: int = Field(default=512, ge=8)
+    """Tokens a row may have; longer rows are cut at the end, and counted."""
+    packing: bool = False
+    """Several rows in one sequence, kept apart by their positions."""
+    loss_on: Literal["assistant", "last", "all"] = "assistant"
+    """assistant: every assistant turn; last: only the last one; all: every token."""
+    seed: int = 0
+    """Order of the rows."""
+
+
+class Training(_Section):
+    """How it is trained; names as in transformers' TrainingArguments."""
+
+    per_device_train_batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0.0)
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
+    warmup_steps: float = Field(default=0.03, ge=0.0)
+    """A count, or below 1 a share of all steps."""
+    num_train_epochs: float = Field(default=1.0, gt=0.0)
+    max_steps: int = Field(default=-1, ge=-1)
+    """Above 0 it replaces num_train_epochs."""
+    optim: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"] = (
+        "adamw_torch"
+    )
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0)
+    gradient_checkpointing: bool = True
+    """Compute activations again in the backward pass instead of keeping them."""
+    save_steps: int = Field(default=0, ge=0)
+    """A checkpoint every so many steps; 0 saves the adapter at the end only."""
+    save_total_limit: int = Field(default=2, ge=1)
+    seed: int = 0
+    """Adapter initialisation and dropout."""
+
+
+class Samples(_Section):
+    """Fixed prompts that base and adapter answer while the run goes on."""
+
+    prompts: tuple[str, ...] = Field(default=(), strict=False)
+    every: int = Field(default=0, ge=0)
+    """Steps between samples; 0 samples before training and at the end only."""
+    max_new_tokens: int = Field(default=64, ge=1)
+
+
+class Score(_Section):
+    """Questions with an exact fact; trained ones are the rows of data that carry one."""
+
+    heldout: str
+    """A file like the data, with wordings that are not trained on."""
+    max_new_tokens: int = Field(default=48, ge=1)
+
+
+class Recipe(_Section):
+    """One run, whole."""
+
+    model: Model = Model()
+    adapter: Adapter = Adapter()
+    data: Data
+    training: Training = Training()
+    samples: Samples = Samples()
+    score: Score | None = None
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "model": Model,
+    "adapter": Adapter,
+    "data": Data,
+    "training": Training,
+    "samples": Samples,
+    "score": Score,
+}
+
+
+def settings(text: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """The document of a recipe with overrides applied and its paths made absolute.
+
+    Raises `tomllib.TOMLDecodeError` where the text isn't TOML, and `ValueError` where an override
+    isn't KEY=VALUE or goes through something that is no table.
+    """
+    document = _absolute(tomllib.loads(text), folder)
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{override!r} is not KEY=VALUE")
+        _insert(document, key.strip(), _value(value))
+    return document
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none, so that a bare word needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _insert(document: dict[str, Any], key: str, value: Any) -> None:
+    *outer, last = key.split(".")
+    given: dict[str, Any] = {last: value}
+    for name in reversed(outer):
+        given = {name: given}
+    given = _absolute(given, Path.cwd())
+    for name in outer:
+        given, document = given[name], document.setdefault(name, {})
+        if not isinstance(document, dict):
+            raise ValueError(f"{key}: {name} is not a table")
+    document[last] = given[last]
+
+
+def _absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {
+        section: {
+            key: _absolute_under(f"{section}.{key}", value, folder) for key, value in t.items()
+        }
+        if isinstance(t, dict)
+        else t
+        for section, t in document.items()
+    }
+
+
+def _absolute_under(key: str, value: Any, folder: Path) -> Any:
+    if key == "model.path" and isinstance(value, str) and (folder / value).exists():
+        return str((folder / value).resolve())
+    if key == "score.heldout" and isinstance(value, str):
+        return str((folder / value).resolve())
+    if key == "data.sources" and isinstance(value, list):
+        return [
+            {**source, "path": str((folder / source["path"]).resolve())}
+            if isinstance(source, dict) and isinstance(source.get("path"), str)
+            else source
+            for source in value
+        ]
+    return value

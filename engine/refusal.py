@@ -1,0 +1,36 @@
+"""What is said when input can't be accepted: every mistake at once, each with its fix."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where it stands, why it is one, and what to do."""
+
+    key: str
+    """Dotted recipe key, option or path that the mistake belongs to."""
+    value: str
+    """The value as given, shortened; empty when there is none."""
+    reason: str
+    fix: str
+    nearest: str = ""
+    """The nearest valid key, where a key was unknown."""
+
+    def __str__(self) -> str:
+        given = f" = {self.value}" if self.value else ""
+        return f"{self.key}{given}: {self.reason}. {self.fix}"
+
+
+class Refusal(Exception):
+    """Input that was refused before anything was made; carries all its problems."""
+
+    def __init__(self, where: str, problems: list[Problem], exit_code: int = 2) -> None:
+        self.where = where
+        self.problems = problems
+        self.exit_code = exit_code
+        super().__init__("\n".join([f"{where}:", *(f"  {problem}" for problem in problems)]))
+
+
+def refuse(where: str, reason: str, fix: str, *, key: str = "", exit_code: int = 2) -> Refusal:
+    """A refusal with a single problem."""
+    return Refusal(where, [Problem(key or where, "", reason, fix)], exit_code)

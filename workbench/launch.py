@@ -1,0 +1,84 @@
+"""Make a run and start its engine: the only place that spawns."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from engine import hardware, recipe_files, rundir, supervise
+from engine.hardware import Profile
+from engine.recipe import EMBEDDED, Recipe
+from engine.refusal import refuse
+from engine.rundir import RunDir
+
+_START_DEADLINE_S = 10.0
+_MALLOC_BYTES = str(8 << 30)
+"""glibc then reuses freed memory instead of returning it: 1.6 to 2.6 times faster steps on a CPU."""
+
+
+def prepare(name: str, overrides: list[str], profile_name: str, out: Path | None) -> RunDir:
+    """A run directory for a recipe on a profile, ready to start.
+
+    Raises `Refusal` before anything is made: exit code 2 for bad input, 3 where a live run is in
+    the way, 4 where the weights alone don't fit.
+    """
+    from engine import check
+
+    recipe, text = check.load(name, overrides)
+    profile = hardware.runnable(profile_name)
+    _refuse_too_large(recipe, profile)
+    request = {
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_file": str(recipe_files.find(name).resolve()),
+        "overrides": overrides,
+        "hardware": profile.as_dict(),
+        "argv": sys.argv,
+    }
+    return rundir.create(recipe_files.find(name).stem, text, request, out)
+
+
+def start(run: RunDir, job: str = "train") -> None:
+    """Start a job of the engine that outlives this process; returns once it is under way."""
+    command = [sys.executable, "-P", "-m", "engine", job, str(run.path.resolve())]
+    supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(run.lock), str(run.ending)]
+    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            [*supervisor, *command],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+        )
+    finally:
+        os.close(log)
+    deadline = time.monotonic() + _START_DEADLINE_S
+    while not run.is_alive() and not run.ending.exists() and time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "MALLOC_MMAP_THRESHOLD_": _MALLOC_BYTES,
+        "MALLOC_TRIM_THRESHOLD_": _MALLOC_BYTES,
+        **os.environ,
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _refuse_too_large(recipe: Recipe, profile: Profile) -> None:
+    from engine.budget import weights_gib
+
+    folder = Path(recipe.model.path)
+    if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
+        return
+    needed = weights_gib(folder, recipe.model.dtype)
+    if needed > profile.usable_gib:
+        reason = f"its weights alone take {needed:.2f} GiB of {profile.usable_gib:.2f} GiB usable"
+        fix = "Choose a smaller model, or model.quantization = nf4"
+        raise refuse("model.path", f"{reason} on {profile.title}", fix, exit_code=4)
