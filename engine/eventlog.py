@@ -15,9 +15,13 @@ class EventLog:
         self._path = run.events
         self._began = time.monotonic()
         self._lost = 0
+        self.phase = "starting"
+        """Name of the phase that was entered last."""
 
     def append(self, event: events.Event) -> None:
         """Append an event. A full disk can't stop a run: a loss is counted and told later."""
+        if isinstance(event, events.Phase):
+            self.phase = event.name
         try:
             if self._lost:
                 self._write(_lost(self._lost))

@@ -1,0 +1,62 @@
+"""`python -m engine JOB DIR`: says hello first, imports the heavy half second."""
+
+import importlib
+import os
+import socket
+import sys
+import traceback
+from importlib import metadata
+from pathlib import Path
+
+from engine import events, lock
+from engine.control import Wishes
+from engine.eventlog import EventLog
+from engine.rundir import RunDir
+
+JOBS = {"train": "engine.train.job"}
+"""Modules with a `run_job(run, log, wishes)`, by job."""
+
+
+def main(arguments: list[str]) -> int:
+    """Do one job in a run directory; exit code 0 done, 1 failed, 2 bad input, 3 already running."""
+    if len(arguments) != 2 or arguments[0] not in JOBS:
+        print(f"usage: python -m engine {{{','.join(JOBS)}}} DIR", file=sys.stderr)
+        return 2
+    job, run = arguments[0], RunDir(Path(arguments[1]))
+    if not run.exists:
+        print(f"{run.path}: no run was created here", file=sys.stderr)
+        return 2
+    if lock.hold(run.lock, lock.ENGINE) is None:
+        print(f"{run.path}: an engine is at work in it", file=sys.stderr)
+        return 3
+    wishes = Wishes(run)
+    log = EventLog(run)
+    log.append(_hello(job))
+    try:
+        importlib.import_module(JOBS[job]).run_job(run, log, wishes)
+    except Exception as error:
+        traceback.print_exc()
+        log.append(_failed(error, run, log))
+        return 1
+    return 0
+
+
+def _hello(job: str) -> events.Hello:
+    return events.Hello(
+        schema=events.SCHEMA_VERSION,
+        job=job,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        version=metadata.version("gemma-bench"),
+    )
+
+
+def _failed(error: Exception, run: RunDir, log: EventLog) -> events.Failed:
+    from engine.train.hints import hint
+
+    told = str(error) if str(error) else type(error).__name__
+    return events.Failed(phase=log.phase, error=told, hint=hint(error), log=run.log.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

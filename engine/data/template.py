@@ -1,0 +1,130 @@
+"""Chat templates with the assistant's words marked, one per Gemma dialect.
+
+Gemma 3's comes from TRL as it is. TRL has no training template for Gemma 4, so its inference
+template is patched in memory: the assistant's thought, tool calls, words and terminator stand in
+generation blocks, and large models (12B, 26B-A4B, 31B) get the empty thought block with which their
+prompts end at inference, so that the prompt is a prefix of the training text.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from trl import chat_template_utils
+
+from engine.data.conversation import Conversation
+
+_OPEN, _CLOSE = "{%- generation -%}", "{%- endgeneration -%}"
+_EMPTY_THOUGHT = "{{- '<|channel>thought\\n<channel|>' -}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A Jinja template for one dialect, and the turn tokens it writes."""
+
+    dialect: str
+    text: str
+    turn_start: str
+    turn_end: str
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the text, shortened to 16 hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
+
+@cache
+def template(dialect: str) -> Template:
+    """The training template of gemma3, gemma4 (E2B, E4B) or gemma4-large."""
+    if dialect == "gemma3":
+        text = chat_template_utils.gemma3_training_chat_template
+        return Template(dialect, text, "<start_of_turn>", "<end_of_turn>")
+    text = _marked(chat_template_utils.gemma4_v5_chat_template)
+    if dialect == "gemma4-large":
+        text = _with_empty_thought(text)
+    return Template(dialect, text, "<|turn>", "<turn|>")
+
+
+def dialect_of(config: Any) -> str:
+    """Dialect of a model by its configuration: only E2B and E4B have per-layer embeddings."""
+    text_config = config.get_text_config()
+    if text_config.model_type.startswith("gemma3"):
+        return "gemma3"
+    if not text_config.model_type.startswith("gemma4"):
+        raise ValueError(f"{text_config.model_type} is neither Gemma 3 nor Gemma 4")
+    return "gemma4" if text_config.hidden_size_per_layer_input else "gemma4-large"
+
+
+def messages(turns: Conversation) -> list[dict[str, str]]:
+    """The turns as chat messages. TRL's Gemma 3 template folds a system turn into the user's."""
+    return [{"role": turn.role, "content": turn.content} for turn in turns]
+
+
+def prompt_ids(tokenizer: Any, chosen: Template, turns: Conversation) -> list[int]:
+    """Token ids that the model sees at inference before it answers."""
+    encoded = tokenizer.apply_chat_template(
+        messages(turns),
+        chat_template=chosen.text,
+        add_generation_prompt=True,
+        return_dict=True,
+    )
+    ids: list[int] = encoded["input_ids"]
+    return ids
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    if text.count(old) != 1:
+        raise RuntimeError(f"TRL's Gemma 4 template has changed: {old!r} is not there once")
+    return text.replace(old, new)
+
+
+def _marked(text: str) -> str:
+    """Gemma 4's template with generation blocks; words and terminator share one block.
+
+    In separate blocks the last bytes of a character without a token of its own would fall out of
+    the mask.
+    """
+    thought = "{{- '<|channel>thought\\n' + thinking_text + '\\n<channel|>' -}}"
+    text = _replaced(text, thought, _OPEN + thought + _CLOSE)
+    call = "{{- '<|tool_call>call:' + function['name'] + '{' -}}"
+    text = _replaced(text, call, _OPEN + call)
+    end_of_call = "{{- '}<tool_call|>' -}}"
+    text = _replaced(text, end_of_call, end_of_call + _CLOSE)
+    text = _replaced(text, "            {{- captured_content -}}\n", "")
+    ending = (
+        "        {%- if ns.prev_message_type == 'tool_call' and not ns_tr_out.flag -%}\n"
+        "            {{- '<|tool_response>' -}}\n"
+        "        {%- elif continues_into_next -%}\n"
+        "        {%- elif not (ns_tr_out.flag and not has_content and not next_nt.found) -%}\n"
+        "            {{- '<turn|>\\n' -}}\n"
+        "        {%- endif -%}\n"
+    )
+    said = "{{- captured_content -}}{{- ending -}}"
+    written = (
+        "{%- if role == 'model' -%}"
+        + _OPEN
+        + said
+        + _CLOSE
+        + "{%- else -%}"
+        + said
+        + "{%- endif -%}"
+    )
+    return _replaced(text, ending, "{%- set ending -%}\n" + ending + "{%- endset -%}\n" + written)
+
+
+def _with_empty_thought(text: str) -> str:
+    """The large models' variant: an empty thought wherever none was asked for or given."""
+    prompt = (
+        "        {{- '<|turn>model\\n' -}}\n"
+        "    {%- elif ns.prev_message_type == 'tool_response' and enable_thinking -%}"
+    )
+    head, rest = prompt.split("\n", 1)
+    unasked = "{%- if not enable_thinking -%}" + _EMPTY_THOUGHT + "{%- endif -%}"
+    text = _replaced(text, prompt, f"{head}\n{unasked}\n{rest}")
+    turn = "{{- '<|turn>' + role + '\\n' }}\n    {%- endif -%}\n"
+    ungiven = (
+        "{%- if role == 'model' and not continue_same_model_turn and not enable_thinking "
+        "and not (message.get('reasoning') or message.get('reasoning_content')) -%}"
+    )
+    return _replaced(text, turn, turn + ungiven + _EMPTY_THOUGHT + "{%- endif -%}\n")

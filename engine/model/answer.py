@@ -1,0 +1,50 @@
+"""Answers of the adapter and of the base model under it, greedily, in batches."""
+
+import contextlib
+from typing import Any
+
+import torch
+
+from engine.data.conversation import Conversation
+from engine.data.template import Template, prompt_ids
+
+_BATCH_PROMPTS = 64
+
+
+def answer(
+    model: Any,
+    tokenizer: Any,
+    template: Template,
+    prompts: list[Conversation],
+    max_new_tokens: int,
+    *,
+    as_base: bool = False,
+) -> list[str]:
+    """The model's answer to each conversation that ends with the user's turn.
+
+    `as_base` switches the adapter off.
+    Leaves mode and random state as they were, so that training goes on as if nothing was asked.
+    """
+    asked = [prompt_ids(tokenizer, template, prompt) for prompt in prompts]
+    was_training = model.training
+    without_adapter = model.disable_adapter() if as_base else contextlib.nullcontext()
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(), without_adapter:
+            return [
+                reply
+                for start in range(0, len(asked), _BATCH_PROMPTS)
+                for reply in _generate(
+                    model, tokenizer, asked[start : start + _BATCH_PROMPTS], max_new_tokens
+                )
+            ]
+    finally:
+        model.train(was_training)
+
+
+def _generate(model: Any, tokenizer: Any, asked: list[list[int]], max_new_tokens: int) -> list[str]:
+    batch = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt")
+    batch = batch.to(model.device)
+    generated = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+    replies = generated[:, batch["input_ids"].shape[1] :]
+    return [text.strip() for text in tokenizer.batch_decode(replies, skip_special_tokens=True)]

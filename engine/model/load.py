@@ -1,0 +1,91 @@
+"""Load a Gemma and its tokenizer, with a reason for each choice made on the user's behalf."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from engine.hardware import Profile
+from engine.recipe import EMBEDDED, Model
+
+EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded" / "weights"
+_KEPT_16_BIT = [
+    "lm_head",
+    "router",
+    "vision_tower",
+    "audio_tower",
+    "embed_vision",
+    "embed_audio",
+    "per_layer_model_projection",
+]
+"""Modules that bitsandbytes would quantise besides the language model's projections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model on its device in evaluation mode, and how it came about."""
+
+    model: Any
+    tokenizer: Any
+    dtype: torch.dtype
+    device: str
+    reasons: dict[str, str]
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the output head."""
+        size: int = self.model.config.get_text_config().vocab_size
+        return size
+
+
+def load(choice: Model, profile: Profile) -> Loaded:
+    """The model of a recipe on a hardware profile.
+
+    Raises `ValueError` where the files lack weights of the model, which transformers would fill
+    with random numbers and only log.
+    """
+    source = str(EMBEDDED_WEIGHTS) if choice.path == EMBEDDED else choice.path
+    dtype, why = _dtype(choice.dtype, profile)
+    model, info = AutoModelForCausalLM.from_pretrained(
+        source,
+        revision=choice.revision,
+        dtype=dtype,
+        device_map={"": profile.device},
+        quantization_config=_quantization(choice, dtype),
+        output_loading_info=True,
+    )
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:3])
+        raise ValueError(f"{source} lacks {len(info['missing_keys'])} weights: {missing} ...")
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=choice.revision)
+    reasons = {
+        "dtype": why,
+        "device": profile.reason or f"profile {profile.name}",
+        "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
+    }
+    return Loaded(model.eval(), tokenizer, dtype, profile.device, reasons)
+
+
+def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:
+    if wanted != "auto":
+        return getattr(torch, wanted), "asked for by the recipe"
+    if profile.has_bf16:
+        return torch.bfloat16, f"{profile.title} computes in bfloat16"
+    return (
+        torch.float32,
+        f"{profile.title} has no bfloat16 arithmetic, and Gemma overflows in float16",
+    )
+
+
+def _quantization(choice: Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if choice.quantization == "none":
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=_KEPT_16_BIT,
+    )

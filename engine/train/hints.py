@@ -1,0 +1,34 @@
+"""What a user can do about an error that ended a run."""
+
+import errno
+
+import torch
+
+from engine.refusal import Refusal
+from engine.train.guards import NotFinite
+
+_DISK = "Free space on the disk of the run directory and start again"
+_UNKNOWN = "The log's last lines tell where it happened"
+
+
+def hint(error: BaseException) -> str:
+    """One sentence of advice."""
+    if isinstance(error, Refusal):
+        return " ".join(problem.fix for problem in error.problems)
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            "Out of memory: lower per_device_train_batch_size and raise "
+            "gradient_accumulation_steps, lower data.max_length, or set "
+            "training.gradient_checkpointing = true or model.quantization = nf4"
+        )
+    if isinstance(error, NotFinite):
+        return "The weights were left as they were; lower training.learning_rate, or use bfloat16"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _DISK
+    if "inline_container" in str(error):
+        return _DISK
+    if "gated repo" in str(error).lower():
+        return "Accept the model's licence on its hub page, then run: hf auth login"
+    if "Can't load" in str(error) or "couldn't connect" in str(error).lower():
+        return "Check model.path and the network, or download the model and give its folder"
+    return _UNKNOWN

@@ -1,0 +1,183 @@
+"""A training run, phase by phase: loading, data, training, sampling, saving."""
+
+import dataclasses
+import json
+import math
+import traceback
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from engine import events
+from engine.control import Wishes
+from engine.data.batches import Sequence, alone, pack
+from engine.data.prepare import Prepared, prepare
+from engine.data.template import Template, dialect_of, template
+from engine.eventlog import EventLog
+from engine.hardware import Profile
+from engine.model import lora
+from engine.model.load import Loaded, load
+from engine.recipe import Recipe
+from engine.rundir import RunDir
+from engine.train import sft
+from engine.train.checkpoints import Checkpoints
+from engine.train.report import Report
+from engine.train.sampling import Figures, Sampler
+from engine.train.tally import Tally
+
+_VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
+
+
+class StoppedEarly(Exception):
+    """The run was asked to end before its first step, so there is nothing to save."""
+
+
+def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+    """Train as the run's request says, up to its done event."""
+    request = run.read_request()
+    recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
+    profile = Profile(**request["hardware"])
+
+    log.append(events.Phase(name="loading", detail=recipe.model.path))
+    loaded = load(recipe.model, profile)
+    chosen = template(dialect_of(loaded.model.config))
+
+    log.append(events.Phase(name="data", detail=", ".join(s.path for s in recipe.data.sources)))
+    _stop_if_asked(wishes)
+    prepared = prepare(recipe.data, loaded.tokenizer, chosen)
+    sequences = _sequences(recipe, prepared)
+    targets = lora.target_modules(loaded.model, recipe.adapter.target_modules)
+    model = lora.attach(loaded.model, recipe.adapter, recipe.training.seed)
+    sampler = Sampler(model, loaded.tokenizer, chosen, log)
+    tally = Tally()
+    report = Report(
+        log=log,
+        wishes=wishes,
+        tally=tally,
+        vocab_size=loaded.vocab_size,
+        save_steps=recipe.training.save_steps,
+        sample_every=recipe.samples.every,
+        sample=lambda step: sampler.sample(recipe.samples, step),
+    )
+    checkpoints = Checkpoints(run, recipe.training.save_total_limit)
+
+    def on_saved(written: Path, step: int) -> None:
+        log.append(events.Checkpoint(step=step, path=checkpoints.publish(written, step)))
+
+    config = sft.arguments(recipe.training, recipe.data, loaded, checkpoints.staging)
+    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved)
+    plan = _plan(recipe, loaded, chosen, prepared, targets, trainer)
+    run.write_plan({**request, "versions": _versions(), "plan": _plain(plan)})
+    log.append(plan)
+
+    log.append(events.Phase(name="training", detail=f"{plan.total_steps} steps"))
+    _stop_if_asked(wishes)
+    sampler.sample(recipe.samples, 0)
+    trainer.train()
+    checkpoints.clear_staging()
+    was_stopped = wishes.stopped_by is not None and trainer.state.global_step < plan.total_steps
+
+    figures = Figures()
+    if not was_stopped:
+        log.append(events.Phase(name="sampling", detail="base and adapter"))
+        figures = _final_answers(sampler, recipe, prepared, trainer.state.global_step)
+
+    log.append(events.Phase(name="saving", detail=run.adapter.name))
+    _save_adapter(run, model)
+    log.append(_done(run, report, figures, wishes.stopped_by if was_stopped else None))
+
+
+def _stop_if_asked(wishes: Wishes) -> None:
+    wishes.poll()
+    if wishes.stopped_by:
+        raise StoppedEarly(f"stopped by {wishes.stopped_by} before the first step")
+
+
+def _sequences(recipe: Recipe, prepared: Prepared) -> list[Sequence]:
+    if recipe.data.packing:
+        return pack(prepared.rows, recipe.data.max_length)
+    return [alone(row) for row in prepared.rows]
+
+
+def _plan(
+    recipe: Recipe,
+    loaded: Loaded,
+    chosen: Template,
+    prepared: Prepared,
+    targets: list[str],
+    trainer: Any,
+) -> events.Plan:
+    steps, epochs = _extent(recipe, trainer)
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    return events.Plan(
+        model=recipe.model.path,
+        device=loaded.device,
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        parameters=trainer.model.num_parameters() - trainable,
+        trainable_parameters=trainable,
+        target_modules=tuple(targets),
+        vocab_size=loaded.vocab_size,
+        rows=len(prepared.rows),
+        dropped=dict(prepared.dropped),
+        truncated_rows=prepared.truncated_rows,
+        tokens=prepared.tokens,
+        supervised_tokens=prepared.supervised_tokens,
+        total_steps=steps,
+        epochs=epochs,
+        template_hash=chosen.hash,
+        data_fingerprint=prepared.fingerprint,
+        reasons=loaded.reasons,
+    )
+
+
+def _extent(recipe: Recipe, trainer: Any) -> tuple[int, float]:
+    """Optimizer steps and epochs of the run; a part of an accumulation at an epoch's end counts."""
+    batches = len(trainer.get_train_dataloader())
+    steps_per_epoch = math.ceil(batches / recipe.training.gradient_accumulation_steps)
+    if recipe.training.max_steps > 0:
+        return recipe.training.max_steps, recipe.training.max_steps / steps_per_epoch
+    epochs = recipe.training.num_train_epochs
+    return math.ceil(epochs * steps_per_epoch), epochs
+
+
+def _final_answers(sampler: Sampler, recipe: Recipe, prepared: Prepared, step: int) -> Figures:
+    """Samples and figures; a failure here is told, and must not cost the trained adapter."""
+    try:
+        sampler.sample(recipe.samples, step)
+        if recipe.score:
+            return sampler.score(recipe.score, prepared.examples)
+    except Exception as error:
+        traceback.print_exc()
+        fix = "The adapter is saved all the same; the log has the whole story"
+        sampler.log.append(events.Warned(code="sampling_failed", message=str(error), fix=fix))
+    return Figures()
+
+
+def _save_adapter(run: RunDir, model: Any) -> None:
+    partial = run.adapter.with_name(f".{run.adapter.name}.part")
+    model.save_pretrained(str(partial))
+    partial.rename(run.adapter)
+
+
+def _done(run: RunDir, report: Report, figures: Figures, stopped_by: str | None) -> events.Done:
+    last = report.last
+    return events.Done(
+        steps=last.step if last else 0,
+        loss=last.loss if last else None,
+        token_accuracy=last.token_accuracy if last else None,
+        elapsed_s=last.elapsed_s if last else 0.0,
+        adapter=run.adapter.name,
+        stopped_by=stopped_by,
+        trained_exact=figures.trained_exact,
+        heldout_exact=figures.heldout_exact,
+        base_exact=figures.base_exact,
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _VERSIONS}
+
+
+def _plain(plan: events.Plan) -> dict[str, Any]:
+    stamped = dataclasses.asdict(plan)
+    return {key: value for key, value in stamped.items() if key not in {"t", "time"}}

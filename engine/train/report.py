@@ -1,0 +1,107 @@
+"""The trainer's callback: figures out as events, wishes in as control."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import torch
+from transformers import TrainerCallback
+
+from engine.control import Wishes
+from engine.eventlog import EventLog
+from engine.events import Step
+from engine.train.guards import sanity
+from engine.train.tally import Tally
+
+
+class Report(TrainerCallback):
+    """Writes one step event per optimizer step, and obeys viewers between steps."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        wishes: Wishes,
+        tally: Tally,
+        vocab_size: int,
+        save_steps: int,
+        sample_every: int,
+        sample: Callable[[int], None],
+    ) -> None:
+        self._log = log
+        self._wishes = wishes
+        self._tally = tally
+        self._vocab_size = vocab_size
+        self._save_steps = save_steps
+        self._sample_every = sample_every
+        self._sample = sample
+        self._began = self._step_began = time.monotonic()
+        self.last: Step | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock of elapsed_s."""
+        self._began = time.monotonic()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock of tokens_per_s, which leaves out samples and checkpoints."""
+        self._step_began = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        """Report a step, then do what was asked for."""
+        if "loss" not in logs:
+            return
+        step = self._step(state, logs)
+        if self.last is None and step.loss is not None:
+            warning = sanity(step.loss, step.token_accuracy or 0.0, self._vocab_size)
+            if warning:
+                self._log.append(warning)
+        self.last = step
+        self._log.append(step)
+        self._obey(state, control)
+
+    def _step(self, state: Any, logs: dict[str, Any]) -> Step:
+        now = time.monotonic()
+        tokens, accuracy = self._tally.close()
+        allocated, reserved = accelerator_gib()
+        return Step(
+            step=state.global_step,
+            epoch=round(state.epoch, 4),
+            loss=_finite(logs["loss"]),
+            token_accuracy=accuracy,
+            learning_rate=logs["learning_rate"],
+            grad_norm=_finite(logs.get("grad_norm", math.nan)),
+            tokens=self._tally.tokens,
+            supervised_tokens=self._tally.supervised_tokens,
+            tokens_per_s=round(tokens / max(now - self._step_began, 1e-9), 1),
+            elapsed_s=round(now - self._began, 3),
+            allocated_gib=allocated,
+            reserved_gib=reserved,
+            rss_gib=round(psutil.Process().memory_info().rss / 2**30, 3),
+        )
+
+    def _obey(self, state: Any, control: Any) -> None:
+        self._wishes.poll()
+        is_last = state.global_step >= state.max_steps
+        due = self._sample_every and state.global_step % self._sample_every == 0 and not is_last
+        if self._wishes.take("sample") or due:
+            self._sample(state.global_step)
+        is_due = bool(self._save_steps) and (state.global_step % self._save_steps == 0 or is_last)
+        if self._wishes.take("save") or self._wishes.stopped_by or is_due:
+            control.should_save = True
+        if self._wishes.stopped_by:
+            control.should_training_stop = True
+
+
+def accelerator_gib() -> tuple[float | None, float | None]:
+    """Allocated and reserved GiB of the CUDA device; None where there is none."""
+    if not torch.cuda.is_available():
+        return None, None
+    return (
+        round(torch.cuda.memory_allocated() / 2**30, 3),
+        round(torch.cuda.memory_reserved() / 2**30, 3),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,78 @@
+"""Base and adapter side by side while a run goes on, and their exact-fact figures at its end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.data.conversation import Conversation, Turn
+from engine.data.prepare import Example, Prepared, read_examples
+from engine.data.template import Template
+from engine.eventlog import EventLog
+from engine.events import Sample, Warned
+from engine.judge.exact import share
+from engine.model.answer import answer
+from engine.recipe import Samples, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Shares of questions whose exact fact was answered; None where nothing was scored."""
+
+    trained_exact: float | None = None
+    heldout_exact: float | None = None
+    base_exact: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Asks one model with its adapter on and off."""
+
+    model: Any
+    tokenizer: Any
+    template: Template
+    log: EventLog
+
+    def ask(self, prompts: list[Conversation], max_new_tokens: int, *, as_base: bool) -> list[str]:
+        """Greedy answers of the base or of the adapter."""
+        return answer(
+            self.model, self.tokenizer, self.template, prompts, max_new_tokens, as_base=as_base
+        )
+
+    def sample(self, samples: Samples, step: int) -> None:
+        """One event per prompt of the recipe."""
+        if not samples.prompts:
+            return
+        asked: list[Conversation] = [(Turn("user", prompt),) for prompt in samples.prompts]
+        bases = self.ask(asked, samples.max_new_tokens, as_base=True)
+        adapters = self.ask(asked, samples.max_new_tokens, as_base=False)
+        for prompt, base, adapter in zip(samples.prompts, bases, adapters, strict=True):
+            self.log.append(Sample(step=step, prompt=prompt, base=base, adapter=adapter))
+
+    def score(self, score: Score, trained: list[Example]) -> Figures:
+        """Exact-fact shares over the trained rows that name a fact and the held-out file.
+
+        A warning and no figures where the trained rows name none: then the held-out questions are
+        not about them.
+        """
+        trained = [example for example in trained if example.fact]
+        if not trained:
+            self.log.append(_NOTHING_TO_SCORE)
+            return Figures()
+        heldout = [e for e in read_examples(Path(score.heldout), Prepared()) if e.fact]
+        facts = [example.fact or "" for example in (*trained, *heldout)]
+        prompts = [example.turns[:-1] for example in (*trained, *heldout)]
+        adapters = self.ask(prompts, score.max_new_tokens, as_base=False)
+        bases = self.ask(prompts, score.max_new_tokens, as_base=True)
+        split = len(trained)
+        return Figures(
+            trained_exact=share(adapters[:split], facts[:split]),
+            heldout_exact=share(adapters[split:], facts[split:]),
+            base_exact=share(bases, facts),
+        )
+
+
+_NOTHING_TO_SCORE = Warned(
+    code="not_scored",
+    message="the rows trained on name no facts, so the recipe's score section was left out",
+    fix='Give the rows a "fact" column, or leave out the score section',
+)

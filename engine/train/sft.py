@@ -1,0 +1,130 @@
+"""TRL's SFTTrainer on rows that were prepared here, with a token-weighted loss."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import Trainer, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from engine.data.batches import Collator, Sequence
+from engine.model.load import Loaded
+from engine.model.lora import keep_float32
+from engine.recipe import Data, Training
+from engine.train.guards import NotFinite
+from engine.train.tally import Tally
+
+
+class TokenWeightedTrainer(SFTTrainer):
+    """SFTTrainer whose loss is the mean over all supervised tokens of an optimizer step.
+
+    Multimodal Gemma classes declare `accepts_loss_kwargs = False`, upon which transformers takes
+    the mean of micro-batch means instead and gives short rows too much weight.
+    """
+
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *, tally: Tally, on_saved: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_accepts_loss_kwargs = True
+        self._tally = tally
+        self._on_saved = on_saved
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Summed negative log-likelihood of a micro-batch over the tokens of the whole step.
+
+        The fused head scores in tiles, so logits of (batch, length, vocabulary) never exist.
+        """
+        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        supervised = outputs.label_mask.sum()
+        padding = self.data_collator.pad_token_id
+        self._tally.add((inputs["input_ids"] != padding).sum(), supervised, outputs.is_top1.sum())
+        total = supervised if num_items_in_batch is None else num_items_in_batch
+        return -outputs.log_probs.sum() / total
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
+        norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
+        if not math.isfinite(norm):
+            loss = float(self._tr_loss)
+            raise NotFinite(
+                f"gradient norm {norm} at loss {loss} in step {self.state.global_step + 1}"
+            )
+        return norm
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # SFTTrainer's own would write a model card into a folder that is not the model's.
+        Trainer._save_checkpoint(self, model, trial)
+        step = self.state.global_step
+        self._on_saved(Path(self.args.output_dir) / f"checkpoint-{step}", step)
+
+
+def arguments(training: Training, data: Data, loaded: Loaded, staging: Path) -> SFTConfig:
+    """The recipe as TRL's configuration; what the engine does itself is switched off there."""
+    warmup = training.warmup_steps
+    return SFTConfig(
+        output_dir=str(staging),
+        per_device_train_batch_size=training.per_device_train_batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.lr_scheduler_type,
+        warmup_steps=warmup if warmup < 1 else int(warmup),
+        num_train_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+        optim=training.optim,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        seed=training.seed,
+        data_seed=data.seed,
+        bf16=loaded.dtype is torch.bfloat16,
+        fp16=loaded.dtype is torch.float16,
+        use_cpu=loaded.device == "cpu",
+        gradient_checkpointing=training.gradient_checkpointing,
+        # Reentrant checkpointing gives wrong gradients, at the same loss, where layers share
+        # keys and values.
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        packing=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        disable_tqdm=True,
+        report_to="none",
+        dataloader_pin_memory=loaded.device == "cuda",
+    )
+
+
+def trainer(
+    model: Any,
+    loaded: Loaded,
+    sequences: list[Sequence],
+    config: SFTConfig,
+    callback: TrainerCallback,
+    tally: Tally,
+    on_saved: Any,
+) -> TokenWeightedTrainer:
+    """A trainer for an adapter on prepared sequences."""
+    rows = [
+        {"input_ids": s.input_ids, "labels": s.labels, "position_ids": s.position_ids}
+        for s in sequences
+    ]
+    built = TokenWeightedTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        data_collator=Collator(loaded.tokenizer.pad_token_id),
+        processing_class=loaded.tokenizer,
+        callbacks=[callback],
+        tally=tally,
+        on_saved=on_saved,
+    )
+    keep_float32(built.model)
+    return built
