@@ -1,0 +1,111 @@
+"""The command line: the app, a headless run, and what attaches to runs."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from engine.refusal import Refusal
+
+_EXIT_CODES = (
+    "exit codes: 0 done, 1 failed, 2 bad input, 3 already running, 4 doesn't fit, "
+    "130 and 143 stopped"
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit code. What is refused is told in one message, without a traceback."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _dispatch(options)
+    except Refusal as refusal:
+        print(f"gemma-bench: {refusal}", file=sys.stderr)
+        return refusal.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gemma-bench",
+        description="Fine-tune Google Gemma on your own hardware. Without options: the app.",
+        epilog=_EXIT_CODES,
+    )
+    parser.add_argument("--run", metavar="RECIPE", help="start a run: a recipe's name or path")
+    parser.add_argument(
+        "--hardware", metavar="NAME", default="auto", help="hardware profile (default: auto)"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="change a recipe key: training.learning_rate=2e-4",
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the run directory to make")
+    parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
+    parser.add_argument("--detach", action="store_true", help="start the run and leave it")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    attach = commands.add_parser("attach", help="follow a run (default: the newest)")
+    attach.add_argument("run_name", metavar="RUN", nargs="?")
+    attach.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
+    runs = commands.add_parser("runs", help="list runs and their states")
+    runs.add_argument("--json", action="store_true", help="one JSON object per run")
+    stop = commands.add_parser("stop", help="ask a run to stop and save")
+    stop.add_argument("run_name", metavar="RUN")
+    return parser
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "attach":
+        return _attach(options)
+    if options.command == "runs":
+        from workbench import listing
+
+        return listing.print_runs(as_json=options.json)
+    if options.command == "stop":
+        return _stop(options.run_name)
+    if options.run:
+        return _run(options)
+    from workbench.app import run_app
+
+    return run_app()
+
+
+def _run(options: argparse.Namespace) -> int:
+    from workbench import follow, launch
+
+    run = launch.prepare(options.run, options.overrides, options.hardware, options.out)
+    launch.start(run)
+    if options.detach:
+        print(run.path)
+        return 0
+    return follow.follow(run, as_json=options.json)
+
+
+def _attach(options: argparse.Namespace) -> int:
+    from engine import rundir
+
+    from workbench import follow
+
+    run = rundir.find(options.run_name)
+    if options.json or not sys.stdout.isatty():
+        return follow.follow(run, as_json=options.json)
+    from workbench.app import run_app
+
+    return run_app(run)
+
+
+def _stop(name: str) -> int:
+    from engine import rundir
+    from engine.refusal import refuse
+
+    run = rundir.find(name)
+    if not run.is_alive():
+        state = run.state()
+        raise refuse(run.name, f"it is not running but {state.name}", "Nothing is left to stop")
+    run.ask("stop", "gemma-bench stop")
+    print(f"{run.name} was asked to stop and save; gemma-bench attach {run.name} shows it end")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

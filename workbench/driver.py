@@ -1,0 +1,79 @@
+"""What Textual leaves undone at the terminal: signals, hang-ups, bad bytes, leaking tracebacks.
+
+Everything here that touches a private part of Textual was written against 8.2.
+"""
+
+import asyncio
+import codecs
+import os
+import select
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from rich.segment import Segments
+from rich.text import Text
+from textual.app import App
+from textual.drivers import linux_driver
+
+from workbench.plain import clean_line
+
+_HANG_UP_POLL_S = 2.0
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _forgiving_decoder(encoding: str) -> Any:
+    strict = codecs.getincrementaldecoder(encoding)
+    return lambda errors="replace": strict(errors)
+
+
+linux_driver.getincrementaldecoder = _forgiving_decoder  # type: ignore[assignment]
+
+
+class TerminalApp(App[None]):
+    """An app that gives the terminal back as it was, however it ends."""
+
+    def on_mount(self) -> None:
+        """Take the signals and watch the terminal, where there is one."""
+        if self.is_headless:
+            return
+        loop = asyncio.get_running_loop()
+        for number in _ENDING_SIGNALS:
+            loop.add_signal_handler(number, self._end_by, number)
+        self.set_interval(_HANG_UP_POLL_S, self._end_if_hung_up)
+
+    def _end_by(self, number: signal.Signals) -> None:
+        self.exit(return_code=128 + number)
+
+    def _end_if_hung_up(self) -> None:
+        """Leave at once: with the terminal gone, an orderly end would wait for it for ever."""
+        poll = select.poll()
+        poll.register(sys.__stdin__ or 0)
+        if any(found & (select.POLLHUP | select.POLLERR) for _, found in poll.poll(0)):
+            os._exit(128 + signal.SIGHUP)
+
+    def _fatal_error(self) -> None:
+        """Say what broke in one line; Textual's own report prints local variables."""
+        error = self._exception or sys.exception()
+        shown = Text(f"gemma-bench broke down: {type(error).__name__}: {clean_line(error, 300)}\n")
+        path = _write_crash(error)
+        shown.append(f"The whole story: {path}\n" if path else "")
+        shown.append("Runs are not touched by this: gemma-bench runs\n")
+        self._exit_renderables.append(Segments(self.console.render(shown, self.console.options)))
+        self._close_messages_no_wait()
+
+
+def _write_crash(error: BaseException | None) -> Path | None:
+    """A traceback without local variables or environment, for the owner's eyes only."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    path = home / "gemma-bench/crash.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", errors="replace") as file:
+            file.writelines(traceback.format_exception(error) if error else ["no error kept\n"])
+    except (OSError, RuntimeError):
+        return None
+    return path

@@ -1,0 +1,110 @@
+"""Follow a run without the app: another viewer of its directory, and its exit code."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Protocol
+
+from engine import events
+from engine.rundir import RunDir
+from engine.tail import Tail
+
+_POLL_S = 0.1
+STOPPED_HERE, STOPPED_ELSEWHERE = 130, 143
+
+
+class View(Protocol):
+    """Something that shows a run as it goes on."""
+
+    def show(self, lines: list[bytes], known: list[events.Event]) -> None:
+        """Show new events: raw lines, and those of them that are understood."""
+
+    def note(self, text: str) -> None:
+        """Tell something that is no event."""
+
+
+class _Left(Exception):
+    """The viewer goes, the run stays; carries the exit code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+class Follower:
+    """Reads one run to its end. Ctrl-C asks the run to stop and save; a second one leaves it."""
+
+    def __init__(self, run: RunDir, view: View) -> None:
+        self._run = run
+        self._view = view
+        self._asked_to_stop = False
+
+    def follow(self) -> int:
+        """The run's exit code: 0 done, 1 failed or died, 130 stopped from here, 143 by others."""
+        previous = {
+            signal.SIGINT: signal.signal(signal.SIGINT, self._interrupted),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, self._terminated),
+            signal.SIGHUP: signal.signal(signal.SIGHUP, self._terminated),
+        }
+        try:
+            return self._until_the_end()
+        except _Left as left:
+            self._view.note(self._whereabouts())
+            return left.code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _until_the_end(self) -> int:
+        tail = Tail(self._run.events)
+        while True:
+            was_alive = self._run.is_alive()
+            lines = tail.read_new()
+            known = [event for event in map(events.decode, lines) if event]
+            self._view.show(lines, known)
+            for event in known:
+                if isinstance(event, events.Done | events.Failed):
+                    return self._code(event)
+            if not lines and not was_alive:
+                self._view.note(f"the run died: {self._run.state().cause}; log: {self._run.log}")
+                return 1
+            if not lines:
+                time.sleep(_POLL_S)
+
+    def _code(self, ending: events.Done | events.Failed) -> int:
+        if isinstance(ending, events.Done) and not ending.stopped_by:
+            return 0
+        if self._asked_to_stop:
+            return STOPPED_HERE
+        return 1 if isinstance(ending, events.Failed) else STOPPED_ELSEWHERE
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self._asked_to_stop:
+            raise _Left(STOPPED_HERE)
+        self._asked_to_stop = True
+        self._run.ask("stop", "Ctrl-C")
+        self._view.note("stopping after this step, then saving; Ctrl-C again leaves the run to it")
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        raise _Left(128 + number)
+
+    def _whereabouts(self) -> str:
+        return f"the run goes on; come back: gemma-bench attach {self._run.path}"
+
+
+def follow(run: RunDir, *, as_json: bool) -> int:
+    """Follow a run on this terminal, pipe or file to its end; its exit code."""
+    from workbench.narration import Json, Lines, ProgressLine
+
+    view: View
+    if as_json:
+        view = Json()
+    elif sys.stdout.isatty():
+        view = ProgressLine(run)
+    else:
+        view = Lines(run)
+    return Follower(run, view).follow()

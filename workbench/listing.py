@@ -1,0 +1,26 @@
+"""The list of runs on a plain terminal."""
+
+import json
+
+from engine import rundir
+
+
+def print_runs(*, as_json: bool) -> int:
+    """Print every run below runs/, newest first, with the state its files tell; exit code 0."""
+    states = [(run, run.state()) for run in rundir.every()]
+    if as_json:
+        for run, state in states:
+            line = {
+                "run": run.name,
+                "path": str(run.path.resolve()),
+                "state": state.name,
+                "cause": state.cause,
+            }
+            print(json.dumps(line, ensure_ascii=False))
+        return 0
+    if not states:
+        print("no run here yet; start one: gemma-bench --run quickstart")
+    width = max((len(run.name) for run, _ in states), default=0)
+    for run, state in states:
+        print(f"{run.name:<{width}}  {state.name:<8}  {state.cause}".rstrip())
+    return 0

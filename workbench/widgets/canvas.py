@@ -1,0 +1,96 @@
+"""Rows of inked text on a screen, of which only the cells that changed are written again."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from workbench.plain import clean
+
+Span = tuple[str, str]
+"""Text and its ink: one of INKS."""
+Row = Sequence[Span]
+
+INKS = ("", "dim", "strong", "accent", "good", "warn", "bad", "band")
+
+
+class Canvas(Widget):
+    """Draws what `drawn` returns. Text is made harmless here, whoever wrote it."""
+
+    COMPONENT_CLASSES = {f"canvas--{ink}" for ink in INKS if ink}
+    ALLOW_SELECT = False
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._rows: list[Row] = []
+
+    def drawn(self, width: int, height: int) -> list[Row]:
+        """The rows for a size, from the top; what is missing is blank."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw again after a change of what is shown, and write the cells that differ."""
+        width, height = self.content_size
+        rows = [_harmless(row) for row in self.drawn(width, height)[:height]] if width else []
+        regions = changed(self._rows, rows, width)
+        self._rows = rows
+        if regions:
+            self.refresh(*regions)
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Every cell has a new place."""
+        self._rows = []
+        self.redraw()
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One row. Each segment carries a style, for Textual's monochrome filter needs one."""
+        width, plain = self.content_size.width, self.rich_style
+        row = self._rows[y] if y < len(self._rows) else ()
+        strip = Strip([Segment(text, self._style(ink)) for text, ink in row if text])
+        return strip.adjust_cell_length(width, plain)
+
+    def text_rows(self) -> list[str]:
+        """What stands on it, for tests and for copying."""
+        return ["".join(text for text, _ in row).rstrip() for row in self._rows]
+
+    def _style(self, ink: str) -> Style:
+        return self.get_component_rich_style(f"canvas--{ink}") if ink else self.rich_style
+
+
+def changed(old: Sequence[Row], new: Sequence[Row], width: int) -> list[Region]:
+    """Regions that cover every cell in which two drawings differ."""
+    regions = []
+    for y in range(max(len(old), len(new))):
+        before = old[y] if y < len(old) else ()
+        after = new[y] if y < len(new) else ()
+        if before != after:
+            first, last = _differing_cells(before, after, width)
+            if last >= first:
+                regions.append(Region(first, y, last - first + 1, 1))
+    return regions
+
+
+def _differing_cells(before: Row, after: Row, width: int) -> tuple[int, int]:
+    left, right = _cells(before, width), _cells(after, width)
+    if left is None or right is None:
+        return 0, width - 1
+    different = [x for x in range(width) if left[x] != right[x]]
+    return (different[0], different[-1]) if different else (0, -1)
+
+
+def _cells(row: Row, width: int) -> list[Span] | None:
+    """Character and ink of each cell; None where a character takes more or less than one."""
+    if any(not text.isascii() and cell_len(text) != len(text) for text, _ in row):
+        return None
+    cells = [(char, ink) for text, ink in row for char in text][:width]
+    return cells + [(" ", "")] * (width - len(cells))
+
+
+def _harmless(row: Row) -> Row:
+    return tuple((clean(text).replace("\n", " "), ink) for text, ink in row if text)
