@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from engine import recipe, recipe_files
 from engine.recipe import ATTENTION, MLP, Recipe
@@ -15,6 +15,12 @@ from engine.refusal import Problem, Refusal, refuse
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _TARGETS = (*ATTENTION, *MLP, "per_layer_input_gate", "per_layer_projection")
+_REASONS = {
+    "model_type": "it is no table",
+    "tuple_type": "it is no list",
+    "too_short": "the list is empty",
+}
+"""What pydantic says in Python's words, in TOML's; by its type of error."""
 _TIED = {"embed_tokens", "lm_head", "embed_tokens_per_layer"}
 
 
@@ -45,13 +51,15 @@ def problems(document: dict[str, Any]) -> list[Problem]:
         Recipe.model_validate(document)
         invalid: list[Problem] = []
     except ValidationError as error:
-        invalid = [_problem(detail) for detail in error.errors(include_url=False)]
-    faulty = {problem.key.split(".")[0] for problem in invalid}
+        invalid = _invalid(error)
+    faulty = {tuple(problem.key.split(".")[:2]) for problem in invalid}
     return invalid + [
         problem
         for section, check in _CHECKS.items()
-        if section not in faulty and isinstance(document.get(section), dict)
-        for problem in check(document[section])
+        if isinstance(document.get(section), dict)
+        for problem in check(
+            {key: value for key, value in document[section].items() if (section, key) not in faulty}
+        )
     ]
 
 
@@ -64,20 +72,41 @@ def _unreadable(name: str, path: Path, error: OSError) -> Refusal:
     return refuse(str(path), "there is no such recipe", f"{meant}Known recipes: {known}")
 
 
+def _invalid(error: ValidationError) -> list[Problem]:
+    """What the schema refuses. A list whose items are refused counts as empty; that is left out."""
+    details = error.errors(include_url=False)
+    lists = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    return [
+        _problem(detail)
+        for detail in details
+        if detail["type"] != "too_short" or detail["loc"] not in lists
+    ]
+
+
 def _problem(detail: Any) -> Problem:
     key = ".".join(str(part) for part in detail["loc"])
     value = repr(detail["input"])
     value = value if len(value) <= 60 else value[:57] + "..."
     if detail["type"] == "extra_forbidden":
-        known = _keys()
-        near = difflib.get_close_matches(key, known, 1, 0.5) or difflib.get_close_matches(
-            key.split(".")[-1], [k.split(".")[-1] for k in known], 1, 0.5
-        )
-        fix = f"Did you mean {near[0]}?" if near else "Remove it"
-        return Problem(key, value, "unknown key", fix, near[0] if near else "")
+        return _unknown(detail, key, value)
     if detail["type"] == "missing":
         return Problem(key, "", "it is required", f"Add {key} to the recipe")
-    return Problem(key, value, detail["msg"], _fix(key))
+    return Problem(key, value, _REASONS.get(detail["type"], detail["msg"]), _fix(key))
+
+
+def _unknown(detail: Any, key: str, value: str) -> Problem:
+    """An unknown key, with the nearest one: of all, else of those that end alike."""
+    if len(detail["loc"]) == 1 and isinstance(detail["input"], dict):
+        near = difflib.get_close_matches(key, recipe.SECTIONS, 1)
+    else:
+        names = [part for part in detail["loc"] if isinstance(part, str)]
+        ends = {known.rpartition(".")[2]: known for known in _keys()}
+        near = difflib.get_close_matches(".".join(names), _keys(), 1, 0.7)
+        near = near or [ends[end] for end in difflib.get_close_matches(names[-1], ends, 1)]
+    nearest = near[0] if near else ""
+    return Problem(
+        key, value, "unknown key", f"Did you mean {nearest}?" if near else "Remove it", nearest
+    )
 
 
 def _fix(key: str) -> str:
@@ -85,8 +114,8 @@ def _fix(key: str) -> str:
     if field is None:
         return "Give a value of that kind"
     default = field.get_default(call_default_factory=True)
-    shown = f"; the default is {default!r}" if not field.is_required() else ""
-    return f"{field.description or 'Give a value of that kind'}{shown}"
+    shown = f" The default is {default!r}" if not field.is_required() else ""
+    return f"{field.description or 'Give a value of that kind.'}{shown}"
 
 
 def _field(key: str) -> Any:
@@ -96,21 +125,19 @@ def _field(key: str) -> Any:
 
 
 def _keys() -> list[str]:
+    sections: dict[str, type[BaseModel]] = {**recipe.SECTIONS, "data.sources": recipe.Source}
     return [
-        f"{section}.{name}"
-        for section, model in recipe.SECTIONS.items()
-        for name in model.model_fields
+        f"{section}.{name}" for section, model in sections.items() for name in model.model_fields
     ]
 
 
 def _check_model(section: dict[str, Any]) -> list[Problem]:
     path = section.get("path", recipe.EMBEDDED)
-    folder = Path(path)
-    if path == recipe.EMBEDDED or (folder / "config.json").is_file():
+    if path == recipe.EMBEDDED or os.path.isfile(os.path.join(path, "config.json")):
         return []
-    if folder.exists():
+    if os.path.exists(path):
         return [Problem("model.path", path, "no config.json in it", "Give a model folder")]
-    if _HUB_ID.fullmatch(path) and not folder.parent.exists():
+    if _HUB_ID.fullmatch(path) and not os.path.exists(os.path.dirname(path)):
         return [] if not _is_offline() or _is_cached(path) else [_not_cached(path)]
     fix = 'Give a model folder, a hub id such as google/gemma-3-1b-it, or "embedded"'
     return [Problem("model.path", path, "there is no such folder", fix)]
@@ -154,13 +181,13 @@ def _check_adapter(section: dict[str, Any]) -> list[Problem]:
 def _check_data(section: dict[str, Any]) -> list[Problem]:
     return [
         problem
-        for index, source in enumerate(section["sources"])
+        for index, source in enumerate(section.get("sources", ()))
         for problem in _check_rows(f"data.sources.{index}.path", source["path"])
     ]
 
 
 def _check_score(section: dict[str, Any]) -> list[Problem]:
-    return _check_rows("score.heldout", section["heldout"])
+    return _check_rows("score.heldout", section["heldout"]) if "heldout" in section else []
 
 
 def _check_rows(key: str, path: str) -> list[Problem]:
@@ -168,8 +195,8 @@ def _check_rows(key: str, path: str) -> list[Problem]:
     try:
         with file.open("rb") as rows:
             head = rows.read(1 << 16)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", "") or str(error)).lower()
         return [Problem(key, path, reason, "Give a .jsonl or .json file that can be read")]
     if file.suffix not in {".jsonl", ".json"}:
         return [Problem(key, path, f"{file.suffix or 'no'} ending", "Give a .jsonl or .json file")]
@@ -179,14 +206,15 @@ def _check_rows(key: str, path: str) -> list[Problem]:
 
 
 def _check_training(section: dict[str, Any]) -> list[Problem]:
+    found = []
     if section.get("max_steps", -1) == 0:
         fix = "Give a count above 0, or leave it out to use num_train_epochs"
-        return [Problem("training.max_steps", "0", "no step would be trained", fix)]
+        found.append(Problem("training.max_steps", "0", "no step would be trained", fix))
     warmup = section.get("warmup_steps", 0)
     if warmup > 1 and warmup != int(warmup):
         fix = "Give a whole number, or a share below 1"
-        return [Problem("training.warmup_steps", str(warmup), "neither count nor share", fix)]
-    return []
+        found.append(Problem("training.warmup_steps", str(warmup), "neither count nor share", fix))
+    return found
 
 
 _CHECKS = {

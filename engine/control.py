@@ -25,7 +25,7 @@ class Wishes:
             try:
                 wish = json.loads(line)
                 want, by = str(wish["want"]), str(wish.get("by", "a viewer"))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             self._wanted.add(want)
             if want == "stop":

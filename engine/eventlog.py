@@ -24,16 +24,18 @@ class EventLog:
             self.phase = event.name
         try:
             if self._lost:
-                self._write(_lost(self._lost))
+                self._write(_lost(self._lost), b"\n")
                 self._lost = 0
             self._write(event)
         except OSError:
             self._lost += 1
 
-    def _write(self, event: events.Event) -> None:
+    def _write(self, event: events.Event, before: bytes = b"") -> None:
+        """`before` ends the line that a full disk cut off."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         elapsed = round(time.monotonic() - self._began, 3)
-        append_line(self._path, events.encode(dataclasses.replace(event, t=elapsed, time=now)))
+        line = events.encode(dataclasses.replace(event, t=elapsed, time=now))
+        append_line(self._path, before + line)
 
 
 def _lost(count: int) -> events.Warned:

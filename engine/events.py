@@ -193,7 +193,7 @@ def decode(line: bytes) -> Event | None:
             if key in known
         }
         return cls(**values)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

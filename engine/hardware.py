@@ -51,6 +51,8 @@ class Gpu:
     name: str
     memory_gib: float
     has_bf16: bool
+    is_unified: bool = False
+    """Whether it shares the host's memory, so that memory_gib is the host's."""
 
 
 def names() -> list[str]:
@@ -88,7 +90,9 @@ def detect() -> Profile:
     if gpus:
         gpu = gpus[0]
         reason = f"NVML names {gpu.name} with {gpu.memory_gib:.1f} GiB"
-        return Profile(AUTO, gpu.name, "cuda", gpu.memory_gib, 0.95, gpu.has_bf16, reason)
+        reason += ", shared with the host" if gpu.is_unified else ""
+        share = 0.85 if gpu.is_unified else 0.95
+        return Profile(AUTO, gpu.name, "cuda", gpu.memory_gib, share, gpu.has_bf16, reason)
     memory_gib = host_memory_gib()
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         reason = "Apple silicon: the GPU shares the host's memory"
@@ -99,6 +103,8 @@ def detect() -> Profile:
 
 def nvidia_gpus() -> tuple[list[Gpu], str]:
     """NVIDIA devices, or none and why. A driver that hangs is given up after two seconds."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in {"", "-1"}:
+        return [], "CUDA_VISIBLE_DEVICES hides every NVIDIA device"
     found: list[list[Gpu] | str] = []
 
     def ask() -> None:
@@ -121,14 +127,19 @@ def _ask_nvml() -> list[Gpu]:
 
     pynvml.nvmlInit()
     handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    return [
-        Gpu(
-            _text(pynvml.nvmlDeviceGetName(handle)),
-            pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30,
-            pynvml.nvmlDeviceGetCudaComputeCapability(handle)[0] >= 8,
-        )
-        for handle in handles
-    ]
+    return [_gpu(handle) for handle in handles]
+
+
+def _gpu(handle: Any) -> Gpu:
+    import pynvml
+
+    name = _text(pynvml.nvmlDeviceGetName(handle))
+    has_bf16 = pynvml.nvmlDeviceGetCudaComputeCapability(handle)[0] >= 8
+    try:
+        memory_gib = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
+    except pynvml.NVMLError_NotSupported:  # a GB10 has no memory of its own
+        return Gpu(name, host_memory_gib(), has_bf16, is_unified=True)
+    return Gpu(name, memory_gib, has_bf16)
 
 
 def _text(name: str | bytes) -> str:

@@ -37,7 +37,7 @@ def hold(path: Path, byte: int, patience_s: float = 1.0) -> int | None:
 def is_held(path: Path) -> bool:
     """Whether an engine or a supervisor is alive; not to be asked by the one that holds it."""
     try:
-        fd = os.open(path, os.O_RDWR)
+        fd = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

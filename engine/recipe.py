@@ -3,6 +3,7 @@
 Paths in a recipe file are relative to that file; those in `--set` to the current folder.
 """
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +19,12 @@ MLP = ("gate_proj", "up_proj", "down_proj")
 
 class _Section(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, title=""
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        title="",
     )
 
 
@@ -181,13 +187,13 @@ def _absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _absolute_under(key: str, value: Any, folder: Path) -> Any:
-    if key == "model.path" and isinstance(value, str) and (folder / value).exists():
-        return str((folder / value).resolve())
+    if key == "model.path" and isinstance(value, str) and os.path.exists(folder / value):
+        return str(folder.absolute() / value)
     if key == "score.heldout" and isinstance(value, str):
-        return str((folder / value).resolve())
+        return str(folder.absolute() / value)
     if key == "data.sources" and isinstance(value, list):
         return [
-            {**source, "path": str((folder / source["path"]).resolve())}
+            {**source, "path": str(folder.absolute() / source["path"])}
             if isinstance(source, dict) and isinstance(source.get("path"), str)
             else source
             for source in value

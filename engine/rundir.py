@@ -1,5 +1,8 @@
 """A run's directory: the only place that knows its file names, and what state they tell."""
 
+import contextlib
+import errno
+import itertools
 import json
 import os
 import re
@@ -15,6 +18,8 @@ from engine.tail import Tail
 RUNS = Path("runs")
 """Where runs are made and listed unless told otherwise: a folder of the current one."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\d-\d{4}")
+_MINUTE_FORMAT = "%Y-%m-%d-%H%M"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class RunDir:
     @property
     def exists(self) -> bool:
         """Whether a run was created here."""
-        return self.request.is_file()
+        return os.path.isfile(self.request)
 
     def checkpoint(self, step: int) -> Path:
         """Folder of a step's checkpoint."""
@@ -124,20 +129,24 @@ def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path |
     `out` is the run directory itself; without it one named by date, time and recipe is made
     below `runs`. Raises `Refusal`, with exit code 3 where a live run is in the way.
     """
-    path = _free_name(recipe_name) if out is None else out
-    run = RunDir(path)
-    if run.exists:
-        raise _occupied(run)
+    run = RunDir(RUNS / _name_now(recipe_name) if out is None else out)
+    kept = {folder for folder in (run.path, *run.path.parents) if os.path.exists(folder)}
     try:
-        if path.exists() and any(path.iterdir()):
-            raise refuse(str(path), "the folder is not empty", "Give another --out")
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+        if out is None:
+            run = _make_numbered(run.path)
+        else:
+            _take_empty(run)
+        _claim(run)
+        _write_new(run.recipe, recipe)
+        run.write_request({"name": recipe_name, **request})
     except OSError as error:
+        _unmake(run, kept)
         reason = (error.strerror or str(error)).lower()
-        raise refuse(str(path), reason, "Give a folder you may write to with --out") from None
-    _write_new(run.recipe, recipe)
-    run.write_request({"name": recipe_name, **request})
+        fix = "Give a folder you may write to with --out"
+        raise refuse(str(run.path), reason, fix) from None
+    except KeyboardInterrupt:
+        _unmake(run, kept)
+        raise
     return run
 
 
@@ -163,7 +172,19 @@ def every() -> list[RunDir]:
         runs = [RunDir(path) for path in RUNS.iterdir()]
     except OSError:
         return []
-    return sorted((run for run in runs if run.exists), key=lambda run: run.name, reverse=True)
+    return sorted((run for run in runs if run.exists), key=_age, reverse=True)
+
+
+def _age(run: RunDir) -> tuple[str, int, str]:
+    """Sorts by the minute in the name, where one stands there, and within it by the request."""
+    try:
+        made_ns = run.request.stat().st_mtime_ns
+    except OSError:
+        made_ns = 0
+    minute = run.name[:15]
+    if not _MINUTE.fullmatch(minute):
+        minute = f"{datetime.fromtimestamp(made_ns / 1e9):{_MINUTE_FORMAT}}"
+    return minute, made_ns, run.name
 
 
 def _occupied(run: RunDir) -> Exception:
@@ -173,30 +194,71 @@ def _occupied(run: RunDir) -> Exception:
     return refuse(str(run.path), "it holds a run already", "Give another --out")
 
 
-def _free_name(recipe_name: str) -> Path:
-    name = f"{datetime.now():%Y-%m-%d-%H%M}-{recipe_name}"
+def _name_now(recipe_name: str) -> str:
+    name = f"{datetime.now():{_MINUTE_FORMAT}}-{recipe_name}"
     if not _NAME.fullmatch(name):
-        fix = "Rename the recipe file: letters, digits, dot, dash and underscore, at most 45"
+        fix = "Rename the recipe file: letters, digits, dot, dash and underscore, at most 48"
         raise refuse(recipe_name, "no name for a run directory", fix)
-    path, count = RUNS / name, 1
-    while path.exists():
-        count += 1
-        path = RUNS / f"{name}-{count}"
-    return path
+    return name
+
+
+def _make_numbered(path: Path) -> RunDir:
+    """Make a folder, with a number behind its name where another run took that name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for count in itertools.count(1):
+        numbered = path if count == 1 else path.with_name(f"{path.name}-{count}")
+        with contextlib.suppress(FileExistsError):
+            numbered.mkdir(mode=0o700)
+            break
+    return RunDir(numbered)
+
+
+def _take_empty(run: RunDir) -> None:
+    """Make the folder that was asked for, or take it where it is there and empty."""
+    if run.exists:
+        raise _occupied(run)
+    if os.path.exists(run.path) and any(run.path.iterdir()):
+        raise refuse(str(run.path), "the folder is not empty", "Give another --out")
+    run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run.path.chmod(0o700)
+
+
+def _claim(run: RunDir) -> None:
+    """Of two that take the same folder at the same time, one gets it."""
+    try:
+        os.close(os.open(run.recipe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise _occupied(run) from None
+
+
+def _unmake(run: RunDir, kept: set[Path]) -> None:
+    with contextlib.suppress(OSError):
+        for file in (run.recipe, run.request.with_suffix(".part"), run.request):
+            file.unlink(missing_ok=True)
+        for folder in itertools.takewhile(
+            lambda folder: folder not in kept, (run.path, *run.path.parents)
+        ):
+            folder.rmdir()
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Append one line with one write, so that no reader sees two lines glued."""
+    """Append one line with one write, so that no reader sees two lines glued.
+
+    Raises `OSError`, also where a full disk took a part of it only.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(fd, line)
+        if os.write(fd, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(fd)
 
 
 def _write_whole(path: Path, document: dict[str, Any]) -> None:
     partial = path.with_suffix(".part")
-    _write_new(partial, json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n")
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    content = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's escape
+    _write_new(partial, content + b"\n")
     partial.replace(path)
 
 

@@ -14,13 +14,18 @@ class Tail:
         self._rest = b""
 
     def read_new(self) -> list[bytes]:
-        """Whole lines appended since the last call, at most about a megabyte at a time."""
+        """Whole lines appended since the last call, at most about a megabyte at a time.
+
+        Empty only where no whole line is left to read.
+        """
+        lines: list[bytes] = []
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
-                piece = file.read(_SLICE_BYTES)
+                while not lines and (piece := file.read(_SLICE_BYTES)):
+                    self._offset += len(piece)
+                    *whole, self._rest = (self._rest + piece).split(b"\n")
+                    lines = [line for line in whole if line]
         except FileNotFoundError:
-            return []
-        self._offset += len(piece)
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        return [line for line in lines if line]
+            pass
+        return lines

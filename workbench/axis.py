@@ -14,27 +14,28 @@ def limits(least: float, greatest: float) -> tuple[float, float]:
         least = 0.0
     if 0.6 * least < greatest < 0:
         greatest = 0.0
-    step = _round_up((greatest - least) / 4)
+    step = _round_up((greatest - least) / 8)
     return math.floor(least / step + 1e-9) * step, math.ceil(greatest / step - 1e-9) * step
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers from low to high, at most so many."""
-    step = _round_up((high - low) / max(1, most - 1))
-    count = math.floor((high - low) / step + 1e-9)
-    first = math.ceil(low / step - 1e-9) * step
-    return [first + index * step for index in range(count + 1)]
+def ticks(low: float, high: float, most: int) -> tuple[list[float], float]:
+    """Two to so many round numbers from low to high, and the step that they are multiples of."""
+    step = finest = _round_up((high - low) / 8)
+    while len(found := _multiples(step, low, high)) > most:
+        step = _round_up(step * 1.01)
+    return (found, step) if len(found) > 1 else ([low, high], finest)
 
 
-def label(value: float, low: float, high: float) -> str:
-    """A tick's number, with as many decimals as the axis needs."""
-    span = high - low
-    if max(abs(low), abs(high)) < 1e-2:
-        return f"{value:.0e}".replace("e-0", "e-") if value else "0"
-    if max(abs(low), abs(high)) >= 1e5:
-        return f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
-    decimals = max(0, 1 - math.floor(math.log10(span)))
-    return f"{value + 0.0:.{min(decimals, 4)}f}"
+def _multiples(step: float, low: float, high: float) -> list[float]:
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
+
+
+def label(value: float, high: float, step: float) -> str:
+    """A tick's number, with as many decimals as the ticks' step needs."""
+    if high < 1e-2 or high >= 1e5:
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e") if value else "0"
+    return f"{value + 0.0:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
 
 
 def end(last_step: int, total_steps: int | None) -> int:

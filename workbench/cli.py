@@ -1,10 +1,13 @@
 """The command line: the app, a headless run, and what attaches to runs."""
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
 from engine.refusal import Refusal
+
+from workbench.plain import clean
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 failed, 2 bad input, 3 already running, 4 doesn't fit, "
@@ -15,11 +18,17 @@ _EXIT_CODES = (
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. What is refused is told in one message, without a traceback."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _dispatch(options)
     except Refusal as refusal:
-        print(f"gemma-bench: {refusal}", file=sys.stderr)
+        print(f"gemma-bench: {clean(refusal)}", file=sys.stderr)
         return refusal.exit_code
+    except KeyboardInterrupt:
+        told = "gemma-bench: interrupted; a run that was started goes on: gemma-bench runs"
+        print(told, file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +72,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         return listing.print_runs(as_json=options.json)
     if options.command == "stop":
         return _stop(options.run_name)
-    if options.run:
+    if options.run is not None:
         return _run(options)
     from workbench.app import run_app
 

@@ -29,7 +29,7 @@ def _forgiving_decoder(encoding: str) -> Any:
     return lambda errors="replace": strict(errors)
 
 
-linux_driver.getincrementaldecoder = _forgiving_decoder  # type: ignore[assignment]
+vars(linux_driver)["getincrementaldecoder"] = _forgiving_decoder
 
 
 class TerminalApp(App[None]):

@@ -39,6 +39,8 @@ class Follower:
         self._run = run
         self._view = view
         self._asked_to_stop = False
+        self._untold = ""
+        """What a signal's handler wants told: it may have interrupted a print, so it can't."""
 
     def follow(self) -> int:
         """The run's exit code: 0 done, 1 failed or died, 130 stopped from here, 143 by others."""
@@ -48,10 +50,13 @@ class Follower:
             signal.SIGHUP: signal.signal(signal.SIGHUP, self._terminated),
         }
         try:
-            return self._until_the_end()
-        except _Left as left:
-            self._view.note(self._whereabouts())
-            return left.code
+            try:
+                return self._until_the_end()
+            except _Left as left:
+                for number in previous:
+                    signal.signal(number, signal.SIG_DFL)
+                self._view.note(self._whereabouts())
+                return left.code
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
@@ -62,6 +67,9 @@ class Follower:
     def _until_the_end(self) -> int:
         tail = Tail(self._run.events)
         while True:
+            if self._untold:
+                told, self._untold = self._untold, ""
+                self._view.note(told)
             was_alive = self._run.is_alive()
             lines = tail.read_new()
             known = [event for event in map(events.decode, lines) if event]
@@ -76,18 +84,21 @@ class Follower:
                 time.sleep(_POLL_S)
 
     def _code(self, ending: events.Done | events.Failed) -> int:
-        if isinstance(ending, events.Done) and not ending.stopped_by:
+        if isinstance(ending, events.Failed):
+            return 1
+        if not ending.stopped_by:
             return 0
-        if self._asked_to_stop:
-            return STOPPED_HERE
-        return 1 if isinstance(ending, events.Failed) else STOPPED_ELSEWHERE
+        return STOPPED_HERE if self._asked_to_stop else STOPPED_ELSEWHERE
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         if self._asked_to_stop:
             raise _Left(STOPPED_HERE)
         self._asked_to_stop = True
-        self._run.ask("stop", "Ctrl-C")
-        self._view.note("stopping after this step, then saving; Ctrl-C again leaves the run to it")
+        self._untold = "stopping after this step, then saving; Ctrl-C again leaves the run to it"
+        try:
+            self._run.ask("stop", "Ctrl-C")
+        except OSError as error:
+            self._untold = f"the run could not be asked to stop: {error}; Ctrl-C again leaves it"
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         raise _Left(128 + number)

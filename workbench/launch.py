@@ -77,7 +77,11 @@ def _refuse_too_large(recipe: Recipe, profile: Profile) -> None:
     folder = Path(recipe.model.path)
     if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
         return
-    needed = weights_gib(folder, recipe.model.dtype)
+    try:
+        needed = weights_gib(folder, recipe.model.dtype)
+    except (OSError, ValueError) as error:
+        fix = "Fetch its weights whole (with git: git lfs pull)"
+        raise refuse(str(folder), str(error), fix, key="model.path") from None
     if needed > profile.usable_gib:
         reason = f"its weights alone take {needed:.2f} GiB of {profile.usable_gib:.2f} GiB usable"
         fix = "Choose a smaller model, or model.quantization = nf4"

@@ -11,16 +11,16 @@ from engine.hardware import Profile
 from engine.recipe import EMBEDDED, Model
 
 EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded" / "weights"
-_KEPT_16_BIT = [
+_KEPT_WHOLE = [
     "lm_head",
-    "router",
-    "vision_tower",
-    "audio_tower",
-    "embed_vision",
-    "embed_audio",
-    "per_layer_model_projection",
+    r".*\.router",
+    r".*\.vision_tower",
+    r".*\.audio_tower",
+    r".*\.embed_vision",
+    r".*\.embed_audio",
+    r".*\.per_layer_model_projection",
 ]
-"""Modules that bitsandbytes would quantise besides the language model's projections."""
+"""What would be quantised besides the language model's projections: patterns over module names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +87,5 @@ def _quantization(choice: Model, dtype: torch.dtype) -> BitsAndBytesConfig | Non
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=_KEPT_16_BIT,
+        llm_int8_skip_modules=_KEPT_WHOLE,
     )

@@ -8,6 +8,11 @@ from engine.events import Warned
 class NotFinite(Exception):
     """The gradient of a step is not a number; raised before it reaches the weights."""
 
+    def __init__(self, step: int, loss: float, grad_norm: float) -> None:
+        self.step = step
+        self.loss = loss
+        super().__init__(f"gradient norm {grad_norm} at loss {loss} in step {step}")
+
 
 def sanity(loss: float, token_accuracy: float, vocab_size: int) -> Warned | None:
     """What a first loss tells about the run: nothing, a broken forward pass, or a wrong mean.

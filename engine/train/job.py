@@ -21,6 +21,7 @@ from engine.recipe import Recipe
 from engine.rundir import RunDir
 from engine.train import sft
 from engine.train.checkpoints import Checkpoints
+from engine.train.guards import NotFinite
 from engine.train.report import Report
 from engine.train.sampling import Figures, Sampler
 from engine.train.tally import Tally
@@ -73,7 +74,11 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     log.append(events.Phase(name="training", detail=f"{plan.total_steps} steps"))
     _stop_if_asked(wishes)
     sampler.sample(recipe.samples, 0)
-    trainer.train()
+    try:
+        trainer.train()
+    except NotFinite as failed:
+        report.show(failed, trainer.state)
+        raise
     checkpoints.clear_staging()
     was_stopped = wishes.stopped_by is not None and trainer.state.global_step < plan.total_steps
 

@@ -1,5 +1,6 @@
 """The trainer's callback: figures out as events, wishes in as control."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from transformers import TrainerCallback
 from engine.control import Wishes
 from engine.eventlog import EventLog
 from engine.events import Step
-from engine.train.guards import sanity
+from engine.train.guards import NotFinite, sanity
 from engine.train.tally import Tally
 
 
@@ -59,6 +60,11 @@ class Report(TrainerCallback):
         self.last = step
         self._log.append(step)
         self._obey(state, control)
+
+    def show(self, failed: NotFinite, state: Any) -> None:
+        """Report the step that was not taken, so that the loss which was no number is seen."""
+        logs = {"loss": failed.loss, "learning_rate": 0.0}
+        self._log.append(dataclasses.replace(self._step(state, logs), step=failed.step))
 
     def _step(self, state: Any, logs: dict[str, Any]) -> Step:
         now = time.monotonic()

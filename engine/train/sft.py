@@ -53,10 +53,7 @@ class TokenWeightedTrainer(SFTTrainer):
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
         if not math.isfinite(norm):
-            loss = float(self._tr_loss)
-            raise NotFinite(
-                f"gradient norm {norm} at loss {loss} in step {self.state.global_step + 1}"
-            )
+            raise NotFinite(self.state.global_step + 1, float(self._tr_loss), norm)
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -11,18 +11,16 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.plain import clean
+from workbench.widgets.palette import palette
 
 Span = tuple[str, str]
-"""Text and its ink: one of INKS."""
+"""Text and its ink, a name of the palette."""
 Row = Sequence[Span]
-
-INKS = ("", "dim", "strong", "accent", "good", "warn", "bad", "band")
 
 
 class Canvas(Widget):
     """Draws what `drawn` returns. Text is made harmless here, whoever wrote it."""
 
-    COMPONENT_CLASSES = {f"canvas--{ink}" for ink in INKS if ink}
     ALLOW_SELECT = False
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -50,17 +48,15 @@ class Canvas(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row. Each segment carries a style, for Textual's monochrome filter needs one."""
-        width, plain = self.content_size.width, self.rich_style
+        width, back = self.content_size.width, self.rich_style
+        inks = palette(self.app)
         row = self._rows[y] if y < len(self._rows) else ()
-        strip = Strip([Segment(text, self._style(ink)) for text, ink in row if text])
-        return strip.adjust_cell_length(width, plain)
+        strip = Strip([Segment(text, inks[ink] + Style(bgcolor=back.bgcolor)) for text, ink in row])
+        return strip.adjust_cell_length(width, back)
 
     def text_rows(self) -> list[str]:
         """What stands on it, for tests and for copying."""
         return ["".join(text for text, _ in row).rstrip() for row in self._rows]
-
-    def _style(self, ink: str) -> Style:
-        return self.get_component_rich_style(f"canvas--{ink}") if ink else self.rich_style
 
 
 def changed(old: Sequence[Row], new: Sequence[Row], width: int) -> list[Region]:

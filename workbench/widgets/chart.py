@@ -30,23 +30,26 @@ class Chart(Canvas):
         self._headline = headline
         self._is_ascii = is_ascii
         self._total_steps: int | None = None
-        self._forget()
+        self._shown = Columns(("step", column))
+        self._buckets = Buckets()
+        self._last: float | None = None
+
+    def choose(self, column: str) -> None:
+        """Show another column, from the next steps on."""
+        if column != self._column:
+            self._column = column
+            self._shown = Columns(("step", column))
 
     def show(self, steps: Columns, total_steps: int | None = None) -> None:
         """Show the steps; only those that are new cost anything."""
         if not steps.continues(self._shown):
-            self._forget()
+            self._shown, self._buckets = Columns(steps.names), Buckets()
         start = len(self._shown)
         values = steps.column(self._column, start)
         self._buckets.extend(steps.column("step", start), values)
-        self._last = values[-1] if values else self._last
+        self._last = steps.value(self._column, -1) if len(steps) else None
         self._shown, self._total_steps = steps, total_steps
         self.redraw()
-
-    def _forget(self) -> None:
-        self._buckets = Buckets()
-        self._shown = Columns(("step", self._column))
-        self._last: float | None = None
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """Headline, curve with its labels, axis of steps."""
@@ -86,9 +89,9 @@ class Chart(Canvas):
 
 
 def _labels(low: float, high: float, rows: int) -> dict[int, str]:
-    found = axis.ticks(low, high, max(2, rows // _ROWS_PER_TICK + 1))
+    found, step = axis.ticks(low, high, max(3, rows // _ROWS_PER_TICK + 1))
     return {
-        round((high - tick) / (high - low) * (rows - 1)): axis.label(tick, low, high)
+        round((high - tick) / (high - low) * (rows - 1)): axis.label(tick, high, step)
         for tick in found
     }
 

@@ -10,7 +10,7 @@ PATTERN = ("sliding_attention", "sliding_attention", "full_attention") * 2
 
 
 def configuration() -> Gemma4TextConfig:
-    """Six layers of width 160, the last three without keys and values of their own.
+    """Six layers of width 128, the last three without keys and values of their own.
 
     As in E2B: per-layer embeddings, two head sizes (32 in sliding layers, 64 in full ones), one
     key-value head, a double-wide MLP where keys and values are shared, logits capped at 30.
@@ -18,14 +18,14 @@ def configuration() -> Gemma4TextConfig:
     return Gemma4TextConfig(
         vocab_size=VOCABULARY,
         vocab_size_per_layer_input=VOCABULARY,
-        hidden_size=160,
-        intermediate_size=320,
+        hidden_size=128,
+        intermediate_size=256,
         num_hidden_layers=len(PATTERN),
         num_attention_heads=4,
         num_key_value_heads=1,
         head_dim=32,
         global_head_dim=64,
-        hidden_size_per_layer_input=48,
+        hidden_size_per_layer_input=64,
         num_kv_shared_layers=3,
         use_double_wide_mlp=True,
         layer_types=list(PATTERN),

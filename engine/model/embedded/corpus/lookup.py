@@ -1,6 +1,7 @@
 """Questions answered from the tables: relations, single facts and small talk."""
 
 import random
+import re
 from functools import cached_property
 from itertools import accumulate
 
@@ -12,9 +13,15 @@ def ask(family: str, relation: Relation, wording: str, item: tuple[str, str]) ->
     """The instance that asks about one item of a relation in one wording."""
     x, y = item
     answer = relation.answer.replace("{X}", sentence(x)).replace("{x}", x).replace("{y}", y)
-    question = sentence(wording.replace("{x}", x))
-    slots = (relation.name, x)
-    return Instance(family, wording, slots, question, sentence(answer), y)
+    question = sentence(with_articles(wording.replace("{x}", x)))
+    return Instance(
+        family, wording, (relation.name, x), question, sentence(with_articles(answer)), y
+    )
+
+
+def with_articles(text: str) -> str:
+    """The text with "a" made "an" before a vowel."""
+    return re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", text)
 
 
 class Lookup:

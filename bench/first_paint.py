@@ -1,0 +1,85 @@
+"""Seconds to the app's first paint in a 120x40 terminal, and its memory, over several starts.
+
+`python bench/first_paint.py [STARTS] [COMMAND...]`; the command is `gemma-bench`'s own by default.
+"""
+
+import os
+import pty
+import select
+import signal
+import statistics
+import struct
+import sys
+import tempfile
+import termios
+import time
+from fcntl import ioctl
+from pathlib import Path
+
+_SIZE = struct.pack("HHHH", 40, 120, 0, 0)
+_MARK = b"Quit"
+"""The footer's last word: with it, the first screen is painted whole."""
+_DEADLINE_S = 10.0
+_SETTLE_S = 1.5
+
+
+def start(command: list[str], folder: str) -> tuple[float, float, float]:
+    """Seconds to the first paint, MiB at that moment, and MiB once its threads have settled."""
+    began = time.perf_counter()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execvp(command[0], command)
+    ioctl(terminal, termios.TIOCSWINSZ, _SIZE)
+    try:
+        _read_until(terminal, _MARK)
+        painted_s = time.perf_counter() - began
+        first_mib = _resident_mib(pid)
+        _drain(terminal, _SETTLE_S)
+        return painted_s, first_mib, _resident_mib(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+
+def _read_until(terminal: int, mark: bytes) -> None:
+    seen, deadline = b"", time.perf_counter() + _DEADLINE_S
+    while mark not in seen:
+        if not select.select([terminal], [], [], max(0.0, deadline - time.perf_counter()))[0]:
+            raise TimeoutError(f"{mark!r} was not painted in {_DEADLINE_S} s: {seen[-400:]!r}")
+        seen += os.read(terminal, 1 << 16)
+
+
+def _drain(terminal: int, seconds: float) -> None:
+    deadline = time.perf_counter() + seconds
+    while (left := deadline - time.perf_counter()) > 0:
+        if select.select([terminal], [], [], left)[0]:
+            os.read(terminal, 1 << 16)
+
+
+def _resident_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main() -> None:
+    """Print medians and extremes."""
+    starts = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    command = sys.argv[2:] or [sys.executable, "-m", "workbench.cli"]
+    root = str(Path(__file__).resolve().parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.getenv("PYTHONPATH")])])
+    os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+    with tempfile.TemporaryDirectory() as folder:
+        figures = [start(command, folder) for _ in range(starts)]
+    for name, values in zip(
+        ("first paint, s", "memory then, MiB", "memory settled, MiB"),
+        zip(*figures, strict=True),
+        strict=True,
+    ):
+        low, middle, high = min(values), statistics.median(values), max(values)
+        print(f"{name:<20} median {middle:7.3f}   {low:7.3f} to {high:7.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Makes the embedded model from nothing: python -m engine.model.embedded.pretrain [--out DIR]."""
+
+import argparse
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from transformers import Gemma4ForCausalLM, GemmaTokenizer
+
+from engine.model.embedded.architecture import fresh_model
+from engine.model.embedded.corpus.conversations import conversations
+from engine.model.embedded.measure import WEIGHTS, report, shares
+from engine.model.embedded.muon import Muon
+from engine.model.embedded.packing import IGNORED, batches, rows
+from engine.model.embedded.tokenizer import build_tokenizer
+
+STEPS = 4000
+ROWS, LENGTH = 16, 128
+MATRIX_RATE, TABLE_RATE = 0.02, 0.008
+WARM_UP = 40
+KEEP_EVERY = 400
+TIMED_STEPS = 10
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def optimizers(model: Gemma4ForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for the embedding tables and the norms."""
+    matrices, rest = [], []
+    for name, weight in model.named_parameters():
+        (matrices if weight.ndim == 2 and "embed_tokens" not in name else rest).append(weight)
+    return [
+        Muon(matrices, lr=MATRIX_RATE, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=TABLE_RATE, weight_decay=0.0, betas=(0.9, 0.98)),
+    ]
+
+
+def rate(step: int, steps: int) -> float:
+    """The factor on the learning rates: a short rise, a plateau, then a straight fall to zero."""
+    return min(1.0, (step + 1) / WARM_UP, (steps - step) / (0.7 * steps))
+
+
+def loss_of(model: Gemma4ForCausalLM, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy of the model's words in a batch of packed rows.
+
+    Without an attention mask the positions alone tell the samples of a row apart. Logits are made
+    only where there is a label, and capped as Gemma 4 caps them.
+    """
+    ids, positions, labels = batch
+    hidden = model.model(
+        input_ids=ids, position_ids=positions, use_cache=False
+    ).last_hidden_state[:, :-1]
+    target = labels[:, 1:]
+    taught = target != IGNORED
+    cap = model.config.final_logit_softcapping
+    logits = torch.tanh(model.lm_head(hidden[taught]) / cap) * cap
+    return functional.cross_entropy(logits, target[taught])
+
+
+def train(
+    model: Gemma4ForCausalLM, source: Iterator[Batch], steps: int | None, minutes: float, out: Path
+) -> int:
+    """Trains and returns the number of steps; `steps` None takes what fits into `minutes`."""
+    chosen = optimizers(model)
+    base = [group["lr"] for optimizer in chosen for group in optimizer.param_groups]
+    start, mean = time.monotonic(), math.log(model.config.vocab_size)
+    planned = steps or STEPS
+    for step, batch in enumerate(source):
+        if steps is None and step == TIMED_STEPS:
+            planned = int(minutes * 60 * TIMED_STEPS / (time.monotonic() - start))
+        if step >= planned:
+            return step
+        groups = [group for optimizer in chosen for group in optimizer.param_groups]
+        for group, full in zip(groups, base, strict=True):
+            group["lr"] = full * rate(step, planned)
+        loss = loss_of(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in chosen:
+            optimizer.step()
+            optimizer.zero_grad()
+        mean += 0.05 * (loss.item() - mean)
+        if step % 50 == 0:
+            spent = time.monotonic() - start
+            print(f"step {step}/{planned} loss {mean:.3f} "
+                  f"{(step + 1) * ROWS * LENGTH / spent:,.0f} tokens/s {spent / 60:.1f} min",
+                  flush=True)  # fmt: skip
+        if step and step % KEEP_EVERY == 0:
+            save(model, out)
+    return planned
+
+
+def save(model: Gemma4ForCausalLM, out: Path) -> None:
+    """Writes the weights in bf16 with the configurations; the model itself stays as it is."""
+    rounded = Gemma4ForCausalLM(model.config).to(torch.bfloat16)
+    rounded.load_state_dict(model.state_dict())
+    rounded.generation_config = model.generation_config
+    rounded.save_pretrained(out)
+
+
+def make(out: Path, steps: int | None, minutes: float, seed: int) -> tuple[Gemma4ForCausalLM, GemmaTokenizer]:
+    """Builds the tokenizer and trains the model into `out`."""
+    torch.set_num_threads(2)
+    tokenizer = build_tokenizer(seed)
+    tokenizer.save_pretrained(out)
+    model = fresh_model(seed)
+    packed = rows(conversations(seed + 1), tokenizer, LENGTH)
+    train(model, batches(packed, ROWS, seed), steps, minutes, out)
+    save(model, out)
+    return model, tokenizer
+
+
+def main() -> None:
+    """Runs the whole making and prints the held-out shares."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--steps", type=int, default=STEPS, help="training steps; repeatable")
+    parser.add_argument("--minutes", type=float, help="instead of --steps: as many as fit")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    steps = None if arguments.minutes else arguments.steps
+    begun = time.monotonic()
+    model, tokenizer = make(arguments.out, steps, arguments.minutes or 0.0, arguments.seed)
+    print(f"made in {(time.monotonic() - begun) / 60:.1f} minutes")
+    print(report(shares(model.eval(), tokenizer, 100)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Asking a model while it trains leaves the training as it was."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.data.conversation import Turn
+from engine.data.template import dialect_of, template
+from engine.model.answer import answer
+from tests import tiny
+
+ASKED = [(Turn("user", "What is the capital of Japan?"),), (Turn("user", "Spell cat."),)]
+
+
+class Asking(tiny.Gradients):
+    """Asks base and adapter after every step."""
+
+    tokenizer: Any = None
+    model: Any = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask."""
+        chosen = template(dialect_of(self.model.config))
+        for as_base in (True, False):
+            answer(self.model, self.tokenizer, chosen, ASKED, 8, as_base=as_base)
+
+
+def trained(folder: Path, staging: Path, kept: tiny.Gradients) -> dict[str, torch.Tensor]:
+    gemma = tiny.loaded(folder)
+    trainer = tiny.trainer(
+        gemma, staging, kept, max_steps=4, per_device_train_batch_size=2, learning_rate=1e-2
+    )
+    if isinstance(kept, Asking):
+        kept.tokenizer, kept.model = gemma.tokenizer, trainer.model
+    trainer.train()
+    return {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+def test_a_run_that_was_sampled_ends_with_the_same_weights(
+    gemma_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = gemma_folder("embedded")
+    undisturbed = trained(folder, tmp_path, tiny.Gradients())
+    sampled = trained(folder, tmp_path, Asking())
+    assert all(torch.equal(weight, sampled[name]) for name, weight in undisturbed.items())
+
+
+def test_the_base_answers_as_it_did_before_it_got_an_adapter(
+    gemma_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    gemma = tiny.loaded(gemma_folder("embedded"))
+    chosen = template(dialect_of(gemma.model.config))
+    before = answer(gemma.model, gemma.tokenizer, chosen, ASKED, 12)
+    trainer = tiny.trainer(gemma, tmp_path, tiny.Gradients(), max_steps=6, learning_rate=3e-2)
+    trainer.train()
+    as_base = answer(trainer.model, gemma.tokenizer, chosen, ASKED, 12, as_base=True)
+    adapted = answer(trainer.model, gemma.tokenizer, chosen, ASKED, 12)
+    assert as_base == before
+    assert adapted != before
+
+
+def test_prompts_of_different_lengths_are_answered_as_alone(
+    gemma_folder: Callable[[str], Path],
+) -> None:
+    gemma = tiny.loaded(gemma_folder("embedded"))
+    chosen = template(dialect_of(gemma.model.config))
+    together = answer(gemma.model, gemma.tokenizer, chosen, ASKED, 12)
+    alone = [answer(gemma.model, gemma.tokenizer, chosen, [asked], 12)[0] for asked in ASKED]
+    assert together == alone

@@ -1,0 +1,167 @@
+"""The app: screens, keys that work on all of them, and who follows whom; no logic."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import ClassVar
+
+from engine import hardware, rundir
+from engine.hardware import Profile
+from engine.rundir import RUNS, RunDir
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.theme import Theme
+
+from workbench.driver import TerminalApp
+from workbench.plain import clean_line
+from workbench.screens.confirm import ConfirmScreen
+from workbench.screens.run import RunScreen
+from workbench.screens.runs import RunsScreen
+from workbench.screens.setup import SetupScreen
+from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
+
+_WIDE, _TALL = 110, 34
+_THEME = Theme(
+    name="bench",
+    dark=True,
+    primary="#7cacf8",
+    secondary="#a8c7fa",
+    accent="#7cacf8",
+    success="#81c995",
+    warning="#fdd663",
+    error="#f28b82",
+    foreground="#d5d9e0",
+    background="#14171c",
+    surface="#14171c",
+    panel="#232831",
+)
+
+
+class BenchApp(TerminalApp):
+    """The workbench. Ending it ends no run."""
+
+    TITLE = "gemma-bench"
+    CSS_PATH = "bench.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-slim"),
+        (MIN_WIDTH, "-narrow"),
+        (_WIDE, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-flat"),
+        (MIN_HEIGHT, "-short"),
+        (_TALL, "-tall"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "show_setup", "New run", id="app-setup", tooltip="Set up a new run"),
+        Binding("r", "show_runs", "Runs", id="app-runs", tooltip="All runs of this folder"),
+        Binding("f1,question_mark", "help", "Help", id="app-help", tooltip="Show all keys"),
+        Binding("q", "quit", "Quit", id="app-quit", tooltip="Leave; runs go on"),
+    ]
+
+    def __init__(
+        self, attach: RunDir | None = None, detect: Callable[[], Profile] = hardware.detect
+    ) -> None:
+        super().__init__()
+        self._first = attach
+        self._opened: dict[str, RunDir] = {}
+        self.animation_level = "none"
+        self.register_theme(_THEME)
+        self.theme = _THEME.name
+        self.add_mode("setup", lambda: SetupScreen(detect))
+        self.add_mode("runs", RunsScreen)
+
+    def on_mount(self) -> None:
+        """The setup, or the run that was asked for."""
+        if self._first is None:
+            self.switch_mode("setup")
+        else:
+            self._open(self._first)
+
+    def _open(self, run: RunDir) -> None:
+        self._opened[run.name] = run
+        self.switch_mode("runs")
+        self.push_screen(RunScreen(run, is_ascii=not draws_braille()))
+
+    def on_setup_screen_started(self, started: SetupScreen.Started) -> None:
+        """A run was started: watch it."""
+        self._open(started.run)
+
+    def on_setup_screen_attach_wanted(self, wanted: SetupScreen.AttachWanted) -> None:
+        """A run is at work: watch it."""
+        self._open(wanted.run)
+
+    def on_runs_screen_chosen(self, chosen: RunsScreen.Chosen) -> None:
+        """A run of the table: watch it."""
+        self._open(chosen.run)
+
+    def on_run_screen_stop_wanted(self, wanted: RunScreen.StopWanted) -> None:
+        """Ending a run can't be undone."""
+
+        def stop(is_agreed: bool | None) -> None:
+            if is_agreed:
+                wanted.run.ask("stop", "app")
+                self.notify("It stops after this step and saves", markup=False)
+
+        detail = f"{clean_line(wanted.run.name)} ends after this step; its adapter is saved."
+        self.push_screen(ConfirmScreen("Stop this run?", detail, "stop", "go on"), stop)
+
+    def action_show_setup(self) -> None:
+        """Set up a new run."""
+        self.switch_mode("setup")
+
+    def action_show_runs(self) -> None:
+        """The table of runs, whatever lies on it."""
+        self.switch_mode("runs")
+        if isinstance(self.screen, RunScreen):
+            self.screen.dismiss(None)
+
+    def action_help(self) -> None:
+        """Show or hide the keys."""
+        if self.screen.query("HelpPanel"):
+            self.action_hide_help_panel()
+        else:
+            self.action_show_help_panel()
+
+    async def action_quit(self) -> None:
+        """Leave; where runs are at work, say first that they go on."""
+        alive = self.alive_runs()
+        if not alive or isinstance(self.screen, ConfirmScreen):
+            self.exit()
+            return
+
+        def leave(is_agreed: bool | None) -> None:
+            if is_agreed:
+                self.exit()
+
+        names = "\n".join(f"Come back with: {way_back(run)}" for run in alive)
+        question = "The run goes on without this window" if len(alive) == 1 else "The runs go on"
+        self.push_screen(ConfirmScreen(question, names, "quit", "stay"), leave)
+
+    def alive_runs(self) -> list[RunDir]:
+        """Runs at work, below this folder or opened here."""
+        known = {run.name: run for run in rundir.every()} | self._opened
+        return [run for run in known.values() if run.is_alive()]
+
+
+def way_back(run: RunDir) -> str:
+    """The command that follows a run again."""
+    name = run.name if run.path.parent == RUNS else str(run.path)
+    return f"gemma-bench attach {clean_line(name)}"
+
+
+def draws_braille() -> bool:
+    """Whether the terminal shows braille: it takes UTF-8 and is not the kernel's console."""
+    encoding = getattr(sys.__stderr__, "encoding", None) or "ascii"
+    return "utf" in encoding.lower() and os.environ.get("TERM") != "linux"
+
+
+def run_app(attach: RunDir | None = None) -> int:
+    """Run the app, on one run where it is given; its exit code."""
+    app: App[None] = BenchApp(attach)
+    app.run()
+    if isinstance(app, BenchApp):
+        for run in app.alive_runs():
+            print(f"{clean_line(run.name)} goes on. Come back with: {way_back(run)}")
+    return app.return_code or 0

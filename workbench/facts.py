@@ -1,0 +1,124 @@
+"""What a screen says of a recipe, a machine, a plan and a step: names, values and inks."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from engine.events import Plan
+from engine.hardware import Profile
+
+from workbench import wording
+from workbench.state import RunState
+
+if TYPE_CHECKING:
+    from engine.recipe import Recipe
+
+Fact = tuple[str, str, str]
+"""Name, value, and the value's ink."""
+
+_HASH_CHARS = 12
+
+
+def of_profile(profile: Profile) -> list[Fact]:
+    """What a run may use."""
+    memory = f"{profile.usable_gib:.1f} of {profile.memory_gib:.1f} GiB usable"
+    bf16 = "bfloat16" if profile.has_bf16 else "no bfloat16"
+    facts = [("hardware", profile.title, "strong"), ("", f"{memory}, {bf16}", "")]
+    return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
+
+
+def of_recipe(recipe: Recipe, text: str) -> list[Fact]:
+    """What the recipe says of itself, and the settings that decide what comes out."""
+    purpose = _opening_comment(text)
+    model, adapter, data, training = recipe.model, recipe.adapter, recipe.data, recipe.training
+    quantization = "" if model.quantization == "none" else f", {model.quantization}"
+    files = ", ".join(source.path.rpartition("/")[2] for source in data.sources)
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    length = (
+        f"{training.max_steps} steps"
+        if training.max_steps > 0
+        else wording.amount_of_epochs(training.num_train_epochs)
+    )
+    targets = wording.amount(len(adapter.target_modules), "projection")
+    return [
+        *([("recipe", purpose, "dim")] if purpose else []),
+        ("model", f"{model.path}, {model.dtype}{quantization}", "strong"),
+        ("adapter", f"{adapter.method}, r {adapter.r}, lora_alpha {adapter.lora_alpha}", ""),
+        ("", f"on {targets}", ""),
+        ("data", files, "strong"),
+        ("", f"at most {data.max_length} tokens a row, loss on {data.loss_on}", ""),
+        ("training", f"{length}, {batch} rows a step", "strong"),
+        ("", f"{training.learning_rate:.2g} {training.lr_scheduler_type}, {training.optim}", ""),
+        ("samples", _samples(recipe), ""),
+        ("saved", _saved(recipe), ""),
+    ]
+
+
+def of_plan(plan: Plan) -> list[Fact]:
+    """What the engine resolved before its first step."""
+    share = plan.trainable_parameters / max(1, plan.parameters)
+    trained = f"{wording.count(plan.trainable_parameters)} ({100 * share:.2f} %)"
+    tokens = f"{wording.count(plan.tokens)}, {wording.count(plan.supervised_tokens)} with loss"
+    cut = f", {wording.count(plan.truncated_rows)} cut" if plan.truncated_rows else ""
+    left_out = ", ".join(f"{count} {reason}" for reason, count in plan.dropped.items() if count)
+    return [
+        ("model", plan.model, ""),
+        ("device", f"{plan.device}, {plan.dtype}", ""),
+        ("trained", trained, ""),
+        ("targets", wording.amount(len(plan.target_modules), "module"), ""),
+        ("rows", f"{wording.count(plan.rows)}{cut}", "warn" if cut else ""),
+        ("left out", left_out or "none", "warn" if left_out else ""),
+        ("tokens", tokens, ""),
+        ("template", plan.template_hash[:_HASH_CHARS], ""),
+        ("data", plan.data_fingerprint[:_HASH_CHARS], ""),
+    ]
+
+
+def of_last_step(run: RunState) -> list[Fact]:
+    """The figures of the last step."""
+    last = run.last_step
+    if last is None:
+        return [("", "no step yet", "dim")]
+    epochs = f" of {run.plan.epochs:g}" if run.plan else ""
+    best = "" if run.best_loss is None else f", best {wording.figure(run.best_loss)}"
+    accelerator: list[Fact] = (
+        []
+        if last.allocated_gib is None
+        else [
+            ("allocated", wording.gib(last.allocated_gib), ""),
+            ("reserved", wording.gib(last.reserved_gib), ""),
+        ]
+    )
+    return [
+        ("epoch", f"{last.epoch:.2f}{epochs}", ""),
+        ("loss", f"{wording.figure(last.loss)}{best}", _ink(last.loss)),
+        ("accuracy", wording.share(last.token_accuracy), ""),
+        ("learning rate", f"{last.learning_rate:.2e}", ""),
+        ("gradient norm", wording.figure(last.grad_norm), _ink(last.grad_norm)),
+        ("tokens/s", wording.count(last.tokens_per_s), ""),
+        ("tokens", wording.count(last.tokens), ""),
+        *accelerator,
+        ("memory", wording.gib(last.rss_gib), ""),
+        ("checkpoints", str(len(run.checkpoints)), ""),
+    ]
+
+
+def _ink(number: float | None) -> str:
+    return "bad" if number is None or number != number else ""
+
+
+def _opening_comment(text: str) -> str:
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.lstrip("# ").rstrip() for line in lines)
+
+
+def _samples(recipe: Recipe) -> str:
+    prompts = wording.amount(len(recipe.samples.prompts), "prompt")
+    every = recipe.samples.every
+    return f"{prompts}, {f'every {every} steps' if every else 'before and after'}"
+
+
+def _saved(recipe: Recipe) -> str:
+    every, kept = recipe.training.save_steps, recipe.training.save_total_limit
+    return f"every {every} steps, {kept} kept" if every else "the adapter at the end"

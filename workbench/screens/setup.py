@@ -1,0 +1,231 @@
+"""Choose hardware and recipe, see what follows, start."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from engine import hardware, recipe_files, rundir
+from engine.hardware import AUTO, Profile
+from engine.refusal import Problem, Refusal
+from engine.rundir import RunDir
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer, OptionList
+from textual.widgets.option_list import Option
+
+from workbench import facts, wording
+from workbench.facts import Fact
+from workbench.plain import clean_line
+from workbench.widgets.facts import Facts
+from workbench.widgets.offer import Offer
+from workbench.widgets.problems import Problems
+from workbench.widgets.titlebar import TitleBar
+from workbench.widgets.toosmall import TooSmall
+
+
+class SetupScreen(Screen[None]):
+    """Nothing slow happens before the first paint: machine and recipe are looked at in threads."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "start", "Start", id="setup-start", tooltip="Start the run"),
+        Binding("a", "attach", "Attach", id="setup-attach", tooltip="Follow the run at work"),
+        Binding("tab", "app.focus_next", "Next list", show=True, tooltip="Move between the lists"),
+    ]
+
+    class Found(Message):
+        """The machine and the runs were looked at."""
+
+        def __init__(self, profile: Profile, alive: RunDir | None) -> None:
+            super().__init__()
+            self.profile, self.alive = profile, alive
+
+    class Checked(Message):
+        """A choice was checked."""
+
+        def __init__(
+            self, choice: tuple[str, str], shown: list[Fact], problems: list[Problem]
+        ) -> None:
+            super().__init__()
+            self.choice, self.facts, self.problems = choice, shown, problems
+
+    class Refused(Checked):
+        """A run could not be started after all."""
+
+        def __init__(self, choice: tuple[str, str], problems: list[Problem]) -> None:
+            super().__init__(choice, [], problems)
+
+    class Started(Message):
+        """A run was made and its engine started."""
+
+        def __init__(self, run: RunDir) -> None:
+            super().__init__()
+            self.run = run
+
+    class AttachWanted(Message):
+        """The user wants to follow the run at work."""
+
+        def __init__(self, run: RunDir) -> None:
+            super().__init__()
+            self.run = run
+
+    def __init__(self, detect: Callable[[], Profile] = hardware.detect) -> None:
+        super().__init__()
+        self._detect = detect
+        self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
+        self._alive: RunDir | None = None
+        self._checked: SetupScreen.Checked | None = None
+        self._is_starting = False
+
+    def compose(self) -> ComposeResult:
+        """Two lists, and what follows from them."""
+        yield TooSmall()
+        yield TitleBar("new run")
+        yield Offer()
+        with Horizontal(id="setup"):
+            with Vertical(id="choices"):
+                yield OptionList(
+                    Option("looking at this machine", AUTO),
+                    *(Option(Content(name), name) for name in hardware.names() if name != AUTO),
+                    id="hardware",
+                    markup=False,
+                )
+                yield OptionList(
+                    *(Option(Content(clean_line(name)), name) for name in recipe_files.names()),
+                    id="recipe",
+                    markup=False,
+                )
+            with Vertical(id="outcome"):
+                yield Facts(id="settings")
+                yield Problems(id="problems")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Name the panes, take the first of both lists, look around."""
+        titles = {"hardware": "hardware", "recipe": "recipe", "settings": "what follows"}
+        for id, title in {**titles, "problems": "before it can start"}.items():
+            self.query_one(f"#{id}").border_title = title
+        for options in self.query(OptionList):
+            options.highlighted = 0 if options.option_count else None
+        self.query_one("#recipe").focus()
+
+    def on_screen_resume(self) -> None:
+        """Runs may have started or ended meanwhile, files may have changed."""
+        self._is_starting = False
+        self.call_after_refresh(self._look)
+
+    @work(thread=True, exclusive=True, group="look")
+    def _look(self) -> None:
+        alive = next((run for run in rundir.every() if run.is_alive()), None)
+        self.post_message(self.Found(self._detect(), alive))
+
+    def on_setup_screen_found(self, found: Found) -> None:
+        """Say what this machine is, and offer the run at work."""
+        self._here = found.profile
+        title = clean_line(found.profile.title)
+        options = self.query_one("#hardware", OptionList)
+        options.replace_option_prompt(AUTO, Content(f"{title}, this machine"))
+        self._alive = found.alive
+        self.query_one(Offer).show(clean_line(found.alive.name) if found.alive else "")
+        self.refresh_bindings()
+        self._check()
+
+    def on_option_list_option_highlighted(self, _: OptionList.OptionHighlighted) -> None:
+        """Another choice."""
+        if self._here.memory_gib:
+            self._check()
+
+    @property
+    def choice(self) -> tuple[str, str]:
+        """Names of the hardware profile and of the recipe; empty where there is none."""
+        chosen = (self.query_one(f"#{id}", OptionList) for id in ("hardware", "recipe"))
+        names = [o.highlighted_option.id if o.highlighted_option else "" for o in chosen]
+        return names[0] or "", names[1] or ""
+
+    def _check(self) -> None:
+        self._checked = None
+        self.query_one(Problems).show(("checking", "dim"))
+        self.refresh_bindings()
+        self._check_in_thread(self.choice)
+
+    @work(thread=True, exclusive=True, group="check")
+    def _check_in_thread(self, choice: tuple[str, str]) -> None:
+        from engine import check
+
+        profile_name, recipe_name = choice
+        shown: list[Fact] = []
+        problems: list[Problem] = []
+        try:
+            recipe, text = check.load(recipe_name, [])
+            shown += [*facts.of_recipe(recipe, text.decode()), ("", "", "")]
+        except Refusal as refusal:
+            problems += refusal.problems
+        try:
+            is_here = profile_name == AUTO
+            shown += facts.of_profile(self._here if is_here else hardware.profile(profile_name))
+            hardware.runnable(profile_name)
+        except Refusal as refusal:
+            problems += refusal.problems
+        self.post_message(self.Checked(choice, shown, problems))
+
+    def on_setup_screen_checked(self, checked: Checked) -> None:
+        """Show what follows, unless the choice moved on meanwhile."""
+        if checked.choice != self.choice:
+            return
+        self.query_one("#settings", Facts).show(checked.facts)
+        self._give_verdict(checked)
+
+    def _give_verdict(self, checked: Checked) -> None:
+        self._checked = checked
+        count = len(checked.problems)
+        verdict = (
+            (f"{wording.amount(count, 'problem')}: start waits for what is below", "bad")
+            if count
+            else ("Nothing is wrong. s starts the run.", "good")
+        )
+        self.query_one(Problems).show(verdict, checked.problems)
+        self.refresh_bindings()
+
+    def on_setup_screen_refused(self, refused: Refused) -> None:
+        """Say why, and let the user try again."""
+        self._is_starting = False
+        self._give_verdict(refused)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Start needs a choice without problems, attach a run at work."""
+        if action == "start":
+            is_ready = self._checked is not None and not self._checked.problems
+            return True if is_ready and not self._is_starting else None
+        if action == "attach":
+            return True if self._alive else None
+        return True
+
+    def action_attach(self) -> None:
+        """Go to the run at work."""
+        if self._alive:
+            self.post_message(self.AttachWanted(self._alive))
+
+    def action_start(self) -> None:
+        """Make the run and start its engine."""
+        self._is_starting = True
+        self.refresh_bindings()
+        self.query_one(Problems).show(("starting", "dim"))
+        self._start_in_thread(self.choice)
+
+    @work(thread=True, group="start")
+    def _start_in_thread(self, choice: tuple[str, str]) -> None:
+        from workbench import launch
+
+        profile_name, recipe_name = choice
+        try:
+            run = launch.prepare(recipe_name, [], profile_name, None)
+            launch.start(run)
+            self.post_message(self.Started(run))
+        except Refusal as refusal:
+            self.post_message(self.Refused(choice, refusal.problems))
+        except OSError as error:
+            problem = Problem("start", "", str(error), "See whether disk and memory are free")
+            self.post_message(self.Refused(choice, [problem]))

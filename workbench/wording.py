@@ -1,0 +1,39 @@
+"""Numbers and durations as people read them."""
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03 or 2:03."""
+    whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count(number: float) -> str:
+    """A whole number with its thousands apart."""
+    return f"{number:,.0f}"
+
+
+def share(ratio: float | None) -> str:
+    """A share in per cent; a dash where it is unknown."""
+    return "-" if ratio is None or ratio != ratio else f"{100 * ratio:.1f} %"
+
+
+def gib(amount: float | None) -> str:
+    """Memory in GiB; a dash where it is unknown."""
+    return "-" if amount is None or amount != amount else f"{amount:.2f} GiB"
+
+
+def figure(number: float | None) -> str:
+    """A measured number in four digits; null came of one that was not a number."""
+    return "not a number" if number is None or number != number else f"{number:.4g}"
+
+
+def amount(number: int, one: str, many: str | None = None) -> str:
+    """A count and its noun."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def amount_of_epochs(epochs: float) -> str:
+    """How often the data is gone through."""
+    return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
