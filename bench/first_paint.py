@@ -23,8 +23,8 @@ _DEADLINE_S = 10.0
 _SETTLE_S = 1.5
 
 
-def start(command: list[str], folder: str) -> tuple[float, float, float]:
-    """Seconds to the first paint, MiB at that moment, and MiB once its threads have settled."""
+def start(command: list[str], folder: str) -> tuple[float, float, float, float]:
+    """Seconds and processor seconds to the first paint, MiB then, and MiB once settled."""
     began = time.perf_counter()
     pid, terminal = pty.fork()
     if pid == 0:
@@ -34,9 +34,10 @@ def start(command: list[str], folder: str) -> tuple[float, float, float]:
     try:
         _read_until(terminal, _MARK)
         painted_s = time.perf_counter() - began
+        processor_s = int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
         first_mib = _resident_mib(pid)
         _drain(terminal, _SETTLE_S)
-        return painted_s, first_mib, _resident_mib(pid)
+        return painted_s, processor_s, first_mib, _resident_mib(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -73,7 +74,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = [start(command, folder) for _ in range(starts)]
     for name, values in zip(
-        ("first paint, s", "memory then, MiB", "memory settled, MiB"),
+        ("first paint, s", "processor, s", "memory then, MiB", "memory settled, MiB"),
         zip(*figures, strict=True),
         strict=True,
     ):

@@ -6,6 +6,10 @@ import signal
 from engine.rundir import RunDir
 
 
+class StoppedEarly(Exception):
+    """The run was asked to end before its first step, so there is nothing to save."""
+
+
 class Wishes:
     """Wishes to stop, save or sample; made early, so that a signal is heard from the start on."""
 

@@ -188,7 +188,7 @@ def _age(run: RunDir) -> tuple[str, int, str]:
 
 
 def _occupied(run: RunDir) -> Exception:
-    if run.is_alive():
+    if run.state().is_alive:
         fix = f"Follow it: gemma-bench attach {run.path}"
         return refuse(str(run.path), "a run is at work in it", fix, exit_code=3)
     return refuse(str(run.path), "it holds a run already", "Give another --out")
@@ -232,12 +232,14 @@ def _claim(run: RunDir) -> None:
 
 
 def _unmake(run: RunDir, kept: set[Path]) -> None:
-    with contextlib.suppress(OSError):
-        for file in (run.recipe, run.request.with_suffix(".part"), run.request):
-            file.unlink(missing_ok=True)
-        for folder in itertools.takewhile(
-            lambda folder: folder not in kept, (run.path, *run.path.parents)
-        ):
+    """Remove what was made of a run, up to the folders that were there before."""
+    for file in (run.recipe, run.request.with_suffix(".part"), run.request):
+        with contextlib.suppress(OSError):
+            file.unlink()
+    for folder in (run.path, *run.path.parents):
+        if folder in kept:
+            return
+        with contextlib.suppress(OSError):
             folder.rmdir()
 
 

@@ -12,19 +12,23 @@ import sys
 import time
 
 LOCK_BYTE = 1
+_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
 
 
 def main() -> int:
     """Hold the lock file, run the command, write its ending; the command's exit code."""
     lock_path, ending_path, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until there is someone to pass them on to
     lock = _hold_lock(lock_path)
     child = os.fork()
     if child == 0:
         os.close(lock)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.execv(command[0], command)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     _, status, usage = os.wait4(child, 0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     code = os.waitstatus_to_exitcode(status)

@@ -262,11 +262,6 @@ def test_set_that_sets_nothing_is_refused(mistakes: Mistakes, override: str) -> 
     assert mistakes(DATA, override).keys() == {"--set"}
 
 
-def test_set_is_checked_like_the_file(mistakes: Mistakes) -> None:
-    found = mistakes(DATA, "adapter.r=0", "training.lerning_rate=1", "adapter.lora_alpha=big")
-    assert found.keys() == {"adapter.r", "training.lerning_rate", "adapter.lora_alpha"}
-
-
 def paths(loaded: Recipe) -> list[str]:
     score = loaded.score.heldout if loaded.score else ""
     return [loaded.model.path, loaded.data.sources[0].path, score]

@@ -1,26 +1,33 @@
-"""The app: screens, keys that work on all of them, and who follows whom; no logic."""
+"""The app: screens, keys that work on all of them, and who follows whom; no logic.
+
+Screens that the first paint does not need are imported when they are opened.
+"""
+
+from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import hardware, rundir
-from engine.hardware import Profile
+from engine import rundir
 from engine.rundir import RUNS, RunDir
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 from textual.theme import Theme
 
 from workbench.driver import TerminalApp
 from workbench.plain import clean_line
-from workbench.screens.confirm import ConfirmScreen
-from workbench.screens.run import RunScreen
-from workbench.screens.runs import RunsScreen
 from workbench.screens.setup import SetupScreen
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
+if TYPE_CHECKING:
+    from workbench.screens.run import RunScreen
+    from workbench.screens.runs import RunsScreen
+
 _WIDE, _TALL = 110, 34
+Deed = Callable[[], Any]
 _THEME = Theme(
     name="bench",
     dark=True,
@@ -42,6 +49,7 @@ class BenchApp(TerminalApp):
 
     TITLE = "gemma-bench"
     CSS_PATH = "bench.tcss"
+    DEFAULT_MODE = "setup"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-slim"),
@@ -61,7 +69,7 @@ class BenchApp(TerminalApp):
     ]
 
     def __init__(
-        self, attach: RunDir | None = None, detect: Callable[[], Profile] = hardware.detect
+        self, attach: RunDir | None = None, setup: Callable[[], SetupScreen] = SetupScreen
     ) -> None:
         super().__init__()
         self._first = attach
@@ -69,20 +77,27 @@ class BenchApp(TerminalApp):
         self.animation_level = "none"
         self.register_theme(_THEME)
         self.theme = _THEME.name
-        self.add_mode("setup", lambda: SetupScreen(detect))
-        self.add_mode("runs", RunsScreen)
+        self.add_mode("setup", setup)
+        self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
-        """The setup, or the run that was asked for."""
-        if self._first is None:
-            self.switch_mode("setup")
-        else:
+        """The run that was asked for; the setup stands otherwise."""
+        if self._first is not None:
             self._open(self._first)
 
     def _open(self, run: RunDir) -> None:
+        from workbench.screens.run import RunScreen
+
         self._opened[run.name] = run
         self.switch_mode("runs")
         self.push_screen(RunScreen(run, is_ascii=not draws_braille()))
+
+    def _ask(self, question: str, detail: str, choices: tuple[str, str], then: Deed) -> None:
+        from workbench.screens.confirm import ConfirmScreen
+
+        self.push_screen(
+            ConfirmScreen(question, detail, *choices), lambda is_agreed: is_agreed and then()
+        )
 
     def on_setup_screen_started(self, started: SetupScreen.Started) -> None:
         """A run was started: watch it."""
@@ -99,13 +114,12 @@ class BenchApp(TerminalApp):
     def on_run_screen_stop_wanted(self, wanted: RunScreen.StopWanted) -> None:
         """Ending a run can't be undone."""
 
-        def stop(is_agreed: bool | None) -> None:
-            if is_agreed:
-                wanted.run.ask("stop", "app")
-                self.notify("It stops after this step and saves", markup=False)
+        def stop() -> None:
+            wanted.run.ask("stop", "app")
+            self.notify("It stops after this step and saves", markup=False)
 
         detail = f"{clean_line(wanted.run.name)} ends after this step; its adapter is saved."
-        self.push_screen(ConfirmScreen("Stop this run?", detail, "stop", "go on"), stop)
+        self._ask("Stop this run?", detail, ("stop", "go on"), stop)
 
     def action_show_setup(self) -> None:
         """Set up a new run."""
@@ -114,8 +128,8 @@ class BenchApp(TerminalApp):
     def action_show_runs(self) -> None:
         """The table of runs, whatever lies on it."""
         self.switch_mode("runs")
-        if isinstance(self.screen, RunScreen):
-            self.screen.dismiss(None)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     def action_help(self) -> None:
         """Show or hide the keys."""
@@ -127,22 +141,23 @@ class BenchApp(TerminalApp):
     async def action_quit(self) -> None:
         """Leave; where runs are at work, say first that they go on."""
         alive = self.alive_runs()
-        if not alive or isinstance(self.screen, ConfirmScreen):
+        if not alive or self.screen.is_modal:
             self.exit()
             return
-
-        def leave(is_agreed: bool | None) -> None:
-            if is_agreed:
-                self.exit()
-
         names = "\n".join(f"Come back with: {way_back(run)}" for run in alive)
         question = "The run goes on without this window" if len(alive) == 1 else "The runs go on"
-        self.push_screen(ConfirmScreen(question, names, "quit", "stay"), leave)
+        self._ask(question, names, ("quit", "stay"), self.exit)
 
     def alive_runs(self) -> list[RunDir]:
         """Runs at work, below this folder or opened here."""
         known = {run.name: run for run in rundir.every()} | self._opened
         return [run for run in known.values() if run.is_alive()]
+
+
+def _runs_screen() -> Screen[Any]:
+    from workbench.screens.runs import RunsScreen
+
+    return RunsScreen()
 
 
 def way_back(run: RunDir) -> str:

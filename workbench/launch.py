@@ -50,7 +50,7 @@ def start(run: RunDir, job: str = "train") -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=_environment(run.read_request()["hardware"]["device"]),
         )
     finally:
         os.close(log)
@@ -61,11 +61,21 @@ def start(run: RunDir, job: str = "train") -> None:
         time.sleep(0.01)
 
 
-def _environment() -> dict[str, str]:
+def _environment(device: str) -> dict[str, str]:
+    """This process's environment with what the engine needs.
+
+    A run takes one GPU, the first that is visible: with several, transformers would wrap the model
+    in nn.DataParallel, which TRL refuses.
+    """
+    one_gpu = {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
+    }
     return {
         "MALLOC_MMAP_THRESHOLD_": _MALLOC_BYTES,
         "MALLOC_TRIM_THRESHOLD_": _MALLOC_BYTES,
         **os.environ,
+        **(one_gpu if device == "cuda" else {}),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }

@@ -1,4 +1,4 @@
-"""Tiny untrained relatives of the embedded model, made on demand: Gemma 3, Gemma 4 MoE, multimodal."""
+"""Tiny untrained relatives of the embedded model: Gemma 3, Gemma 4 MoE, Gemma 4 multimodal."""
 
 import json
 from collections.abc import Mapping

@@ -2,8 +2,7 @@
 
 import errno
 
-import torch
-
+from engine.control import StoppedEarly
 from engine.refusal import Refusal
 from engine.train.guards import NotFinite
 
@@ -15,7 +14,9 @@ def hint(error: BaseException) -> str:
     """One sentence of advice."""
     if isinstance(error, Refusal):
         return " ".join(problem.fix for problem in error.problems)
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, StoppedEarly):
+        return "Nothing was trained; start it again when you like"
+    if type(error).__name__ == "OutOfMemoryError":
         return (
             "Out of memory: lower per_device_train_batch_size and raise "
             "gradient_accumulation_steps, lower data.max_length, or set "

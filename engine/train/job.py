@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
-from engine.control import Wishes
+from engine.control import StoppedEarly, Wishes
 from engine.data.batches import Sequence, alone, pack
 from engine.data.prepare import Prepared, prepare
 from engine.data.template import Template, dialect_of, template
@@ -27,10 +27,6 @@ from engine.train.sampling import Figures, Sampler
 from engine.train.tally import Tally
 
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
-
-
-class StoppedEarly(Exception):
-    """The run was asked to end before its first step, so there is nothing to save."""
 
 
 def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:

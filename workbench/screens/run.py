@@ -13,14 +13,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import get_current_worker
 
-from workbench import facts, wording
+from workbench import run_facts, wording
 from workbench.plain import clean_line, clean_path
 from workbench.state import RunState
 from workbench.widgets.chart import Chart
 from workbench.widgets.facts import Facts
+from workbench.widgets.keyline import KeyLine
 from workbench.widgets.logtail import LogTail
 from workbench.widgets.notices import Notices
 from workbench.widgets.panes import Panes
@@ -92,7 +92,7 @@ class RunScreen(Screen[None]):
             yield Facts(id="plan")
         yield Samples(id="samples")
         yield LogTail(id="log")
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Name the panes and begin to follow."""
@@ -145,8 +145,8 @@ class RunScreen(Screen[None]):
         self._choose_memory(run)
         for chart in self.query(Chart):
             chart.show(run.steps, total_steps)
-        self.query_one("#step", Facts).show(facts.of_last_step(run))
-        plan = facts.of_plan(run.plan) if run.plan else [("", "no plan yet", "dim")]
+        self.query_one("#step", Facts).show(run_facts.of_last_step(run))
+        plan = run_facts.of_plan(run.plan) if run.plan else [("", "no plan yet", "dim")]
         self.query_one("#plan", Facts).show(plan)
         self.query_one(Samples).show(run.last_samples)
         self.query_one(LogTail).show(arrived.log)

@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import DataTable, Footer
+from textual.widgets import DataTable
 from textual.widgets.data_table import RowDoesNotExist
 
 from workbench import wording
 from workbench.plain import clean_line
+from workbench.widgets.keyline import KeyLine
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
@@ -58,7 +59,7 @@ class RunsScreen(Screen[None]):
         yield TooSmall()
         yield TitleBar("runs")
         yield DataTable[Text](cursor_type="row", show_row_labels=False)
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Name the columns and look at the runs, now and again."""

@@ -1,6 +1,6 @@
 """Choose hardware and recipe, see what follows, start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from engine import hardware, recipe_files, rundir
@@ -14,17 +14,21 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, OptionList
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from workbench import facts, wording
 from workbench.facts import Fact
 from workbench.plain import clean_line
 from workbench.widgets.facts import Facts
+from workbench.widgets.keyline import KeyLine
 from workbench.widgets.offer import Offer
 from workbench.widgets.problems import Problems
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
+
+_SETTLE_S = 0.1
+"""Lets the whole screen be painted before a thread competes with it."""
 
 
 class SetupScreen(Screen[None]):
@@ -72,9 +76,16 @@ class SetupScreen(Screen[None]):
             super().__init__()
             self.run = run
 
-    def __init__(self, detect: Callable[[], Profile] = hardware.detect) -> None:
+    def __init__(
+        self,
+        detect: Callable[[], Profile] = hardware.detect,
+        profiles: Sequence[str] | None = None,
+        recipes: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
         self._detect = detect
+        self._profiles = hardware.names() if profiles is None else profiles
+        self._recipes = recipe_files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
         self._alive: RunDir | None = None
         self._checked: SetupScreen.Checked | None = None
@@ -89,19 +100,19 @@ class SetupScreen(Screen[None]):
             with Vertical(id="choices"):
                 yield OptionList(
                     Option("looking at this machine", AUTO),
-                    *(Option(Content(name), name) for name in hardware.names() if name != AUTO),
+                    *(Option(Content(name), name) for name in self._profiles if name != AUTO),
                     id="hardware",
                     markup=False,
                 )
                 yield OptionList(
-                    *(Option(Content(clean_line(name)), name) for name in recipe_files.names()),
+                    *(Option(Content(clean_line(name)), name) for name in self._recipes),
                     id="recipe",
                     markup=False,
                 )
             with Vertical(id="outcome"):
                 yield Facts(id="settings")
                 yield Problems(id="problems")
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Name the panes, take the first of both lists, look around."""
@@ -115,7 +126,11 @@ class SetupScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """Runs may have started or ended meanwhile, files may have changed."""
         self._is_starting = False
-        self.call_after_refresh(self._look)
+        self.set_timer(_SETTLE_S, self._look_if_seen)
+
+    def _look_if_seen(self) -> None:
+        if self.is_current:
+            self._look()
 
     @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:

@@ -49,9 +49,9 @@ class Canvas(Widget):
     def render_line(self, y: int) -> Strip:
         """One row. Each segment carries a style, for Textual's monochrome filter needs one."""
         width, back = self.content_size.width, self.rich_style
-        inks = palette(self.app)
+        inks, paper = palette(self.app.theme_variables), Style(bgcolor=back.bgcolor)
         row = self._rows[y] if y < len(self._rows) else ()
-        strip = Strip([Segment(text, inks[ink] + Style(bgcolor=back.bgcolor)) for text, ink in row])
+        strip = Strip([Segment(text, inks[ink] + paper) for text, ink in row])
         return strip.adjust_cell_length(width, back)
 
     def text_rows(self) -> list[str]:

@@ -24,7 +24,8 @@ class Facts(Pager):
 
     def lines(self, width: int) -> list[Row]:
         """A row per fact, more where its value is long."""
-        names = min(width // 2, max((len(name) for name, _, _ in self._facts), default=0)) + _GAP
+        longest = max((len(name) for name, _, _ in self._facts), default=0)
+        names = min(width // 2, longest) + _GAP if longest else 0
         rows: list[Row] = []
         for name, value, ink in self._facts:
             first, *rest = wrap(value, width - names)

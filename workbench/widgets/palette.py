@@ -1,40 +1,33 @@
-"""Inks by name, as styles of the app's theme."""
+"""Inks by name, as styles in the colours of the app's theme."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from rich.style import Style
-from textual.app import App
 from textual.color import Color
 
-INKS = ("", "dim", "strong", "accent", "good", "warn", "bad", "band")
-_THEME_COLOURS = {"accent": "primary", "good": "success", "warn": "warning", "bad": "error"}
+_THEME_COLOURS = {
+    "": "foreground",
+    "strong": "foreground",
+    "accent": "primary",
+    "good": "success",
+    "warn": "warning",
+    "bad": "error",
+}
 _SHARES = {"dim": 0.55, "band": 0.3}
 """How far an ink is from the background towards the foreground."""
-
-
-def palette(app: App[object]) -> dict[str, Style]:
-    """A style per ink."""
-    colours = app.theme_variables
-    return _palette(
-        colours["foreground"],
-        colours["background"],
-        tuple(colours[name] for name in _THEME_COLOURS.values()),
-    )
-
-
-@lru_cache(maxsize=4)
-def _palette(foreground: str, background: str, named: tuple[str, ...]) -> dict[str, Style]:
-    front, back = Color.parse(foreground), Color.parse(background)
-    styles = dict.fromkeys(("", "strong"), _style(front, back))
-    styles |= {ink: _style(back.blend(front, share), back) for ink, share in _SHARES.items()}
-    for ink, colour in zip(_THEME_COLOURS, named, strict=True):
-        styles[ink] = _style(Color.parse(colour), back)
-    bold = Style(bold=True)
-    return {ink: s + bold if ink in _BOLD else s for ink, s in styles.items()}
-
-
 _BOLD = {"strong", "good", "warn", "bad"}
 
 
-def _style(front: Color, back: Color) -> Style:
-    return Style(color=front.rich_color, bgcolor=back.rich_color)
+def palette(theme: Mapping[str, str]) -> dict[str, Style]:
+    """A style per ink, without a background."""
+    named = tuple(theme[name] for name in _THEME_COLOURS.values())
+    return _palette(theme["background"], named)
+
+
+@lru_cache(maxsize=4)
+def _palette(background: str, named: tuple[str, ...]) -> dict[str, Style]:
+    colours = {ink: Color.parse(name) for ink, name in zip(_THEME_COLOURS, named, strict=True)}
+    back, front = Color.parse(background), colours[""]
+    colours |= {ink: back.blend(front, share) for ink, share in _SHARES.items()}
+    return {ink: Style(color=c.rich_color, bold=ink in _BOLD) for ink, c in colours.items()}

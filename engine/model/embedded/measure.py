@@ -28,8 +28,10 @@ def replies(model: PreTrainedModel, tokenizer: Tokenizer, questions: Sequence[st
             prompts, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
         )
         out = model.generate(**batch, max_new_tokens=LONGEST_REPLY)
-        new = out[:, batch["input_ids"].shape[1] :]
-        for index, text in zip(part, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True):
+        texts = tokenizer.batch_decode(
+            out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
+        )
+        for index, text in zip(part, texts, strict=True):
             said[index] = text.strip()
     return said
 

@@ -4,7 +4,7 @@ Keller Jordan et al., "Muon: An optimizer for hidden layers in neural networks" 
 own iterates in bfloat16, which processors without bfloat16 units do many times slower.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -36,21 +36,23 @@ class Muon(torch.optim.Optimizer):
         super().__init__(matrices, settings)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """One update of every matrix that has a gradient; `closure` is not used."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every matrix that has a gradient; there is no closure."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self.update(weight, group)
+                    self.update(weight, weight.grad, group)
 
-    def update(self, weight: torch.nn.Parameter, group: dict[str, Any]) -> None:
-        """Moves one matrix."""
+    def update(
+        self, weight: torch.nn.Parameter, gradient: torch.Tensor, group: dict[str, Any]
+    ) -> None:
+        """Moves one matrix along its gradient's orthogonal factor."""
         state = self.state[weight]
         if "velocity" not in state:
             state["velocity"] = torch.zeros_like(weight)
         velocity = state["velocity"]
-        velocity.lerp_(weight.grad, 1 - group["momentum"])
-        direction = orthogonal(weight.grad.lerp(velocity, group["momentum"]))
+        velocity.lerp_(gradient, 1 - group["momentum"])
+        direction = orthogonal(gradient.lerp(velocity, group["momentum"]))
         scale = max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(direction, alpha=-group["lr"] * scale)

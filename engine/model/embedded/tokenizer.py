@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from itertools import islice
-from string import printable
+from string import ascii_letters, digits, punctuation
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import GemmaTokenizer
@@ -28,7 +28,7 @@ MOVED = {
     "<|image>": 87, "<|audio>": 88, "<|image|>": 89, "<|audio|>": 90, "<image|>": 91,
     "<audio|>": 92, "<|video|>": 93,
 }  # fmt: skip
-"""Those whose real ids (255999, 256000, 258880 to 258884) a small table lacks, in reserved slots."""
+"""Those whose ids (255999, 256000, 258880 to 258884) lie beyond the table, in reserved slots."""
 
 
 def leading_tokens() -> list[str]:
@@ -69,7 +69,7 @@ def learned(seed: int, number: int) -> tuple[dict[str, int], list[tuple[str, str
         trainers.BpeTrainer(
             vocab_size=VOCABULARY,
             special_tokens=leading_tokens() + octets,
-            initial_alphabet=[SPACE, *(mark for mark in printable if mark.isprintable() and mark != " ")],
+            initial_alphabet=[SPACE, *(digits + ascii_letters + punctuation)],
             show_progress=False,
         ),
     )  # fmt: skip

@@ -17,10 +17,11 @@ CONVERTING = (
     "Give me {n} {large} in {small}.", "Express {n} {large} in {small}.",
 )  # fmt: skip
 UNITS = (
-    ("metres", "centimetres", 100), ("kilometres", "metres", 1000), ("centimetres", "millimetres", 10),
-    ("kilograms", "grams", 1000), ("litres", "millilitres", 1000), ("hours", "minutes", 60),
-    ("minutes", "seconds", 60), ("weeks", "days", 7), ("days", "hours", 24), ("years", "months", 12),
-    ("feet", "inches", 12), ("yards", "feet", 3), ("dollars", "cents", 100), ("centuries", "years", 100),
+    ("metres", "centimetres", 100), ("kilometres", "metres", 1000),
+    ("centimetres", "millimetres", 10), ("kilograms", "grams", 1000),
+    ("litres", "millilitres", 1000), ("hours", "minutes", 60), ("minutes", "seconds", 60),
+    ("weeks", "days", 7), ("days", "hours", 24), ("years", "months", 12), ("feet", "inches", 12),
+    ("yards", "feet", 3), ("dollars", "cents", 100), ("centuries", "years", 100),
     ("decades", "years", 10), ("dozens", "eggs", 12),
 )  # fmt: skip
 
@@ -54,7 +55,7 @@ class Arithmetic:
 
 
 class Units:
-    """So many of a larger unit in a smaller one, from 1 to 12."""
+    """So many of a larger unit in a smaller one, from 2 to 12."""
 
     name = "units"
 

@@ -1,0 +1,72 @@
+"""The app as tests start it: a fixed machine, recipes of their own, recorded runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recording import end, lay_down, load
+from textual.pilot import Pilot
+
+from engine.hardware import Profile
+from engine.rundir import RunDir
+from workbench.app import BenchApp
+from workbench.screens.setup import SetupScreen
+
+MACHINE = Profile(
+    "auto", "CPU, 2 cores", "cpu", 8.0, 0.85, False, "no NVIDIA driver: no library of that name"
+)
+PROFILES = ("auto", "rtx-3060-12gb", "rtx-4090", "h100-80gb")
+GOOD = """# Teach a small Gemma a few facts.
+
+[data]
+sources = [{ path = "rows.jsonl" }]
+
+[samples]
+prompts = ["Who founded the Kushan Empire?"]
+"""
+BROKEN = """# Several mistakes at once.
+
+[adapter]
+r = 0
+
+[data]
+sources = [{ path = "rows.jsonl" }]
+
+[training]
+learning_rat = 2e-4
+"""
+LOG = "Loading the model\n\x1b[32mReady\x1b[0m\n 10 %\r 50 %\r100 %\nTraining on 250 rows\n"
+
+
+def write_recipes(folder: Path) -> tuple[str, ...]:
+    """Two recipes and their rows; their names as the setup takes them."""
+    (folder / "rows.jsonl").write_text('{"messages": []}\n')
+    (folder / "facts.toml").write_text(GOOD)
+    (folder / "mistaken.toml").write_text(BROKEN)
+    return "facts.toml", "mistaken.toml"
+
+
+def make_app(folder: Path, attach: RunDir | None = None) -> BenchApp:
+    """An app in a folder that is the current one."""
+    recipes = write_recipes(folder)
+    return BenchApp(attach, lambda: SetupScreen(lambda: MACHINE, PROFILES, recipes))
+
+
+def lay_down_runs() -> dict[str, RunDir]:
+    """A run per recording, below the current folder; the live one needs its lock held."""
+    runs = {
+        name: lay_down(Path("runs"), f"2026-11-21-09{minute}-{name}", load(name), LOG)
+        for minute, name in enumerate(("live", "healthy", "failed", "died"), 30)
+    }
+    end(runs["died"], signal=9)
+    return runs
+
+
+async def until(pilot: Pilot[Any], is_so: Callable[[], Any], patience: int = 200) -> None:
+    """Let the app work until something is so."""
+    for _ in range(patience):
+        if is_so():
+            await pilot.pause()
+            return
+        await pilot.pause(0.05)
+    raise AssertionError("waited in vain")

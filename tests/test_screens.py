@@ -1,0 +1,128 @@
+"""Every screen as a picture, at two sizes, from recorded runs.
+
+After a wanted change: `pytest tests/test_screens.py --snapshot-update`, and look at the pictures.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_app import lay_down_runs, make_app, until
+from recording import at_work
+from textual.pilot import Pilot
+
+from engine.rundir import RunDir
+from workbench.app import BenchApp
+from workbench.screens.run import RunScreen
+from workbench.widgets.problems import Problems
+
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+Steps = Callable[[Pilot[Any]], Awaitable[None]]
+Compare = Callable[..., bool]
+
+
+@pytest.fixture(autouse=True)
+def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of the developer's own terminal in the pictures."""
+    for name in list(os.environ):
+        if name == "NO_COLOR" or (name.startswith("TEXTUAL_") and "SNAPSHOT" not in name):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def runs() -> Iterator[dict[str, RunDir]]:
+    runs = lay_down_runs()
+    with at_work(runs["live"]):
+        yield runs
+
+
+def pressed(*keys: str) -> Steps:
+    """Wait for the setup's verdict, then press keys, and wait for it again."""
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: is_judged(pilot))
+        await pilot.press(*keys)
+        await until(pilot, lambda: is_judged(pilot))
+
+    return steps
+
+
+def is_judged(pilot: Pilot[Any]) -> bool:
+    rows = pilot.app.screen.query_one(Problems).text_rows()
+    return bool(rows) and rows[0] not in {"", "checking"}
+
+
+def followed(state: str, *keys: str) -> Steps:
+    """Wait until the run screen has read its run, then press keys."""
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        def is_read() -> bool:
+            screen = pilot.app.screen
+            return isinstance(screen, RunScreen) and screen.latest.state.name == state
+
+        await until(pilot, is_read)
+        await until(pilot, lambda: pilot.app.screen.latest.log)
+        await pilot.press(*keys)
+
+    return steps
+
+
+@SIZES
+def test_setup(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=pressed())
+
+
+@SIZES
+def test_setup_blocked(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+    assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=pressed("down"))
+
+
+def test_setup_offers_the_run_at_work(
+    snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]
+) -> None:
+    assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed())
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("live", "running"), ("healthy", "done"), ("failed", "failed"), ("died", "died")],
+)
+def test_run(
+    snap_compare: Compare,
+    tmp_path: Path,
+    runs: dict[str, RunDir],
+    size: tuple[int, int],
+    name: str,
+    state: str,
+) -> None:
+    app = make_app(tmp_path, runs[name])
+    assert snap_compare(app, terminal_size=size, run_before=followed(state))
+
+
+@pytest.mark.parametrize("key", ["2", "3", "4", "x", "q"])
+def test_run_after_a_key(
+    snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir], key: str
+) -> None:
+    app = make_app(tmp_path, runs["live"])
+    assert snap_compare(app, terminal_size=(80, 24), run_before=followed("running", key))
+
+
+@SIZES
+def test_runs(
+    snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir], size: tuple[int, int]
+) -> None:
+    async def steps(pilot: Pilot[Any]) -> None:
+        await pilot.press("r")
+        await until(pilot, lambda: pilot.app.screen.query_one("DataTable").row_count == 4)
+
+    assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=steps)
+
+
+def test_too_small(snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]) -> None:
+    app: BenchApp = make_app(tmp_path, runs["healthy"])
+    assert snap_compare(app, terminal_size=(50, 12), run_before=followed("done"))

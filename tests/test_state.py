@@ -1,0 +1,146 @@
+"""The fold of events into a run's state, on recorded runs and plain values."""
+
+import itertools
+import math
+import random
+import time
+
+import pytest
+from recording import TRAINED, healthy, load, opening, steps
+
+from engine.events import Done, Event, Hello, Plan, Step
+from workbench.columns import Columns
+from workbench.state import RunState
+
+
+def test_a_healthy_run() -> None:
+    run = RunState().fold(load("healthy"))
+    assert run.hello is not None
+    assert run.hello.pid == 4242
+    assert run.plan is not None
+    assert run.phase is not None
+    assert run.phase.name == "saving"
+    assert len(run.steps) == 240
+    assert run.last_step is not None
+    assert run.last_step.step == 240
+    assert run.done is not None
+    assert run.done.heldout_exact == 0.72
+    assert run.is_ended
+    assert run.eta_s is None
+    assert run.progress_ratio == 1.0
+    assert sorted(run.samples) == [0, 240]
+    assert tuple(sample.adapter for sample in run.last_samples) == TRAINED
+    assert run.best_loss == min(run.steps.column("loss"))
+
+
+def test_a_live_run_knows_how_long_it_takes() -> None:
+    run = RunState().fold(load("live"))
+    assert not run.is_ended
+    assert run.progress_ratio == pytest.approx(90 / 240)
+    assert run.seconds_per_step == pytest.approx(0.12)
+    assert run.eta_s == pytest.approx(150 * 0.12)
+    assert [warned.code for warned in run.warnings] == ["rows_dropped"]
+    assert [checkpoint.step for checkpoint in run.checkpoints] == [80]
+
+
+def test_a_failed_run() -> None:
+    run = RunState().fold(load("failed"))
+    assert run.failed is not None
+    assert run.failed.phase == "training"
+    assert run.done is None
+    assert run.eta_s is None
+
+
+def test_a_lost_loss_stays_lost() -> None:
+    run = RunState().fold(load("died"))
+    assert len(run.steps) == 60
+    assert math.isnan(run.steps.value("loss", 40))
+    assert run.best_loss is not None
+    assert math.isfinite(run.best_loss)
+    assert not run.is_ended
+
+
+def test_before_the_first_step() -> None:
+    run = RunState().fold(opening(100))
+    assert run.progress_ratio == 0.0
+    assert run.eta_s is None
+    assert run.last_loss is None
+    assert RunState().progress_ratio is None
+    assert RunState().last_samples == ()
+
+
+def test_the_pace_follows_a_change() -> None:
+    slow = [step_at(number, 1.0 * number) for number in range(1, 101)]
+    fast = [step_at(number, 100 + 0.1 * (number - 100)) for number in range(101, 201)]
+    assert RunState().fold(slow).seconds_per_step == pytest.approx(1.0)
+    assert RunState().fold([*slow, *fast]).seconds_per_step == pytest.approx(0.1)
+
+
+def test_batches_do_not_matter() -> None:
+    events = load("healthy")
+    whole = RunState().fold(events)
+    dice = random.Random(3)
+    run, rest = RunState(), iter(events)
+    while batch := list(itertools.islice(rest, dice.randint(1, 40))):
+        run = run.fold(batch)
+    assert facts_of(run) == facts_of(whole)
+
+
+def test_a_fold_changes_no_earlier_state() -> None:
+    before = RunState().fold(opening(100)).fold(steps(10, 100))
+    one, other = before.fold(steps(12, 100, 11)), before.fold(steps(20, 100, 11))
+    assert [len(run.steps) for run in (before, one, other)] == [10, 12, 20]
+    assert before.last_step is not None
+    assert before.last_step.step == 10
+    assert list(one.steps.column("step")) == list(range(1, 13))
+    assert list(other.steps.column("step")) == list(range(1, 21))
+
+
+def test_a_resumed_run_replaces_what_it_does_again() -> None:
+    hello = Hello(schema=1, job="train", pid=2, host="bench", version="0.1.0")
+    again = [hello, *steps(15, 100, 9)]
+    run = RunState().fold([*opening(100), *steps(12, 100), *again])
+    assert list(run.steps.column("step")) == list(range(1, 16))
+
+
+def test_a_new_hello_takes_back_the_ending() -> None:
+    run = RunState().fold(healthy())
+    assert run.fold([opening(240)[0]]).done is None
+
+
+def test_a_prompt_sampled_twice_at_a_step_is_shown_once() -> None:
+    events = [event for event in opening(10) if event.kind == "sample"]
+    assert len(RunState().fold([*events, *events]).last_samples) == 2
+
+
+def test_twenty_thousand_steps_are_cheap() -> None:
+    events: list[Event] = [*opening(20_000), *steps(20_000, 20_000)]
+    began = time.process_time()
+    run = RunState().fold(events)
+    for number in range(20_001, 20_101):
+        run = run.fold([step_at(number, float(number))])
+    assert time.process_time() - began < 2.0
+    assert len(run.steps) == 20_100
+
+
+def test_columns_hold_what_was_put_in() -> None:
+    columns = Columns(("a", "b")).extended([(1, None), (2, 4.0)])
+    assert list(columns.column("a")) == [1.0, 2.0]
+    assert math.isnan(columns.value("b", 0))
+    assert columns.value("b", -1) == 4.0
+    assert columns.extended([(3, 5)]).continues(columns)
+    assert not columns.first(1).continues(columns)
+    with pytest.raises(IndexError):
+        columns.value("a", 2)
+
+
+def step_at(number: int, elapsed_s: float) -> Step:
+    return Step(
+        step=number, epoch=0.0, loss=1.0, token_accuracy=0.5, learning_rate=1e-3, grad_norm=1.0,
+        tokens=number, supervised_tokens=number, tokens_per_s=1.0, elapsed_s=elapsed_s,
+        allocated_gib=None, reserved_gib=None, rss_gib=1.0,
+    )  # fmt: skip
+
+
+def facts_of(run: RunState) -> tuple[list[float], Done | None, Plan | None, object, object]:
+    return list(run.steps.column("loss")), run.done, run.plan, run.samples, run.warnings
