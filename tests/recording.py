@@ -175,7 +175,7 @@ def lay_down(runs: Path, name: str, events: Iterable[Event], log: str = "") -> R
     run.path.mkdir(parents=True)
     run.write_request({"name": name})
     run.events.write_bytes(b"".join(map(encode, events)))
-    run.log.write_text(log)
+    run.log.write_text(log, encoding="utf-8", errors="surrogatepass")
     return run
 
 

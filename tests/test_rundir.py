@@ -190,7 +190,7 @@ def test_a_folder_of_others_is_refused(here: Path) -> None:
 
 def test_a_run_that_is_there_is_not_overwritten() -> None:
     run = create("mine")
-    (run.path / "events.jsonl").write_bytes(encode(DONE))
+    run.events.write_bytes(encode(Phase(name="loading", detail="")))
     before = {path: path.read_bytes() for path in run.path.iterdir()}
     with pytest.raises(Refusal, match="holds a run already") as refused:
         create("mine")
@@ -199,6 +199,9 @@ def test_a_run_that_is_there_is_not_overwritten() -> None:
         create("mine")
     assert refused.value.exit_code == 3
     assert {path: path.read_bytes() for path in run.path.iterdir() if path != run.lock} == before
+    run.events.write_bytes(encode(DONE))
+    with Holder(run), pytest.raises(Refusal, match="holds a run already"):
+        create("mine")
 
 
 @pytest.mark.parametrize("byte", [0, 1])

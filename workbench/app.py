@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import rundir
-from engine.rundir import RUNS, RunDir
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
+from engine import rundir
+from engine.rundir import RUNS, RunDir
 from workbench.driver import TerminalApp
 from workbench.plain import clean_line
 from workbench.screens.setup import SetupScreen
@@ -48,7 +49,7 @@ class BenchApp(TerminalApp):
     """The workbench. Ending it ends no run."""
 
     TITLE = "gemma-bench"
-    CSS_PATH = "bench.tcss"
+    CSS_PATH = Path(__file__).with_name("bench.tcss")
     DEFAULT_MODE = "setup"
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from engine.refusal import Refusal
-
 from workbench.plain import clean
 
 _EXIT_CODES = (
@@ -92,7 +91,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _attach(options: argparse.Namespace) -> int:
     from engine import rundir
-
     from workbench import follow
 
     run = rundir.find(options.run_name)

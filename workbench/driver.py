@@ -1,4 +1,4 @@
-"""What Textual leaves undone at the terminal: signals, hang-ups, bad bytes, leaking tracebacks.
+"""What Textual leaves undone at the terminal: signals, hang-ups, bad bytes, talkative output.
 
 Everything here that touches a private part of Textual was written against 8.2.
 """
@@ -11,16 +11,19 @@ import signal
 import sys
 import traceback
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+from rich.console import Console
+from rich.control import Control
 from rich.segment import Segments
 from rich.text import Text
+from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.drivers import linux_driver
 
 from workbench.plain import clean_line
 
-_HANG_UP_POLL_S = 2.0
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -30,6 +33,21 @@ def _forgiving_decoder(encoding: str) -> Any:
 
 
 vars(linux_driver)["getincrementaldecoder"] = _forgiving_decoder
+
+
+def _render_segments(update: ChopsUpdate, console: Console) -> str:
+    """The changed cells of each line and no others; Textual's own begins at the widget's left."""
+    written: list[str] = []
+    for y, left, right in update.spans:
+        for end, (start, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+            first, last = max(start, left), min(end, right)
+            if strip is not None and first < last:
+                written.append(Control.move_to(first, y).segment.text)
+                written.append(strip.crop(first - start, last - start).render(console))
+    return "".join(written)
+
+
+ChopsUpdate.render_segments = _render_segments  # type: ignore[assignment]
 
 
 class TerminalApp(App[None]):
@@ -42,17 +60,10 @@ class TerminalApp(App[None]):
         loop = asyncio.get_running_loop()
         for number in _ENDING_SIGNALS:
             loop.add_signal_handler(number, self._end_by, number)
-        self.set_interval(_HANG_UP_POLL_S, self._end_if_hung_up)
+        Thread(target=_end_when_hung_up, daemon=True).start()
 
     def _end_by(self, number: signal.Signals) -> None:
         self.exit(return_code=128 + number)
-
-    def _end_if_hung_up(self) -> None:
-        """Leave at once: with the terminal gone, an orderly end would wait for it for ever."""
-        poll = select.poll()
-        poll.register(sys.__stdin__ or 0)
-        if any(found & (select.POLLHUP | select.POLLERR) for _, found in poll.poll(0)):
-            os._exit(128 + signal.SIGHUP)
 
     def _fatal_error(self) -> None:
         """Say what broke in one line; Textual's own report prints local variables."""
@@ -63,6 +74,14 @@ class TerminalApp(App[None]):
         shown.append("Runs are not touched by this: gemma-bench runs\n")
         self._exit_renderables.append(Segments(self.console.render(shown, self.console.options)))
         self._close_messages_no_wait()
+
+
+def _end_when_hung_up() -> None:
+    """Wait for the terminal to go, then end at once: an orderly end would write to it for ever."""
+    poll = select.poll()
+    poll.register(sys.__stdin__ or 0, select.POLLHUP)
+    poll.poll()
+    os._exit(128 + signal.SIGHUP)
 
 
 def _write_crash(error: BaseException | None) -> Path | None:

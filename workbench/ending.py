@@ -4,8 +4,7 @@ import sys
 import textwrap
 
 from engine.rundir import RunDir
-
-from workbench.plain import clean_line
+from workbench.plain import clean_line, clean_path
 from workbench.state import RunState
 
 _CHART_ROWS = 12
@@ -68,5 +67,5 @@ def figures(run: RunDir, state: RunState) -> str:
         lines.append(f"exact facts on all these questions {done.base_exact:7.1%}  (base)")
     how = f"stopped by {clean_line(done.stopped_by)}" if done.stopped_by else "done"
     lines.append(f"{how}: {done.steps} steps in {done.elapsed_s:.1f} s of training")
-    lines.append(f"adapter: {run.path / done.adapter}")
+    lines.append(f"adapter: {clean_path(run.path / done.adapter)}")
     return "\n".join(lines)

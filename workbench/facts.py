@@ -6,7 +6,6 @@ import itertools
 from typing import TYPE_CHECKING
 
 from engine.hardware import Profile
-
 from workbench import wording
 
 if TYPE_CHECKING:

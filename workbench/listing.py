@@ -3,6 +3,7 @@
 import json
 
 from engine import rundir
+from workbench.plain import clean_line
 
 
 def print_runs(*, as_json: bool) -> int:
@@ -20,7 +21,8 @@ def print_runs(*, as_json: bool) -> int:
         return 0
     if not states:
         print("no run here yet; start one: gemma-bench --run quickstart")
-    width = max((len(run.name) for run, _ in states), default=0)
-    for run, state in states:
-        print(f"{run.name:<{width}}  {state.name:<8}  {state.cause}".rstrip())
+    named = [(clean_line(run.name), state) for run, state in states]
+    width = max((len(name) for name, _ in named), default=0)
+    for name, state in named:
+        print(f"{name:<{width}}  {state.name:<8}  {clean_line(state.cause)}".rstrip())
     return 0

@@ -5,7 +5,6 @@ import sys
 
 from engine import events
 from engine.rundir import RunDir
-
 from workbench.ending import ending
 from workbench.plain import clean_line
 from workbench.state import RunState

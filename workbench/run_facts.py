@@ -1,7 +1,6 @@
 """What a screen says of a run: the main facts of its plan, the figures of its last step."""
 
 from engine.events import Plan
-
 from workbench import wording
 from workbench.facts import Fact
 from workbench.state import RunState

@@ -15,7 +15,6 @@ from engine.events import (
     Step,
     Warned,
 )
-
 from workbench.columns import Columns
 
 _STEP_FIELDS = tuple(f.name for f in fields(Step) if f.name != "time")

@@ -4,9 +4,6 @@ import time
 from collections import deque
 from typing import ClassVar
 
-from engine import events
-from engine.rundir import RunDir, State
-from engine.tail import Tail
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,6 +12,9 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
+from engine import events
+from engine.rundir import RunDir, State
+from engine.tail import Tail
 from workbench import run_facts, wording
 from workbench.plain import clean_line, clean_path
 from workbench.state import RunState

@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-from engine import rundir
-from engine.rundir import RunDir, State
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -13,6 +11,8 @@ from textual.screen import Screen
 from textual.widgets import DataTable
 from textual.widgets.data_table import RowDoesNotExist
 
+from engine import rundir
+from engine.rundir import RunDir, State
 from workbench import wording
 from workbench.plain import clean_line
 from workbench.widgets.keyline import KeyLine
@@ -58,7 +58,9 @@ class RunsScreen(Screen[None]):
         """Title, table, keys."""
         yield TooSmall()
         yield TitleBar("runs")
-        yield DataTable[Text](cursor_type="row", show_row_labels=False)
+        yield DataTable[Text](
+            cursor_type="row", show_row_labels=False, cursor_foreground_priority="renderable"
+        )
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -74,7 +76,7 @@ class RunsScreen(Screen[None]):
         self._look()
 
     def _look_again(self) -> None:
-        if self.is_current:
+        if self.is_active:
             self._look()
 
     @work(thread=True, exclusive=True, group="look")

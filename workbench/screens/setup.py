@@ -3,10 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from engine import hardware, recipe_files, rundir
-from engine.hardware import AUTO, Profile
-from engine.refusal import Problem, Refusal
-from engine.rundir import RunDir
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,6 +13,10 @@ from textual.screen import Screen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from engine import hardware, recipe_files, rundir
+from engine.hardware import AUTO, Profile
+from engine.refusal import Problem, Refusal
+from engine.rundir import RunDir
 from workbench import facts, wording
 from workbench.facts import Fact
 from workbench.plain import clean_line
@@ -129,7 +129,7 @@ class SetupScreen(Screen[None]):
         self.set_timer(_SETTLE_S, self._look_if_seen)
 
     def _look_if_seen(self) -> None:
-        if self.is_current:
+        if self.is_active:
             self._look()
 
     @work(thread=True, exclusive=True, group="look")

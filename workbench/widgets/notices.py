@@ -1,7 +1,6 @@
 """Warnings of a run, each with what to do."""
 
 from engine.events import Warned
-
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import wrap

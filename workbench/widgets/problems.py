@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from engine.refusal import Problem
-
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import wrap

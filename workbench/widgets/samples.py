@@ -3,7 +3,6 @@
 from itertools import zip_longest
 
 from engine.events import Sample
-
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import fit, wrap

@@ -2,13 +2,14 @@
 
 from engine.events import Done, Failed
 from engine.rundir import State
-
 from workbench import wording
 from workbench.state import RunState
 from workbench.widgets.canvas import Canvas, Row, Span
 from workbench.widgets.wrap import wrap
 
 _MIN_BAR, _MAX_ROWS = 8, 5
+_LEFT_ROOM = len("1:00:00 left")
+"""Room kept for what changes, so that the bar stands still."""
 
 
 class Standing(Canvas):
@@ -53,13 +54,12 @@ class Standing(Canvas):
         ratio = self._run.progress_ratio
         if ratio is None or self._run.plan is None:
             return []
-        last = self._run.last_step
-        done = f"{last.step if last else 0} of {self._run.plan.total_steps} steps"
+        last, total = self._run.last_step, self._run.plan.total_steps
         eta = self._run.eta_s
         left = f"{wording.duration(eta)} left" if eta is not None else ""
-        text = [f"{ratio:4.0%}", done, *([left] if left else [])]
-        tail = "  " + "   ".join(text)
-        return [*self._bar(ratio, max(_MIN_BAR, width - len(tail))), (tail, "")]
+        done = f"{last.step if last else 0} of {total} steps"
+        text = f"{ratio:<4.0%}   {done:<{2 * len(str(total)) + 10}}   {left:<{_LEFT_ROOM}}  "
+        return [(text, ""), *self._bar(ratio, max(_MIN_BAR, width - len(text)))]
 
     def _bar(self, ratio: float, cells: int) -> list[Span]:
         full, empty = ("#", "-") if self._is_ascii else ("━", "━")
