@@ -80,12 +80,15 @@ def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:
 
 
 def _quantization(choice: Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    if choice.quantization == "none":
-        return None
+    return None if choice.quantization == "none" else four_bits(dtype)
+
+
+def four_bits(dtype: torch.dtype, *, double_quantization: bool = True) -> BitsAndBytesConfig:
+    """How the language model's projections are held in NF4."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+        bnb_4bit_use_double_quant=double_quantization,
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=_KEPT_WHOLE,
     )

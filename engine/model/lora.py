@@ -34,14 +34,18 @@ def target_modules(model: Any, projections: tuple[str, ...]) -> list[str]:
 def attach(model: Any, adapter: Adapter, seed: int) -> PeftModel:
     """The model with a fresh adapter whose weights are float32, initialised from `seed`."""
     torch.manual_seed(seed)
-    config = LoraConfig(
+    return get_peft_model(model, configuration(adapter))
+
+
+def configuration(adapter: Adapter) -> LoraConfig:
+    """The adapter in PEFT's terms."""
+    return LoraConfig(
         r=adapter.r,
         lora_alpha=adapter.lora_alpha,
         lora_dropout=adapter.lora_dropout,
         target_modules=pattern(adapter.target_modules),
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
 
 
 def keep_float32(model: Any) -> None:

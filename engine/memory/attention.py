@@ -1,0 +1,87 @@
+"""The attention kernel that a CUDA card would choose, as an operation that fake tensors know."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+aten = torch.ops.aten
+_FLASH_WIDTH = 256
+"""Widest head of PyTorch's flash attention (sdp_utils.cpp, check_head_dim_size_flash)."""
+_HALVES = {torch.bfloat16, torch.float16}
+
+
+def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
+    """`scaled_dot_product_attention` as on a CUDA card.
+
+    Flash attention takes half precision, heads of up to 256 and no mask. All else falls to the
+    memory-efficient kernel, or where query heads share keys to plain operations
+    (`can_use_flash_attention` and `can_use_mem_efficient_attention` in PyTorch's sdp_utils.cpp).
+    """
+
+    def attend(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor:
+        query, key, value = (_cast(tensor) for tensor in (query, key, value))
+        fits = query.shape[-1] <= _FLASH_WIDTH and query.dtype in _HALVES
+        if has_flash and fits and attn_mask is None:
+            flash = aten._scaled_dot_product_flash_attention
+            attended: torch.Tensor = flash(
+                query, key, value, dropout_p, is_causal, False, scale=scale
+            )[0]
+            return attended
+        if enable_gqa:
+            spelled_out: Any = aten._scaled_dot_product_attention_math
+            return spelled_out(  # type: ignore[no-any-return]
+                query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=True
+            )[0]
+        return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
+
+    return attend
+
+
+def _efficient(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    bias = None if mask is None else _bias(mask, query, key)
+    saves = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
+    chosen: Any = aten._scaled_dot_product_efficient_attention
+    attended: torch.Tensor = chosen(
+        query, key, value, bias, saves, dropout_p, is_causal, scale=scale
+    )[0]
+    return attended
+
+
+def _bias(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """A boolean mask in the query's type, its rows padded to 16 (`pad_bias` in attention.cpp)."""
+    if mask.dtype == torch.bool:
+        hidden = mask.logical_not()
+        limits = (
+            torch.scalar_tensor(value, dtype=query.dtype, device=query.device)
+            for value in (float("-inf"), 0.0)
+        )
+        mask = torch.where(hidden, *limits)
+        del hidden
+    if short := -mask.shape[-1] % 16:
+        mask = functional.pad(mask, (0, short))[..., : mask.shape[-1]]
+    return mask.expand(query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+
+
+def _cast(tensor: torch.Tensor) -> torch.Tensor:
+    """Autocast runs attention in its own type, on CUDA and on the CPU."""
+    is_cast = torch.is_autocast_enabled("cpu") and tensor.dtype == torch.float32
+    return tensor.to(torch.get_autocast_dtype("cpu")) if is_cast else tensor

@@ -1,0 +1,146 @@
+"""A model without weights as the engine would load it, with its adapter, on fake tensors."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import bitsandbytes as bnb
+import torch
+from bitsandbytes import functional as four_bit
+from bitsandbytes.nn.parametrize import replace_parameter_4bit
+from peft import PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
+from transformers.quantizers import AutoHfQuantizer
+from trl.trainer.utils import add_fused_lm_head
+
+from engine.memory.case import Case
+from engine.memory.tracker import Tracker
+from engine.model import lora
+from engine.model.load import four_bits
+from engine.recipe import Adapter
+
+_EXPERTS = ("gate_up_proj", "down_proj")
+_HEAD_OUTPUTS = {
+    "sft": ("log_probs", "entropy", "is_top1"),
+    "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
+    "dpo_cached": ("log_probs", "entropy", "mean_logits", "is_top1"),
+}
+"""What TRL's trainers ask of the fused head: sft_trainer.py, dpo_trainer.py."""
+
+
+def skeleton(config: Any, case: Case) -> PeftModel:
+    """The adapted model on the meta device: shapes and types, no storage."""
+    dtype = getattr(torch, case.dtype)
+    with torch.device("meta"):
+        # Only a choice is passed on: towers differ in which attention they have.
+        chosen_attention = {"attn_implementation": "eager"} if case.attention == "eager" else {}
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **chosen_attention)
+    model.tie_weights()
+    if case.quantization != "none":
+        chosen = four_bits(dtype, double_quantization=case.double_quantization)
+        quantizer = AutoHfQuantizer.from_config(chosen)
+        quantizer._process_model_before_weight_loading(model, device_map=None)
+        model.is_loaded_in_4bit = True
+    add_fused_lm_head(model, outputs=_HEAD_OUTPUTS[case.objective])
+    adapter = Adapter(r=case.r, lora_alpha=2 * case.r, lora_dropout=case.lora_dropout)
+    if case.target_modules:
+        adapter = adapter.model_copy(update={"target_modules": case.target_modules})
+    chosen = lora.configuration(adapter)
+    chosen.use_dora = case.method == "dora"
+    if case.adapts_experts:
+        chosen.target_parameters = [f"experts.{name}" for name in _EXPERTS]
+    return get_peft_model(model, chosen, low_cpu_mem_usage=True)
+
+
+def fill(model: PeftModel, case: Case) -> None:
+    """Give every parameter and buffer storage, quantised where it is; within a fake mode."""
+    made: dict[int, torch.nn.Parameter] = {}
+    for module, name, parameter in _parameters(model):
+        if id(parameter) not in made:
+            is_4bit = isinstance(module, bnb.nn.Linear4bit) and name == "weight"
+            made[id(parameter)] = (
+                _four_bit(module, parameter, case) if is_4bit else _empty(parameter)
+            )
+        module._parameters[name] = made[id(parameter)]
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.device.type == "meta":
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+    if case.expert_block_size:
+        _quantise_experts(model, case)
+    lora.keep_float32(model)
+
+
+def _parameters(model: Any) -> Iterator[tuple[Any, str, torch.nn.Parameter]]:
+    for module in model.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                yield module, name, parameter
+
+
+def _empty(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+    made = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+    return torch.nn.Parameter(made, requires_grad=parameter.requires_grad)
+
+
+def _four_bit(module: Any, parameter: torch.nn.Parameter, case: Case) -> torch.nn.Parameter:
+    """Packed values with their state; bitsandbytes' own class can't hold a fake tensor."""
+    whole = torch.empty(parameter.shape, dtype=getattr(torch, case.dtype), device="cpu")
+    packed, state = four_bit.quantize_4bit(
+        whole, blocksize=64, compress_statistics=case.double_quantization, quant_type="nf4"
+    )
+    made: Any = torch.nn.Parameter(packed, requires_grad=False)
+    made.quant_state, made.bnb_quantized = state, True
+    module.quant_state = state
+    return made  # type: ignore[no-any-return]
+
+
+def _quantise_experts(model: Any, case: Case) -> None:
+    for module in list(model.modules()):
+        if type(module).__name__ != "Gemma4TextExperts":
+            continue
+        for name in _EXPERTS:
+            replace_parameter_4bit(
+                module,
+                name,
+                compress_statistics=case.double_quantization,
+                quant_type="nf4",
+                blocksize=case.expert_block_size,
+            )
+
+
+def hold(tracker: Tracker, model: PeftModel, case: Case) -> None:
+    """Count what a model holds before its first step, each tensor under the part it belongs to."""
+    for name, parameter in model.named_parameters():
+        if case.tables_on_host and "embed_tokens_per_layer" in name:
+            tracker.hold_elsewhere(parameter)
+            continue
+        tracker.hold(parameter, part_of(name, parameter.requires_grad), name)
+    for name, buffer in model.named_buffers():
+        tracker.hold(buffer, "weights", name)
+    for module in model.modules():
+        state = getattr(module, "quant_state", None)
+        if state is not None:
+            for tensor in _tensors(state):
+                tracker.hold(tensor, "quantisation state", type(module).__name__)
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
+    for given in (state, state.state2):
+        for name in ("absmax", "code", "offset"):
+            value = getattr(given, name, None)
+            if isinstance(value, torch.Tensor):
+                yield value
+
+
+def part_of(name: str, is_trained: bool) -> str:
+    """The ledger's name for where a parameter belongs."""
+    if is_trained:
+        return "LoRA"
+    if any(tower in name for tower in ("vision_tower", "audio_tower", "embed_vision", "embed_audio",
+                                       "multi_modal_projector", "vision_embedder")):  # fmt: skip
+        return "towers"
+    if "embed_tokens_per_layer" in name:
+        return "per-layer embeddings"
+    if "embed_tokens" in name or "lm_head" in name:
+        return "embeddings"
+    return "experts" if ".experts." in name else "weights"

@@ -1,0 +1,103 @@
+"""What one optimizer step is made of, as far as its memory depends on it."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.hardware import Profile
+from engine.recipe import Recipe
+
+Objective = Literal["sft", "dpo", "dpo_cached"]
+"""dpo_cached has the reference model's log-probabilities computed beforehand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One micro-batch and the optimizer step after it, on one device."""
+
+    model: str
+    """A variant of `engine.gemma`, its hub id, a folder with a config.json, or "embedded"."""
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    quantization: Literal["none", "nf4"] = "none"
+    double_quantization: bool = True
+    """Whether the scales of 4-bit blocks are quantised again."""
+    expert_block_size: int = 0
+    """Weights per scale of experts held in NF4; 0 leaves experts as they are."""
+    method: Literal["lora", "dora"] = "lora"
+    r: int = 16
+    lora_dropout: float = 0.0
+    target_modules: tuple[str, ...] = ()
+    adapts_experts: bool = False
+    batch: int = 1
+    """Sequences of a micro-batch; for preferences, pairs."""
+    length: int = 512
+    supervised_tokens: int | None = None
+    """Tokens of the micro-batch that carry loss; None is all of them."""
+    restarts: bool = False
+    """Whether positions restart within a sequence, as with packing and with padding."""
+    accumulates: bool = False
+    """Whether gradients of earlier micro-batches are held while this one runs."""
+    optim: str = "adamw_torch"
+    gradient_checkpointing: bool = True
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    objective: Objective = "sft"
+    tables_on_host: bool = False
+    """Whether per-layer embeddings stay in host memory."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    has_flash: bool = True
+    """Whether the card has flash attention: NVIDIA from compute capability 8.0 on."""
+    cublas_workspace_bytes: int = 8_519_680
+    """Per cuBLAS handle; PyTorch's default of 4096 KiB x 2 + 16 KiB x 8, 32 MiB from Hopper on."""
+
+    @property
+    def sequences(self) -> int:
+        """Rows that the model sees in one forward pass."""
+        return self.batch * (1 if self.objective == "sft" else 2)
+
+    @property
+    def scored_tokens(self) -> int:
+        """Tokens that the head projects: the first of a sequence is predicted by nothing."""
+        most = self.sequences * (self.length - 1)
+        return most if self.supervised_tokens is None else min(self.supervised_tokens, most)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for a request or a key."""
+        return dataclasses.asdict(self)
+
+
+def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
+    """The case of a recipe's longest micro-batch on a profile; `more` overrides its fields."""
+    training, data = recipe.training, recipe.data
+    dtype = recipe.model.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if profile.has_bf16 else "float32"
+    return Case(
+        **{
+            "model": recipe.model.path,
+            "dtype": dtype,
+            "quantization": recipe.model.quantization,
+            "method": recipe.adapter.method,
+            "r": recipe.adapter.r,
+            "lora_dropout": recipe.adapter.lora_dropout,
+            "target_modules": recipe.adapter.target_modules,
+            "batch": training.per_device_train_batch_size,
+            "length": data.max_length,
+            "restarts": data.packing or training.per_device_train_batch_size > 1,
+            "accumulates": training.gradient_accumulation_steps > 1,
+            "optim": training.optim,
+            "gradient_checkpointing": training.gradient_checkpointing,
+            "device": "cpu" if profile.device == "cpu" else "cuda",
+            "has_flash": profile.has_bf16,
+            **more,
+        }
+    )
+
+
+def of_dict(given: dict[str, Any]) -> Case:
+    """A case from plain data. Raises `ValueError` where a key is none of its fields."""
+    known = {field.name for field in dataclasses.fields(Case)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValueError(f"no part of a case: {', '.join(unknown)}; known: {sorted(known)}")
+    modules = tuple(given.get("target_modules", ()))
+    return Case(**{**given, "target_modules": modules})
