@@ -11,9 +11,10 @@ from pathlib import Path
 from engine import events, lock
 from engine.control import Wishes
 from engine.eventlog import EventLog
+from engine.refusal import Refusal
 from engine.rundir import RunDir
 
-JOBS = {"train": "engine.train.job"}
+JOBS = {"simulate": "engine.memory.job", "train": "engine.train.job"}
 """Modules with a `run_job(run, log, wishes)`, by job."""
 
 
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         traceback.print_exc()
         log.append(_failed(error, run, log))
-        return 1
+        return error.exit_code if isinstance(error, Refusal) else 1
     return 0
 
 

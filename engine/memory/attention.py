@@ -70,11 +70,11 @@ def _bias(mask: torch.Tensor, query: torch.Tensor, key: torch.Tensor) -> torch.T
     """A boolean mask in the query's type, its rows padded to 16 (`pad_bias` in attention.cpp)."""
     if mask.dtype == torch.bool:
         hidden = mask.logical_not()
-        limits = (
+        never, always = (
             torch.scalar_tensor(value, dtype=query.dtype, device=query.device)
             for value in (float("-inf"), 0.0)
         )
-        mask = torch.where(hidden, *limits)
+        mask = torch.where(hidden, never, always)
         del hidden
     if short := -mask.shape[-1] % 16:
         mask = functional.pad(mask, (0, short))[..., : mask.shape[-1]]

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from transformers.quantizers import AutoHfQuantizer
 from trl.trainer.utils import add_fused_lm_head
 
+from engine.memory import stand_ins
 from engine.memory.case import Case
 from engine.memory.tracker import Tracker
 from engine.model import lora
@@ -48,7 +49,8 @@ def skeleton(config: Any, case: Case) -> PeftModel:
     chosen.use_dora = case.method == "dora"
     if case.adapts_experts:
         chosen.target_parameters = [f"experts.{name}" for name in _EXPERTS]
-    return get_peft_model(model, chosen, low_cpu_mem_usage=True)
+    with stand_ins.replaced(stand_ins.of_adapter()):
+        return get_peft_model(model, chosen, low_cpu_mem_usage=True)
 
 
 def fill(model: PeftModel, case: Case) -> None:

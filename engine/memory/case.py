@@ -1,11 +1,13 @@
 """What one optimizer step is made of, as far as its memory depends on it."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.hardware import Profile
 from engine.recipe import Recipe
+from engine.refusal import refuse
 
 Objective = Literal["sft", "dpo", "dpo_cached"]
 """dpo_cached has the reference model's log-probabilities computed beforehand."""
@@ -93,11 +95,24 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
     )
 
 
+def of_request(request: dict[str, Any]) -> Case:
+    """The case of a request: its recipe on its hardware, under what "simulate" says otherwise."""
+    given = request.get("simulate", {})
+    changed = of_dict({"model": "", **given.get("case", {})})
+    if "recipe" not in request:
+        return changed
+    recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
+    profile = Profile(**request["hardware"])
+    more = {name: getattr(changed, name) for name in given.get("case", {})}
+    return of_recipe(recipe, profile, **more)
+
+
 def of_dict(given: dict[str, Any]) -> Case:
-    """A case from plain data. Raises `ValueError` where a key is none of its fields."""
+    """A case from plain data. Raises `Refusal` where a key is none of its fields."""
     known = {field.name for field in dataclasses.fields(Case)}
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ValueError(f"no part of a case: {', '.join(unknown)}; known: {sorted(known)}")
+        reason = f"a case has no {', '.join(unknown)}"
+        raise refuse("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
     modules = tuple(given.get("target_modules", ()))
     return Case(**{**given, "target_modules": modules})

@@ -1,4 +1,4 @@
-"""Which moment of a step it is: the forward or backward pass of a layer, the head, the optimizer."""
+"""Which moment of a step it is: the pass of a layer, the head, or the optimizer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -36,7 +36,14 @@ def _made(parameters: list[torch.nn.Parameter], case: Case) -> Any:
     if case.optim == "sgd":
         return torch.optim.SGD(parameters, lr=1e-3, foreach=at_once)
     bits = 8 if "8bit" in case.optim else 32
-    return bitsandbytes_optim.AdamW(parameters, optim_bits=bits, is_paged=False)
+    return _Adam(parameters, optim_bits=bits, is_paged=False)
+
+
+class _Adam(bitsandbytes_optim.AdamW):
+    """With the maps of 8-bit numbers made beforehand: making them reads values."""
+
+    def fill_qmap(self) -> None:
+        self.name2qmap.update(four_bit.name2qmap)
 
 
 def _give_gradients(parameters: list[torch.nn.Parameter]) -> None:

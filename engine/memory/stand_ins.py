@@ -85,6 +85,24 @@ def _of_cuda(case: Case) -> list[StandIn]:
 _IN_PLACE = ("_forward_tile", "_backward_tile", "_addmm_fp32")
 
 
+def of_adapter() -> list[StandIn]:
+    """What has to be replaced while an adapter is put on a model on the meta device.
+
+    DoRA takes a copy of a 4-bit layer and spells its weight out; on that device it has none yet.
+    """
+    dora = "peft.tuners.lora.dora"
+    return [
+        StandIn(dora, "dequantize_module_weight", lambda _: _spelled_out),
+        StandIn(dora, "deepcopy", lambda _: _itself),
+    ]
+
+
+def lacking() -> list[str]:
+    """Every function that is to be replaced for some case and isn't in this install."""
+    with replaced([*of_case(Case(model="")), *of_adapter()]) as missing:
+        return missing
+
+
 def _owner(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
@@ -96,6 +114,11 @@ def _owner(path: str) -> Any:
 
 def _nothing(*_: Any, **__: Any) -> None:
     """A kernel that allocates nothing."""
+
+
+def _itself(module: Any) -> Any:
+    """A copy that is none."""
+    return module
 
 
 def _one(value: Any) -> Any:
@@ -141,5 +164,3 @@ def _summing_in_float32(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(tensor, *args, **kwargs)
 
     return total
-
-

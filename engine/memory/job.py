@@ -1,0 +1,70 @@
+"""The job that simulates a step: reads a request from its folder and writes the answer there."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+from engine import events
+from engine.control import StoppedEarly, Wishes
+from engine.eventlog import EventLog
+from engine.memory import shelf
+from engine.memory.case import Case, of_request
+from engine.memory.configuration import source
+from engine.memory.versions import versions
+from engine.rundir import RunDir
+
+
+def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+    """Simulate what request.json asks for, up to simulated.json and a done event.
+
+    Asked to stop, it ends at once and writes nothing. Raises `Refusal` where the model is unknown.
+    """
+    began = monotonic()
+    request = run.read_request()
+    case = of_request(request)
+    whole_depth = bool(request.get("simulate", {}).get("whole_depth", False))
+    log.append(events.Phase(name="simulating", detail=case.model))
+
+    def stop() -> None:
+        wishes.poll()
+        if wishes.stopped_by:
+            raise StoppedEarly(f"stopped by {wishes.stopped_by} before the step was simulated")
+
+    stop()
+    config = source(case.model)
+    key = shelf.key(case, config, whole_depth, versions())
+    found = shelf.find(key)
+    if found is None:
+        found = _simulated(config, case, whole_depth, stop, began)
+        if found["error"] is None:
+            shelf.keep(key, found)
+    elapsed_s = round(monotonic() - began, 2)
+    run.write_simulated({**found, "case": case.as_dict(), "seconds": elapsed_s})
+    log.append(
+        events.Done(steps=1, loss=None, token_accuracy=None, elapsed_s=elapsed_s, adapter="")
+    )
+
+
+def _simulated(
+    config: dict[str, Any],
+    case: Case,
+    whole_depth: bool,
+    stop: Callable[[], None],
+    began: float,
+) -> dict[str, Any]:
+    """An answer in any case: the packages' insides change, and the ledger needs to know of it."""
+    # Importing these takes longer than many answers, which a kept one needn't wait for.
+    from engine.memory.answer import answer, unavailable
+    from engine.memory.configuration import configuration
+
+    stop()
+    try:
+        given = answer(configuration(config), case, whole_depth=whole_depth, stop=stop)
+    except StoppedEarly:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        given = unavailable(error)
+    return replace(given, seconds=round(monotonic() - began, 2)).as_dict()
