@@ -40,7 +40,7 @@ def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
             return attended
         if enable_gqa:
             spelled_out: Any = aten._scaled_dot_product_attention_math
-            return spelled_out(  # type: ignore[no-any-return]
+            return spelled_out(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=True
             )[0]
         return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)

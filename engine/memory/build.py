@@ -93,7 +93,7 @@ def _four_bit(module: Any, parameter: torch.nn.Parameter, case: Case) -> torch.n
     made: Any = torch.nn.Parameter(packed, requires_grad=False)
     made.quant_state, made.bnb_quantized = state, True
     module.quant_state = state
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _quantise_experts(model: Any, case: Case) -> None:

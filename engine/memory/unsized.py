@@ -1,4 +1,4 @@
-"""Operations whose result has as many elements as a mask has true ones, which fake tensors lack."""
+"""Operations that fake tensors can't run: results as large as a mask is true, and float32 groups."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ def substitutes(case: Case) -> Substitutes:
         aten.index_put.default: _putting(case.scored_tokens),
         aten._index_put_impl_.default: _putting(case.scored_tokens, aten._index_put_impl_.default),
         aten.masked_scatter_backward.default: _gathering,
+        aten._grouped_mm.default: _grouped,
     }
 
 
@@ -49,3 +50,10 @@ def _putting(count: int, function: Any = aten.index_put.default) -> Any:
 
 def _gathering(gradient: torch.Tensor, mask: torch.Tensor, sizes: Any) -> torch.Tensor:
     return gradient.new_empty(sizes)
+
+
+def _grouped(left: torch.Tensor, right: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+    """PyTorch's rule for fake tensors knows bfloat16 only; its kernels take more."""
+    if left.dtype == torch.bfloat16 or right.dim() != 3:
+        return aten._grouped_mm.default(left, right, *rest, **named)
+    return left.new_empty((left.shape[0], right.shape[-1]))
