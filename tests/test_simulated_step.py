@@ -15,6 +15,7 @@ from engine.memory.configuration import configuration, source
 from engine.model import lora
 from engine.model.load import load
 from engine.recipe import ATTENTION, MLP, Adapter, Model
+from engine.train.compaction import score_supervised_only
 from tests import tiny
 from tests.measured_step import MEASURED_STEP, Allocations
 
@@ -97,13 +98,18 @@ def test_a_step_holds_what_was_simulated(
 def test_a_step_on_preferences_holds_what_was_simulated(
     cached: bool, gemma_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """TRL's own trainer, on pairs of the same length."""
+    """TRL's own trainer, on pairs of the same length.
+
+    It makes the adapter itself: of one that is there already it keeps a copy for the reference.
+    """
     folder = gemma_folder("gemma3")
     gemma = tiny.loaded(folder)
+    score_supervised_only()
     rows = [{"prompt": "one two " * 60, "chosen": " a b c d", "rejected": " d c b a"}] * 8
     allocations = Allocations()
     trainer = DPOTrainer(
-        model=lora.attach(gemma.model, Adapter(r=4, lora_alpha=8), 0),
+        model=gemma.model,
+        peft_config=lora.configuration(Adapter(r=4, lora_alpha=8)),
         args=DPOConfig(
             output_dir=str(tmp_path),
             per_device_train_batch_size=BATCH,

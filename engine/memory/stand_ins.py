@@ -50,11 +50,17 @@ def replaced(stand_ins: list[StandIn]) -> Iterator[list[str]]:
 
 def of_case(case: Case) -> list[StandIn]:
     """What has to be replaced for a case."""
+    masks = "transformers.masking_utils"
     chosen = [
         StandIn(
-            "transformers.masking_utils",
+            masks,
             "find_packed_sequence_indices",
             lambda original: _restarting(original, case.restarts),
+        ),
+        StandIn(
+            masks,
+            "_ignore_causal_mask_sdpa",
+            lambda original: _ignoring(original, case.restarts),
         ),
         StandIn("peft.tuners.lora.dora", "dequantize_module_weight", lambda _: _spelled_out),
     ]
@@ -134,6 +140,15 @@ def _restarting(original: Callable[..., Any], restarts: bool) -> Callable[..., A
         return indices if restarts else None
 
     return find
+
+
+def _ignoring(original: Callable[..., bool], is_padded: bool) -> Callable[..., bool]:
+    """Whether a padding mask hides anything is read from its values too."""
+
+    def ignore(padding_mask: torch.Tensor | None, *sizes: Any, **named: Any) -> bool:
+        return not (is_padded and padding_mask is not None) and original(None, *sizes, **named)
+
+    return ignore
 
 
 def _spelled_out(module: Any) -> Any:

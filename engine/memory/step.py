@@ -93,11 +93,12 @@ def _name_gradients(tracker: Tracker, taught: list[torch.nn.Parameter]) -> None:
 
 
 def _batch(tracker: Tracker, model: Any, case: Case) -> Batch:
-    """What the collator gives: token numbers, labels and positions."""
+    """What the engine's collator gives, or for preferences TRL's."""
     shape = (case.sequences, case.length)
+    third = "position_ids" if case.objective == "sft" else "attention_mask"
     batch = {
         name: torch.zeros(shape, dtype=torch.int64, device="cpu")
-        for name in ("input_ids", "labels", "position_ids")
+        for name in ("input_ids", "labels", third)
     }
     for name, tensor in batch.items():
         tracker.hold(tensor, "batch", name)
@@ -123,7 +124,12 @@ def _sft(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor
 
 
 def _dpo(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor:
-    """Rafailov et al. 2023, equation 7; chosen rows stand before rejected ones, as in TRL."""
+    """Rafailov et al. 2023, equation 7; chosen rows stand before rejected ones, as in TRL.
+
+    What the batch calls labels is TRL's mask of completions, from which it makes them.
+    """
+    labels = batch["input_ids"].masked_fill(batch["labels"] == 0, -100)
+    batch = {**batch, "labels": labels}
     with autocast(case):
         outputs = model(**batch, use_cache=False, fused_lm_head=True)
     policy = outputs.log_probs.sum(1)
