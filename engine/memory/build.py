@@ -50,7 +50,9 @@ def skeleton(config: Any, case: Case) -> PeftModel:
     if case.adapts_experts:
         chosen.target_parameters = [f"experts.{name}" for name in _EXPERTS]
     with stand_ins.replaced(stand_ins.of_adapter()):
-        return get_peft_model(model, chosen, low_cpu_mem_usage=True)
+        adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
+    lora.keep_float32(adapted)
+    return adapted
 
 
 def fill(model: PeftModel, case: Case) -> None:
@@ -69,7 +71,6 @@ def fill(model: PeftModel, case: Case) -> None:
                 module._buffers[name] = torch.empty_like(buffer, device="cpu")
     if case.expert_block_size:
         _quantise_experts(model, case)
-    lora.keep_float32(model)
 
 
 def _parameters(model: Any) -> Iterator[tuple[Any, str, torch.nn.Parameter]]:
