@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> int:
     if lock.hold(run.lock, lock.ENGINE) is None:
         print(f"{run.path}: an engine is at work in it", file=sys.stderr)
         return 3
+    _let_segments_expand()
     wishes = Wishes(run)
     log = EventLog(run)
     log.append(_hello(job))
@@ -40,6 +41,16 @@ def main(arguments: list[str]) -> int:
         log.append(_failed(error, run, log))
         return error.exit_code if isinstance(error, Refusal) else 1
     return 0
+
+
+def _let_segments_expand() -> None:
+    """Set CUDA's allocator before torch is imported, unless the user has.
+
+    Otherwise memory that is reserved can grow to half more than is ever allocated, as rows of
+    different lengths leave gaps that the next one doesn't fit in.
+    """
+    if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ):
+        os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
 
 
 def _hello(job: str) -> events.Hello:

@@ -102,6 +102,27 @@ class Step(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Memory(Event):
+    """Forecast against measured memory, once, after the second step. Null is not known."""
+
+    kind: ClassVar[str] = "memory"
+    step: int
+    source: str
+    """Where the forecast is from: ledger or simulated; none where there was none."""
+    forecast_allocated_gib: float | None
+    forecast_reserved_gib: float | None
+    forecast_device_gib: float | None
+    allocated_gib: float | None
+    """Most accelerator memory held by tensors so far."""
+    reserved_gib: float | None
+    """Most accelerator memory taken from the driver so far."""
+    device_gib: float | None
+    """What the driver says this process takes on the device, its context included."""
+    rss_gib: float
+    """Resident memory of the engine process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample(Event):
     """One prompt answered by the base model and by the adapter, in the same process."""
 

@@ -1,4 +1,4 @@
-"""Operations that fake tensors can't run: results as large as a mask is true, and float32 groups."""
+"""Operations that fake tensors can't run, such as results that are as large as a mask is true."""
 
 from typing import Any
 

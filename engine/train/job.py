@@ -25,6 +25,7 @@ from engine.train.guards import NotFinite
 from engine.train.report import Report
 from engine.train.sampling import Figures, Sampler
 from engine.train.tally import Tally
+from engine.train.truth import Truth
 
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
@@ -55,6 +56,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
         save_steps=recipe.training.save_steps,
         sample_every=recipe.samples.every,
         sample=lambda step: sampler.sample(recipe.samples, step),
+        truth=Truth(log, request),
     )
     checkpoints = Checkpoints(run, recipe.training.save_total_limit)
 

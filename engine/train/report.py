@@ -15,6 +15,7 @@ from engine.eventlog import EventLog
 from engine.events import Step
 from engine.train.guards import NotFinite, sanity
 from engine.train.tally import Tally
+from engine.train.truth import Truth
 
 
 class Report(TrainerCallback):
@@ -29,6 +30,7 @@ class Report(TrainerCallback):
         save_steps: int,
         sample_every: int,
         sample: Callable[[int], None],
+        truth: Truth,
     ) -> None:
         self._log = log
         self._wishes = wishes
@@ -37,11 +39,13 @@ class Report(TrainerCallback):
         self._save_steps = save_steps
         self._sample_every = sample_every
         self._sample = sample
+        self._truth = truth
         self._began = self._step_began = time.monotonic()
         self.last: Step | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the clock of elapsed_s."""
+        """Start the clock of elapsed_s and the count of memory."""
+        self._truth.begin()
         self._began = time.monotonic()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -59,6 +63,7 @@ class Report(TrainerCallback):
                 self._log.append(warning)
         self.last = step
         self._log.append(step)
+        self._truth.after(step.step)
         self._obey(state, control)
 
     def show(self, failed: NotFinite, state: Any) -> None:

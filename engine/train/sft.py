@@ -15,6 +15,7 @@ from engine.model.lora import keep_float32
 from engine.recipe import Data, Training
 from engine.train.compaction import score_supervised_only
 from engine.train.guards import NotFinite
+from engine.train.order import LongestFirst
 from engine.train.tally import Tally
 
 
@@ -50,6 +51,14 @@ class TokenWeightedTrainer(SFTTrainer):
         self._tally.add((inputs["input_ids"] != padding).sum(), supervised, outputs.is_top1.sum())
         total = supervised if num_items_in_batch is None else num_items_in_batch
         return -outputs.log_probs.sum() / total
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """On an accelerator the longest sequences come first."""
+        if self.args.device.type == "cpu":
+            return super()._get_train_sampler(train_dataset)
+        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return LongestFirst(lengths, self.args.per_device_train_batch_size, seed)
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
