@@ -103,8 +103,7 @@ VARIABLE = "PYTORCH_CUDA_ALLOC_CONF"
 @pytest.mark.parametrize("given", [None, "backend:native"])
 def test_segments_expand_unless_told_otherwise(given: str | None) -> None:
     cleared = {k: v for k, v in os.environ.items() if not k.endswith("ALLOC_CONF")}
-    shown = subprocess.run(
-        [sys.executable, "-c", SHOW.format(VARIABLE)],
-        cwd=ROOT, env=cleared | ({VARIABLE: given} if given else {}), capture_output=True, check=True,
-    )  # fmt: skip
+    environment = cleared | ({VARIABLE: given} if given else {})
+    command = [sys.executable, "-c", SHOW.format(VARIABLE)]
+    shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
     assert shown.stdout.decode().strip() == (given or "expandable_segments:True")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from engine.memory import variants
 from engine.recipe import EMBEDDED
 from engine.refusal import refuse
 
@@ -19,6 +20,9 @@ def source(model: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
     except OSError:
+        variant = variants.named(model)
+        if variant is not None:
+            return variant
         reason = f"{model!r} is no folder with a config.json and no known Gemma"
         fix = "Give a model's folder, or the hub id of a Gemma"
         raise refuse("model.path", reason, fix) from None
