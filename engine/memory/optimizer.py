@@ -15,7 +15,7 @@ _PAGED_FROM = 100_000
 
 def settled(parameters: list[torch.nn.Parameter], case: Case) -> Any:
     """The optimizer after one step on zero gradients, and without gradients; in a fake mode."""
-    optimizer = _made(parameters, case)
+    optimizer = made(parameters, case)
     if isinstance(optimizer, torch.optim.Optimizer) and "bit" not in case.optim:
         _give_gradients(parameters)
         optimizer.step()
@@ -28,7 +28,7 @@ def settled(parameters: list[torch.nn.Parameter], case: Case) -> Any:
     return optimizer
 
 
-def _made(parameters: list[torch.nn.Parameter], case: Case) -> Any:
+def made(parameters: list[torch.nn.Parameter], case: Case) -> Any:
     """As transformers' Trainer makes them; on CUDA PyTorch's own run over all tensors at once."""
     at_once = True if case.device == "cuda" else None
     if case.optim == "adamw_torch":
