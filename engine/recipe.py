@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-EMBEDDED = "embedded"
+from engine import gemma
+
+EMBEDDED = gemma.EMBEDDED
 """The model path that stands for the small Gemma shipped with the project."""
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")

@@ -1,0 +1,109 @@
+"""Parameter counts of a Gemma, part by part, and of a LoRA adapter on it."""
+
+from collections.abc import Iterable, Iterator
+
+from engine.gemma import Gemma, Layer
+
+Linear = tuple[str, int, int]
+"""A projection's name, inputs and outputs."""
+
+
+def linears(gemma: Gemma, layer: Layer) -> Iterator[Linear]:
+    """The projections of a decoder layer that can carry an adapter, in the order they run."""
+    width, inner = gemma.hidden_size, layer.intermediate_size
+    queries, keys = gemma.heads * layer.head_width, layer.kv_heads * layer.head_width
+    yield "q_proj", width, queries
+    if layer.sharing != "reuse":
+        yield "k_proj", width, keys
+        if layer.has_values:
+            yield "v_proj", width, keys
+    yield "o_proj", queries, width
+    yield "gate_proj", width, inner
+    yield "up_proj", width, inner
+    yield "down_proj", inner, width
+    if gemma.per_layer_width:
+        yield "per_layer_input_gate", width, gemma.per_layer_width
+        yield "per_layer_projection", gemma.per_layer_width, width
+
+
+def norms(gemma: Gemma, layer: Layer) -> int:
+    """Numbers in a layer's norms and scales."""
+    count = 4 * gemma.hidden_size + layer.head_width
+    count += layer.head_width if layer.sharing != "reuse" else 0
+    count += gemma.hidden_size if gemma.per_layer_width else 0
+    count += 3 * gemma.hidden_size if gemma.experts else 0
+    return count
+
+
+def experts(gemma: Gemma) -> int:
+    """Numbers in the experts of one layer."""
+    if gemma.experts is None:
+        return 0
+    return 3 * gemma.experts.count * gemma.experts.intermediate_size * gemma.hidden_size
+
+
+def router(gemma: Gemma) -> int:
+    """Numbers in the router of one layer: its projection and two scales."""
+    if gemma.experts is None:
+        return 0
+    return gemma.hidden_size * gemma.experts.count + gemma.hidden_size + gemma.experts.count
+
+
+def projections(gemma: Gemma) -> int:
+    """Numbers in the projections of all layers, which are what quantisation reaches."""
+    return sum(i * o for layer in gemma.layers for _, i, o in linears(gemma, layer))
+
+
+def embeddings(gemma: Gemma) -> int:
+    """Numbers in the token table, and in the output head where that is one of its own."""
+    return gemma.vocab_size * gemma.hidden_size * (1 if gemma.is_tied else 2)
+
+
+def per_layer_table(gemma: Gemma) -> int:
+    """Numbers in Gemma 4's per-layer embeddings."""
+    return gemma.per_layer_vocab_size * gemma.per_layer_width * len(gemma.layers)
+
+
+def unquantised(gemma: Gemma) -> int:
+    """Numbers outside projections, experts and tables: norms, routers, the projection of inputs."""
+    count = gemma.hidden_size
+    count += sum(norms(gemma, layer) + router(gemma) for layer in gemma.layers)
+    if gemma.per_layer_width:
+        count += gemma.per_layer_width * (gemma.hidden_size * len(gemma.layers) + 1)
+    return count
+
+
+def text(gemma: Gemma) -> int:
+    """Parameters of the language model."""
+    return (
+        projections(gemma)
+        + embeddings(gemma)
+        + per_layer_table(gemma)
+        + unquantised(gemma)
+        + experts(gemma) * len(gemma.layers)
+    )
+
+
+def towers(gemma: Gemma) -> int:
+    """Numbers in the towers and their projections."""
+    return sum(tower.parameters for tower in (gemma.vision, gemma.audio) if tower)
+
+
+def lora(gemma: Gemma, targets: Iterable[str], r: int, *, is_dora: bool = False) -> int:
+    """Numbers in a LoRA adapter on these projections; DoRA adds a magnitude per output."""
+    wanted = set(targets)
+    return sum(
+        r * (inputs + outputs) + (outputs if is_dora else 0)
+        for layer in gemma.layers
+        for name, inputs, outputs in linears(gemma, layer)
+        if name in wanted
+    )
+
+
+def expert_lora(gemma: Gemma, r: int) -> int:
+    """Numbers in an adapter on every expert: PEFT gives each expert of a parameter rank r."""
+    if gemma.experts is None:
+        return 0
+    width, inner = gemma.hidden_size, gemma.experts.intermediate_size
+    per_expert = (width + 2 * inner) + (inner + width)
+    return r * gemma.experts.count * per_expert * len(gemma.layers)

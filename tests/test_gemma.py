@@ -1,0 +1,130 @@
+"""Facts of every Gemma against transformers' own classes and the published counts."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from engine import gemma, parameters
+from engine.model.lora import pattern
+from engine.recipe import ATTENTION, MLP
+from engine.refusal import Refusal
+
+PUBLISHED = {
+    "gemma-3-270m": (268_098_176, 268_098_176),
+    "gemma-3-1b": (999_885_952, 999_885_952),
+    "gemma-3-4b": (3_880_263_168, 4_300_079_472),
+    "gemma-3-12b": (11_766_034_176, 12_187_325_040),
+    "gemma-3-27b": (27_009_346_304, 27_432_406_640),
+    "gemma-4-E2B": (4_628_569_344, 5_104_297_504),
+    "gemma-4-E4B": (7_463_013_376, 7_941_100_832),
+    "gemma-4-26B-A4B": (25_233_141_760, 25_805_933_872),
+    "gemma-4-31B": (30_697_345_280, 31_273_086_512),
+}
+"""Parameters of the language model and of the whole, as logs of published runs state them."""
+EVERY = pytest.mark.parametrize("name", gemma.names())
+
+
+def on_meta(config: dict[str, Any]) -> Any:
+    """The class that the engine would load, without storage."""
+    given = dict(config)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(
+            AutoConfig.for_model(given.pop("model_type"), **given)
+        )
+
+
+def test_every_variant_is_known() -> None:
+    assert set(PUBLISHED) | {"gemma-4-12B"} == set(gemma.names())
+
+
+@pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())
+def test_counts_are_the_published_ones(name: str, counts: tuple[int, int]) -> None:
+    found = gemma.variant_of(name)
+    assert parameters.text(found) == counts[0]
+    assert parameters.text(found) + parameters.towers(found) == counts[1]
+
+
+def test_the_unified_12b_has_its_published_size() -> None:
+    found = gemma.variant_of("gemma-4-12B")
+    total = parameters.text(found) + parameters.towers(found)
+    assert total == pytest.approx(11.95e9, rel=1e-3)
+
+
+@EVERY
+def test_facts_are_those_of_transformers(name: str) -> None:
+    found, model = gemma.variant_of(name), on_meta(gemma.config_of(name))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    assert parameters.text(found) + parameters.towers(found) == total
+    wanted = re.compile(pattern(ATTENTION + MLP))
+    adapted = [module for path, module in model.named_modules() if wanted.fullmatch(path)]
+    counted = sum(16 * (module.in_features + module.out_features) for module in adapted)
+    assert parameters.lora(found, ATTENTION + MLP, 16) == counted
+    assert found.is_text_only == (not hasattr(model.config, "text_config"))
+    text = model.config.get_text_config()
+    assert (found.sliding_window, found.heads) == (text.sliding_window, text.num_attention_heads)
+    assert found.final_softcap == text.final_logit_softcapping
+    kinds = [f"{layer.attention}_attention" for layer in found.layers]
+    assert kinds == text.layer_types
+
+
+def test_layers_of_e2b() -> None:
+    layers = gemma.variant_of("gemma-4-E2B").layers
+    assert [place for place, layer in enumerate(layers) if layer.sharing == "store"] == [13, 14]
+    assert all(layer.sharing == "reuse" for layer in layers[15:])
+    assert {layer.intermediate_size for layer in layers[:15]} == {6144}
+    assert {layer.intermediate_size for layer in layers[15:]} == {12288}
+    assert {(layer.attention, layer.head_width) for layer in layers} == {
+        ("sliding", 256), ("full", 512),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("google/gemma-3-1b-it", "gemma-3-1b"), ("google/gemma-3-1b-pt", "gemma-3-1b"),
+        ("gemma-4-e2b", "gemma-4-E2B"), ("google/gemma-4-26B-A4B", "gemma-4-26B-A4B"),
+        ("unsloth/gemma-3-27b-it", "gemma-3-27b"),
+    ],
+)  # fmt: skip
+def test_a_hub_id_means_its_variant(model: str, name: str) -> None:
+    assert gemma.variant_of(model).name == name
+
+
+def test_a_hub_id_names_its_dialect() -> None:
+    dialects = {name: gemma.variant_of(name).dialect for name in gemma.names()}
+    assert {name for name, dialect in dialects.items() if dialect == "gemma4"} == {
+        "gemma-4-E2B", "gemma-4-E4B",
+    }  # fmt: skip
+    assert dialects["gemma-4-12B"] == "gemma4_large"
+
+
+@pytest.mark.parametrize("kind", ["embedded", "gemma3", "gemma4_moe", "gemma4_multimodal"])
+def test_a_local_folder_is_read(kind: str, gemma_folder: Any) -> None:
+    folder = gemma_folder(kind)
+    found = gemma.variant_of(str(folder))
+    model = on_meta(json.loads((folder / "config.json").read_bytes()))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    assert parameters.text(found) + parameters.towers(found) == total
+    assert found.name == folder.name
+
+
+def test_the_embedded_gemma_is_known() -> None:
+    found = gemma.variant_of("embedded")
+    assert (found.name, found.dialect, found.per_layer_width) == ("embedded", "gemma4", 64)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"model_type": "llama"}', "no json", "{"])
+def test_a_folder_that_is_no_gemma_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(Refusal, match="describes no Gemma"):
+        gemma.variant_of(str(tmp_path))
+
+
+def test_an_unknown_model_is_refused_with_the_list() -> None:
+    with pytest.raises(Refusal, match="gemma-4-31B"):
+        gemma.variant_of("google/gemma-9-1b")
