@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from engine import gemma
 from engine.memory import answer, build, depth, parts, step
 from engine.memory.case import Case
 from engine.memory.configuration import configuration, source
 from engine.memory.tracker import Tracker
-from engine.memory.variants import VARIANTS
 from engine.recipe import ATTENTION, MLP
 
 GIB, GB = 1 << 30, 10**9
@@ -45,7 +45,7 @@ def whole_logits(model: Any, batch: step.Batch, tracker: Tracker, case: Case) ->
 
 
 def test_every_variant_is_there() -> None:
-    assert set(VARIANTS) == set(PARAMETERS)
+    assert {name.lower() for name in gemma.names()} == set(PARAMETERS)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engine.memory import variants
+from engine import gemma
 from engine.recipe import EMBEDDED
 from engine.refusal import refuse
 
@@ -20,12 +20,15 @@ def source(model: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
     except OSError:
-        variant = variants.named(model)
-        if variant is not None:
-            return variant
-        reason = f"{model!r} is no folder with a config.json and no known Gemma"
-        fix = "Give a model's folder, or the hub id of a Gemma"
-        raise refuse("model.path", reason, fix) from None
+        name = gemma.name_of(model)
+        if name is None:
+            reason = f"{model!r} is no folder with a config.json and no known Gemma"
+            fix = f"Give a model's folder, or one of: {', '.join(gemma.names())}"
+            raise refuse("model.path", reason, fix) from None
+        return gemma.config_of(name)
+    except ValueError as error:
+        fix = "Fetch the model's files again"
+        raise refuse(str(folder / "config.json"), str(error), fix) from None
     return found
 
 
