@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trl.kernels import chunked_logprob
 
-from engine.memory import stand_ins
-from engine.memory.answer import answer, unavailable
+from engine.memory import job, stand_ins
+from engine.memory.answer import answer
 from engine.memory.case import Case
 from engine.memory.configuration import configuration, source
 from engine.memory.stand_ins import StandIn
@@ -84,10 +85,20 @@ def test_a_function_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     case = Case(model="embedded", length=64, target_modules=ATTENTION)
     given = answer(configuration(source("embedded")), case)
     assert given.missing == ["trl.kernels.chunked_logprob._tile_of_another_release"]
-    told = unavailable(TypeError("a kernel takes other arguments now"))
-    assert (told.source, told.allocated_gib, told.rows) == ("unavailable", None, [])
-    assert told.missing == given.missing
-    assert "other arguments" in (told.error or "")
+    assert given.allocated_gib
+
+
+def test_a_step_that_cannot_be_simulated_is_told_not_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Packages of another release: the tile and the class of the head are gone."""
+    for name in ("_forward_tile", "ChunkedLogProbFunction"):
+        monkeypatch.delattr(chunked_logprob, name)
+    case = Case(model="embedded", length=64, target_modules=ATTENTION)
+    told = job._simulated(source("embedded"), case, False, lambda: None, 0.0)
+    assert (told["source"], told["allocated_gib"], told["rows"]) == ("unavailable", None, [])
+    assert told["missing"] == ["trl.kernels.chunked_logprob._forward_tile"]
+    assert "ChunkedLogProbFunction" in told["error"]
 
 
 def test_what_was_replaced_is_put_back() -> None:

@@ -1,47 +1,20 @@
 """What a simulated step needs, as plain data for whoever asked."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from engine.memory import parts, stand_ins
+from engine.memory import parts
 from engine.memory.allocator import reserved_bytes
 from engine.memory.case import Case
 from engine.memory.depth import Cuts, cuts, shortened
+from engine.memory.figures import Answer
 from engine.memory.step import Simulated, simulate
 from engine.memory.tracker import Moment
 from engine.memory.versions import versions
 
 GIB = 1 << 30
 Bytes = dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Memory of a step. Figures are None where the step could not be simulated."""
-
-    source: str
-    """simulated, or unavailable."""
-    depth: str
-    """whole, or extrapolated from two shallow models."""
-    allocated_gib: float | None
-    reserved_gib: float | None
-    """With expandable segments."""
-    reserved_native_gib: float | None
-    """Without them."""
-    host_gib: float | None
-    """Held in host memory for the model: tables, paged optimizer state."""
-    peak_moment: str
-    rows: list[dict[str, Any]]
-    seconds: float
-    versions: dict[str, str]
-    missing: list[str] = field(default_factory=list)
-    """Private functions of the packages that were to be replaced and are not there."""
-    error: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +41,6 @@ def answer(
         for layers in (chosen.short, chosen.longer)
     )
     return _told(_extended(short, longer, chosen), "extrapolated")
-
-
-def unavailable(error: Exception) -> Answer:
-    """What is told where the installed packages can't be simulated, with what they lack."""
-    told = f"{type(error).__name__}: {error}"
-    lacking = stand_ins.lacking()
-    return Answer("unavailable", "", None, None, None, None, "", [], 0.0, versions(), lacking, told)
 
 
 def _depth(simulated: Simulated, case: Case) -> _Depth:

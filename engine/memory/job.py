@@ -12,6 +12,7 @@ from engine.eventlog import EventLog
 from engine.memory import shelf
 from engine.memory.case import Case, of_request
 from engine.memory.configuration import source
+from engine.memory.figures import unavailable
 from engine.memory.versions import versions
 from engine.rundir import RunDir
 
@@ -55,16 +56,18 @@ def _simulated(
     began: float,
 ) -> dict[str, Any]:
     """An answer in any case: the packages' insides change, and the ledger needs to know of it."""
-    # Importing these takes longer than many answers, which a kept one needn't wait for.
-    from engine.memory.answer import answer, unavailable
-    from engine.memory.configuration import configuration
-
     stop()
     try:
+        # Importing these takes longer than many answers, which a kept one needn't wait for.
+        from engine.memory.answer import answer
+        from engine.memory.configuration import configuration
+
         given = answer(configuration(config), case, whole_depth=whole_depth, stop=stop)
     except StoppedEarly:
         raise
     except Exception as error:
         traceback.print_exc()
-        given = unavailable(error)
+        from engine.memory.stand_ins import lacking
+
+        given = unavailable(error, lacking())
     return replace(given, seconds=round(monotonic() - began, 2)).as_dict()
