@@ -61,6 +61,19 @@ def test_results_are_named_by_the_id_of_their_call() -> None:
     assert [(t.name, t.content) for t in turns[2:4]] == [("f2", "two"), ("f1", '{"value": 1}')]
 
 
+def test_results_within_their_call_are_refused_rather_than_lost() -> None:
+    called = {"role": "assistant", "content": "b", "tool_calls": [{"function": {"name": "f"}}]}
+    given = {**called, "tool_responses": [{"name": "f", "response": {"value": 1}}]}
+    with pytest.raises(Unfit, match="within the message of their call"):
+        conversation({"messages": [{"role": "user", "content": "a"}, given]}, "messages")
+
+
+def test_choices_stand_under_their_question() -> None:
+    row = {"question": "Which?", "choices": ["Red", "Blue"], "answer": "B"}
+    asked = conversation(row, "question_response")[0].content
+    assert asked == "Which?\n\nA. Red\nB. Blue"
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [

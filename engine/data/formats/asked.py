@@ -1,5 +1,8 @@
 """Rows of one question, in one or more columns, and one answer."""
 
+from string import ascii_uppercase
+from typing import Any
+
 from engine.data.conversation import Turn
 from engine.data.formats.form import Form, Record, words
 
@@ -18,7 +21,7 @@ def asked(*question: str, answer: tuple[str, ...], needs: tuple[str, ...] = ()) 
         return has_answer and all(name in record for name in (question[0], *needs))
 
     def read(record: Record) -> list[Turn]:
-        parts = [_part(record, name) for name in question]
+        parts = [*(_part(record, name) for name in question), _choices(record.get("choices"))]
         reply = next(record[name] for name in answer if name in record)
         system = record.get("system") or record.get("system_prompt") or ""
         return [
@@ -28,6 +31,15 @@ def asked(*question: str, answer: tuple[str, ...], needs: tuple[str, ...] = ()) 
         ]
 
     return Form(fits, read)
+
+
+def _choices(given: Any) -> str:
+    """Choices of a question as lines with letters, by which benchmarks answer."""
+    if not isinstance(given, list) or not all(isinstance(choice, str) for choice in given):
+        return ""
+    return "\n".join(
+        f"{letter}. {choice}" for letter, choice in zip(ascii_uppercase, given, strict=False)
+    )
 
 
 def _part(record: Record, name: str) -> str:

@@ -35,6 +35,8 @@ def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
         raise Unfit(f"unknown role {str(name)[:30]!r}")
     if kind == "call":
         return Turn("assistant", "", calls=calls_of_text(words(message.get(content))))
+    if message.get("tool_responses"):
+        raise Unfit("tool responses within the message of their call")
     called = calls(message.get("tool_calls"))
     said, images = _content(message.get(content), is_optional=bool(called) or kind == "tool")
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
