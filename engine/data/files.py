@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def opened(path: Path, contents: str, cache: Path) -> Shelf:
 def write_lines(lines: Iterator[str], path: Path) -> None:
     """Write lines to a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
+    partial = path.with_suffix(f".{os.getpid()}.part")
     with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.writelines(lines)
     partial.rename(path)

@@ -14,6 +14,7 @@ from engine.data import mixing
 from engine.data.account import Account, account, refusal_of_drops
 from engine.data.chunks import readable
 from engine.data.conversation import Conversation, Unfit
+from engine.data.files import as_line, write_lines
 from engine.data.formats.registry import conversation
 from engine.data.parallel import Crew
 from engine.data.rendering import Template
@@ -113,7 +114,7 @@ def prepare(
             read = sum(min(source.asked, len(source)) for source in sources)
             with Crew(tokenizer, template, read, processes) as crew:
                 found = mixing.write(data, sources, crew, stored)
-            told.write_text(json.dumps([one.report() for one in found]))
+            write_lines(iter([as_line([one.report() for one in found])]), told)
         accounts = [account(report) for report in json.loads(told.read_text())]
         # Where the folder is temporary, the mapping keeps the contents until it is let go.
         rows = Rows(stored)

@@ -1,6 +1,7 @@
 """Prepared rows in a file that is mapped into memory, so that their number doesn't matter."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -33,7 +34,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._partial = path, path.with_suffix(".part")
+        self._path, self._partial = path, path.with_suffix(f".{os.getpid()}.part")
         self._writer = pyarrow.ipc.new_file(str(self._partial), SCHEMA)
 
     def write(self, source: int, file: int, rows: list[Kept]) -> None:
