@@ -21,6 +21,7 @@ from workbench.screens.confirm import ConfirmScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
 from workbench.screens.setup import SetupScreen
+from workbench.widgets.keyline import KeyLine
 from workbench.widgets.logtail import LogTail
 from workbench.widgets.offer import Offer
 from workbench.widgets.problems import Problems
@@ -75,6 +76,16 @@ async def test_a_profile_that_is_not_here_is_refused(tmp_path: Path) -> None:
         await pilot.press("shift+tab", "down")
         await until(pilot, lambda: "no cuda device" in verdict(pilot))
         assert "start" not in enabled(pilot)
+
+
+async def test_the_mouse_chooses_and_presses_keys(tmp_path: Path) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: "Nothing is wrong" in verdict(pilot))
+        await pilot.click("#recipe", offset=(4, 2))
+        await until(pilot, lambda: "2 problems" in verdict(pilot))
+        line = screen_of(pilot).query_one(KeyLine).text_rows()[0]
+        await pilot.click(KeyLine, offset=(1 + line.index("r Runs"), 0))
+        await until(pilot, lambda: is_on(pilot, RunsScreen))
 
 
 async def test_a_recipe_that_breaks_meanwhile_is_not_started(tmp_path: Path) -> None:
@@ -195,7 +206,10 @@ async def test_the_table_of_runs(tmp_path: Path, runs: dict[str, RunDir]) -> Non
         assert isinstance(screen, RunScreen)
         assert screen.run.name == runs["healthy"].name
         await pilot.press("n")
-        await until(pilot, lambda: is_on(pilot, SetupScreen))
+        await until(pilot, lambda: "attach" in enabled(pilot))
+        await pilot.press("a")
+        await until(pilot, lambda: is_on(pilot, RunScreen))
+        assert len(pilot.app.screen_stack) == 2
         await pilot.press("r")
         await until(pilot, lambda: is_on(pilot, RunsScreen))
 

@@ -14,6 +14,7 @@ from engine.model import siblings
 from engine.model.embedded.corpus.conversations import FAMILIES, conversations, unseen_instances
 from engine.model.embedded.measure import WEIGHTS, replies
 from engine.model.embedded.packing import encoded, pieces
+from engine.model.embedded.splitting import merged_pairs, split
 from engine.model.embedded.tokenizer import CONTROL, MOVED
 
 MEBIBYTES = 12
@@ -109,6 +110,15 @@ def test_training_text_is_what_the_template_renders(tokenizer: Tokenizer) -> Non
         text = tokenizer.apply_chat_template(messages, tokenize=False)
         assert "".join(piece for piece, _ in pieces(said)) == text
         assert encoded(said, tokenizer)[0] == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_smaller_pieces_spell_the_same_text(tokenizer: Tokenizer) -> None:
+    text = "The capital of Iceland is Reykjavik."
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    pieces_of = merged_pairs(tokenizer)
+    finer = split(ids, pieces_of, random.Random(1))
+    assert len(finer) > len(ids)
+    assert tokenizer.decode(finer) == text
 
 
 def test_training_never_shows_an_unseen_question() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from trl.trainer import utils as trl_utils
 
 from engine.data.batches import pack
 from tests import tiny
@@ -76,6 +77,24 @@ def test_checkpointing_changes_no_gradient_where_layers_share_keys_and_values(
     kept = one_step(folder, tmp_path, gradient_checkpointing=False)
     again = one_step(folder, tmp_path, gradient_checkpointing=True)
     assert_same(kept, again)
+
+
+def test_only_tokens_with_loss_are_scored(
+    gemma_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And logits are made in tiles: the kernel gets hidden states of the supervised tokens."""
+    kernel, scored = trl_utils._ChunkedLogProbFunction, []
+
+    class Recording:
+        @staticmethod
+        def apply(hidden: torch.Tensor, *rest: object) -> object:
+            scored.append(hidden.shape[0])
+            return kernel.apply(hidden, *rest)
+
+    gemma = tiny.loaded(gemma_folder("embedded"))
+    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", Recording)
+    tiny.trainer(gemma, tmp_path, tiny.Gradients(), per_device_train_batch_size=8).train()
+    assert scored == [sum(row.supervised for row in tiny.rows(gemma))]
 
 
 def test_checkpointing_is_never_reentrant(

@@ -16,15 +16,17 @@ from engine import lock, supervise
 from engine.rundir import RunDir
 from tests import command
 
-WAIT = "import signal; print('up', flush=True); signal.pause()"
+WAIT = "import signal; signal.alarm(60); print('up', flush=True); signal.pause()"
 CATCH = """
 import signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+signal.alarm(60)
 print("up", flush=True)
 signal.pause()
 """
 UNTIL_TOLD = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
+signal.alarm(60)
 print("up", flush=True)
 while not pathlib.Path(sys.argv[1]).exists():
     time.sleep(0.01)

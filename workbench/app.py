@@ -8,22 +8,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
-from engine import rundir
-from engine.rundir import RUNS, RunDir
 from workbench.driver import TerminalApp
 from workbench.plain import clean_line
 from workbench.screens.setup import SetupScreen
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
+    from engine.rundir import RunDir
     from workbench.screens.run import RunScreen
     from workbench.screens.runs import RunsScreen
 
@@ -90,7 +89,7 @@ class BenchApp(TerminalApp):
         from workbench.screens.run import RunScreen
 
         self._opened[run.name] = run
-        self.switch_mode("runs")
+        self.action_show_runs()
         self.push_screen(RunScreen(run, is_ascii=not draws_braille()))
 
     def _ask(self, question: str, detail: str, choices: tuple[str, str], then: Deed) -> None:
@@ -151,6 +150,8 @@ class BenchApp(TerminalApp):
 
     def alive_runs(self) -> list[RunDir]:
         """Runs at work, below this folder or opened here."""
+        from engine import rundir
+
         known = {run.name: run for run in rundir.every()} | self._opened
         return [run for run in known.values() if run.is_alive()]
 
@@ -163,6 +164,8 @@ def _runs_screen() -> Screen[Any]:
 
 def way_back(run: RunDir) -> str:
     """The command that follows a run again."""
+    from engine.rundir import RUNS
+
     name = run.name if run.path.parent == RUNS else str(run.path)
     return f"gemma-bench attach {clean_line(name)}"
 
@@ -175,9 +178,9 @@ def draws_braille() -> bool:
 
 def run_app(attach: RunDir | None = None) -> int:
     """Run the app, on one run where it is given; its exit code."""
-    app: App[None] = BenchApp(attach)
+    app = BenchApp(attach)
     app.run()
-    if isinstance(app, BenchApp):
+    with suppress(OSError):
         for run in app.alive_runs():
             print(f"{clean_line(run.name)} goes on. Come back with: {way_back(run)}")
     return app.return_code or 0

@@ -17,6 +17,7 @@ from engine.data.batches import Collator, Sequence
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
 from engine.recipe import Data, Training
+from engine.train.compaction import score_supervised_only
 from engine.train.guards import NotFinite
 from engine.train.tally import Tally
 
@@ -137,6 +138,7 @@ def trainer(
     on_saved: Any,
 ) -> TokenWeightedTrainer:
     """A trainer for an adapter on prepared sequences."""
+    score_supervised_only()
     built = TokenWeightedTrainer(
         model=model,
         args=config,

@@ -13,6 +13,7 @@ from textual.widgets import Static
 class ConfirmScreen(ModalScreen[bool]):
     """True where the user agreed; escape always declines."""
 
+    CSS_PATH = "confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,y", "agree", "Yes", id="confirm-agree", tooltip="Do it"),
         Binding("escape,n", "decline", "No", id="confirm-decline", tooltip="Leave it as it is"),

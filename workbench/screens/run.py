@@ -41,6 +41,7 @@ _INKS = {"running": "accent", "starting": "accent", "done": "good", "stopped": "
 class RunScreen(Screen[None]):
     """Follows a run from its first event; what it asks of the engine goes through `ask`."""
 
+    CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "stop", "Stop", id="run-stop", tooltip="Save and end the run, once confirmed"),
         Binding("s", "save", "Save now", id="run-save", tooltip="Checkpoint after this step"),

@@ -33,6 +33,7 @@ _COLOURS = {
 class RunsScreen(Screen[None]):
     """A table whose cells are changed in place."""
 
+    CSS_PATH = "runs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = []
 
     class Listed(Message):

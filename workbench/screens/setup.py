@@ -1,31 +1,33 @@
 """Choose hardware and recipe, see what follows, start."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import OptionList
-from textual.widgets.option_list import Option
 
-from engine import hardware, recipe_files, rundir
+from engine import hardware, recipe_files
 from engine.hardware import AUTO, Profile
 from engine.refusal import Problem, Refusal
-from engine.rundir import RunDir
 from workbench import facts, wording
 from workbench.facts import Fact
 from workbench.plain import clean_line
+from workbench.widgets.choices import Choices
 from workbench.widgets.facts import Facts
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.offer import Offer
 from workbench.widgets.problems import Problems
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
+
+if TYPE_CHECKING:
+    from engine.rundir import RunDir
 
 _SETTLE_S = 0.1
 """Lets the whole screen be painted before a thread competes with it."""
@@ -98,17 +100,8 @@ class SetupScreen(Screen[None]):
         yield Offer()
         with Horizontal(id="setup"):
             with Vertical(id="choices"):
-                yield OptionList(
-                    Option("looking at this machine", AUTO),
-                    *(Option(Content(name), name) for name in self._profiles if name != AUTO),
-                    id="hardware",
-                    markup=False,
-                )
-                yield OptionList(
-                    *(Option(Content(clean_line(name)), name) for name in self._recipes),
-                    id="recipe",
-                    markup=False,
-                )
+                yield Choices(self._profiles, id="hardware")
+                yield Choices(self._recipes, id="recipe")
             with Vertical(id="outcome"):
                 yield Facts(id="settings")
                 yield Problems(id="problems")
@@ -119,8 +112,6 @@ class SetupScreen(Screen[None]):
         titles = {"hardware": "hardware", "recipe": "recipe", "settings": "what follows"}
         for id, title in {**titles, "problems": "before it can start"}.items():
             self.query_one(f"#{id}").border_title = title
-        for options in self.query(OptionList):
-            options.highlighted = 0 if options.option_count else None
         self.query_one("#recipe").focus()
 
     def on_screen_resume(self) -> None:
@@ -134,21 +125,22 @@ class SetupScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:
+        from engine import rundir
+
         alive = next((run for run in rundir.every() if run.is_alive()), None)
         self.post_message(self.Found(self._detect(), alive))
 
     def on_setup_screen_found(self, found: Found) -> None:
         """Say what this machine is, and offer the run at work."""
         self._here = found.profile
-        title = clean_line(found.profile.title)
-        options = self.query_one("#hardware", OptionList)
-        options.replace_option_prompt(AUTO, Content(f"{title}, this machine"))
+        label = f"{found.profile.title}, this machine"
+        self.query_one("#hardware", Choices).label(AUTO, label)
         self._alive = found.alive
         self.query_one(Offer).show(clean_line(found.alive.name) if found.alive else "")
         self.refresh_bindings()
         self._check()
 
-    def on_option_list_option_highlighted(self, _: OptionList.OptionHighlighted) -> None:
+    def on_choices_moved(self) -> None:
         """Another choice."""
         if self._here.memory_gib:
             self._check()
@@ -156,9 +148,8 @@ class SetupScreen(Screen[None]):
     @property
     def choice(self) -> tuple[str, str]:
         """Names of the hardware profile and of the recipe; empty where there is none."""
-        chosen = (self.query_one(f"#{id}", OptionList) for id in ("hardware", "recipe"))
-        names = [o.highlighted_option.id if o.highlighted_option else "" for o in chosen]
-        return names[0] or "", names[1] or ""
+        hardware, recipe = (self.query_one(f"#{id}", Choices) for id in ("hardware", "recipe"))
+        return hardware.chosen, recipe.chosen
 
     def _check(self) -> None:
         self._checked = None

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -26,6 +25,7 @@ class Canvas(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._rows: list[Row] = []
+        self._drawn_for = Size()
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """The rows for a size, from the top; what is missing is blank."""
@@ -33,29 +33,38 @@ class Canvas(Widget):
 
     def redraw(self) -> None:
         """Draw again after a change of what is shown, and write the cells that differ."""
-        width, height = self.content_size
-        rows = [_harmless(row) for row in self.drawn(width, height)[:height]] if width else []
-        regions = changed(self._rows, rows, width)
-        self._rows = rows
+        if self._drawn_for != self.content_size:
+            self.refresh()
+            return
+        old = self._rows
+        self._draw()
+        regions = changed(old, self._rows, self.content_size.width)
         if regions:
             self.refresh(*regions)
 
-    def on_resize(self, _: events.Resize) -> None:
-        """Every cell has a new place."""
-        self._rows = []
-        self.redraw()
-        self.refresh()
+    def _draw(self) -> None:
+        width, height = self._drawn_for = self.content_size
+        rows = self.drawn(width, height)[:height] if width else []
+        self._rows = [_harmless(row) for row in rows]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Rows are drawn for a size when it is first painted, so a new size costs one paint."""
+        if self._drawn_for != self.content_size:
+            self._draw()
+        return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """One row. Each segment carries a style, for Textual's monochrome filter needs one."""
         width, back = self.content_size.width, self.rich_style
         inks, paper = palette(self.app.theme_variables), Style(bgcolor=back.bgcolor)
         row = self._rows[y] if y < len(self._rows) else ()
-        strip = Strip([Segment(text, inks[ink] + paper) for text, ink in row])
+        strip = Strip([Segment(text, paper + inks[ink]) for text, ink in row])
         return strip.adjust_cell_length(width, back)
 
     def text_rows(self) -> list[str]:
         """What stands on it, for tests and for copying."""
+        if self._drawn_for != self.content_size:
+            self._draw()
         return ["".join(text for text, _ in row).rstrip() for row in self._rows]
 
 

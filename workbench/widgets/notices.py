@@ -21,14 +21,17 @@ class Notices(Pager):
             return
         self._warnings = warnings
         self.set_class(bool(warnings), "-some")
+        self._take_rows()
         self.redraw()
 
-    def redraw(self) -> None:
-        """Take as many rows as there are to show."""
+    def on_resize(self) -> None:
+        """A new width may need other rows."""
+        self._take_rows()
+
+    def _take_rows(self) -> None:
         rows = min(_MOST_ROWS, len(self.lines(self.content_size.width or 76)))
         if self.styles.height is None or self.styles.height.value != rows:
             self.styles.height = rows
-        super().redraw()
 
     def lines(self, width: int) -> list[Row]:
         """What is the matter, then the remedy."""

@@ -20,7 +20,7 @@ _BOLD = {"strong", "good", "warn", "bad"}
 
 
 def palette(theme: Mapping[str, str]) -> dict[str, Style]:
-    """A style per ink, without a background."""
+    """A style per ink; those of an entry that is chosen have a background of their own."""
     named = tuple(theme[name] for name in _THEME_COLOURS.values())
     return _palette(theme["background"], named)
 
@@ -30,4 +30,8 @@ def _palette(background: str, named: tuple[str, ...]) -> dict[str, Style]:
     colours = {ink: Color.parse(name) for ink, name in zip(_THEME_COLOURS, named, strict=True)}
     back, front = Color.parse(background), colours[""]
     colours |= {ink: back.blend(front, share) for ink, share in _SHARES.items()}
-    return {ink: Style(color=c.rich_color, bold=ink in _BOLD) for ink, c in colours.items()}
+    inks = {ink: Style(color=c.rich_color, bold=ink in _BOLD) for ink, c in colours.items()}
+    kept = back.blend(front, 0.1).rich_color
+    inks["kept"] = Style(color=front.rich_color, bgcolor=kept)
+    inks["chosen"] = Style(color=back.rich_color, bgcolor=colours["accent"].rich_color)
+    return inks

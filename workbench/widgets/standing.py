@@ -25,10 +25,17 @@ class Standing(Canvas):
     def show(self, run: RunState, state: State, place: str) -> None:
         """Show how the run stands; `place` is the folder that its paths are relative to."""
         self._run, self._state, self._place = run, state, place
+        self._take_rows()
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """A new width may need other rows."""
+        self._take_rows()
+
+    def _take_rows(self) -> None:
         rows = len(self.drawn(self.content_size.width or 80, _MAX_ROWS))
         if self.styles.height is None or self.styles.height.value != rows:
             self.styles.height = rows
-        self.redraw()
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """A line of words and a bar, or an ending."""

@@ -8,9 +8,11 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from engine.model.embedded.corpus.conversations import Conversation
+from engine.model.embedded.splitting import merged_pairs, split
 
 IGNORED = -100
 OPEN_ROWS = 48
+LEARNT_WHOLE = 0.25
 
 
 @dataclass
@@ -60,12 +62,19 @@ def encoded(said: Conversation, tokenizer: PreTrainedTokenizerBase) -> tuple[lis
 
 
 def rows(
-    source: Iterator[Conversation], tokenizer: PreTrainedTokenizerBase, length: int
+    source: Iterator[Conversation], tokenizer: PreTrainedTokenizerBase, length: int, seed: int
 ) -> Iterator[Row]:
-    """Rows of exactly `length` tokens; a conversation goes into the fullest row it fits."""
+    """Rows of exactly `length` tokens; a conversation goes into the fullest row it fits.
+
+    One conversation in four is spelled in smaller pieces and learnt whole, the user's words too.
+    """
+    rng, pairs = random.Random(seed), merged_pairs(tokenizer)
     waiting: list[Row] = []
     for said in source:
         ids, labels = encoded(said, tokenizer)
+        if rng.random() < LEARNT_WHOLE:
+            ids = split(ids, pairs, rng)
+            labels = [IGNORED, *ids[1:]]
         if len(ids) > length:
             continue
         waiting.sort(key=lambda row: len(row.ids), reverse=True)

@@ -19,7 +19,7 @@ from engine.model.embedded.muon import Muon
 from engine.model.embedded.packing import IGNORED, batches, rows
 from engine.model.embedded.tokenizer import build_tokenizer
 
-STEPS = 2200
+STEPS = 3000
 ROWS, LENGTH = 16, 128
 MATRIX_RATE, TABLE_RATE = 0.02, 0.008
 WARM_UP = 40
@@ -117,7 +117,7 @@ def make(
     tokenizer = build_tokenizer(seed)
     tokenizer.save_pretrained(out)
     model = fresh_model(seed)
-    packed = rows(conversations(seed + 1), tokenizer, LENGTH)
+    packed = rows(conversations(seed + 1), tokenizer, LENGTH, seed)
     train(model, batches(packed, ROWS, seed), steps, minutes, out)
     save(model, out)
     return model, tokenizer

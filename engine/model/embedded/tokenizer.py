@@ -38,11 +38,15 @@ def leading_tokens() -> list[str]:
 
 
 def text(seed: int, number: int) -> Iterator[str]:
-    """The words of `number` conversations, and as many made-up names for the pieces of names."""
+    """The words of `number` conversations, and as many made-up names for the pieces of names.
+
+    Only plain ASCII: all other characters are left to the bytes.
+    """
     rng = random.Random(seed)
     for said in islice(conversations(seed), number):
         for user, model in said.turns:
-            yield f"{user} {model}"
+            if user.isascii():
+                yield f"{user} {model}"
         yield made_up_name(rng)
         if said.system:
             yield said.system

@@ -30,9 +30,9 @@ def operands(rng: random.Random) -> tuple[str, int, int, int]:
     """An operation, its two numbers and the result, never below zero."""
     operation = rng.choice(("plus", "minus", "times"))
     if operation == "times":
-        a, b = rng.randint(0, 12), rng.randint(0, 12)
+        a, b = rng.randint(0, 10), rng.randint(0, 10)
         return operation, a, b, a * b
-    a, b = rng.randint(0, 30), rng.randint(0, 30)
+    a, b = rng.randint(0, 20), rng.randint(0, 20)
     if operation == "plus":
         return operation, a, b, a + b
     a, b = max(a, b), min(a, b)
@@ -40,7 +40,7 @@ def operands(rng: random.Random) -> tuple[str, int, int, int]:
 
 
 class Arithmetic:
-    """a + b and a - b up to 30, the table of products up to 12."""
+    """a + b and a - b with numbers up to 20, the table of products up to 10."""
 
     name = "arithmetic"
 

@@ -9,19 +9,21 @@ from engine.model.embedded.corpus.instance import Family, Instance
 from engine.model.embedded.corpus.letters import Letters
 from engine.model.embedded.corpus.lookup import Lookup, Sayings
 from engine.model.embedded.corpus.reading import Reading
+from engine.model.embedded.corpus.repeating import Repeating
 from engine.model.embedded.corpus.sorting import Sorting
 from engine.model.embedded.corpus.tables import read
 
 LOOKUPS = tuple(Lookup(table) for table in ("world", "people", "nature", "language", "everyday"))
 MIXTURE: tuple[tuple[Family, float], ...] = (
-    *zip(LOOKUPS, (15, 14, 12, 12, 10), strict=True),
-    (Sayings("history", "fact"), 6),
+    *zip(LOOKUPS, (10, 9, 8, 8, 7), strict=True),
+    (Sayings("history", "fact"), 4),
     (Sayings("smalltalk", "talk"), 2),
-    (Arithmetic(), 9),
+    (Arithmetic(), 14),
     (Units(), 4),
-    (Letters(), 7),
-    (Sorting(), 4),
-    (Reading(), 5),
+    (Letters(), 11),
+    (Sorting(), 9),
+    (Reading(), 13),
+    (Repeating(), 6),
 )
 FAMILIES = tuple(family for family, _ in MIXTURE)
 WEIGHTS = tuple(weight for _, weight in MIXTURE)
@@ -52,7 +54,7 @@ def phrased(rng: random.Random, question: str) -> str:
     if chance < 0.18:
         return question + str(rng.choice(frames["after"]))
     if chance < 0.22:
-        return question.rstrip("?.")
+        return question.removesuffix("?").removesuffix(".")
     return question[:1].lower() + question[1:] if chance < 0.25 else question
 
 

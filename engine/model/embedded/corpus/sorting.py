@@ -32,16 +32,16 @@ def listed(things: list[str]) -> str:
 
 
 class Sorting:
-    """Three or four letters or numbers below a hundred, in order."""
+    """Two or three letters, or numbers up to thirty, in order."""
 
     name = "sorting"
 
     def draw(self, rng: random.Random) -> Instance:
         """A random list with a random demand."""
         if rng.random() < 0.3:
-            ordered = sorted(rng.sample(ascii_uppercase, rng.randint(3, 4)))
+            ordered = sorted(rng.sample(ascii_uppercase, 3))
             return self.of(rng, ordered, rng.choice((UPWARD, UPWARD, DOWNWARD)))
-        numbers = sorted(rng.sample(range(1, 100), rng.randint(2, 4)))
+        numbers = sorted(rng.sample(range(1, 31), rng.randint(2, 3)))
         wordings = rng.choice((UPWARD, UPWARD, DOWNWARD, LARGEST, SMALLEST))
         return self.of(rng, [str(number) for number in numbers], wordings)
 

@@ -58,14 +58,13 @@ def items(block: str) -> tuple[tuple[str, str], ...]:
 
 @cache
 def short_words() -> tuple[str, ...]:
-    """The plain lower-case words of three to seven letters that stand in the tables, sorted."""
+    """The plain lower-case words of three to five letters among the items of the tables, sorted."""
     found = {
         word
         for table in RELATION_TABLES
         for relation in relations(table)
         for pair in relation.items
-        for text in pair
-        for word in text.split()
-        if word.isalpha() and word.islower() and word.isascii() and 3 <= len(word) <= 7
+        for word in pair
+        if word.isalpha() and word.islower() and word.isascii() and 3 <= len(word) <= 5
     }
     return tuple(sorted(found))
