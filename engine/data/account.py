@@ -32,6 +32,8 @@ class Account:
     """Of the rows taken."""
     supervised_share: float = 0.0
     """Of the tokens of the rows taken, after truncation."""
+    histogram: list[list[int]] = field(default_factory=list)
+    """[most tokens, rows] of each bin of lengths before truncation."""
 
     def drop(self, reason: str, where: str) -> None:
         """Count a row that is left out."""
@@ -58,6 +60,7 @@ class Account:
             "tokens": {"p50": self.p50, "p95": self.p95, "max": self.longest},
             "truncated_share": round(self.truncated_share, 4),
             "supervised_share": round(self.supervised_share, 4),
+            "histogram": self.histogram,
         }
 
 
@@ -69,6 +72,7 @@ def account(report: dict[str, Any]) -> Account:
         report["seen_per_epoch"], Counter(report["dropped"]), report["first_dropped"],
         Counter(report["noted"]), report["first_noted"], tokens["p50"], tokens["p95"],
         tokens["max"], report["truncated_share"], report["supervised_share"],
+        report["histogram"],
     )  # fmt: skip
 
 

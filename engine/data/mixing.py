@@ -1,5 +1,6 @@
 """Rows of all sources into one file, and how often each is seen: the same for the same seeds."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engine.recipe import Data
 
 DUPLICATE = "a duplicate of an earlier row"
 CONTRADICTION = "the prompt of an earlier row with another answer"
+_BINS = 10
 
 
 class _Seen:
@@ -100,6 +102,23 @@ def _measure(account: Account, rows: Rows, own: np.ndarray) -> None:
     lengths = rows.column("length")[own]
     account.p50, account.p95 = (int(np.percentile(lengths, share)) for share in (50, 95))
     account.longest = int(lengths.max())
+    account.histogram = histogram(lengths, account.p95)
     account.truncated_share = float(rows.column("is_truncated")[own].mean())
     supervised = rows.column("supervised")[own].sum()
     account.supervised_share = float(supervised / rows.sizes()[own].sum())
+
+
+def histogram(lengths: np.ndarray, p95: int) -> list[list[int]]:
+    """[most tokens, rows] of up to ten bins of a round width; the last holds all that is longer."""
+    width = next(w for w in _widths() if w * _BINS >= p95)
+    bins = np.minimum((lengths - 1) // width, _BINS - 1)
+    counts = np.bincount(bins.astype(np.int64)).tolist()
+    tops = [width * (number + 1) for number in range(len(counts))]
+    if len(counts) == _BINS:
+        tops[-1] = max(tops[-1], int(lengths.max()))
+    return [[top, rows] for top, rows in zip(tops, counts, strict=True)]
+
+
+def _widths() -> Iterator[int]:
+    for power in itertools.count():
+        yield from (digit * 10**power for digit in (1, 2, 5))

@@ -1,6 +1,7 @@
 """The template in the model's own tokenizer: to train on, or to compare with the engine's."""
 
 import difflib
+from dataclasses import replace
 from typing import Any
 
 from trl import chat_template_utils
@@ -32,6 +33,11 @@ def choose(wanted: str, tokenizer: Any, dialect: str) -> Template:
     if not any(mark in text for mark in _MARK):
         text = _marked(text, dialect)
     return Template(dialect, text, engine.turn_start, engine.turn_end)
+
+
+def inference(tokenizer: Any, chosen: Template) -> Template:
+    """What writes the prompt at inference: the model's own template, else the one trained on."""
+    return replace(chosen, text=_own(tokenizer) or chosen.text)
 
 
 def difference(tokenizer: Any, chosen: Template) -> str:

@@ -31,8 +31,13 @@ class Template:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the text, shortened to 16 hexadecimal digits."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        """Its SHA-256, shortened to 16 hexadecimal digits."""
+        return self.sha256[:16]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

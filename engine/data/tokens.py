@@ -35,6 +35,7 @@ class Encoder:
         self._backend = tokenizer.backend_tokenizer
         added = self._backend.get_added_tokens_decoder()
         self._control = {token.content: number for number, token in added.items() if token.special}
+        self._controls = frozenset(self._control.values())
         names = sorted(self._control, key=len, reverse=True)
         pattern = re.compile("|".join(map(re.escape, names)))
         self._split = re.compile(f"({pattern.pattern})")
@@ -55,6 +56,14 @@ class Encoder:
     def prompt(self, turns: Conversation) -> list[int]:
         """Ids of what the model sees before it answers the last turn."""
         return self._encode_broken(self._renderer.prompt(turns))[0]
+
+    def is_control(self, token: int) -> bool:
+        """Whether an id is that of a control token."""
+        return token in self._controls
+
+    def decode(self, ids: list[int]) -> str:
+        """Ids as text, control tokens among it."""
+        return str(self._backend.decode(ids, skip_special_tokens=False))
 
     def _encode_broken(self, rendered: Rendered) -> tuple[list[int], list[int]]:
         """Piece by piece between the template's control tokens, as the tokenizer itself splits."""
