@@ -92,13 +92,12 @@ class RunDir:
     def _cause_of_death(self) -> str:
         try:
             ending = json.loads(self.ending.read_bytes())
-        except (OSError, ValueError):
+            code, number = ending["exit"], ending["signal"]
+        except (OSError, ValueError, KeyError, TypeError):
             return "the machine or its supervisor went down with it"
-        if ending["signal"] == 9:
+        if number == 9:
             return "killed by signal 9: out of memory, or kill -9"
-        if ending["signal"]:
-            return f"killed by signal {ending['signal']}"
-        return f"exit code {ending['exit']} without a last word"
+        return f"killed by signal {number}" if number else f"exit code {code} without a last word"
 
     def ask(self, want: str, by: str) -> None:
         """Append a wish for the engine to read between steps: stop, save or sample."""
