@@ -97,7 +97,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A preview. `template_difference` is a diff of the model's own template (-) to the one used."""
+    """A preview."""
 
     number: int
     sources: tuple[Source, ...]
@@ -105,6 +105,7 @@ class Answer:
     max_length: int
     template_sha256: str
     template_difference: str = ""
+    """How the model's own template (-) writes a talk otherwise; empty where it doesn't."""
     elapsed_s: float = 0.0
 
 
