@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.recipe import Recipe
-from engine.refusal import Problem, Refusal
+from engine.refusal import Problem, Refusal, refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,14 @@ PUBLISHED_SOURCE = ("name", "format", "asked", "taken", "dropped", "tokens", "tr
 PUBLISHED_ROW = ("source", "file", "line", "text", "input_ids", "labels", "truncated")
 
 
+def check_source(recipe: Recipe, name: str) -> None:
+    """Raise `Refusal` where the recipe has no source of that name; the empty name means all."""
+    names = [source.label for source in recipe.data.sources]
+    if name and name not in names:
+        fix = f"Its sources: {', '.join(names)}"
+        raise refuse("--source", f"the recipe has no source {name!r}", fix)
+
+
 def encode_question(question: Question) -> bytes:
     """One line for control.jsonl."""
     plain = {f.name: getattr(question, f.name) for f in dataclasses.fields(question)}
@@ -197,6 +205,7 @@ def _source(record: dict[str, Any]) -> Source:
 
 
 def _row(record: dict[str, Any]) -> Row:
-    lists = {key: tuple(record.pop(key)) for key in ("input_ids", "labels")}
-    spans = {key: tuple(Span(**one) for one in record.pop(key)) for key in ("spans", "prompt")}
-    return Row(**record, **lists, **spans)
+    values: dict[str, Any] = {key: tuple(record.pop(key)) for key in ("input_ids", "labels")}
+    for key in ("spans", "prompt"):
+        values[key] = tuple(Span(**one) for one in record.pop(key))
+    return Row(**record, **values)

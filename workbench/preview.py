@@ -70,16 +70,20 @@ class Preview:
 
     def close(self) -> None:
         """End the engine and take its files away; only a log that tells of a fault is left."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._engine.pid, signal.SIGTERM)
+        if self._engine.poll() is None:
+            self._end()
+        os.close(self._lock)
+        if not self._is_log_kept:
+            self._files.remove()
+
+    def _end(self) -> None:
+        """Tell the engine and its data processes to end, and see to it."""
+        os.killpg(self._engine.pid, signal.SIGTERM)
         try:
             self._engine.wait(_CLOSING_S)
         except subprocess.TimeoutExpired:
             os.killpg(self._engine.pid, signal.SIGKILL)
             self._engine.wait()
-        os.close(self._lock)
-        if not self._is_log_kept:
-            self._files.remove()
 
 
 def start() -> Preview:

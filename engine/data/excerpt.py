@@ -13,8 +13,7 @@ from engine.data.own_template import inference
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
 from engine.data.tokens import IGNORED, Encoder, Tokens
-from engine.preview import Question, Row, Source, Span
-from engine.refusal import refuse
+from engine.preview import Question, Row, Source, Span, check_source
 
 _LEAST_ROWS = 3
 _COMPARED_TOKENS = 2000
@@ -38,10 +37,8 @@ def _source(one: Account) -> Source:
 
 def sample(prepared: Prepared, question: Question) -> list[int]:
     """Which rows of the epoch are shown. Raises `Refusal` where no source has the name."""
+    check_source(question.recipe, question.source)
     names = [one.name for one in prepared.sources]
-    if question.source and question.source not in names:
-        fix = f"Names: {', '.join(names)}"
-        raise refuse(question.source, "the recipe has no such source", fix, key="--source")
     chosen = [i for i, name in enumerate(names) if question.source in ("", name)]
     owners, order = prepared.rows.column("source"), prepared.rows.order
     # A weight lets a row stand in an epoch several times.
@@ -65,8 +62,7 @@ def _shares(own: list[np.ndarray], wanted: int) -> list[tuple[np.ndarray, int]]:
 
 
 def _spread(own: np.ndarray, count: int) -> list[int]:
-    places = np.linspace(0, len(own) - 1, count).round().astype(int) if count else []
-    return [int(own[place]) for place in places]
+    return [int(own[round(place)]) for place in np.linspace(0, len(own) - 1, count)]
 
 
 @dataclass(slots=True)

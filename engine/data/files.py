@@ -51,9 +51,12 @@ def write_lines(lines: Iterator[str], path: Path) -> None:
     """Write lines to a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.writelines(lines)
-    partial.rename(path)
+    try:
+        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.writelines(lines)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def as_line(record: Any) -> str:

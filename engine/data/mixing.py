@@ -40,8 +40,18 @@ class _Seen:
 
 def write(data: Data, sources: list[Opened], crew: Crew, path: Path) -> list[Account]:
     """Write the rows of all sources, one after the other, with an account of each."""
-    writer, seen = Writer(path), _Seen()
-    found = []
+    writer = Writer(path)
+    try:
+        found = _written(data, sources, crew, writer)
+    except BaseException:
+        writer.discard()
+        raise
+    writer.close()
+    return found
+
+
+def _written(data: Data, sources: list[Opened], crew: Crew, writer: Writer) -> list[Account]:
+    found, seen = [], _Seen()
     for number, source in enumerate(sources):
         account = Account(source.source.label, source.format, source.asked)
         for file, rows in _ground(data, source, crew):
@@ -50,7 +60,6 @@ def write(data: Data, sources: list[Opened], crew: Crew, path: Path) -> list[Acc
             if account.taken >= source.asked:
                 break
         found.append(account)
-    writer.close()
     return found
 
 

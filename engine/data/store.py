@@ -63,6 +63,11 @@ class Writer:
         self._writer.close()
         self._partial.rename(self._path)
 
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        self._writer.close()
+        self._partial.unlink(missing_ok=True)
+
 
 def _text(turns: Conversation) -> str:
     plain = [
