@@ -27,6 +27,6 @@ def tokenizer_and_config(choice: Model) -> tuple[Any, Any]:
         config = AutoConfig.from_pretrained(folder_or_id(choice), revision=choice.revision)
         return tokenizer(choice), config
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
+        reason = str(error).strip().split("\n")[0][:300].rstrip(". ") or type(error).__name__
         fix = "Check the path, the network and `hf auth login`, or give the folder of a Gemma"
         raise refuse(choice.path, reason, fix, key="model.path") from None
