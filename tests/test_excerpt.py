@@ -73,10 +73,11 @@ def test_the_cut_is_where_it_is(dialect: str, tokenizers: dict[str, Any], tmp_pa
     long = talk("one", "first " * 5, "two " * 40, "second " * 40, "three", "third")
     (cut,) = shown(tmp_path, tokenizer, chosen, long, max_length=100)
     assert (cut.truncated, cut.cut_at, len(cut.input_ids)) == (True, 100, 100)
-    (middle,) = shown(tmp_path, tokenizer, chosen, long, max_length=200, truncation="cut_middle")
+    (middle,) = shown(tmp_path, tokenizer, chosen, long, max_length=100, truncation="cut_middle")
     assert middle.cut_at is not None
     before = tokenizer.decode(middle.input_ids[: middle.cut_at])
     assert before.endswith(f"first{chosen.turn_end}\n")
+    assert "second" not in middle.text
     assert tokenizer.decode(middle.input_ids[middle.cut_at :]).startswith(chosen.turn_start)
     bounds = [sum(span.tokens for span in middle.spans[:n]) for n in range(len(middle.spans))]
     assert middle.cut_at in bounds
