@@ -21,6 +21,9 @@ from engine.train.compaction import score_supervised_only
 from engine.train.guards import NotFinite
 from engine.train.tally import Tally
 
+_WRITTEN_ROWS = 100
+"""Sequences that are lists of Python at a time; those of a thousand would take 60 MiB."""
+
 
 class TokenWeightedTrainer(SFTTrainer):
     """SFTTrainer whose loss is the mean over all supervised tokens of an optimizer step.
@@ -119,7 +122,7 @@ def mapped(sequences: Lines[Sequence]) -> Dataset:
     features = Features({**dict.fromkeys(columns, List(Value("int32"))), "length": Value("int32")})
     with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
         path = str(Path(folder) / "sequences.arrow")
-        with ArrowWriter(path=path, features=features) as writer:
+        with ArrowWriter(path=path, features=features, writer_batch_size=_WRITTEN_ROWS) as writer:
             for one in sequences:
                 lists = (one.input_ids, one.labels, one.position_ids)
                 row = dict(zip(columns, lists, strict=True))
