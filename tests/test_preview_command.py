@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "sound.toml").write_text(RECIPE)
     write(tmp_path / "rows.jsonl", *ROWS, {"question": "Nothing?", "answer": ""})
     yield tmp_path
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "tmp").glob("gemma-bench*")) == []
 
 
 def write(path: Path, *records: object) -> None:
@@ -115,7 +115,7 @@ def hostile(here: Path) -> list[str]:
     rows = [{"question": f"{n} {text}", "answer": text} for n, text in enumerate(texts)]
     path = here / "rows\x1b]0;owned\x07\u202e.jsonl"
     write(path, *rows)
-    source = {"path": str(path), "name": "\x1b[2J[/]\x9bmine"}
+    source = {"path": str(path), "name": "\x1b[2J[/]\x9b\x7fmine"}
     told = ", ".join(f"{key} = {json.dumps(value)}" for key, value in source.items())
     return ["preview", "sound.toml", "--rows", "99", "--set", f"data.sources=[{{{told}}}]"]
 
@@ -145,7 +145,7 @@ def test_hostile_rows_are_data_in_json(here: Path) -> None:
     texts = "".join(row["text"] for row in told["rows"])
     assert HOSTILE["zero width"] in texts
     assert all(text in texts for text in MARKUP)
-    assert told["sources"][0]["name"] == "\x1b[2J[/]\x9bmine"
+    assert told["sources"][0]["name"] == "\x1b[2J[/]\x9b\x7fmine"
     (dropped,) = [source["dropped"] for source in told["sources"]]
     assert sum(dropped.values()) + len(told["rows"]) == len(HOSTILE) + len(MARKUP)
 

@@ -59,7 +59,7 @@ def _waited_for(asked: Preview) -> Reply:
 
 def _json(answer: Answer) -> str:
     """In ASCII, so that nothing in a row can steer the terminal it is printed on."""
-    return json.dumps(published(answer)).replace("\x7f", "\\u007f")
+    return json.dumps(published(answer), ensure_ascii=True)
 
 
 def _print(text: str) -> int:
