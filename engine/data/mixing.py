@@ -99,7 +99,8 @@ def order(data: Data, rows: Rows, accounts: list[Account]) -> np.ndarray:
         _measure(account, rows, own)
         whole, part = divmod(source.weight, 1.0)
         draw = np.random.default_rng([data.seed, source.seed, number])
-        extra = np.sort(draw.permutation(own)[: round(part * len(own))])
+        drawn = round(part * len(own)) if whole else max(1, round(part * len(own)))
+        extra = np.sort(draw.permutation(own)[:drawn])
         parts += [np.tile(own, int(whole)), extra]
         account.seen = len(own) * int(whole) + len(extra)
     return np.concatenate(parts)
