@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
@@ -141,9 +142,15 @@ def _key(data: Data, sources: list[Opened], tokenizer: Any, template: Template) 
     """What the prepared rows depend on: contents, settings, template and tokenizer."""
     plain = data.model_dump(exclude={"packing", "strict"})
     contents = [(one.contents, one.format, [s.origin for s in one.shelves]) for one in sources]
-    vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    vocabulary = _digest(tokenizer)
     told = json.dumps([_VERSION, plain, contents, asdict(template), vocabulary], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=4)
+def _digest(tokenizer: Any) -> str:
+    """Kept, since Gemma's takes most of a second, and a preview prepares again and again."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
 def _check(data: Data, rows: Rows, accounts: list[Account]) -> None:
