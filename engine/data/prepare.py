@@ -23,7 +23,7 @@ from engine.data.sources import Opened, opened
 from engine.data.store import Rows
 from engine.recipe import Data, Source
 
-_VERSION = 1
+_VERSION = 2
 """Of the rules; a change of them makes what was cached before unfit."""
 
 
