@@ -38,7 +38,7 @@ given = mapped(pack(result.rows, 512, result.rows.sizes().tolist()))
 print(json.dumps([len(result.rows), result.tokens, peak_mib - before]))
 """
 """Watches the process's own memory; pages of mapped files are the system's to take back."""
-FEW, MANY = 2_000, 16_000
+FEW, MANY = 4_000, 32_000
 
 
 def grown_mib(rows: int, model: Path, folder: Path, ending: str) -> tuple[int, int, float]:
