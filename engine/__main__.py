@@ -13,7 +13,7 @@ from engine.control import Wishes
 from engine.eventlog import EventLog
 from engine.rundir import RunDir
 
-JOBS = {"train": "engine.train.job"}
+JOBS = {"train": "engine.train.job", "preview": "engine.data.preview_job"}
 """Modules with a `run_job(run, log, wishes)`, by job."""
 
 

@@ -110,11 +110,11 @@ class RunDir:
 
     def write_request(self, request: dict[str, Any]) -> None:
         """Write down what was asked, before the engine starts."""
-        _write_whole(self.request, request)
+        write_whole(self.request, request)
 
     def write_plan(self, plan: dict[str, Any]) -> None:
         """Write down what it resolved to, once, by the engine."""
-        _write_whole(self.plan, plan)
+        write_whole(self.plan, plan)
 
     def read_request(self) -> dict[str, Any]:
         """What was asked: resolved recipe, overrides, hardware, argv."""
@@ -255,7 +255,8 @@ def append_line(path: Path, line: bytes) -> None:
         os.close(fd)
 
 
-def _write_whole(path: Path, document: dict[str, Any]) -> None:
+def write_whole(path: Path, document: dict[str, Any]) -> None:
+    """Write a document that is there whole or not at all."""
     partial = path.with_suffix(".part")
     text = json.dumps(document, ensure_ascii=False, indent=1)
     content = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's escape

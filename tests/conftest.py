@@ -1,6 +1,7 @@
 """What tests share: tiny Gemmas of every architecture, and a scrubbed environment."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 os.environ["HF_HUB_OFFLINE"] = "1"
+_CACHE = tempfile.TemporaryDirectory(prefix="gemma-bench-tests-")
+os.environ["GEMMA_BENCH_CACHE"] = _CACHE.name
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 _OPTIONS = {"run", "hardware", "overrides", "out", "json", "detach"}
-_TAKEN: dict[str | None, set[str]] = {"attach": {"json"}, "runs": {"json"}, "stop": set()}
+_TAKEN: dict[str | None, set[str]] = {
+    "preview": {"hardware", "overrides", "json"},
+    "attach": {"json"},
+    "runs": {"json"},
+    "stop": set(),
+}
 """Which of the options above a command takes; no command but --run takes them all."""
 
 
@@ -55,21 +60,20 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXIT_CODES,
     )
     parser.add_argument("--run", metavar="RECIPE", help="start a run: a recipe's name or path")
-    parser.add_argument(
-        "--hardware", metavar="NAME", help="hardware profile (default: auto, this machine)"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="change a recipe key: training.learning_rate=2e-4",
-    )
+    _add_choices(parser)
+    parser.set_defaults(hardware=None, overrides=[])
     parser.add_argument("--out", metavar="DIR", type=Path, help="the run directory to make")
     parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
     parser.add_argument("--detach", action="store_true", help="start the run and leave it")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    preview = commands.add_parser("preview", help="show the rows as they will be trained on")
+    preview.add_argument("recipe", metavar="RECIPE", help="a recipe's name or path")
+    _add_choices(preview)
+    preview.add_argument(
+        "--rows", metavar="N", type=_count, default=0, help="how many (default: one a source)"
+    )
+    preview.add_argument("--source", metavar="NAME", default="", help="rows of this source only")
+    _add_json(preview, "sources, rows and template as one JSON object")
     attach = commands.add_parser("attach", help="follow a run (default: the newest)")
     attach.add_argument("run_name", metavar="RUN", nargs="?")
     _add_json(attach, "events as JSON lines on stdout")
@@ -80,12 +84,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_choices(command: argparse.ArgumentParser) -> None:
+    """What a recipe is used with; left out, it does not undo what a command's parent was given."""
+    command.add_argument(
+        "--hardware",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="hardware profile (default: auto, this machine)",
+    )
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=argparse.SUPPRESS,
+        dest="overrides",
+        help="change a recipe key: training.learning_rate=2e-4",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no count above 0")
+    return int(text)
+
+
 def _add_json(command: argparse.ArgumentParser, help_text: str) -> None:
     """--json of a command: left out, it does not undo one given before the command's name."""
     command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=help_text)
 
 
 def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "preview":
+        from workbench import preview_command
+
+        return preview_command.run(options)
     if options.command == "attach":
         return _attach(options)
     if options.command == "runs":
