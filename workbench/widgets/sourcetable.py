@@ -38,7 +38,7 @@ class SourceTable(Canvas):
         """Names of the figures, and the sources around the chosen one."""
         figures = [_NAMES, *map(_figures, self._sources)]
         widths = [max(map(len, column)) for column in zip(*figures, strict=True)]
-        room = width - sum(widths) - 2 * len(widths) - 1
+        room = width - sum(widths) - 2 * len(widths) - 2
         kind = max((len(source.format) for source in self._sources), default=0)
         kind = max(0, min(kind, _FORMAT_CELLS, room - _MIN_NAME))
         lines = [
