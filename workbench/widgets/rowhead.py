@@ -6,7 +6,7 @@ from workbench.marked import Ink
 from workbench.plain import clean_line
 from workbench.preview_text import verdict
 from workbench.widgets import canvas
-from workbench.widgets.wrap import fit
+from workbench.widgets.wrap import fit, fit_end
 from workbench.wording import amount, count
 
 
@@ -34,9 +34,9 @@ class RowHead(canvas.Canvas):
         place = f"row {count(self._browse.place + 1)} of {count(total)}"
         if row is None:
             return [[(place, "strong"), ("  on its way", "dim")]]
-        origin = f"  {clean_line(row.file)}:{row.line}"
+        origin = fit_end(f"{clean_line(row.file)}:{row.line}", width - len(place) - 2)
         return [
-            [(place, "strong"), (fit(origin, max(0, width - len(place))), "")],
+            [(place, "strong"), (f"  {origin}", "")],
             _figures(row),
             _legend(self._ink),
         ]
