@@ -61,7 +61,8 @@ def mistakes(load: Load) -> Mistakes:
 def test_recipes_are_found_by_name() -> None:
     found = [p for p in recipe_files.RECIPES.rglob("*.toml") if "hardware" not in p.parts]
     assert found
-    assert sorted(path.stem for path in found) == recipe_files.names()
+    assert sorted(path.stem for path in found) == sorted(recipe_files.names())
+    assert recipe_files.names()[0] == recipe_files.QUICKSTART
 
 
 @pytest.mark.parametrize("name", recipe_files.names())

@@ -60,6 +60,27 @@ def test_start_choose_and_quit(tmp_path: Path) -> None:
         assert "hardware" not in terminal.until("left with 0")
 
 
+def test_preview_of_what_will_be_trained_on(tmp_path: Path) -> None:
+    colourless = ["env", "NO_COLOR=1", f"TMPDIR={tmp_path}", *APP]
+    with Tmux(tmp_path, colourless, 120, 40) as terminal:
+        terminal.until("p shows its rows")
+        terminal.press("p")
+        screen = terminal.until("row 1 of 255", patience_s=60)
+        assert "kushan.jsonl:1\n" in screen
+        assert "prompt is a prefix: yes" in screen
+        assert "\u27e6Kujula Kadphises founded the Kushan Empire.<turn|>\u21b5\u27e7" in screen
+        terminal.press("j")
+        assert "kushan.jsonl:2\n" in terminal.until("row 2 of 255")
+        terminal.press("End")
+        terminal.until("kushan.jsonl:255\n")
+        assert [*tmp_path.glob("gemma-bench-preview-*")]
+        terminal.press("Escape")
+        terminal.until("p shows its rows")
+        terminal.press("q")
+        terminal.until("left with 0")
+    assert not [*tmp_path.glob("gemma-bench-preview-*")]
+
+
 def test_attach_quit_and_come_back(tmp_path: Path, live: RunDir) -> None:
     with Tmux(tmp_path, [*APP, "attach", NAME], 120, 40) as terminal:
         assert "90 of 240" in terminal.until("Kujula Kadphises")
@@ -113,11 +134,13 @@ def test_the_kernels_console_gets_ascii_marks(tmp_path: Path, live: RunDir) -> N
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_gives_the_terminal_back(tmp_path: Path, number: int, code: int) -> None:
-    with Pty(tmp_path, APP) as terminal:
+    with Pty(tmp_path, APP, TMPDIR=str(tmp_path)) as terminal:
         terminal.until(is_painted)
+        terminal.until(lambda _: [*tmp_path.glob("gemma-bench-preview-*")])
         os.kill(terminal.pid, number)
         assert terminal.end() == code
         assert all(sequence in terminal.written for sequence in RESTORED)
+    assert not [*tmp_path.glob("gemma-bench-preview-*")]
 
 
 def test_a_dropped_line_ends_it(tmp_path: Path, live: RunDir) -> None:

@@ -47,10 +47,11 @@ class Ink:
         return "\u2588" if self.has_unicode else "#"
 
 
-_LOSS, _CONTROL, _DIFFERENT, _CUT = 1, 2, 4, 8
-_CODES = {_CONTROL: "1;36", _LOSS: "32", _DIFFERENT: "7", _CUT: "1;33"}
-_Piece = tuple[str, int]
+LOSS, CONTROL, DIFFERENT, CUT = 1, 2, 4, 8
+_CODES = {CONTROL: "1;36", LOSS: "32", DIFFERENT: "7", CUT: "1;33"}
+Piece = tuple[str, int]
 """Harmless text, and its style: a sum of the above."""
+Line = list[Piece]
 
 
 def _painted(text: str, style: int) -> str:
@@ -60,7 +61,17 @@ def _painted(text: str, style: int) -> str:
 
 def training_lines(row: Row, width: int, ink: Ink) -> list[str]:
     """What is trained on, in lines of exactly so many cells."""
-    pieces: list[_Piece] = []
+    return [_filled(line, width, ink) for line in training(row, width, ink)]
+
+
+def prompt_lines(row: Row, width: int, ink: Ink) -> list[str]:
+    """The inference prompt, in lines of exactly so many cells."""
+    return [_filled(line, width, ink) for line in prompt(row, width, ink)]
+
+
+def training(row: Row, width: int, ink: Ink) -> list[Line]:
+    """What is trained on, in lines of at most so many cells."""
+    pieces: list[Piece] = []
     seen = 0
     groups = groupby(row.spans, lambda span: (span.is_supervised, span.is_different))
     for _, group in groups:
@@ -69,29 +80,29 @@ def training_lines(row: Row, width: int, ink: Ink) -> list[str]:
             seen += span.tokens
             if seen == row.cut_at:
                 cut = row.whole_tokens - len(row.input_ids)
-                pieces.append((f"[{cut} tokens cut here]", _CUT))
-    return _lines(_joined(pieces, ink), width, ink)
+                pieces.append((f"[{cut} tokens cut here]", CUT))
+    return _lines(_joined(pieces, ink), width)
 
 
-def prompt_lines(row: Row, width: int, ink: Ink) -> list[str]:
-    """The inference prompt, in lines of exactly so many cells."""
+def prompt(row: Row, width: int, ink: Ink) -> list[Line]:
+    """The inference prompt, in lines of at most so many cells."""
     pieces = [piece for span in row.prompt for piece in _pieces(span, ink)]
-    return _lines(_joined(pieces, ink), width, ink)
+    return _lines(_joined(pieces, ink), width)
 
 
-def _pieces(span: Span, ink: Ink) -> list[_Piece]:
-    style = _LOSS * span.is_supervised + _CONTROL * span.is_control
-    style += _DIFFERENT * span.is_different
+def _pieces(span: Span, ink: Ink) -> list[Piece]:
+    style = LOSS * span.is_supervised + CONTROL * span.is_control
+    style += DIFFERENT * span.is_different
     text = clean(span.text, len(span.text))
-    if style & (_LOSS | _DIFFERENT):
+    if style & (LOSS | DIFFERENT):
         text = text.replace("\n", f"{ink.newline}\n")
     return [(text, style)]
 
 
-def _joined(pieces: Iterable[_Piece], ink: Ink) -> Iterator[_Piece]:
+def _joined(pieces: Iterable[Piece], ink: Ink) -> Iterator[Piece]:
     """The pieces, with brackets around those that carry loss or differ where there is no colour."""
-    for kind, group in groupby(pieces, lambda piece: piece[1] & (_LOSS | _DIFFERENT)):
-        brackets = [ink.loss] * bool(kind & _LOSS) + [ink.difference] * bool(kind & _DIFFERENT)
+    for kind, group in groupby(pieces, lambda piece: piece[1] & (LOSS | DIFFERENT)):
+        brackets = [ink.loss] * bool(kind & LOSS) + [ink.difference] * bool(kind & DIFFERENT)
         brackets = [] if ink.has_colour else brackets
         yield from ((opening, 0) for opening, _ in brackets)
         *most, (text, style) = group
@@ -104,8 +115,8 @@ def _joined(pieces: Iterable[_Piece], ink: Ink) -> Iterator[_Piece]:
             yield "\n", 0
 
 
-def _lines(pieces: Iterable[_Piece], width: int, ink: Ink) -> list[str]:
-    lines: list[list[_Piece]] = [[]]
+def _lines(pieces: Iterable[Piece], width: int) -> list[Line]:
+    lines: list[Line] = [[]]
     cells = 0
     for letter, style in ((letter, style) for text, style in pieces for letter in text):
         if letter == "\n":
@@ -117,10 +128,10 @@ def _lines(pieces: Iterable[_Piece], width: int, ink: Ink) -> list[str]:
             cells = _cells(lines[-1])
         lines[-1].append((letter, style))
         cells += cell_len(letter)
-    return [_filled(line, width, ink) for line in lines if line or line is not lines[-1]]
+    return [_merged(line) for line in lines if line or line is not lines[-1]]
 
 
-def _last_word(line: list[_Piece]) -> list[_Piece]:
+def _last_word(line: Line) -> Line:
     """Taken off the line; nothing where the word is long."""
     blanks = (place for place in range(len(line) - 1, -1, -1) if line[place][0] == " ")
     begin = next(blanks, 0) + 1
@@ -131,13 +142,16 @@ def _last_word(line: list[_Piece]) -> list[_Piece]:
     return word
 
 
-def _cells(line: list[_Piece]) -> int:
-    return sum(cell_len(letter) for letter, _ in line)
+def _merged(line: Line) -> Line:
+    """Neighbours of one style as one piece."""
+    groups = groupby(line, lambda piece: piece[1])
+    return [("".join(text for text, _ in group), style) for style, group in groups]
 
 
-def _filled(line: list[_Piece], width: int, ink: Ink) -> str:
-    written = ""
-    for style, group in groupby(line, lambda piece: piece[1]):
-        text = "".join(letter for letter, _ in group)
-        written += _painted(text, style) if ink.has_colour else text
+def _cells(line: Line) -> int:
+    return sum(cell_len(text) for text, _ in line)
+
+
+def _filled(line: Line, width: int, ink: Ink) -> str:
+    written = "".join(_painted(*piece) if ink.has_colour else piece[0] for piece in line)
     return written + " " * (width - _cells(line))

@@ -30,6 +30,11 @@ class Preview:
         """What the engine is at, in words."""
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its engine can still be asked."""
+        return self._engine.poll() is None
+
+    @property
     def is_waiting(self) -> bool:
         """Whether the last question has no reply yet."""
         return self._answered < self._asked

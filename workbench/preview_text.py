@@ -48,12 +48,19 @@ def _reasons(word: str, counts: dict[str, int], firsts: dict[str, str]) -> list[
 
 
 def _histogram(source: Source, ink: Ink) -> list[str]:
+    return [
+        f"  {lengths} tokens  {bar}{rows and ' '}{rows}".rstrip()
+        for lengths, bar, rows in bars(source, _BAR_CELLS, ink)
+    ]
+
+
+def bars(source: Source, cells: int, ink: Ink) -> list[tuple[str, str, str]]:
+    """Lengths, a bar of at most so many cells, and the number of rows; a line for each bin."""
     most_rows = max((rows for _, rows in source.histogram), default=0)
     lines, least = [], 1
     for most, rows in source.histogram:
-        bar = ink.block * -(-rows * _BAR_CELLS // most_rows)
-        end = f" {count(rows)}" if rows else ""
-        lines.append(f"  {count(least):>7} - {count(most):>7} tokens  {bar}{end}".rstrip())
+        bar = ink.block * -(-rows * cells // most_rows) if rows else ""
+        lines.append((f"{count(least):>7} - {count(most):>7}", bar, count(rows) if rows else ""))
         least = most + 1
     return lines
 
@@ -69,7 +76,7 @@ def heading(row: Row, number: int, total: int) -> str:
 
 def body(row: Row, width: int, ink: Ink) -> str:
     """A row beside its inference prompt."""
-    titles = "trained on", _verdict(row)
+    titles = "trained on", verdict(row)
     if width < _SIDE_BY_SIDE:
         parts = [titles[0], *training_lines(row, width, ink)]
         parts += [titles[1], *prompt_lines(row, width, ink)]
@@ -82,7 +89,7 @@ def body(row: Row, width: int, ink: Ink) -> str:
     return "\n".join(lines)
 
 
-def _verdict(row: Row) -> str:
+def verdict(row: Row) -> str:
     if row.prompt_error:
         return f"no prompt: the model's template fails: {clean_line(row.prompt_error, 200)}"
     if not row.prompt:
