@@ -14,6 +14,9 @@ from engine.rundir import RunDir
 
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 os.environ["HF_HUB_OFFLINE"] = "1"
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""Where the tests were started in the background, commands under test would ignore them too."""
 _CACHE = tempfile.TemporaryDirectory(prefix="gemma-bench-tests-")
 os.environ["GEMMA_BENCH_CACHE"] = _CACHE.name
 

@@ -85,7 +85,7 @@ def test_counts_are_those_of_the_data(finished: tuple[RunDir, list[dict[str, Any
     assert plan["total_steps"] == 6
     assert 0 < plan["supervised_tokens"] < plan["tokens"]
     last = of("step", printed)[-1]
-    share = 6 * 16 / plan["rows"]
+    share = 6 * 8 / plan["rows"]
     assert last["tokens"] == pytest.approx(plan["tokens"] * share, rel=0.1)
     assert last["supervised_tokens"] == pytest.approx(plan["supervised_tokens"] * share, rel=0.1)
     assert last["epoch"] == pytest.approx(share, rel=0.05)
