@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,7 +124,7 @@ class Mill:
         prompt, whole = _hash(turns[:-1]), _hash(turns)
         return Kept(number, _NOTHING, 0, notes, prompt, whole, turns, fact)
 
-    def _cut(self, chosen: Settings, row: Kept, ids: list[int], mask: list[int]) -> Kept | Left:
+    def _cut(self, chosen: Settings, row: Kept, ids: list[int], mask: Sequence[int]) -> Kept | Left:
         try:
             _check_length(chosen.filter, len(ids))
             start = self.encoder.turn_start

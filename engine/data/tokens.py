@@ -1,6 +1,7 @@
 """A conversation as token ids and labels: what is trained on, token by token."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +124,7 @@ def tokenize(
     ]
 
 
-def labels(ids: list[int], assistant: list[int], turn_start: int, loss_on: str) -> list[int]:
+def labels(ids: list[int], assistant: Sequence[int], turn_start: int, loss_on: str) -> list[int]:
     """Labels of a whole row: of every assistant turn, of the last one, or of all tokens.
 
     The completion is all that follows the last inference prompt, results of tools among it.
@@ -135,9 +136,17 @@ def labels(ids: list[int], assistant: list[int], turn_start: int, loss_on: str) 
     if loss_on != "assistant":
         first = len(ids) - ids[::-1].index(turn_start)
     if loss_on == "completion":
-        first = assistant.index(1, first) if 1 in assistant[first:] else len(ids)
+        first = next((start for start, _ in _runs(bytes(assistant), first)), len(ids))
         return [IGNORED] * first + ids[first:]
-    return [
-        token if is_assistant and position >= first else IGNORED
-        for position, (token, is_assistant) in enumerate(zip(ids, assistant, strict=True))
-    ]
+    carried = [IGNORED] * len(ids)
+    for start, end in _runs(bytes(assistant), first):
+        carried[start:end] = ids[start:end]
+    return carried
+
+
+def _runs(mask: bytes, first: int) -> Iterator[tuple[int, int]]:
+    """Bounds of each unbroken run of ones from a place on."""
+    while (start := mask.find(1, first)) >= 0:
+        end = mask.find(0, start)
+        first = len(mask) if end < 0 else end
+        yield start, first
