@@ -168,9 +168,10 @@ def test_preview_without_colour(
     assert snap_compare(app, terminal_size=(120, 26), run_before=steps)
 
 
-def test_preview_on_its_way(snap_compare: Compare, tmp_path: Path) -> None:
+@SIZES
+def test_preview_on_its_way(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
     app, steps = make_app(tmp_path, staged=(staged := Staged(is_held=True))), previewed(staged)
-    assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
+    assert snap_compare(app, terminal_size=size, run_before=steps)
 
 
 @pytest.mark.parametrize("kind", ["refused", "broken"])

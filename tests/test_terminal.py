@@ -1,5 +1,6 @@
 """The app in real terminals: what a user sees, what the terminal gets, how it is left."""
 
+import json
 import os
 import re
 import signal
@@ -33,6 +34,16 @@ class Broken(BenchApp):
 app = Broken()
 app.run()
 sys.exit(app.return_code or 0)
+"""
+
+ON_FACTS = """
+from workbench.app import BenchApp
+from workbench.screens.setup import SetupScreen
+app = BenchApp(setup=lambda: SetupScreen(recipes=["facts.toml"]))
+try:
+    app.run()
+finally:
+    app.warm.close()
 """
 
 
@@ -178,6 +189,32 @@ def test_hostile_text_never_reaches_the_terminal(tmp_path: Path, size: tuple[int
         terminal.press(b"\r")
         assert terminal.end() == 0
     assert foreign(terminal.written) == []
+
+
+@pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}], ids=["colour", "no colour"])
+def test_hostile_rows_never_reach_the_terminal(tmp_path: Path, more: dict[str, str]) -> None:
+    (tmp_path / "entry.py").write_text(ON_FACTS)
+    (tmp_path / "facts.toml").write_text(
+        '[data]\nsources = [{ path = "rows\\u001b[2J\\u202e{red}.jsonl" }]\n'
+    )
+    talks = [
+        [{"role": role, "content": f"{payload} [/] [@click=app.quit]x[/]"} for role in roles]
+        for payload in HOSTILE.values()
+        for roles in (("user", "assistant"), ("\x1b]0;owned\x07", "assistant"))
+    ]
+    lines = "".join(json.dumps({"messages": talk}) + "\n" for talk in talks)
+    (tmp_path / "rows\x1b[2J\u202e{red}.jsonl").write_text(lines)
+    with Pty(tmp_path, [sys.executable, "entry.py"], TMPDIR=str(tmp_path), **more) as terminal:
+        terminal.until(lambda written: b"p shows its rows" in written)
+        terminal.press(b"p")
+        terminal.until(lambda written: b"trained on" in written)
+        for key in (b"j" * 30, b"\x1b[F", b"k" * 5, b"\t", b"\t", b"\x1b[F"):
+            terminal.press(key)
+            terminal.read(0.3)
+        terminal.press(b"q")
+        assert terminal.end() == 0
+    assert foreign(terminal.written) == []
+    assert "\u241b[2J" in terminal.written.decode()
 
 
 def test_a_crash_tells_no_secret(tmp_path: Path) -> None:

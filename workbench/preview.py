@@ -83,7 +83,8 @@ class Preview:
 
     def _end(self) -> None:
         """Tell the engine and its data processes to end, and see to it."""
-        os.killpg(self._engine.pid, signal.SIGTERM)
+        # One that was never asked is at its imports, through which it hears nothing.
+        os.killpg(self._engine.pid, signal.SIGTERM if self._asked else signal.SIGKILL)
         try:
             self._engine.wait(_CLOSING_S)
         except subprocess.TimeoutExpired:

@@ -33,12 +33,14 @@ class Warm:
     @property
     def phase(self) -> str:
         """What the engine is at, in its words."""
-        return self._preview.phase if self._preview else "starting"
+        preview = self._preview
+        return preview.phase if preview else "starting"
 
     @property
     def is_waiting(self) -> bool:
         """Whether the last question has no reply yet."""
-        return self._preview is not None and self._preview.is_waiting
+        preview = self._preview
+        return preview is not None and preview.is_waiting
 
     def heat(self) -> None:
         """Start the engine; what keeps it from starting is told to whoever asks it."""
@@ -53,7 +55,8 @@ class Warm:
 
     def poll(self) -> Reply | None:
         """The reply to the last question, once."""
-        return self._preview.poll() if self._preview else None
+        preview = self._preview
+        return preview.poll() if preview else None
 
     def cool(self) -> None:
         """End the engine until it is needed again: a run has use for its memory."""
