@@ -17,6 +17,13 @@ def seconds(*command: str | Path, cwd: Path) -> float:
     return time.monotonic() - began
 
 
+def written(file: Path) -> str:
+    """What stands in a file that is written when the engine's process is gone, a moment later."""
+    while not file.exists():
+        time.sleep(0.05)
+    return file.read_text()
+
+
 def main() -> None:
     """Clone, install, run, and print what it took."""
     with tempfile.TemporaryDirectory() as folder:
@@ -27,7 +34,7 @@ def main() -> None:
         install = seconds(pip, "install", "--quiet", "-e", ".", cwd=clone)
         command = clone / ".venv/bin/gemma-bench"
         run = seconds(command, "--run", "quickstart", "--out", "run", cwd=clone)
-        ending = json.loads((clone / "run/exit.json").read_text())
+        ending = json.loads(written(clone / "run/exit.json"))
         done = json.loads((clone / "run/events.jsonl").read_text().splitlines()[-1])
     print(f"set-up      {venv + install:6.1f} s")
     print(f"quickstart  {run:6.1f} s, engine's peak {ending['max_rss_kib'] / 2**20:.2f} GiB")

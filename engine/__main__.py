@@ -14,7 +14,11 @@ from engine.eventlog import EventLog
 from engine.refusal import Refusal
 from engine.rundir import RunDir
 
-JOBS = {"simulate": "engine.memory.job", "train": "engine.train.job"}
+JOBS = {
+    "preview": "engine.data.preview_job",
+    "simulate": "engine.memory.job",
+    "train": "engine.train.job",
+}
 """Modules with a `run_job(run, log, wishes)`, by job."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from engine import recipe, recipe_files
+from engine import recipe, recipe_files, source_files
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import Problem, Refusal, refuse
 
@@ -182,8 +182,35 @@ def _check_data(section: dict[str, Any]) -> list[Problem]:
     return [
         problem
         for index, source in enumerate(section.get("sources", ()))
-        for problem in _check_rows(f"data.sources.{index}.path", source["path"])
+        for problem in _check_source(f"data.sources.{index}", source)
     ]
+
+
+def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:
+    path, hub_id, rows = source.get("path"), source.get("id"), source.get("rows")
+    found = []
+    if path is None and hub_id is None:
+        found = [Problem(f"{key}.path", "", "it is required", "Give a file as path, or a hub id")]
+    elif path is not None and hub_id is not None:
+        found = [Problem(f"{key}.id", hub_id, "there is a path as well", "Leave one of them out")]
+    elif path is not None:
+        found = _check_files(f"{key}.path", path)
+    elif hub_id is not None and not _HUB_ID.fullmatch(hub_id):
+        fix = "Write owner/name, as on its page"
+        found = [Problem(f"{key}.id", hub_id, "it is no dataset's id", fix)]
+    if isinstance(rows, float) and rows > 1:
+        fix = "Give a whole number, or a share up to 1"
+        found.append(Problem(f"{key}.rows", str(rows), "neither count nor share", fix))
+    return found
+
+
+def _check_files(key: str, path: str) -> list[Problem]:
+    if not os.path.isdir(path) and not source_files.is_pattern(path):
+        return _check_rows(key, path)
+    if source_files.files(path):
+        return []
+    fix = f"Give a folder or pattern with {', '.join(source_files.ENDINGS)} files"
+    return [Problem(key, path, "no file with rows is there", fix)]
 
 
 def _check_score(section: dict[str, Any]) -> list[Problem]:
@@ -197,9 +224,10 @@ def _check_rows(key: str, path: str) -> list[Problem]:
             head = rows.read(1 << 16)
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", "") or str(error)).lower()
-        return [Problem(key, path, reason, "Give a .jsonl or .json file that can be read")]
-    if file.suffix not in {".jsonl", ".json"}:
-        return [Problem(key, path, f"{file.suffix or 'no'} ending", "Give a .jsonl or .json file")]
+        return [Problem(key, path, reason, "Give a file that can be read")]
+    if not source_files.is_rows(file):
+        fix = f"Give a {', '.join(source_files.ENDINGS)} file, or one of them as .gz or .zst"
+        return [Problem(key, path, f"{file.suffix or 'no'} ending", fix)]
     if not head.strip():
         return [Problem(key, path, "the file is empty", "Give a file with at least one row")]
     return []

@@ -9,6 +9,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar
 
 SCHEMA_VERSION = 1
@@ -207,15 +208,33 @@ def decode(line: bytes) -> Event | None:
     try:
         record = json.loads(line)
         cls = KINDS[record.pop("kind")]
-        known = {field.name for field in fields(cls)}
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in record.items()
-            if key in known
-        }
+        accepted = _accepted(cls.kind)
+        values: dict[str, Any] = {}
+        for key, value in record.items():
+            if key not in accepted:
+                continue
+            if type(value) not in accepted[key]:
+                return None
+            values[key] = tuple(value) if type(value) is list else value
         return cls(**values)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+@cache
+def _accepted(kind: str) -> dict[str, frozenset[type]]:
+    """For each field of a kind, the types that JSON may bring for it."""
+    hints = typing.get_type_hints(KINDS[kind])
+    return {field.name: _json_types_of(hints[field.name]) for field in fields(KINDS[kind])}
+
+
+def _json_types_of(hint: Any) -> frozenset[type]:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    named: list[Any] = [typing.get_origin(part) or part for part in parts]
+    return frozenset().union(*(_FROM_JSON.get(part, {part}) for part in named))
+
+
+_FROM_JSON: dict[type, set[type]] = {float: {float, int}, tuple: {list}}
 
 
 def schema() -> dict[str, Any]:

@@ -56,11 +56,50 @@ class Adapter(_Section):
     """Projections of the language model that get an adapter."""
 
 
-class Source(_Section):
-    """Rows of one file."""
+Format = Literal[
+    "messages", "sharegpt", "instruction_input_output", "instruction_output", "question_response",
+    "prompt_completion", "nemotron_persona", "usr_bot", "title_text", "text",
+]  # fmt: skip
+"""Formats of rows that can be trained on, by the names that recipes give them."""
 
-    path: str
-    """A .jsonl or .json file."""
+
+class Filter(_Section):
+    """Which rows are taken by their length, in tokens before truncation."""
+
+    min_tokens: int = Field(default=0, ge=0)
+    max_tokens: int = Field(default=0, ge=0)
+    """0 sets no bound."""
+
+
+class Source(_Section):
+    """Rows of one file, folder or pattern (`path`), or of a dataset on the hub (`id`)."""
+
+    path: str | None = None
+    """A .jsonl, .json, .csv or .parquet file, also .gz or .zst; a folder of them; a pattern."""
+    id: str | None = None
+    """A dataset on the hub, such as HuggingFaceH4/no_robots."""
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    """Branch, tag or commit of a hub dataset."""
+    name: str | None = None
+    """What reports call it; the file's name or the id where none is given."""
+    rows: int | float | None = Field(default=None, gt=0)
+    """A count, or a share below 1, drawn by the seed; all where none is given."""
+    weight: float = Field(default=1.0, gt=0.0)
+    """How often each row is seen in one epoch; a part of 1 is drawn by the seed."""
+    seed: int = Field(default=0, ge=0)
+    """Which rows are drawn."""
+    format: Format | None = None
+    """Told from the rows where none is given."""
+    columns: dict[str, str] = {}
+    """The format's name of a column = the file's."""
+    filter: Filter = Filter()
+
+    @property
+    def label(self) -> str:
+        """The source's name in reports."""
+        return self.name or self.id or Path(self.path or "").name
 
 
 class Data(_Section):
@@ -68,12 +107,20 @@ class Data(_Section):
 
     sources: tuple[Source, ...] = Field(min_length=1, strict=False)
     max_length: int = Field(default=512, ge=8)
-    """Tokens a row may have; longer rows are cut at the end, and counted."""
+    """Tokens a row may have."""
+    truncation: Literal["cut_end", "cut_middle", "drop"] = "cut_end"
+    """What becomes of longer rows: cut at the end, cut by exchanges in the middle, or dropped."""
     packing: bool = False
     """Several rows in one sequence, kept apart by their positions."""
-    loss_on: Literal["assistant", "last", "all"] = "assistant"
-    """assistant: every assistant turn; last: only the last one; all: every token."""
-    seed: int = 0
+    loss_on: Literal["assistant", "last", "completion", "all"] = "assistant"
+    """assistant: every answer; last: the last one; completion: all after the last prompt; all."""
+    thinking: Literal["keep", "strip", "refuse"] = "keep"
+    """What becomes of thoughts in answers; refuse drops their rows."""
+    template: Literal["engine", "model"] = "engine"
+    """engine: TRL's template with the answers marked; model: the one in the model's tokenizer."""
+    strict: bool = False
+    """Refuse to train where any row would be dropped."""
+    seed: int = Field(default=0, ge=0)
     """Order of the rows."""
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+QUICKSTART = "quickstart"
 
 
 def find(name: str) -> Path:
@@ -14,5 +15,6 @@ def find(name: str) -> Path:
 
 
 def names() -> list[str]:
-    """Names of the recipes that come with the project."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    """Names of the recipes that come with the project; the one to begin with comes first."""
+    found = (path.stem for path in RECIPES.glob("*.toml"))
+    return sorted(found, key=lambda name: (name != QUICKSTART, name))

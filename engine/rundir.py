@@ -93,13 +93,12 @@ class RunDir:
     def _cause_of_death(self) -> str:
         try:
             ending = json.loads(self.ending.read_bytes())
-        except (OSError, ValueError):
+            code, number = ending["exit"], ending["signal"]
+        except (OSError, ValueError, KeyError, TypeError):
             return "the machine or its supervisor went down with it"
-        if ending["signal"] == 9:
+        if number == 9:
             return "killed by signal 9: out of memory, or kill -9"
-        if ending["signal"]:
-            return f"killed by signal {ending['signal']}"
-        return f"exit code {ending['exit']} without a last word"
+        return f"killed by signal {number}" if number else f"exit code {code} without a last word"
 
     def ask(self, want: str, by: str) -> None:
         """Append a wish for the engine to read between steps: stop, save or sample."""
@@ -112,11 +111,11 @@ class RunDir:
 
     def write_request(self, request: dict[str, Any]) -> None:
         """Write down what was asked, before the engine starts."""
-        _write_whole(self.request, request)
+        write_whole(self.request, request)
 
     def write_plan(self, plan: dict[str, Any]) -> None:
         """Write down what it resolved to, once, by the engine."""
-        _write_whole(self.plan, plan)
+        write_whole(self.plan, plan)
 
     def write_simulated(self, answer: dict[str, Any]) -> None:
         """Write down what a simulated step needs, once, by the engine."""
@@ -261,7 +260,8 @@ def append_line(path: Path, line: bytes) -> None:
         os.close(fd)
 
 
-def _write_whole(path: Path, document: dict[str, Any]) -> None:
+def write_whole(path: Path, document: dict[str, Any]) -> None:
+    """Write a document that is there whole or not at all."""
     partial = path.with_suffix(".part")
     text = json.dumps(document, ensure_ascii=False, indent=1)
     content = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's escape

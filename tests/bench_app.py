@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recording import end, lay_down, load
+from staged_preview import Staged, warm
 from textual.pilot import Pilot
 
 from engine.hardware import Profile
@@ -46,10 +47,11 @@ def write_recipes(folder: Path) -> tuple[str, ...]:
     return "facts.toml", "mistaken.toml"
 
 
-def make_app(folder: Path, attach: RunDir | None = None) -> BenchApp:
-    """An app in a folder that is the current one."""
+def make_app(folder: Path, attach: RunDir | None = None, staged: Staged | None = None) -> BenchApp:
+    """An app in a folder that is the current one; its preview has no engine."""
     recipes = write_recipes(folder)
-    return BenchApp(attach, lambda: SetupScreen(lambda: MACHINE, PROFILES, recipes))
+    held = warm(staged or Staged())
+    return BenchApp(attach, lambda: SetupScreen(lambda: MACHINE, PROFILES, recipes), held)
 
 
 def lay_down_runs() -> dict[str, RunDir]:

@@ -1,13 +1,24 @@
 """What tests share: tiny Gemmas of every architecture, and a scrubbed environment."""
 
+import contextlib
+import json
 import os
-from collections.abc import Callable
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from engine.rundir import RunDir
+
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 os.environ["HF_HUB_OFFLINE"] = "1"
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""Where the tests were started in the background, commands under test would ignore them too."""
+_CACHE = tempfile.TemporaryDirectory(prefix="gemma-bench-tests-")
+os.environ["GEMMA_BENCH_CACHE"] = _CACHE.name
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +36,15 @@ def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         return built[kind]
 
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_run_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that fails half-way leaves no engine behind to slow the others."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    for events in folder.rglob("events.jsonl") if folder else ():
+        run = RunDir(events.parent)
+        if run.is_alive():
+            with events.open() as lines, contextlib.suppress(ProcessLookupError):
+                os.kill(json.loads(next(lines))["pid"], signal.SIGKILL)

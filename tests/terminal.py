@@ -64,9 +64,9 @@ class Tmux:
         size = ["-x", str(columns), "-y", str(rows)]
         subprocess.run([*self._base, "resize-window", *size], check=True)
 
-    def until(self, text: str) -> str:
+    def until(self, text: str, patience_s: float = PATIENCE_S) -> str:
         """The screen once the text stands on it."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while text not in (screen := self.screen()):
             assert time.monotonic() < deadline, f"{text!r} never came:\n{screen}"
             time.sleep(0.05)
@@ -121,7 +121,7 @@ class Pty:
             except OSError:
                 return
 
-    def until(self, is_so: Callable[[bytes], bool]) -> None:
+    def until(self, is_so: Callable[[bytes], object]) -> None:
         """Read until what was written is so."""
         deadline = time.monotonic() + PATIENCE_S
         while not is_so(self.written):

@@ -165,6 +165,36 @@ def test_a_message_can_not_steer_the_terminal(here: Path) -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", message)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["--set", "adapter.r=4"], "--set"),
+        (["--hardware", "cpu"], "--hardware"),
+        (["--out", "new"], "--out"),
+        (["--json"], "--json"),
+        (["--detach"], "--detach"),
+        (["--run", "quickstart", "attach"], "--run"),
+        (["--hardware", "cpu", "runs"], "--hardware"),
+        (["--json", "stop", "gone"], "--json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_an_option_that_would_not_be_heeded_is_bad_input(
+    here: Path, arguments: list[str], flag: str
+) -> None:
+    before = listing(here)
+    code, out, err = command.call(here, *arguments)
+    assert (code, out) == (2, "")
+    assert f"error: {flag} is not taken" in err
+    assert listing(here) == before
+
+
+def test_json_may_stand_before_the_command(here: Path) -> None:
+    recorded(Path("runs/2026-01-02-0900-a"), DONE)
+    assert command.call(here, "--json", "runs") == command.call(here, "runs", "--json")
+    assert json.loads(command.call(here, "--json", "runs")[1])["state"] == "done"
+
+
 @pytest.mark.parametrize("arguments", [["--fly"], ["quickstart"], ["stop"], ["--run"]])
 def test_an_unknown_command_is_bad_input(here: Path, arguments: list[str]) -> None:
     before = listing(here)

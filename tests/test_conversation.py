@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from engine.data.conversation import Turn, Unfit, conversation, format_of
+from engine.data.conversation import Turn, Unfit
+from engine.data.formats.registry import conversation, format_of
 
 ASKED, SAID = Turn("user", "Why?"), Turn("assistant", "Because.")
 GOOD: dict[str, tuple[str, dict[str, Any]]] = {
@@ -35,9 +36,12 @@ GOOD: dict[str, tuple[str, dict[str, Any]]] = {
             ]
         },
     ),
-    "alpaca": ("instruction", {"instruction": "Why?", "input": "", "output": "Because."}),
-    "no input": ("instruction", {"instruction": "Why?", "response": "Because."}),
-    "question": ("question", {"question": "Why?", "answer": "Because."}),
+    "alpaca": (
+        "instruction_input_output",
+        {"instruction": "Why?", "input": "", "output": "Because."},
+    ),
+    "no input": ("instruction_output", {"instruction": "Why?", "response": "Because."}),
+    "question": ("question_response", {"question": "Why?", "answer": "Because."}),
     "prompt": ("prompt_completion", {"prompt": "Why?", "completion": "Because."}),
 }
 
@@ -51,7 +55,9 @@ def test_a_format_is_recognised_and_read(name: str) -> None:
 
 def test_the_input_follows_the_instruction() -> None:
     record = {"instruction": "Translate.", "input": "Hallo", "output": "Hello"}
-    assert conversation(record, "instruction")[0] == Turn("user", "Translate.\n\nHallo")
+    assert conversation(record, "instruction_input_output")[0] == Turn(
+        "user", "Translate.\n\nHallo"
+    )
 
 
 def test_unknown_columns_have_no_format() -> None:
@@ -67,16 +73,20 @@ def sharegpt(*turns: tuple[str, Any]) -> dict[str, Any]:
     [
         (sharegpt(), "no answer in the row"),
         (sharegpt(("human", "Why?")), "no answer in the row"),
-        (sharegpt(("human", "Why?"), ("gpt", " ")), "no answer in the row"),
+        (sharegpt(("human", "Why?"), ("gpt", " ")), "an empty answer"),
         (sharegpt(("gpt", "Hello")), "a turn of the assistant where the user's belongs"),
         (sharegpt(("human", "a"), ("gpt", "b"), ("human", "c")), "the last turn is the user's"),
         (
             sharegpt(("human", "a"), ("human", "b"), ("gpt", "c")),
             "a turn of the user where the assistant's belongs",
         ),
-        (sharegpt(("human", "a"), ("observation", "b")), "unknown role 'observation'"),
-        (sharegpt(("human", "a"), ("gpt", None)), "content that is not text"),
-        (sharegpt(("human", "a"), ("gpt", [{"type": "image"}])), "content with parts"),
+        (sharegpt(("human", "a"), ("ghost", "b")), "unknown role 'ghost'"),
+        (
+            sharegpt(("human", "a"), ("observation", "b"), ("gpt", "c")),
+            "a turn of the tool where the assistant's belongs",
+        ),
+        (sharegpt(("human", "a"), ("gpt", None)), "content that is null"),
+        (sharegpt(("human", "a"), ("gpt", [{"type": "video"}])), "content with parts"),
         ({"conversations": ["a"]}, "a message that is no object"),
     ],
 )

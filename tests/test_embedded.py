@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma4ForCausalLM, GemmaTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from engine.model import siblings
 from engine.model.embedded.corpus.conversations import FAMILIES, conversations, unseen_instances
-from engine.model.embedded.measure import WEIGHTS, replies
+from engine.model.embedded.measure import WEIGHTS, read, replies
 from engine.model.embedded.packing import encoded, pieces
+from engine.model.embedded.pretrain import Stage, make
 from engine.model.embedded.splitting import merged_pairs, split
 from engine.model.embedded.tokenizer import CONTROL, MOVED
 
@@ -22,12 +22,12 @@ MEBIBYTES = 12
 
 @pytest.fixture(scope="module")
 def model() -> Gemma4ForCausalLM:
-    return AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32).eval()
+    return read(WEIGHTS)[0]
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> GemmaTokenizer:
-    return AutoTokenizer.from_pretrained(WEIGHTS)
+    return read(WEIGHTS)[1]
 
 
 def test_the_folder_is_small_and_complete() -> None:
@@ -134,6 +134,18 @@ def test_unseen_questions_are_answered(model: Gemma4ForCausalLM, tokenizer: Toke
     said = replies(model, tokenizer, [item.question for item in asked])
     right = sum(item.answered_by(reply) for item, reply in zip(asked, said, strict=True))
     assert right >= 0.9 * len(asked)
+
+
+def test_it_is_made_from_nothing_in_stages(tmp_path: Path) -> None:
+    """A few steps of the script that made the weights here."""
+    make(tmp_path, [Stage(3, 1.0, 0.25), Stage(2, 0.3, 0.05)], seed=0)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in WEIGHTS.iterdir()}
+    made, tokenizer = read(tmp_path)
+    shapes = {name: weight.shape for name, weight in made.named_parameters()}
+    stored, _ = read(WEIGHTS)
+    assert shapes == {name: weight.shape for name, weight in stored.named_parameters()}
+    assert (tmp_path / "tokenizer.json").read_bytes() == (WEIGHTS / "tokenizer.json").read_bytes()
+    assert len(replies(made, tokenizer, ["What is two plus two?"])) == 1
 
 
 @pytest.mark.parametrize(

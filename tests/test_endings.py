@@ -103,13 +103,13 @@ def test_an_error_in_the_engine_is_an_event_with_advice(tmp_path: Path) -> None:
     rows.write_text('{"question": "What?", "answer": "That."}\n{"question": \n')
     code, _, err = command.call(
         tmp_path, "--run", "quickstart", "--json", "--out", "run",
-        "--set", 'data.sources=[{path="rows.jsonl"}]',
+        "--set", 'data.sources=[{path="rows.jsonl"}]', "--set", "data.strict=true",
     )  # fmt: skip
     run = RunDir(tmp_path / "run")
     last = ended(run)
     assert (code, last["kind"], last["phase"]) == (1, "failed", "data")
     assert f"{rows}:2" in str(last["error"])
-    assert last["hint"] == "Mend or remove the row"
+    assert last["hint"] == "Mend or remove the rows, or leave out data.strict"
     assert "Traceback" in (run.path / str(last["log"])).read_text()
     assert "Traceback" not in err
 

@@ -120,6 +120,12 @@ def test_a_line_that_is_no_event_is_none(line: bytes) -> None:
     assert events.decode(line) is None
 
 
+@pytest.mark.parametrize("wrong", ["1", None, [], {}, True])
+def test_a_value_of_another_type_makes_no_event(wrong: Any) -> None:
+    record = {**json.loads(events.encode(filled("step"))), "step": wrong}
+    assert events.decode(json.dumps(record).encode()) is None
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_torn_line_is_none(kind: str) -> None:
     line = events.encode(filled(kind)).rstrip()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.data.batches import Collator, Sequence, alone, pack
+from engine.data.batches import Collator, Sequence, alone, bins, efficiency, pack
 from engine.data.tokens import IGNORED, Tokens
 from tests import tiny
 from tests.conftest import KINDS
@@ -87,3 +87,10 @@ def test_padding_is_a_row_of_its_own() -> None:
     assert batch["input_ids"].tolist() == [[2, 5, 6], [2, 7, 0]]
     assert batch["labels"].tolist() == [[IGNORED, 5, 6], [IGNORED, 7, IGNORED]]
     assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 1, 0]]
+
+
+def test_each_row_goes_where_it_fits_best() -> None:
+    # First fit would put the 2 beside the 14; best fit fills the other bin with it.
+    assert bins([14, 11, 7, 2], 20) == [[0], [1, 2, 3]]
+    assert bins([7, 6, 3, 4], 10) == [[0, 2], [1, 3]]
+    assert efficiency(20, 2, 10) == 1.0

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from workbench.plain import clean, clean_line
-from workbench.widgets.wrap import fit, wrap
+from workbench.widgets.wrap import fit, fit_end, wrap
 
 HOSTILE = {
     "title": "\x1b]0;owned\x07",
@@ -77,3 +77,13 @@ def test_lines_fit(width: int) -> None:
 @pytest.mark.parametrize("text", ["", "short", "한국어 문장", "far too long for this"])
 def test_a_fitted_text_fills_its_cells(text: str) -> None:
     assert cell_len(fit(text, 9)) == 9
+
+
+@pytest.mark.parametrize("width", range(-1, 20))
+def test_of_a_path_the_end_is_kept(width: int) -> None:
+    text = "/자료/폴더/folder/rows.jsonl:17"
+    shown = fit_end(text, width)
+    assert cell_len(shown) <= max(0, width)
+    assert text.endswith(shown.removeprefix("…"))
+    assert cell_len(shown) >= width - 2
+    assert fit_end("rows:1", 9) == "rows:1"

@@ -61,11 +61,13 @@ def mistakes(load: Load) -> Mistakes:
 def test_recipes_are_found_by_name() -> None:
     found = [p for p in recipe_files.RECIPES.rglob("*.toml") if "hardware" not in p.parts]
     assert found
-    assert sorted(path.stem for path in found) == recipe_files.names()
+    assert sorted(path.stem for path in found) == sorted(recipe_files.names())
+    assert recipe_files.names()[0] == recipe_files.QUICKSTART
 
 
 @pytest.mark.parametrize("name", recipe_files.names())
-def test_a_recipe_that_comes_along_is_sound(name: str) -> None:
+def test_a_recipe_that_comes_along_is_sound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     loaded, text = check.load(name, [])
     assert text == recipe_files.find(name).read_bytes()
     assert Recipe.model_validate(json.loads(loaded.model_dump_json())) == loaded
@@ -161,7 +163,7 @@ def test_a_misspelt_projection_names_the_nearest(mistakes: Mistakes) -> None:
         ("gone.jsonl", None, "no such file"),
         ("empty.jsonl", "", "empty"),
         ("blank.jsonl", "\n \n", "empty"),
-        ("rows.csv", "a,b\n", ".csv ending"),
+        ("rows.txt", "a,b\n", ".txt ending"),
         ("rows", "{}\n", "no ending"),
         (".", None, "is a directory"),
         ("rows.jsonl/below.jsonl", None, "not a directory"),
@@ -175,6 +177,10 @@ def test_a_file_without_rows_is_refused(
 ) -> None:
     if content is not None:
         (folder / name).write_text(content)
+    if section == "data" and name == ".":
+        # A folder of rows is a source; one without any is not.
+        name, reason = "bare", "no file with rows is there"
+        (folder / name).mkdir()
     if section == "data":
         key, text = "data.sources.0.path", f'[data]\nsources = [{{ path = "{name}" }}]\n'
     else:

@@ -85,7 +85,7 @@ def test_counts_are_those_of_the_data(finished: tuple[RunDir, list[dict[str, Any
     assert plan["total_steps"] == 6
     assert 0 < plan["supervised_tokens"] < plan["tokens"]
     last = of("step", printed)[-1]
-    share = 6 * 16 / plan["rows"]
+    share = 6 * 8 / plan["rows"]
     assert last["tokens"] == pytest.approx(plan["tokens"] * share, rel=0.1)
     assert last["supervised_tokens"] == pytest.approx(plan["supervised_tokens"] * share, rel=0.1)
     assert last["epoch"] == pytest.approx(share, rel=0.05)
@@ -99,6 +99,10 @@ def test_the_directory_holds_the_run(finished: tuple[RunDir, list[dict[str, Any]
     assert plan["recipe"]["training"]["max_steps"] == 6
     assert plan["versions"].keys() >= {"torch", "transformers", "trl", "peft"}
     assert plan["plan"]["target_modules"]
+    (source,) = plan["sources"]
+    assert (source["name"], source["format"]) == ("kushan.jsonl", "sharegpt")
+    assert (source["asked"], source["taken"], source["dropped"]) == (255, 255, {})
+    assert source["tokens"]["p50"] <= source["tokens"]["p95"] <= source["tokens"]["max"] < 128
     command.wait(run.ending.exists, 10)
     ending = json.loads(run.ending.read_text())
     assert (ending["exit"], ending["signal"]) == (0, None)

@@ -250,6 +250,8 @@ def test_the_last_event_tells_how_it_ended(last: bytes, name: str, cause: str) -
         ('{"exit": null, "signal": 11}', "signal 11"),
         ('{"exit": 1, "signal": null}', "exit code 1"),
         ('{"exit":', "machine"),
+        ('{"exit": 1}', "machine"),
+        ("[]", "machine"),
         (None, "machine"),
     ],
 )

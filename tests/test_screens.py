@@ -5,14 +5,18 @@ After a wanted change: `pytest tests/test_screens.py --snapshot-update`, and loo
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_app import lay_down_runs, make_app, until
 from recording import at_work
+from staged_preview import ANSWER, Staged
 from textual.pilot import Pilot
 
+from engine.preview import Broken, Refused
+from engine.refusal import Problem
 from engine.rundir import RunDir
 from workbench.app import BenchApp
 from workbench.screens.run import RunScreen
@@ -71,6 +75,19 @@ def followed(state: str, *keys: str) -> Steps:
     return steps
 
 
+def previewed(staged: Staged, *keys: str) -> Steps:
+    """Open the preview, wait for its answer, then press keys."""
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await pressed()(pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: staged.asked and (staged.is_held or not staged.is_waiting))
+        await pilot.press(*keys)
+        await until(pilot, lambda: staged.is_held or not staged.is_waiting)
+
+    return steps
+
+
 @SIZES
 def test_setup(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
     assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=pressed())
@@ -121,6 +138,52 @@ def test_runs(
         await until(pilot, lambda: pilot.app.screen.query_one("DataTable").row_count == 4)
 
     assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=steps)
+
+
+@SIZES
+def test_preview(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+    app, steps = make_app(tmp_path, staged=(staged := Staged())), previewed(staged, "j", "j")
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+def test_preview_of_the_prompt(snap_compare: Compare, tmp_path: Path) -> None:
+    app, steps = make_app(tmp_path, staged=(staged := Staged())), previewed(staged, *"jjj2")
+    assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
+
+
+@SIZES
+def test_preview_of_the_sources(
+    snap_compare: Compare, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    staged = Staged(replace(ANSWER, template_difference="@@ -1 +1 @@\n-{{ bos }}\n+{{ eos }}"))
+    app, steps = make_app(tmp_path, staged=staged), previewed(staged, "3", "l")
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+def test_preview_without_colour(
+    snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app, steps = make_app(tmp_path, staged=(staged := Staged())), previewed(staged, *"jjj")
+    assert snap_compare(app, terminal_size=(120, 26), run_before=steps)
+
+
+@SIZES
+def test_preview_on_its_way(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+    app, steps = make_app(tmp_path, staged=(staged := Staged(is_held=True))), previewed(staged)
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("kind", ["refused", "broken"])
+def test_preview_that_is_none(snap_compare: Compare, tmp_path: Path, kind: str) -> None:
+    problem = Problem("data.sources[0].path", "rows.jsonl", "it holds no row", "Put some in")
+    replies = {
+        "refused": Refused(1, "rows.jsonl", (problem,)),
+        "broken": Broken(1, "the engine was killed by signal 9", "/tmp/preview/engine.log"),
+    }
+    staged = Staged(reply=lambda first, rows: replies[kind])
+    app = make_app(tmp_path, staged=staged)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=previewed(staged))
 
 
 def test_too_small(snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]) -> None:

@@ -9,7 +9,8 @@ from transformers import AutoTokenizer
 from trl import chat_template_utils
 
 from engine.data.conversation import Conversation, Turn
-from engine.data.template import dialect_of, messages, prompt_ids, template
+from engine.data.rendering import messages
+from engine.data.template import dialect_of, prompt_ids, template
 from engine.data.tokens import IGNORED, tokenize
 from tests import tiny
 

@@ -1,5 +1,6 @@
 """The app in real terminals: what a user sees, what the terminal gets, how it is left."""
 
+import json
 import os
 import re
 import signal
@@ -35,6 +36,16 @@ app.run()
 sys.exit(app.return_code or 0)
 """
 
+ON_FACTS = """
+from workbench.app import BenchApp
+from workbench.screens.setup import SetupScreen
+app = BenchApp(setup=lambda: SetupScreen(recipes=["facts.toml"]))
+try:
+    app.run()
+finally:
+    app.warm.close()
+"""
+
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[RunDir]:
@@ -58,6 +69,27 @@ def test_start_choose_and_quit(tmp_path: Path) -> None:
         terminal.until("quickstart")
         terminal.press("q")
         assert "hardware" not in terminal.until("left with 0")
+
+
+def test_preview_of_what_will_be_trained_on(tmp_path: Path) -> None:
+    colourless = ["env", "NO_COLOR=1", f"TMPDIR={tmp_path}", *APP]
+    with Tmux(tmp_path, colourless, 120, 40) as terminal:
+        terminal.until("p shows its rows")
+        terminal.press("p")
+        screen = terminal.until("row 1 of 255", patience_s=60)
+        assert "kushan.jsonl:1\n" in screen
+        assert "prompt is a prefix: yes" in screen
+        assert "\u27e6Kujula Kadphises founded the Kushan Empire.<turn|>\u21b5\u27e7" in screen
+        terminal.press("j")
+        assert "kushan.jsonl:2\n" in terminal.until("row 2 of 255")
+        terminal.press("End")
+        terminal.until("kushan.jsonl:255\n")
+        assert [*tmp_path.glob("gemma-bench-preview-*")]
+        terminal.press("Escape")
+        terminal.until("p shows its rows")
+        terminal.press("q")
+        terminal.until("left with 0")
+    assert not [*tmp_path.glob("gemma-bench-preview-*")]
 
 
 def test_attach_quit_and_come_back(tmp_path: Path, live: RunDir) -> None:
@@ -113,11 +145,13 @@ def test_the_kernels_console_gets_ascii_marks(tmp_path: Path, live: RunDir) -> N
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_gives_the_terminal_back(tmp_path: Path, number: int, code: int) -> None:
-    with Pty(tmp_path, APP) as terminal:
+    with Pty(tmp_path, APP, TMPDIR=str(tmp_path)) as terminal:
         terminal.until(is_painted)
+        terminal.until(lambda _: [*tmp_path.glob("gemma-bench-preview-*")])
         os.kill(terminal.pid, number)
         assert terminal.end() == code
         assert all(sequence in terminal.written for sequence in RESTORED)
+    assert not [*tmp_path.glob("gemma-bench-preview-*")]
 
 
 def test_a_dropped_line_ends_it(tmp_path: Path, live: RunDir) -> None:
@@ -155,6 +189,32 @@ def test_hostile_text_never_reaches_the_terminal(tmp_path: Path, size: tuple[int
         terminal.press(b"\r")
         assert terminal.end() == 0
     assert foreign(terminal.written) == []
+
+
+@pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}], ids=["colour", "no colour"])
+def test_hostile_rows_never_reach_the_terminal(tmp_path: Path, more: dict[str, str]) -> None:
+    (tmp_path / "entry.py").write_text(ON_FACTS)
+    (tmp_path / "facts.toml").write_text(
+        '[data]\nsources = [{ path = "rows\\u001b[2J\\u202e{red}.jsonl" }]\n'
+    )
+    talks = [
+        [{"role": role, "content": f"{payload} [/] [@click=app.quit]x[/]"} for role in roles]
+        for payload in HOSTILE.values()
+        for roles in (("user", "assistant"), ("\x1b]0;owned\x07", "assistant"))
+    ]
+    lines = "".join(json.dumps({"messages": talk}) + "\n" for talk in talks)
+    (tmp_path / "rows\x1b[2J\u202e{red}.jsonl").write_text(lines)
+    with Pty(tmp_path, [sys.executable, "entry.py"], TMPDIR=str(tmp_path), **more) as terminal:
+        terminal.until(lambda written: b"p shows its rows" in written)
+        terminal.press(b"p")
+        terminal.until(lambda written: b"trained on" in written)
+        for key in (b"j" * 30, b"\x1b[F", b"k" * 5, b"\t", b"\t", b"\x1b[F"):
+            terminal.press(key)
+            terminal.read(0.3)
+        terminal.press(b"q")
+        assert terminal.end() == 0
+    assert foreign(terminal.written) == []
+    assert "\u241b[2J" in terminal.written.decode()
 
 
 def test_a_crash_tells_no_secret(tmp_path: Path) -> None:

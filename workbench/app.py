@@ -19,6 +19,7 @@ from textual.theme import Theme
 from workbench.driver import TerminalApp
 from workbench.plain import clean_line
 from workbench.screens.setup import SetupScreen
+from workbench.warm import Warm
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
@@ -69,9 +70,13 @@ class BenchApp(TerminalApp):
     ]
 
     def __init__(
-        self, attach: RunDir | None = None, setup: Callable[[], SetupScreen] = SetupScreen
+        self,
+        attach: RunDir | None = None,
+        setup: Callable[[], SetupScreen] = SetupScreen,
+        warm: Warm | None = None,
     ) -> None:
         super().__init__()
+        self.warm = warm or Warm()
         self._first = attach
         self._opened: dict[str, RunDir] = {}
         self.animation_level = "none"
@@ -99,8 +104,21 @@ class BenchApp(TerminalApp):
             ConfirmScreen(question, detail, *choices), lambda is_agreed: is_agreed and then()
         )
 
+    def on_setup_screen_checked(self) -> None:
+        """The setup is painted and knows its recipe: a preview may be asked for next."""
+        self.run_worker(self.warm.heat, thread=True, group="warm")
+
+    def on_setup_screen_preview_wanted(self, wanted: SetupScreen.PreviewWanted) -> None:
+        """A recipe: show its rows."""
+        from workbench.marked import Ink
+        from workbench.screens.preview import PreviewScreen
+
+        ink = Ink(not self.no_color, draws_braille())
+        self.push_screen(PreviewScreen(wanted.name, wanted.recipe, self.warm, ink))
+
     def on_setup_screen_started(self, started: SetupScreen.Started) -> None:
         """A run was started: watch it."""
+        self.run_worker(self.warm.cool, thread=True, group="warm")
         self._open(started.run)
 
     def on_setup_screen_attach_wanted(self, wanted: SetupScreen.AttachWanted) -> None:
@@ -123,11 +141,15 @@ class BenchApp(TerminalApp):
 
     def action_show_setup(self) -> None:
         """Set up a new run."""
-        self.switch_mode("setup")
+        self._show_alone("setup")
 
     def action_show_runs(self) -> None:
-        """The table of runs, whatever lies on it."""
-        self.switch_mode("runs")
+        """The table of runs."""
+        self._show_alone("runs")
+
+    def _show_alone(self, mode: str) -> None:
+        """The screen of a mode, whatever lies on it."""
+        self.switch_mode(mode)
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
@@ -179,7 +201,10 @@ def draws_braille() -> bool:
 def run_app(attach: RunDir | None = None) -> int:
     """Run the app, on one run where it is given; its exit code."""
     app = BenchApp(attach)
-    app.run()
+    try:
+        app.run()
+    finally:
+        app.warm.close()
     with suppress(OSError):
         for run in app.alive_runs():
             print(f"{clean_line(run.name)} goes on. Come back with: {way_back(run)}")

@@ -16,7 +16,7 @@ _EXIT_CODES = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code. What is refused is told in one message, without a traceback."""
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -30,6 +30,29 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+_OPTIONS = {"run", "hardware", "overrides", "out", "json", "detach"}
+_TAKEN: dict[str | None, set[str]] = {
+    "preview": {"hardware", "overrides", "json"},
+    "attach": {"json"},
+    "runs": {"json"},
+    "stop": set(),
+}
+"""Which of the options above a command takes; no command but --run takes them all."""
+
+
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    """The options; one that the command would not heed is an error, not silence."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    taken = _TAKEN.get(options.command, _OPTIONS if options.run is not None else set())
+    for name in sorted(_OPTIONS - taken):
+        if getattr(options, name) not in (None, False, []):
+            flag = "--set" if name == "overrides" else f"--{name}"
+            place = f"by {options.command}" if options.command else "without --run RECIPE"
+            parser.error(f"{flag} is not taken {place}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gemma-bench",
@@ -37,32 +60,64 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXIT_CODES,
     )
     parser.add_argument("--run", metavar="RECIPE", help="start a run: a recipe's name or path")
-    parser.add_argument(
-        "--hardware", metavar="NAME", default="auto", help="hardware profile (default: auto)"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="change a recipe key: training.learning_rate=2e-4",
-    )
+    _add_choices(parser)
+    parser.set_defaults(hardware=None, overrides=[])
     parser.add_argument("--out", metavar="DIR", type=Path, help="the run directory to make")
     parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
     parser.add_argument("--detach", action="store_true", help="start the run and leave it")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    preview = commands.add_parser("preview", help="show the rows as they will be trained on")
+    preview.add_argument("recipe", metavar="RECIPE", help="a recipe's name or path")
+    _add_choices(preview)
+    preview.add_argument(
+        "--rows", metavar="N", type=_count, default=0, help="how many (default: one a source)"
+    )
+    preview.add_argument("--source", metavar="NAME", default="", help="rows of this source only")
+    _add_json(preview, "sources, rows and template as one JSON object")
     attach = commands.add_parser("attach", help="follow a run (default: the newest)")
     attach.add_argument("run_name", metavar="RUN", nargs="?")
-    attach.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
+    _add_json(attach, "events as JSON lines on stdout")
     runs = commands.add_parser("runs", help="list runs and their states")
-    runs.add_argument("--json", action="store_true", help="one JSON object per run")
+    _add_json(runs, "one JSON object per run")
     stop = commands.add_parser("stop", help="ask a run to stop and save")
     stop.add_argument("run_name", metavar="RUN")
     return parser
 
 
+def _add_choices(command: argparse.ArgumentParser) -> None:
+    """What a recipe is used with; left out, it does not undo what a command's parent was given."""
+    command.add_argument(
+        "--hardware",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="hardware profile (default: auto, this machine)",
+    )
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=argparse.SUPPRESS,
+        dest="overrides",
+        help="change a recipe key: training.learning_rate=2e-4",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no count above 0")
+    return int(text)
+
+
+def _add_json(command: argparse.ArgumentParser, help_text: str) -> None:
+    """--json of a command: left out, it does not undo one given before the command's name."""
+    command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=help_text)
+
+
 def _dispatch(options: argparse.Namespace) -> int:
+    if options.command == "preview":
+        from workbench import preview_command
+
+        return preview_command.run(options)
     if options.command == "attach":
         return _attach(options)
     if options.command == "runs":
@@ -79,9 +134,10 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from engine.hardware import AUTO
     from workbench import follow, launch
 
-    run = launch.prepare(options.run, options.overrides, options.hardware, options.out)
+    run = launch.prepare(options.run, options.overrides, options.hardware or AUTO, options.out)
     launch.start(run)
     if options.detach:
         print(run.path)

@@ -28,7 +28,7 @@ def of_recipe(recipe: Recipe, text: str) -> list[Fact]:
     purpose = _opening_comment(text)
     model, adapter, data, training = recipe.model, recipe.adapter, recipe.data, recipe.training
     quantization = "" if model.quantization == "none" else f", {model.quantization}"
-    files = ", ".join(source.path.rpartition("/")[2] for source in data.sources)
+    files = ", ".join(source.label for source in data.sources)
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
     length = (
         f"{training.max_steps} steps"

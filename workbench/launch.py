@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import hardware, recipe_files, rundir, supervise
 from engine.hardware import Profile
+from engine.previewdir import PreviewDir
 from engine.recipe import EMBEDDED, Recipe
 from engine.refusal import refuse
 from engine.rundir import RunDir
@@ -59,6 +60,22 @@ def start(run: RunDir, job: str = "train") -> None:
         if process.poll() is not None:
             break
         time.sleep(0.01)
+
+
+def start_preview(preview: PreviewDir) -> "subprocess.Popen[bytes]":
+    """Start the engine of a preview, which ends with this process; it needs no GPU."""
+    log = os.open(preview.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "engine", "preview", str(preview.path)],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**_environment("cpu"), "CUDA_VISIBLE_DEVICES": ""},
+        )
+    finally:
+        os.close(log)
 
 
 def _environment(device: str) -> dict[str, str]:

@@ -5,7 +5,10 @@ no attention mask is given: an all-ones mask would let packed rows see each othe
 the right as a row of its own, so it needs no mask either.
 """
 
+from bisect import bisect_left, insort
+from collections.abc import Sequence as Lines
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 
@@ -26,19 +29,68 @@ def alone(row: Tokens) -> Sequence:
     return Sequence(row.ids, row.labels, list(range(len(row.ids))))
 
 
-def pack(rows: list[Tokens], length: int) -> list[Sequence]:
-    """Rows in as few sequences of at most `length` tokens as first-fit decreasing finds."""
-    bins: list[list[Tokens]] = []
-    room: list[int] = []
-    for row in sorted(rows, key=lambda row: len(row.ids), reverse=True):
-        place = next((i for i, free in enumerate(room) if free >= len(row.ids)), None)
-        if place is None:
-            place = len(bins)
-            bins.append([])
-            room.append(length)
-        bins[place].append(row)
-        room[place] -= len(row.ids)
-    return [_joined(group) for group in bins]
+@dataclass(frozen=True, slots=True)
+class Sequences(Lines[Sequence]):
+    """Rows laid in sequences, each put together when it is asked for."""
+
+    rows: Lines[Tokens]
+    groups: list[list[int]]
+    """Which rows stand in each sequence."""
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sequence]: ...
+    def __getitem__(self, index: int | slice) -> Sequence | list[Sequence]:
+        """One sequence."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return _joined([self.rows[row] for row in self.groups[index]])
+
+
+def apart(rows: Lines[Tokens]) -> Sequences:
+    """Each row as its own sequence."""
+    return Sequences(rows, [[row] for row in range(len(rows))])
+
+
+def pack(rows: Lines[Tokens], length: int, sizes: list[int] | None = None) -> Sequences:
+    """Rows in as few sequences of at most `length` tokens as best-fit decreasing finds.
+
+    `sizes` are the rows' tokens, where they are known without reading the rows.
+    """
+    return Sequences(rows, bins(sizes or [len(row.ids) for row in rows], length))
+
+
+def bins(sizes: list[int], length: int) -> list[list[int]]:
+    """Which sizes share a bin: each, largest first, in the fullest bin that has room for it."""
+    found: list[list[int]] = []
+    by_room: dict[int, list[list[int]]] = {}
+    rooms: list[int] = []
+    for item in sorted(range(len(sizes)), key=lambda item: -sizes[item]):
+        place = bisect_left(rooms, sizes[item])
+        if place == len(rooms):
+            group: list[int] = []
+            found.append(group)
+            room = length
+        else:
+            room = rooms[place]
+            group = by_room[room].pop()
+            if not by_room[room]:
+                del rooms[place]
+        group.append(item)
+        left = room - sizes[item]
+        if not by_room.setdefault(left, []):
+            insort(rooms, left)
+        by_room[left].append(group)
+    return found
+
+
+def efficiency(tokens: int, sequences: int, length: int) -> float:
+    """Share of packed sequences that is rows, not padding up to their full length."""
+    return tokens / (sequences * length)
 
 
 def _joined(rows: list[Tokens]) -> Sequence:

@@ -1,11 +1,11 @@
-"""Turn a row of a known format into a conversation, or say why it can't be one."""
+"""A conversation as turns, and the rules its turns must keep."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+import re
+from dataclasses import dataclass, replace
 
 ROLES = {
     "system": "system",
+    "developer": "system",
     "user": "user",
     "human": "user",
     "assistant": "assistant",
@@ -13,8 +13,15 @@ ROLES = {
     "bot": "assistant",
     "model": "assistant",
     "chatgpt": "assistant",
+    "function_call": "call",
+    "tool_call": "call",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    "ipython": "tool",
 }
-"""Role names found in published sets, and what they mean."""
+"""Role names found in published sets, and what they mean; a call is an assistant's tool call."""
 
 
 class Unfit(Exception):
@@ -22,98 +29,95 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function the assistant calls; `arguments` is a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One message: who speaks (system, user or assistant) and what."""
+    """One message: who speaks (system, user, assistant, tool; text for bare text) and what."""
 
     role: str
     content: str
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    tools: str = ""
+    """Declarations of the functions that may be called, a JSON list; on a system turn only."""
+    images: tuple[str, ...] = ()
+    """Image files in the order of their marks in the content."""
+    name: str = ""
+    """The function whose result a tool turn holds."""
 
 
 Conversation = tuple[Turn, ...]
 
+IMAGE = "<image>"
+"""Where an image stands in a turn's content."""
 
-def format_of(record: dict[str, Any]) -> str | None:
-    """Name of the format that a record's columns show, or None."""
-    return next((name for name, form in FORMATS.items() if form.fits(record)), None)
+_FOLLOWS = {
+    "system": {"user"},
+    "user": {"assistant"},
+    "assistant": {"user"},
+    "call": {"tool"},
+    "tool": {"tool", "assistant"},
+}
+_BELONGS = {"user": "assistant", "tool": "assistant", "call": "tool"}
+_THOUGHT = re.compile(
+    r"\s*(?:<think>|<\|channel>thought\n)(.*?)(?:</think>|<channel\|>)\s*", re.DOTALL
+)
 
 
-def conversation(record: dict[str, Any], format_name: str) -> Conversation:
-    """The record as turns: an optional system turn, then user and assistant in alternation.
-
-    Raises `Unfit` with the reason.
-    """
-    turns = tuple(turn for turn in FORMATS[format_name].read(record) if turn.content.strip())
-    spoken = turns[1:] if turns and turns[0].role == "system" else turns
+def settled(turns: list[Turn]) -> Conversation:
+    """The turns as a conversation, without an empty system turn. Raises `Unfit` with the reason."""
+    if turns and turns[0].role == "text":
+        if not turns[0].content.strip():
+            raise Unfit("an empty text")
+        return tuple(turns)
+    kept = [turn for turn in turns if turn.role != "system" or turn.content.strip() or turn.tools]
+    spoken = kept[1:] if kept and kept[0].role == "system" else kept
     if not any(turn.role == "assistant" for turn in spoken):
         raise Unfit("no answer in the row")
-    for turn, expected in zip(spoken, ("user", "assistant") * len(spoken), strict=False):
-        if turn.role != expected:
+    before = "system"
+    for turn in spoken:
+        if turn.role not in _FOLLOWS[before]:
+            expected = _BELONGS.get(before, "user")
             raise Unfit(f"a turn of the {turn.role} where the {expected}'s belongs")
+        _check_not_empty(turn)
+        before = "call" if turn.calls else turn.role
     if spoken[-1].role != "assistant":
-        raise Unfit("the last turn is the user's")
-    return turns
+        raise Unfit(f"the last turn is the {spoken[-1].role}'s")
+    return tuple(kept)
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """How a format is recognised and read."""
-
-    fits: Callable[[dict[str, Any]], bool]
-    read: Callable[[dict[str, Any]], list[Turn]]
+def _check_not_empty(turn: Turn) -> None:
+    if turn.content.strip() or turn.calls or turn.images or turn.role == "tool":
+        return
+    raise Unfit("an empty answer" if turn.role == "assistant" else f"an empty {turn.role} turn")
 
 
-def _messages(record: dict[str, Any]) -> list[Turn]:
-    return [_turn(message, "role", "content") for message in record["messages"]]
+def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversation:
+    """Thoughts kept as the template writes them, stripped, or refused with `Unfit`.
+
+    A thought is a message's reasoning, or what its answer opens with between thought marks. Where
+    the template has no thought channel, marks in the text stay text and a reasoning is `Unfit`.
+    """
+    if policy == "keep" and not has_channel:
+        if any(turn.reasoning for turn in turns):
+            raise Unfit("a thought, for which the template has no place")
+        return turns
+    apart = tuple(_thought_apart(turn) for turn in turns)
+    if policy == "keep" or not any(turn.reasoning for turn in apart):
+        return apart
+    if policy == "refuse":
+        raise Unfit("a thought in the answer")
+    return tuple(replace(turn, reasoning="") for turn in apart)
 
 
-def _sharegpt(record: dict[str, Any]) -> list[Turn]:
-    return [_turn(message, "from", "value") for message in record["conversations"]]
-
-
-def _turn(message: Any, role_key: str, content_key: str) -> Turn:
-    if not isinstance(message, dict):
-        raise Unfit("a message that is no object")
-    role = message.get(role_key)
-    if role not in ROLES:
-        raise Unfit(f"unknown role {role!r}")
-    return Turn(ROLES[role], _words(message.get(content_key)))
-
-
-def _words(content: Any) -> str:
-    """Text of a message whose content is a string or a list of text parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        texts = [
-            part.get("text", part.get("value")) for part in content if part.get("type") == "text"
-        ]
-        if len(texts) == len(content) and all(isinstance(text, str) for text in texts):
-            return "\n".join(texts)
-        raise Unfit("content with parts that are not text")
-    raise Unfit("content that is not text")
-
-
-def _asked(*question: str, answer: tuple[str, ...]) -> Format:
-    """A format of one question, in one or more columns, and one answer."""
-
-    def fits(record: dict[str, Any]) -> bool:
-        return question[0] in record and any(name in record for name in answer)
-
-    def read(record: dict[str, Any]) -> list[Turn]:
-        asked = [_words(record.get(name) or "").strip() for name in question]
-        replied = next(record[name] for name in answer if name in record)
-        return [
-            Turn("user", "\n\n".join(part for part in asked if part)),
-            Turn("assistant", _words(replied)),
-        ]
-
-    return Format(fits, read)
-
-
-FORMATS = {
-    "messages": Format(lambda record: isinstance(record.get("messages"), list), _messages),
-    "sharegpt": Format(lambda record: isinstance(record.get("conversations"), list), _sharegpt),
-    "instruction": _asked("instruction", "input", answer=("output", "response")),
-    "question": _asked("question", answer=("response", "answer")),
-    "prompt_completion": _asked("prompt", answer=("completion",)),
-}
+def _thought_apart(turn: Turn) -> Turn:
+    found = _THOUGHT.match(turn.content) if turn.role == "assistant" else None
+    if not found or turn.reasoning:
+        return turn
+    return replace(turn, reasoning=found[1].strip(), content=turn.content[found.end() :])

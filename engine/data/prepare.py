@@ -1,20 +1,30 @@
 """From the recipe's sources to the rows that are trained on, with an account of every row."""
 
 import hashlib
+import json
+import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from engine.data import rows
-from engine.data.conversation import FORMATS, Conversation, Unfit, conversation, format_of
-from engine.data.rows import Row
-from engine.data.template import Template
-from engine.data.tokens import Tokens, tokenize
-from engine.recipe import Data
-from engine.refusal import refuse
+from engine.data import mixing
+from engine.data.account import Account, account, refusal_of_drops
+from engine.data.chunks import readable
+from engine.data.conversation import Conversation, Unfit
+from engine.data.files import as_line, write_lines
+from engine.data.formats.registry import conversation
+from engine.data.parallel import Crew
+from engine.data.rendering import Template
+from engine.data.sources import Opened, opened
+from engine.data.store import Rows
+from engine.recipe import Data, Source
 
-_CHUNK_ROWS = 1000
+_VERSION = 2
+"""Of the rules; a change of them makes what was cached before unfit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,99 +36,134 @@ class Example:
     fact: str | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Examples(Sequence[Example]):
+    """The conversations behind prepared rows, each read when it is asked for."""
+
+    rows: Rows
+    origins: tuple[tuple[str, ...], ...]
+    """Files of each source."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """One row as the conversation it was."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        cell = self.rows.cell
+        origin = self.origins[cell(index, "source")][cell(index, "file")]
+        where = f"{origin}:{cell(index, 'number')}"
+        return Example(where, self.rows.turns(index), cell(index, "fact"))
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """What is trained on, and what was left out."""
 
-    rows: list[Tokens] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    rows: Rows
+    examples: Examples
     """The example behind each of `rows`."""
-    dropped: Counter[str] = field(default_factory=Counter)
-    """Rows left out, by reason."""
-    first_dropped: dict[str, str] = field(default_factory=dict)
-    """Where the first row of each reason stands."""
+    sources: tuple[Account, ...]
+    fingerprint: str
+    """SHA-256 over all ids and labels in order, shortened to 16 hexadecimal digits."""
 
     @property
     def tokens(self) -> int:
         """Tokens of one pass over the rows."""
-        return sum(len(row.ids) for row in self.rows)
+        return int(self.rows.sizes().sum())
 
     @property
     def supervised_tokens(self) -> int:
         """Tokens of one pass that carry loss."""
-        return sum(row.supervised for row in self.rows)
+        return int(self.rows.column("supervised").sum())
 
     @property
     def truncated_rows(self) -> int:
-        """Rows that were cut at the end."""
-        return sum(row.is_truncated for row in self.rows)
+        """Rows that were cut."""
+        return int(self.rows.column("is_truncated").sum())
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 over all ids and labels in order, shortened to 16 hexadecimal digits."""
-        digest = hashlib.sha256()
-        for row in self.rows:
-            digest.update(repr((row.ids, row.labels)).encode())
-        return digest.hexdigest()[:16]
-
-    def drop(self, reason: str, where: str) -> None:
-        """Count a row that is left out."""
-        self.dropped[reason] += 1
-        self.first_dropped.setdefault(reason, where)
+    def dropped(self) -> Counter[str]:
+        """Rows left out of all sources, by reason."""
+        return sum((one.dropped for one in self.sources), Counter())
 
 
-def prepare(data: Data, tokenizer: Any, template: Template) -> Prepared:
-    """Read, convert, tokenise and mask all sources.
+def prepare(
+    data: Data,
+    tokenizer: Any,
+    template: Template,
+    cache: Path | None = None,
+    processes: int = 0,
+) -> Prepared:
+    """Read, convert, tokenise and mask all sources; training and preview both call this.
 
-    Raises `Refusal` where a file can't be read or no row is left to train on.
+    With a `cache` folder, rows that were prepared before by the same settings are found there.
+    Raises `Refusal` where a source can't be read, where no row is left to train on, and in strict
+    data where any is dropped.
     """
-    prepared = Prepared()
-    for source in data.sources:
-        examples = read_examples(Path(source.path), prepared)
-        for start in range(0, len(examples), _CHUNK_ROWS):
-            chunk = examples[start : start + _CHUNK_ROWS]
-            turns = [example.turns for example in chunk]
-            tokens = tokenize(tokenizer, template, turns, data.loss_on, data.max_length)
-            _keep(prepared, chunk, tokens)
-    if not prepared.rows:
-        reasons = ", ".join(
-            f"{count} x {reason} (first: {prepared.first_dropped[reason]})"
-            for reason, count in prepared.dropped.items()
-        )
+    sources = [opened(source, cache) for source in data.sources]
+    with tempfile.TemporaryDirectory(prefix="gemma-bench-") as temporary:
+        folder = cache or Path(temporary)
+        stored = folder / "rows" / f"{_key(data, sources, tokenizer, template)}.arrow"
+        told = stored.with_suffix(".json")
+        if not (stored.exists() and told.exists()):
+            read = sum(min(source.asked, len(source)) for source in sources)
+            with Crew(tokenizer, template, read, processes) as crew:
+                found = mixing.write(data, sources, crew, stored)
+            write_lines(iter([as_line([one.report() for one in found])]), told)
+        accounts = [account(report) for report in json.loads(told.read_text())]
+        # Where the folder is temporary, the mapping keeps the contents until it is let go.
+        rows = Rows(stored)
+    rows.order = mixing.order(data, rows, accounts)
+    _check(data, rows, accounts)
+    origins = tuple(tuple(shelf.origin for shelf in one.shelves) for one in sources)
+    return Prepared(rows, Examples(rows, origins), tuple(accounts), _fingerprint(rows))
+
+
+def read_examples(path: Path) -> list[Example]:
+    """The rows of a file that are conversations. Raises `Refusal` where it can't be read."""
+    read = opened(Source(path=str(path)), None)
+    examples = []
+    for shelf in read.shelves:
+        for number, record in readable(shelf.read(list(range(len(shelf))))):
+            with suppress(Unfit):
+                turns, fact = conversation(record, read.format), record.get("fact")
+                where = f"{shelf.origin}:{number}"
+                examples.append(Example(where, turns, fact if isinstance(fact, str) else None))
+    return examples
+
+
+def _key(data: Data, sources: list[Opened], tokenizer: Any, template: Template) -> str:
+    """What the prepared rows depend on: contents, settings, template and tokenizer."""
+    plain = data.model_dump(exclude={"packing", "strict"})
+    contents = [(one.contents, one.format, [s.origin for s in one.shelves]) for one in sources]
+    vocabulary = _digest(tokenizer)
+    told = json.dumps([_VERSION, plain, contents, asdict(template), vocabulary], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+@lru_cache(maxsize=4)
+def _digest(tokenizer: Any) -> str:
+    """Kept, since Gemma's takes most of a second, and a preview prepares again and again."""
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+
+
+def _check(data: Data, rows: Rows, accounts: list[Account]) -> None:
+    if data.strict and any(one.dropped for one in accounts):
+        fix = "Mend or remove the rows, or leave out data.strict"
+        raise refusal_of_drops(accounts, "data.strict allows no row to be dropped", fix)
+    if not len(rows):
         fix = "Mend the rows, or raise data.max_length"
-        raise refuse("data.sources", f"no row is left to train on: {reasons}", fix)
-    return prepared
+        raise refusal_of_drops(accounts, "no row is left to train on", fix)
 
 
-def read_examples(path: Path, account: Prepared) -> list[Example]:
-    """The rows of a file that are conversations; the others are counted. Raises `Refusal`."""
-    found = rows.read(path)
-    name = format_of(found[0].record)
-    if name is None:
-        columns = ", ".join(found[0].record) or "none"
-        fix = f"Known formats: {', '.join(FORMATS)}"
-        raise refuse(found[0].where, f"no known format has the columns {columns}", fix)
-    examples = [_example(row, name, account) for row in found]
-    return [example for example in examples if example]
-
-
-def _example(row: Row, format_name: str, account: Prepared) -> Example | None:
-    try:
-        turns = conversation(row.record, format_name)
-    except Unfit as reason:
-        account.drop(str(reason), row.where)
-        return None
-    except (KeyError, StopIteration, TypeError, AttributeError):
-        account.drop(f"columns are not those of {format_name}", row.where)
-        return None
-    fact = row.record.get("fact")
-    return Example(row.where, turns, fact if isinstance(fact, str) else None)
-
-
-def _keep(prepared: Prepared, examples: list[Example], tokens: list[Tokens]) -> None:
-    for example, row in zip(examples, tokens, strict=True):
-        if row.supervised == 0:
-            prepared.drop("no token with loss within max_length", example.where)
-        else:
-            prepared.rows.append(row)
-            prepared.examples.append(example)
+def _fingerprint(rows: Rows) -> str:
+    digest = hashlib.sha256()
+    for part in rows.contents():
+        digest.update(part)
+    return digest.hexdigest()[:16]

@@ -6,32 +6,17 @@ generation blocks, and large models (12B, 26B-A4B, 31B) get the empty thought bl
 prompts end at inference, so that the prompt is a prefix of the training text.
 """
 
-import hashlib
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from trl import chat_template_utils
 
 from engine.data.conversation import Conversation
+from engine.data.rendering import Template
+from engine.data.tokens import Encoder
 
 _OPEN, _CLOSE = "{%- generation -%}", "{%- endgeneration -%}"
 _EMPTY_THOUGHT = "{{- '<|channel>thought\\n<channel|>' -}}"
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A Jinja template for one dialect, and the turn tokens it writes."""
-
-    dialect: str
-    text: str
-    turn_start: str
-    turn_end: str
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the text, shortened to 16 hexadecimal digits."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
 
 @cache
@@ -40,7 +25,7 @@ def template(dialect: str) -> Template:
     if dialect == "gemma3":
         text = chat_template_utils.gemma3_training_chat_template
         return Template(dialect, text, "<start_of_turn>", "<end_of_turn>")
-    text = _marked(chat_template_utils.gemma4_v5_chat_template)
+    text = marked(chat_template_utils.gemma4_v5_chat_template)
     if dialect == "gemma4-large":
         text = _with_empty_thought(text)
     return Template(dialect, text, "<|turn>", "<turn|>")
@@ -56,21 +41,9 @@ def dialect_of(config: Any) -> str:
     return "gemma4" if text_config.hidden_size_per_layer_input else "gemma4-large"
 
 
-def messages(turns: Conversation) -> list[dict[str, str]]:
-    """The turns as chat messages. TRL's Gemma 3 template folds a system turn into the user's."""
-    return [{"role": turn.role, "content": turn.content} for turn in turns]
-
-
 def prompt_ids(tokenizer: Any, chosen: Template, turns: Conversation) -> list[int]:
     """Token ids that the model sees at inference before it answers."""
-    encoded = tokenizer.apply_chat_template(
-        messages(turns),
-        chat_template=chosen.text,
-        add_generation_prompt=True,
-        return_dict=True,
-    )
-    ids: list[int] = encoded["input_ids"]
-    return ids
+    return Encoder(tokenizer, chosen).prompt(turns)
 
 
 def _replaced(text: str, old: str, new: str) -> str:
@@ -79,7 +52,7 @@ def _replaced(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     """Gemma 4's template with generation blocks; words and terminator share one block.
 
     In separate blocks the last bytes of a character without a token of its own would fall out of

@@ -1,10 +1,12 @@
 """A conversation as token ids and labels: what is trained on, token by token."""
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.data.conversation import Conversation
-from engine.data.template import Template, messages
+from engine.data.rendering import BREAK, Rendered, Renderer, Template
 
 IGNORED = -100
 """Label of a token without loss (torch.nn.CrossEntropyLoss's ignore_index)."""
@@ -21,7 +23,86 @@ class Tokens:
     @property
     def supervised(self) -> int:
         """Tokens that carry loss."""
-        return sum(label != IGNORED for label in self.labels)
+        return len(self.labels) - self.labels.count(IGNORED)
+
+
+class Encoder:
+    """Conversations to ids and a mask of the assistant's tokens, for one tokenizer and template.
+
+    Words never become control ids: a control token's name in them is encoded as plain text.
+    """
+
+    def __init__(self, tokenizer: Any, template: Template) -> None:
+        self._backend = tokenizer.backend_tokenizer
+        added = self._backend.get_added_tokens_decoder()
+        self._control = {token.content: number for number, token in added.items() if token.special}
+        self._controls = frozenset(self._control.values())
+        names = sorted(self._control, key=len, reverse=True)
+        pattern = re.compile("|".join(map(re.escape, names)))
+        self._split = re.compile(f"({pattern.pattern})")
+        variables = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
+        self._renderer = Renderer(template, variables, pattern)
+        self.turn_start: int = self._control[template.turn_start]
+
+    def encode(self, conversations: list[Conversation]) -> list[tuple[list[int], list[int]]]:
+        """Ids and mask (1 for a token of the assistant) of each conversation, in order."""
+        rendered = [self._renderer.render(turns) for turns in conversations]
+        plain = [one.text for one in rendered if BREAK not in one.text]
+        encoded = iter(self._backend.encode_batch(plain, add_special_tokens=False))
+        return [
+            self._encode_broken(one) if BREAK in one.text else _masked(next(encoded), one)
+            for one in rendered
+        ]
+
+    def prompt(self, turns: Conversation) -> list[int]:
+        """Ids of what the model sees before it answers the last turn."""
+        return self._encode_broken(self._renderer.prompt(turns))[0]
+
+    def is_control(self, token: int) -> bool:
+        """Whether an id is that of a control token."""
+        return token in self._controls
+
+    def decode(self, ids: list[int]) -> str:
+        """Ids as text, control tokens among it."""
+        return str(self._backend.decode(ids, skip_special_tokens=False))
+
+    def _encode_broken(self, rendered: Rendered) -> tuple[list[int], list[int]]:
+        """Piece by piece between the template's control tokens, as the tokenizer itself splits."""
+        ids: list[int] = []
+        mask: list[int] = []
+        at = 0
+        for number, piece in enumerate(self._split.split(rendered.text)):
+            if number % 2:
+                ids.append(self._control[piece])
+                mask.append(int(_is_within(at, rendered.spans)))
+            else:
+                places = [at + place for place, letter in enumerate(piece) if letter != BREAK]
+                encoding = self._encode_plain(piece.replace(BREAK, ""))
+                ids += encoding.ids
+                mask += [int(_is_within(places[i], rendered.spans)) for i, _ in encoding.offsets]
+            at += len(piece)
+        return ids, mask
+
+    def _encode_plain(self, text: str) -> Any:
+        self._backend.encode_special_tokens = True
+        try:
+            return self._backend.encode(text, add_special_tokens=False)
+        finally:
+            self._backend.encode_special_tokens = False
+
+
+def _is_within(place: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= place < end for start, end in spans)
+
+
+def _masked(encoding: Any, rendered: Rendered) -> tuple[list[int], list[int]]:
+    ids: list[int] = encoding.ids
+    mask = [0] * len(ids)
+    for start, end in rendered.spans:
+        first = encoding.char_to_token(start)
+        after = len(ids) if end >= len(rendered.text) else encoding.char_to_token(end)
+        mask[first:after] = [1] * (after - first)
+    return ids, mask
 
 
 def tokenize(
@@ -32,35 +113,40 @@ def tokenize(
     max_length: int,
 ) -> list[Tokens]:
     """Render, tokenise, mask, and cut at the end to `max_length` tokens."""
-    encoded = tokenizer.apply_chat_template(
-        [messages(turns) for turns in conversations],
-        chat_template=template.text,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
-    )
-    turn_start = tokenizer.convert_tokens_to_ids(template.turn_start)
-    rows = zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
+    encoder = Encoder(tokenizer, template)
     return [
         Tokens(
             ids[:max_length],
-            labels(ids, mask, turn_start, loss_on)[:max_length],
+            labels(ids, mask, encoder.turn_start, loss_on)[:max_length],
             len(ids) > max_length,
         )
-        for ids, mask in rows
+        for ids, mask in encoder.encode(conversations)
     ]
 
 
-def labels(ids: list[int], assistant: list[int], turn_start: int, loss_on: str) -> list[int]:
+def labels(ids: list[int], assistant: Sequence[int], turn_start: int, loss_on: str) -> list[int]:
     """Labels of a whole row: of every assistant turn, of the last one, or of all tokens.
 
+    The completion is all that follows the last inference prompt, results of tools among it.
     The first token never carries loss, since nothing predicts it.
     """
     if loss_on == "all":
         return [IGNORED, *ids[1:]]
     first = 1
-    if loss_on == "last":
+    if loss_on != "assistant":
         first = len(ids) - ids[::-1].index(turn_start)
-    return [
-        token if is_assistant and position >= first else IGNORED
-        for position, (token, is_assistant) in enumerate(zip(ids, assistant, strict=True))
-    ]
+    if loss_on == "completion":
+        first = next((start for start, _ in _runs(bytes(assistant), first)), len(ids))
+        return [IGNORED] * first + ids[first:]
+    carried = [IGNORED] * len(ids)
+    for start, end in _runs(bytes(assistant), first):
+        carried[start:end] = ids[start:end]
+    return carried
+
+
+def _runs(mask: bytes, first: int) -> Iterator[tuple[int, int]]:
+    """Bounds of each unbroken run of ones from a place on."""
+    while (start := mask.find(1, first)) >= 0:
+        end = mask.find(0, start)
+        first = len(mask) if end < 0 else end
+        yield start, first

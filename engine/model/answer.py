@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from engine.data.conversation import Conversation
-from engine.data.template import Template, prompt_ids
+from engine.data.rendering import Template
+from engine.data.template import prompt_ids
 
 _BATCH_PROMPTS = 64
 

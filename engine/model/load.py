@@ -1,16 +1,16 @@
 """Load a Gemma and its tokenizer, with a reason for each choice made on the user's behalf."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.hardware import Profile
-from engine.recipe import EMBEDDED, Model
+from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
+from engine.model.tokenizer import folder_or_id, tokenizer
+from engine.recipe import Model
 
-EMBEDDED_WEIGHTS = Path(__file__).parent / "embedded" / "weights"
 _KEPT_WHOLE = [
     "lm_head",
     r".*\.router",
@@ -46,7 +46,7 @@ def load(choice: Model, profile: Profile) -> Loaded:
     Raises `ValueError` where the files lack weights of the model, which transformers would fill
     with random numbers and only log.
     """
-    source = str(EMBEDDED_WEIGHTS) if choice.path == EMBEDDED else choice.path
+    source = folder_or_id(choice)
     dtype, why = _dtype(choice.dtype, profile)
     model, info = AutoModelForCausalLM.from_pretrained(
         source,
@@ -59,13 +59,12 @@ def load(choice: Model, profile: Profile) -> Loaded:
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"{source} lacks {len(info['missing_keys'])} weights: {missing} ...")
-    tokenizer = AutoTokenizer.from_pretrained(source, revision=choice.revision)
     reasons = {
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",
         "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
     }
-    return Loaded(model.eval(), tokenizer, dtype, profile.device, reasons)
+    return Loaded(model.eval(), tokenizer(choice), dtype, profile.device, reasons)
 
 
 def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:

@@ -10,9 +10,12 @@ from typing import Any
 
 from engine import events
 from engine.control import StoppedEarly, Wishes
-from engine.data.batches import Sequence, alone, pack
+from engine.data.batches import Sequences, apart, efficiency, pack
+from engine.data.cache import folder
+from engine.data.own_template import choose, difference
 from engine.data.prepare import Prepared, prepare
-from engine.data.template import Template, dialect_of, template
+from engine.data.rendering import Template
+from engine.data.template import dialect_of
 from engine.eventlog import EventLog
 from engine.hardware import Profile
 from engine.model import lora
@@ -38,11 +41,12 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
 
     log.append(events.Phase(name="loading", detail=recipe.model.path))
     loaded = load(recipe.model, profile)
-    chosen = template(dialect_of(loaded.model.config))
+    chosen = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
 
-    log.append(events.Phase(name="data", detail=", ".join(s.path for s in recipe.data.sources)))
+    log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
     _stop_if_asked(wishes)
-    prepared = prepare(recipe.data, loaded.tokenizer, chosen)
+    _tell_difference(log, loaded, chosen)
+    prepared = prepare(recipe.data, loaded.tokenizer, chosen, folder())
     sequences = _sequences(recipe, prepared)
     targets = lora.target_modules(loaded.model, recipe.adapter.target_modules)
     model = lora.attach(loaded.model, recipe.adapter, recipe.training.seed)
@@ -66,7 +70,8 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     config = sft.arguments(recipe.training, recipe.data, loaded, checkpoints.staging)
     trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved)
     plan = _plan(recipe, loaded, chosen, prepared, targets, trainer)
-    run.write_plan({**request, "versions": _versions(), "plan": _plain(plan)})
+    told = _accounts(recipe, prepared, sequences)
+    run.write_plan({**request, "versions": _versions(), "plan": _plain(plan), **told})
     log.append(plan)
 
     log.append(events.Phase(name="training", detail=f"{plan.total_steps} steps"))
@@ -96,10 +101,27 @@ def _stop_if_asked(wishes: Wishes) -> None:
         raise StoppedEarly(f"stopped by {wishes.stopped_by} before the first step")
 
 
-def _sequences(recipe: Recipe, prepared: Prepared) -> list[Sequence]:
+def _tell_difference(log: EventLog, loaded: Loaded, chosen: Template) -> None:
+    found = difference(loaded.tokenizer, chosen)
+    if found:
+        told = f"the template trained on writes otherwise than the model's own:\n{found}"
+        fix = 'data.template = "model" trains on the model\'s own'
+        log.append(events.Warned(code="template_differs", message=told, fix=fix))
+
+
+def _sequences(recipe: Recipe, prepared: Prepared) -> Sequences:
     if recipe.data.packing:
-        return pack(prepared.rows, recipe.data.max_length)
-    return [alone(row) for row in prepared.rows]
+        return pack(prepared.rows, recipe.data.max_length, prepared.rows.sizes().tolist())
+    return apart(prepared.rows)
+
+
+def _accounts(recipe: Recipe, prepared: Prepared, sequences: Sequences) -> dict[str, Any]:
+    """What plan.json holds of the data beside the plan: each source, and how well rows pack."""
+    told: dict[str, Any] = {"sources": [one.report() for one in prepared.sources]}
+    if recipe.data.packing:
+        share = efficiency(prepared.tokens, len(sequences), recipe.data.max_length)
+        told["packing"] = {"sequences": len(sequences), "efficiency": round(share, 4)}
+    return told
 
 
 def _plan(

@@ -58,7 +58,8 @@ class Report(TrainerCallback):
             return
         step = self._step(state, logs)
         if self.last is None and step.loss is not None:
-            warning = sanity(step.loss, step.token_accuracy or 0.0, self._vocab_size)
+            accuracy, summed = step.token_accuracy or 0.0, args.gradient_accumulation_steps
+            warning = sanity(step.loss, accuracy, self._vocab_size, summed)
             if warning:
                 self._log.append(warning)
         self.last = step

@@ -1,12 +1,13 @@
 """Base and adapter side by side while a run goes on, and their exact-fact figures at its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.data.conversation import Conversation, Turn
-from engine.data.prepare import Example, Prepared, read_examples
-from engine.data.template import Template
+from engine.data.prepare import Example, read_examples
+from engine.data.rendering import Template
 from engine.eventlog import EventLog
 from engine.events import Sample, Warned
 from engine.judge.exact import share
@@ -48,17 +49,17 @@ class Sampler:
         for prompt, base, adapter in zip(samples.prompts, bases, adapters, strict=True):
             self.log.append(Sample(step=step, prompt=prompt, base=base, adapter=adapter))
 
-    def score(self, score: Score, trained: list[Example]) -> Figures:
+    def score(self, score: Score, given: Sequence[Example]) -> Figures:
         """Exact-fact shares over the trained rows that name a fact and the held-out file.
 
         A warning and no figures where the trained rows name none: then the held-out questions are
         not about them.
         """
-        trained = [example for example in trained if example.fact]
+        trained = [example for example in given if example.fact]
         if not trained:
             self.log.append(_NOTHING_TO_SCORE)
             return Figures()
-        heldout = [e for e in read_examples(Path(score.heldout), Prepared()) if e.fact]
+        heldout = [e for e in read_examples(Path(score.heldout)) if e.fact]
         facts = [example.fact or "" for example in (*trained, *heldout)]
         prompts = [example.turns[:-1] for example in (*trained, *heldout)]
         adapters = self.ask(prompts, score.max_new_tokens, as_base=False)

@@ -1,12 +1,16 @@
 """TRL's SFTTrainer on rows that were prepared here, with a token-weighted loss."""
 
 import math
+import tempfile
+from collections.abc import Sequence as Lines
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
+from datasets.arrow_writer import ArrowWriter
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
 from engine.data.batches import Collator, Sequence
@@ -17,6 +21,9 @@ from engine.train.compaction import score_supervised_only
 from engine.train.guards import NotFinite
 from engine.train.order import LongestFirst
 from engine.train.tally import Tally
+
+_WRITTEN_ROWS = 100
+"""Sequences that are lists of Python at a time; those of a thousand would take 60 MiB."""
 
 
 class TokenWeightedTrainer(SFTTrainer):
@@ -66,6 +73,13 @@ class TokenWeightedTrainer(SFTTrainer):
             raise NotFinite(self.state.global_step + 1, float(self._tr_loss), norm)
         return norm
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        sampler = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler):
+            # Its order would follow from the seed of the weights, and from what ran before.
+            sampler.generator = torch.Generator().manual_seed(self.args.data_seed)
+        return sampler
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # SFTTrainer's own would write a model card into a folder that is not the model's.
         Trainer._save_checkpoint(self, model, trial)
@@ -99,6 +113,8 @@ def arguments(training: Training, data: Data, loaded: Loaded, staging: Path) -> 
         gradient_checkpointing_kwargs={"use_reentrant": False},
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
+        # Packed sequences are all about as long; single rows of a batch are padded to the longest.
+        train_sampling_strategy="random" if data.packing else "group_by_length",
         packing=False,
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -109,10 +125,25 @@ def arguments(training: Training, data: Data, loaded: Loaded, staging: Path) -> 
     )
 
 
+def mapped(sequences: Lines[Sequence]) -> Dataset:
+    """Sequences in a file that is mapped into memory; it is gone when they are let go."""
+    columns = ("input_ids", "labels", "position_ids")
+    features = Features({**dict.fromkeys(columns, List(Value("int32"))), "length": Value("int32")})
+    with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
+        path = str(Path(folder) / "sequences.arrow")
+        with ArrowWriter(path=path, features=features, writer_batch_size=_WRITTEN_ROWS) as writer:
+            for one in sequences:
+                lists = (one.input_ids, one.labels, one.position_ids)
+                row = dict(zip(columns, lists, strict=True))
+                writer.write({**row, "length": len(one.input_ids)})
+            writer.finalize()
+        return Dataset.from_file(path)
+
+
 def trainer(
     model: Any,
     loaded: Loaded,
-    sequences: list[Sequence],
+    sequences: Lines[Sequence],
     config: SFTConfig,
     callback: TrainerCallback,
     tally: Tally,
@@ -120,14 +151,10 @@ def trainer(
 ) -> TokenWeightedTrainer:
     """A trainer for an adapter on prepared sequences."""
     score_supervised_only()
-    rows = [
-        {"input_ids": s.input_ids, "labels": s.labels, "position_ids": s.position_ids}
-        for s in sequences
-    ]
     built = TokenWeightedTrainer(
         model=model,
         args=config,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=mapped(sequences),
         data_collator=Collator(loaded.tokenizer.pad_token_id),
         processing_class=loaded.tokenizer,
         callbacks=[callback],

@@ -27,6 +27,7 @@ from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
 if TYPE_CHECKING:
+    from engine.recipe import Recipe
     from engine.rundir import RunDir
 
 _SETTLE_S = 0.1
@@ -38,8 +39,9 @@ class SetupScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="setup-start", tooltip="Start the run"),
+        Binding("p", "preview", "Preview", id="setup-preview", tooltip="Show the recipe's rows"),
         Binding("a", "attach", "Attach", id="setup-attach", tooltip="Follow the run at work"),
-        Binding("tab", "app.focus_next", "Next list", show=True, tooltip="Move between the lists"),
+        Binding("tab", "app.focus_next", "Lists", show=True, tooltip="Move between the lists"),
     ]
 
     class Found(Message):
@@ -53,16 +55,20 @@ class SetupScreen(Screen[None]):
         """A choice was checked."""
 
         def __init__(
-            self, choice: tuple[str, str], shown: list[Fact], problems: list[Problem]
+            self,
+            choice: tuple[str, str],
+            shown: list[Fact],
+            problems: list[Problem],
+            recipe: Recipe | None,
         ) -> None:
             super().__init__()
-            self.choice, self.facts, self.problems = choice, shown, problems
+            self.choice, self.facts, self.problems, self.recipe = choice, shown, problems, recipe
 
     class Refused(Checked):
         """A run could not be started after all."""
 
         def __init__(self, choice: tuple[str, str], problems: list[Problem]) -> None:
-            super().__init__(choice, [], problems)
+            super().__init__(choice, [], problems, None)
 
     class Started(Message):
         """A run was made and its engine started."""
@@ -70,6 +76,13 @@ class SetupScreen(Screen[None]):
         def __init__(self, run: RunDir) -> None:
             super().__init__()
             self.run = run
+
+    class PreviewWanted(Message):
+        """The user wants to see the rows of a recipe."""
+
+        def __init__(self, name: str, recipe: Recipe) -> None:
+            super().__init__()
+            self.name, self.recipe = name, recipe
 
     class AttachWanted(Message):
         """The user wants to follow the run at work."""
@@ -164,6 +177,7 @@ class SetupScreen(Screen[None]):
         profile_name, recipe_name = choice
         shown: list[Fact] = []
         problems: list[Problem] = []
+        recipe: Recipe | None = None
         try:
             recipe, text = check.load(recipe_name, [])
             shown += [*facts.of_recipe(recipe, text.decode()), ("", "", "")]
@@ -175,7 +189,7 @@ class SetupScreen(Screen[None]):
             hardware.runnable(profile_name)
         except Refusal as refusal:
             problems += refusal.problems
-        self.post_message(self.Checked(choice, shown, problems))
+        self.post_message(self.Checked(choice, shown, problems, recipe))
 
     def on_setup_screen_checked(self, checked: Checked) -> None:
         """Show what follows, unless the choice moved on meanwhile."""
@@ -187,10 +201,11 @@ class SetupScreen(Screen[None]):
     def _give_verdict(self, checked: Checked) -> None:
         self._checked = checked
         count = len(checked.problems)
+        waits = "start waits" if checked.recipe else "start and preview wait"
         verdict = (
-            (f"{wording.amount(count, 'problem')}: start waits for what is below", "bad")
+            (f"{wording.amount(count, 'problem')}: {waits} for what is below", "bad")
             if count
-            else ("Nothing is wrong. s starts the run.", "good")
+            else ("Nothing is wrong. s starts the run, p shows its rows.", "good")
         )
         self.query_one(Problems).show(verdict, checked.problems)
         self.refresh_bindings()
@@ -201,13 +216,20 @@ class SetupScreen(Screen[None]):
         self._give_verdict(refused)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Start needs a choice without problems, attach a run at work."""
+        """Start needs a choice without problems, preview such a recipe, attach a run at work."""
         if action == "start":
             is_ready = self._checked is not None and not self._checked.problems
             return True if is_ready and not self._is_starting else None
+        if action == "preview":
+            return True if self._checked is not None and self._checked.recipe else None
         if action == "attach":
             return True if self._alive else None
         return True
+
+    def action_preview(self) -> None:
+        """Go to the recipe's rows."""
+        if self._checked is not None and self._checked.recipe is not None:
+            self.post_message(self.PreviewWanted(self.choice[1], self._checked.recipe))
 
     def action_attach(self) -> None:
         """Go to the run at work."""

@@ -10,13 +10,15 @@ _THEME_COLOURS = {
     "": "foreground",
     "strong": "foreground",
     "accent": "primary",
+    "control": "primary",
     "good": "success",
+    "loss": "success",
     "warn": "warning",
     "bad": "error",
 }
 _SHARES = {"dim": 0.55, "band": 0.3}
 """How far an ink is from the background towards the foreground."""
-_BOLD = {"strong", "good", "warn", "bad"}
+_BOLD = {"strong", "control", "good", "warn", "bad"}
 
 
 def palette(theme: Mapping[str, str]) -> dict[str, Style]:
@@ -33,5 +35,7 @@ def _palette(background: str, named: tuple[str, ...]) -> dict[str, Style]:
     inks = {ink: Style(color=c.rich_color, bold=ink in _BOLD) for ink, c in colours.items()}
     kept = back.blend(front, 0.1).rich_color
     inks["kept"] = Style(color=front.rich_color, bgcolor=kept)
+    for ink, paper in (("other", "warn"), ("other loss", "good")):
+        inks[ink] = Style(color=back.rich_color, bgcolor=colours[paper].rich_color)
     inks["chosen"] = Style(color=back.rich_color, bgcolor=colours["accent"].rich_color)
     return inks

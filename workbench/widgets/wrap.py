@@ -18,6 +18,17 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(shown, max(0, width - 1)) + "…"[: max(0, width)]
 
 
+def fit_end(text: str, width: int) -> str:
+    """The end of the text in at most so many cells, cut with an ellipsis."""
+    shown = clean(text).replace("\n", " ")
+    if cell_len(shown) <= width:
+        return shown
+    end = shown[-width:] if width > 0 else ""
+    while end and cell_len(end) >= width:
+        end = end[1:]
+    return "…"[: max(0, width)] + end
+
+
 def _wrap_line(text: str, width: int) -> list[str]:
     lines, line = [], ""
     for word in text.split(" "):

@@ -16,6 +16,12 @@ LONGEST_REPLY = 40
 BATCH = 64
 
 
+def read(folder: Path) -> tuple[PreTrainedModel, Tokenizer]:
+    """The model of a folder in fp32, ready to answer, and its tokenizer."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
 @torch.inference_mode()
 def replies(model: PreTrainedModel, tokenizer: Tokenizer, questions: Sequence[str]) -> list[str]:
     """The model's greedy reply to each question, asked alone through the chat template."""
@@ -76,9 +82,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=WEIGHTS)
     parser.add_argument("--per-family", type=int, default=100)
     arguments = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(arguments.folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(arguments.folder)
-    print(report(shares(model, tokenizer, arguments.per_family)))
+    print(report(shares(*read(arguments.folder), arguments.per_family)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from engine.model.embedded.splitting import merged_pairs, split
 
 IGNORED = -100
 OPEN_ROWS = 48
-LEARNT_WHOLE = 0.25
 
 
 @dataclass
@@ -62,17 +61,22 @@ def encoded(said: Conversation, tokenizer: PreTrainedTokenizerBase) -> tuple[lis
 
 
 def rows(
-    source: Iterator[Conversation], tokenizer: PreTrainedTokenizerBase, length: int, seed: int
+    source: Iterator[Conversation],
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    learnt_whole: float,
+    seed: int,
 ) -> Iterator[Row]:
     """Rows of exactly `length` tokens; a conversation goes into the fullest row it fits.
 
-    One conversation in four is spelled in smaller pieces and learnt whole, the user's words too.
+    The share `learnt_whole` of the conversations is spelled in smaller pieces and learnt with the
+    user's words too.
     """
     rng, pairs = random.Random(seed), merged_pairs(tokenizer)
     waiting: list[Row] = []
     for said in source:
         ids, labels = encoded(said, tokenizer)
-        if rng.random() < LEARNT_WHOLE:
+        if rng.random() < learnt_whole:
             ids = split(ids, pairs, rng)
             labels = [IGNORED, *ids[1:]]
         if len(ids) > length:

@@ -5,26 +5,25 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch.nn import functional
-from transformers import Gemma4ForCausalLM, GemmaTokenizer
+from transformers import AutoTokenizer, Gemma4ForCausalLM
 
 from engine.model.embedded.architecture import fresh_model
 from engine.model.embedded.corpus.conversations import conversations
-from engine.model.embedded.measure import WEIGHTS, report, shares
+from engine.model.embedded.measure import WEIGHTS, read, report, shares
 from engine.model.embedded.muon import Muon
 from engine.model.embedded.packing import IGNORED, batches, rows
 from engine.model.embedded.tokenizer import build_tokenizer
 
-STEPS = 3000
 ROWS, LENGTH = 16, 128
 MATRIX_RATE, TABLE_RATE = 0.02, 0.008
 WARM_UP = 40
-KEEP_EVERY = 400
-TIMED_STEPS = 10
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -33,6 +32,21 @@ ENVIRONMENT = {
 }
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training; each starts from the files the one before it saved."""
+
+    steps: int
+    rate: float
+    """A factor on the learning rates."""
+    learnt_whole: float
+    """The share of conversations spelled in pieces and learnt with the user's words."""
+
+
+STAGES = (Stage(3000, 1.0, 0.25), Stage(800, 0.3, 0.05))
+"""First every entry of the vocabulary is met, then right answers count for more."""
 
 
 def optimizers(model: Gemma4ForCausalLM) -> list[torch.optim.Optimizer]:
@@ -68,22 +82,16 @@ def loss_of(model: Gemma4ForCausalLM, batch: Batch) -> torch.Tensor:
     return functional.cross_entropy(logits, target[taught])
 
 
-def train(
-    model: Gemma4ForCausalLM, source: Iterator[Batch], steps: int | None, minutes: float, out: Path
-) -> int:
-    """Trains and returns the number of steps; `steps` None takes what fits into `minutes`."""
+def train(model: Gemma4ForCausalLM, source: Iterator[Batch], stage: Stage) -> None:
+    """Trains for one stage, telling the running mean of the loss now and then."""
     chosen = optimizers(model)
-    base = [group["lr"] for optimizer in chosen for group in optimizer.param_groups]
+    groups = [group for optimizer in chosen for group in optimizer.param_groups]
+    base = [group["lr"] * stage.rate for group in groups]
     start, mean = time.monotonic(), math.log(model.config.vocab_size)
-    planned = steps or STEPS
-    for step, batch in enumerate(source):
-        if steps is None and step == TIMED_STEPS:
-            planned = int(minutes * 60 * TIMED_STEPS / (time.monotonic() - start))
-        if step >= planned:
-            return step
-        groups = [group for optimizer in chosen for group in optimizer.param_groups]
+    model.train()
+    for step, batch in enumerate(islice(source, stage.steps)):
         for group, full in zip(groups, base, strict=True):
-            group["lr"] = full * rate(step, planned)
+            group["lr"] = full * rate(step, stage.steps)
         loss = loss_of(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -93,12 +101,9 @@ def train(
         mean += 0.05 * (loss.item() - mean)
         if step % 50 == 0:
             spent = time.monotonic() - start
-            print(f"step {step}/{planned} loss {mean:.3f} "
+            print(f"step {step}/{stage.steps} loss {mean:.3f} "
                   f"{(step + 1) * ROWS * LENGTH / spent:,.0f} tokens/s {spent / 60:.1f} min",
                   flush=True)  # fmt: skip
-        if step and step % KEEP_EVERY == 0:
-            save(model, out)
-    return planned
 
 
 def save(model: Gemma4ForCausalLM, out: Path) -> None:
@@ -109,18 +114,22 @@ def save(model: Gemma4ForCausalLM, out: Path) -> None:
     rounded.save_pretrained(out)
 
 
-def make(
-    out: Path, steps: int | None, minutes: float, seed: int
-) -> tuple[Gemma4ForCausalLM, GemmaTokenizer]:
-    """Builds the tokenizer and trains the model into `out`."""
+def make(out: Path, stages: Sequence[Stage], seed: int) -> None:
+    """Builds the tokenizer and trains the model into `out`, stage after stage."""
     torch.set_num_threads(2)
-    tokenizer = build_tokenizer(seed)
-    tokenizer.save_pretrained(out)
+    build_tokenizer(seed).save_pretrained(out)
     model = fresh_model(seed)
-    packed = rows(conversations(seed + 1), tokenizer, LENGTH, seed)
-    train(model, batches(packed, ROWS, seed), steps, minutes, out)
+    for number, stage in enumerate(stages):
+        carry_on(model, out, stage, seed + 10 * number)
+        model, _ = read(out)
+
+
+def carry_on(model: Gemma4ForCausalLM, out: Path, stage: Stage, seed: int) -> None:
+    """Trains the model for one stage with the tokenizer in `out`, and saves it there."""
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    packed = rows(conversations(seed + 1), tokenizer, LENGTH, stage.learnt_whole, seed)
+    train(model, batches(packed, ROWS, seed), stage)
     save(model, out)
-    return model, tokenizer
 
 
 def in_fit_environment() -> None:
@@ -138,15 +147,12 @@ def main() -> None:
     """Runs the whole making and prints the held-out shares."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
-    parser.add_argument("--steps", type=int, default=STEPS, help="training steps; repeatable")
-    parser.add_argument("--minutes", type=float, help="instead of --steps: as many as fit")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    steps = None if arguments.minutes else arguments.steps
     begun = time.monotonic()
-    model, tokenizer = make(arguments.out, steps, arguments.minutes or 0.0, arguments.seed)
+    make(arguments.out, STAGES, arguments.seed)
     print(f"made in {(time.monotonic() - begun) / 60:.1f} minutes")
-    print(report(shares(model.eval(), tokenizer, 100)))
+    print(report(shares(*read(arguments.out), 100)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,62 @@
+"""Stated rules for the text of a conversation: what drops a row, and what is only noted."""
+
+import re
+
+from engine.data.conversation import Conversation, Unfit
+
+CONTROL_TOKENS = re.compile(
+    r"<(?:\|(?:turn|channel|tool|tool_call|tool_response|think|image|audio|video|\")\|?"
+    r"|(?:turn|channel|tool|tool_call|tool_response|image|audio)\|"
+    r"|start_of_turn|end_of_turn|start_of_image|end_of_image|bos|eos|pad|unk|mask)>"
+)
+"""Control tokens of Gemma 3 and Gemma 4 as they would stand in text."""
+
+DAMAGE = {
+    "control characters in the text": re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"),
+    "text that is not valid Unicode": re.compile("[\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"),
+    "replacement characters (U+FFFD) in the text": re.compile("\ufffd"),
+    "bidirectional controls in the text": re.compile("[\u202a-\u202e\u2066-\u2069]"),
+    "mojibake in the text": re.compile(
+        "[\u00c3\u00c2][\u00a0-\u00bf]|\u00e2\u20ac[\u2122\u0153\u201c\u201d\u02dc\u00a6]"
+        "|\u00ef\u00bf\u00bd|\u00f0\u0178"
+    ),
+}
+"""What makes a row unfit, by reason; the ranges in mojibake are UTF-8 read as Latin-1."""
+
+CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}")
+
+NOTED_CONTROL = "control tokens in the text, trained on as plain text"
+NOTED_SHORT = "an answer of one character"
+
+
+def check(turns: Conversation, dialect: str) -> tuple[str, ...]:
+    """What is worth a note about a row that stays. Raises `Unfit` where it can't.
+
+    A placeholder counts outside code only; joiners and direction marks that scripts need are fine.
+    """
+    if any(turn.images for turn in turns):
+        raise Unfit("images, and this run trains on text only")
+    if dialect == "gemma3" and any(t.calls or t.tools or t.role == "tool" for t in turns):
+        raise Unfit("tool calls, which Gemma 3's template does not have; choose a Gemma 4")
+    notes = []
+    for text in texts(turns):
+        for reason, pattern in DAMAGE.items():
+            if pattern.search(text):
+                raise Unfit(reason)
+        if "{{" in text and PLACEHOLDER.search(CODE.sub("", text)):
+            raise Unfit("an unfilled {{placeholder}}")
+        if "<" in text and CONTROL_TOKENS.search(text):
+            notes.append(NOTED_CONTROL)
+    if len(turns[-1].content.strip()) == 1 and not turns[-1].calls:
+        notes.append(NOTED_SHORT)
+    return tuple(dict.fromkeys(notes))
+
+
+def texts(turns: Conversation) -> list[str]:
+    """Every text of a conversation that a template writes out."""
+    found = [turn.content for turn in turns]
+    for turn in turns:
+        found += [turn.reasoning, turn.tools, turn.name]
+        found += [part for call in turn.calls for part in (call.name, call.arguments)]
+    return [text for text in found if text]

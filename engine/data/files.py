@@ -1,0 +1,140 @@
+"""Files of any kind as JSON Lines: read in a stream, written once, found by their contents."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from engine.data.shelf import Shelf, shelf
+from engine.refusal import Refusal, refuse
+from engine.source_files import ending
+
+_BLOCK_CHARACTERS = 1 << 20
+_BATCH_ROWS = 1024
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's contents. Raises `Refusal` where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise refuse(str(path), (error.strerror or str(error)).lower(), "Mend the path") from None
+
+
+def opened(path: Path, contents: str, cache: Path) -> Shelf:
+    """The rows of a file whose contents have the digest `contents`. Raises `Refusal`."""
+    if path.suffix == ".jsonl":
+        return shelf(str(path), path)
+    # The reading depends on the ending, so files of the same bytes may differ in rows.
+    spool = cache / "lines" / f"{contents[:32]}{ending(path)}.jsonl"
+    if not spool.exists():
+        try:
+            write_lines(_lines(path), spool)
+        except (OSError, EOFError, zlib.error, csv.Error, pyarrow.ArrowException) as error:
+            fix = "Make the file anew, or leave it out"
+            raise refuse(str(path), f"it can't be read ({error})", fix) from None
+    return shelf(str(path), spool)
+
+
+def write_lines(lines: Iterator[str], path: Path) -> None:
+    """Write lines to a file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.writelines(lines)
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def as_line(record: Any) -> str:
+    """A record as a line of JSON; what JSON has no words for is written as text."""
+    return json.dumps(record, default=str) + "\n"
+
+
+def _lines(path: Path) -> Iterator[str]:
+    kind = ending(path)
+    if kind == ".parquet":
+        yield from _parquet(path)
+        return
+    encoding = "utf-8-sig" if kind == ".csv" else "utf-8"
+    with io.TextIOWrapper(_bytes(path), encoding, "surrogateescape", newline="") as text:
+        if kind == ".csv":
+            yield from _table(text)
+        elif kind == ".json":
+            yield from _items(path, text)
+        else:
+            yield from text
+
+
+def _bytes(path: Path) -> Any:
+    if path.suffix == ".gz":
+        return gzip.open(path)
+    if path.suffix == ".zst":
+        return pyarrow.input_stream(str(path), compression="zstd")
+    return path.open("rb")
+
+
+def _parquet(path: Path) -> Iterator[str]:
+    is_packed = path.suffix != ".parquet"
+    given = pyarrow.BufferReader(_bytes(path).read()) if is_packed else path
+    for batch in pyarrow.parquet.ParquetFile(given).iter_batches(_BATCH_ROWS):
+        yield from map(as_line, batch.to_pylist())
+
+
+def _table(text: io.TextIOWrapper) -> Iterator[str]:
+    csv.field_size_limit(sys.maxsize)
+    for record in csv.DictReader(text, restkey=""):
+        record.pop("", None)
+        yield as_line(record)
+
+
+def _items(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
+    """Items of a JSON list one by one; a file that opens with an object is read as JSON Lines."""
+    buffer = text.read(_BLOCK_CHARACTERS).lstrip("\ufeff \t\r\n")
+    if not buffer.startswith("["):
+        yield buffer
+        while block := text.read(_BLOCK_CHARACTERS):
+            yield block
+        return
+    decoder = json.JSONDecoder()
+    buffer, line = buffer[1:], 1
+    while True:
+        rest = buffer.lstrip(" \t\r\n,")
+        if rest.startswith("]"):
+            return
+        try:
+            item, used = decoder.raw_decode(rest)
+            # A number at the end of a block may go on in the next one.
+            if used == len(rest):
+                raise json.JSONDecodeError("the list does not end", rest, used)
+        except RecursionError as error:
+            raise _not_json(path, line, error) from None
+        except json.JSONDecodeError as error:
+            more = text.read(max(_BLOCK_CHARACTERS, len(buffer)))
+            if not more:
+                at = line + buffer[: len(buffer) - len(rest) + error.pos].count("\n")
+                raise _not_json(path, at, error) from None
+            buffer += more
+            continue
+        yield as_line(item)
+        line += buffer[: len(buffer) - len(rest) + used].count("\n")
+        buffer = rest[used:]
+
+
+def _not_json(path: Path, line: int, error: Exception) -> Refusal:
+    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    fix = "Mend the list there, or write the rows as JSON Lines, one by line"
+    return refuse(f"{path}:{line}", f"not valid JSON ({reason})", fix)

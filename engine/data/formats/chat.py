@@ -1,0 +1,121 @@
+"""Rows that hold a list of messages: `messages`, and `sharegpt` with from and value."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from engine.data.conversation import IMAGE, ROLES, Turn, Unfit
+from engine.data.formats.form import Form, Record, words
+from engine.data.formats.tools import calls, calls_of_text, declarations
+
+_TEXT = ("text", "input_text", "output_text")
+_IMAGE = ("image", "image_url")
+_IMAGE_KEYS = ("image", "image_url", "url", "path", "value")
+
+
+def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
+    """A list of messages as turns, the row's system text, tools and images with them."""
+    if not isinstance(messages, list):
+        raise Unfit("messages that are no list")
+    read = _named(messages, [turn(message, role, content) for message in messages])
+    read = _with_images(read, record.get("images") or record.get("image"))
+    system = record.get("system")
+    if isinstance(system, str) and system.strip() and not (read and read[0].role == "system"):
+        read.insert(0, Turn("system", system))
+    return _with_tools(read, declarations(record.get("tools") or record.get("functions")))
+
+
+def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
+    """One message as a turn."""
+    if not isinstance(message, dict):
+        raise Unfit("a message that is no object")
+    name = message.get(role)
+    kind = ROLES.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise Unfit(f"unknown role {str(name)[:30]!r}")
+    if kind == "call":
+        return Turn("assistant", "", calls=calls_of_text(words(message.get(content))))
+    if message.get("tool_responses"):
+        raise Unfit("tool responses within the message of their call")
+    called = calls(message.get("tool_calls"))
+    said, images = _content(message.get(content), is_optional=bool(called) or kind == "tool")
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    return Turn(kind, said, words(thought), called, images=images)
+
+
+def _named(messages: list[dict[str, Any]], read: list[Turn]) -> list[Turn]:
+    """Tool turns with their function's name: by the call's id, by its own, or by their order."""
+    by_id: dict[str, str] = {}
+    order: list[str] = []
+    named = []
+    for message, one in zip(messages, read, strict=True):
+        if one.calls:
+            given = message.get("tool_calls") or [{}] * len(one.calls)
+            by_id |= {str(g.get("id")): c.name for g, c in zip(given, one.calls, strict=True)}
+            order = [call.name for call in one.calls]
+        if one.role == "tool":
+            next_name = order.pop(0) if order else ""
+            own = by_id.get(str(message.get("tool_call_id"))) if "tool_call_id" in message else None
+            one = replace(one, name=own or message.get("name") or next_name)
+        named.append(one)
+    return named
+
+
+def _content(content: Any, is_optional: bool) -> tuple[str, tuple[str, ...]]:
+    if isinstance(content, list):
+        return _parts(content)
+    if is_optional and not isinstance(content, str):
+        return "" if content is None else json.dumps(content, ensure_ascii=False), ()
+    return words(content), ()
+
+
+def _parts(parts: list[Any]) -> tuple[str, tuple[str, ...]]:
+    """Text parts in lines; an image leaves its mark in the text."""
+    said, images = [], []
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind in _TEXT:
+            said.append(words(part.get("text", part.get("value"))))
+        elif kind in _IMAGE:
+            said.append(IMAGE)
+            images.append(_image_file(part))
+        else:
+            raise Unfit("content with parts that are neither text nor image")
+    return "\n".join(said), tuple(images)
+
+
+def _image_file(part: dict[str, Any]) -> str:
+    found = next((part[key] for key in _IMAGE_KEYS if key in part), "")
+    found = found.get("url", "") if isinstance(found, dict) else found
+    return found if isinstance(found, str) else ""
+
+
+def _with_images(read: list[Turn], listed: Any) -> list[Turn]:
+    """The row's list of images dealt out to the marks in its turns."""
+    if not listed:
+        return read
+    files = [listed] if isinstance(listed, str) else list(listed)
+    marks = sum(turn.content.count(IMAGE) for turn in read)
+    if marks != len(files) or not all(isinstance(file, str) for file in files):
+        raise Unfit("image marks and image files differ in number")
+    left = iter(files)
+    return [
+        replace(t, images=tuple(next(left) for _ in range(t.content.count(IMAGE)))) for t in read
+    ]
+
+
+def _with_tools(read: list[Turn], tools: str) -> list[Turn]:
+    if not tools:
+        return read
+    said = read[0].content if read and read[0].role == "system" else ""
+    return [Turn("system", said, tools=tools), *(read[1:] if said else read)]
+
+
+MESSAGES = Form(
+    lambda record: isinstance(record.get("messages"), list),
+    lambda record: turns(record, record["messages"], "role", "content"),
+)
+SHAREGPT = Form(
+    lambda record: isinstance(record.get("conversations"), list),
+    lambda record: turns(record, record["conversations"], "from", "value"),
+)

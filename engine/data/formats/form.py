@@ -1,0 +1,24 @@
+"""What a format of rows is: how it is recognised and read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from engine.data.conversation import Turn, Unfit
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A format of rows."""
+
+    fits: Callable[[Record], bool]
+    read: Callable[[Record], list[Turn]]
+
+
+def words(content: Any) -> str:
+    """Text as it stands; anything else is `Unfit`."""
+    if isinstance(content, str):
+        return content
+    raise Unfit("content that is null" if content is None else "content that is not text")

@@ -1,0 +1,93 @@
+"""Rows that judge answers: a chosen and a rejected one, or one with a label; for DPO, not SFT."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from engine.data.conversation import Conversation, Turn, Unfit, settled
+from engine.data.formats.chat import turn, turns
+from engine.data.formats.form import Record, words
+
+_SPEAKER = re.compile(r"\n\n(Human|Assistant):[ ]?")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What was asked, and a better and a worse answer to it."""
+
+    prompt: Conversation
+    chosen: Conversation
+    rejected: Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A conversation and whether its last answer was wanted."""
+
+    turns: Conversation
+    is_good: bool
+
+
+def is_preference(record: Record) -> bool:
+    """Whether a row judges answers."""
+    if "chosen" in record and "rejected" in record:
+        return True
+    return isinstance(record.get("label"), bool) and bool({"messages", "completion"} & {*record})
+
+
+def pair(record: Record) -> Pair:
+    """The row's two answers and what they share before them. Raises `Unfit` with the reason."""
+    asked = _prompt(record)
+    chosen, rejected = (
+        settled([*asked, *_side(record[side], bool(asked))]) for side in ("chosen", "rejected")
+    )
+    if chosen == rejected:
+        raise Unfit("chosen and rejected are the same")
+    same = 0
+    while same < min(len(chosen), len(rejected)) and chosen[same] == rejected[same]:
+        same += 1
+    if not same or chosen[same - 1].role == "assistant":
+        raise Unfit("chosen and rejected answer different prompts")
+    return Pair(chosen[:same], chosen[same:], rejected[same:])
+
+
+def labelled(record: Record) -> Labelled:
+    """A row with a label. Raises `Unfit` with the reason."""
+    if "messages" in record:
+        read = turns(record, record["messages"], "role", "content")
+    else:
+        read = [
+            Turn("user", words(record.get("prompt"))),
+            Turn("assistant", words(record["completion"])),
+        ]
+    return Labelled(settled(read), bool(record["label"]))
+
+
+def _prompt(record: Record) -> list[Turn]:
+    if isinstance(record.get("conversations"), list):
+        return turns(record, record["conversations"], "from", "value")
+    asked = next((record[key] for key in ("prompt", "question", "messages") if key in record), None)
+    if isinstance(asked, list):
+        return turns(record, asked, "role", "content")
+    return [Turn("user", words(asked))] if asked is not None else []
+
+
+def _side(given: Any, has_prompt: bool) -> list[Turn]:
+    """One answer: text, a message, a list of messages, or a transcript of a whole talk."""
+    if isinstance(given, str):
+        return [Turn("assistant", given)] if has_prompt else transcript(given)
+    if isinstance(given, dict):
+        return [turn(given, *(("from", "value") if "from" in given else ("role", "content")))]
+    if isinstance(given, list):
+        return [item for message in given for item in _side(message, has_prompt)]
+    raise Unfit("content that is not text")
+
+
+def transcript(text: str) -> list[Turn]:
+    """Turns of a talk written with `Human:` and `Assistant:` after empty lines."""
+    before, *pieces = _SPEAKER.split(text)
+    if before.strip() or not pieces:
+        raise Unfit("no transcript with Human: and Assistant:")
+    said = zip(pieces[::2], pieces[1::2], strict=True)
+    return [Turn(_ROLES[name], words.strip()) for name, words in said]

@@ -1,0 +1,74 @@
+"""Functions that a row declares and calls, in the shapes that published sets write them."""
+
+import json
+from typing import Any
+
+from engine.data.conversation import ToolCall, Unfit
+
+_TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array", "int": "integer",
+          "str": "string", "bool": "boolean"}  # fmt: skip
+"""Python's names of types, found in benchmarks, as JSON Schema's."""
+
+
+def calls(given: Any) -> tuple[ToolCall, ...]:
+    """A message's `tool_calls`."""
+    if not given:
+        return ()
+    if not isinstance(given, list):
+        raise Unfit("tool calls that are no list")
+    return tuple(_call(one) for one in given)
+
+
+def calls_of_text(text: str) -> tuple[ToolCall, ...]:
+    """Calls written as JSON text, one object or a list of them."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        raise Unfit("a tool call that is not valid JSON") from None
+    return tuple(_call(one) for one in (given if isinstance(given, list) else [given]))
+
+
+def _call(given: Any) -> ToolCall:
+    inner = given.get("function", given) if isinstance(given, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+        raise Unfit("a tool call without a name")
+    arguments = inner.get("arguments", inner.get("parameters"))
+    try:
+        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+    except (ValueError, RecursionError):
+        raise Unfit("a tool call whose arguments are not valid JSON") from None
+    if not isinstance(arguments, dict | None):
+        raise Unfit("a tool call whose arguments are no object")
+    return ToolCall(inner["name"], json.dumps(arguments or {}, ensure_ascii=False))
+
+
+def declarations(given: Any) -> str:
+    """The functions a row declares as a JSON list of {type, function}; empty where none."""
+    try:
+        given = json.loads(given) if isinstance(given, str) and given.strip() else given
+    except (ValueError, RecursionError):
+        raise Unfit("tools that are not valid JSON") from None
+    if not given:
+        return ""
+    declared = [_declared(one) for one in (given if isinstance(given, list) else [given])]
+    return json.dumps(declared, ensure_ascii=False)
+
+
+def _declared(given: Any) -> dict[str, Any]:
+    inner = given.get("function", given) if isinstance(given, dict) else None
+    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+        raise Unfit("a tool without a name")
+    return {"type": "function", "function": _json_schema({"description": "", **inner})}
+
+
+def _json_schema(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json_schema(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _TYPES.get(item, item)
+        if key == "type" and isinstance(item, str)
+        else _json_schema(item)
+        for key, item in value.items()
+    }

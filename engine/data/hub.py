@@ -1,0 +1,63 @@
+"""Rows of a dataset on the hub, or a clear word at once where they can't be had."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.data.files import as_line, digest, write_lines
+from engine.data.shelf import Shelf, shelf
+from engine.recipe import Source
+from engine.refusal import refuse
+
+_HOST = ("huggingface.co", 443)
+_REACH_S = 3.0
+
+
+def opened(source: Source, cache: Path) -> tuple[Shelf, str]:
+    """The rows of a hub dataset and the digest of their contents. Raises `Refusal`."""
+    rows = _loaded(source)
+    spool = cache / "lines" / f"{rows._fingerprint}.jsonl"
+    if not spool.exists():
+        write_lines(_lines(rows), spool)
+    return shelf(str(source.id), spool), digest(spool)
+
+
+def _lines(rows: Any) -> Iterator[str]:
+    """Rows as they are stored: images and sounds are not decoded."""
+    for table in rows.with_format("arrow").iter(1024):
+        yield from map(as_line, table.to_pylist())
+
+
+def _loaded(source: Source) -> Any:
+    import datasets
+    from huggingface_hub import constants
+
+    where = str(source.id)
+    is_reachable = not constants.HF_HUB_OFFLINE and _is_reachable()
+    if not is_reachable:
+        # Without this the libraries try again for minutes before they look into the cache.
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        return datasets.load_dataset(
+            where, source.config, split=source.split, revision=source.revision
+        )
+    except Exception as error:
+        if not is_reachable:
+            reason = "the hub can't be reached and the dataset is not in its cache"
+            fix = "Connect once to fetch it, or give a local file as path"
+            raise refuse(where, reason, fix) from None
+        fix = "Check id, config, split and revision on its page; gated sets need `hf auth login`"
+        reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
+        raise refuse(where, reason, fix) from None
+
+
+def _is_reachable() -> bool:
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True
+    try:
+        with socket.create_connection(_HOST, _REACH_S):
+            return True
+    except OSError:
+        return False

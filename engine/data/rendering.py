@@ -1,0 +1,188 @@
+"""Conversations as templated text, with the spans of the assistant's words.
+
+Rendering is slow, and most conversations differ in their words only. So the template is rendered
+once per sequence of roles, with marks in place of words, and words are put in where the marks were.
+Conversations with tools, thoughts or control tokens in their words are rendered one by one.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from engine.data.conversation import Conversation, Turn
+
+BREAK = "\ufdd0"
+"""Stands inside a control token's name in the words, so that the template's own are told apart."""
+_SLOT = re.compile(r"(\t?)\ufdd1(\d+)\ufdd2(\t?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A Jinja template for one dialect, and the turn tokens it writes."""
+
+    dialect: str
+    text: str
+    turn_start: str
+    turn_end: str
+
+    @property
+    def hash(self) -> str:
+        """Its SHA-256, shortened to 16 hexadecimal digits."""
+        return self.sha256[:16]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Text with BREAK in control tokens that are words; `spans` are those the assistant says."""
+
+    text: str
+    spans: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    turn: int
+    keeps_left: bool
+    keeps_right: bool
+
+    def filled(self, turns: Conversation) -> str:
+        text = turns[self.turn].content
+        text = text if self.keeps_left else text.lstrip()
+        return text if self.keeps_right else text.rstrip()
+
+
+_Piece = str | _Slot | bool
+"""Text, a place for words, or a bound: True where the assistant begins, False where it ends."""
+
+
+def messages(turns: Conversation) -> list[dict[str, Any]]:
+    """The turns as chat messages. TRL's Gemma 3 template folds a system turn into the user's."""
+    return [_message(turn) for turn in turns if turn.role != "system" or turn.content]
+
+
+def _message(turn: Turn) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    if turn.reasoning:
+        message["reasoning_content"] = turn.reasoning
+    if turn.calls:
+        message["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": json.loads(call.arguments)}}
+            for call in turn.calls
+        ]
+    if turn.name:
+        message["name"] = turn.name
+    return message
+
+
+def tools(turns: Conversation) -> list[dict[str, Any]] | None:
+    """Functions that the conversation declares."""
+    declared = next((turn.tools for turn in turns if turn.tools), "")
+    return json.loads(declared) if declared else None
+
+
+@dataclass(slots=True)
+class Renderer:
+    """Renders conversations of one template; `controls` finds control tokens in words."""
+
+    template: Template
+    variables: dict[str, str]
+    controls: re.Pattern[str]
+    _shapes: dict[tuple[str, ...], list[_Piece]] = field(default_factory=dict)
+
+    def render(self, turns: Conversation) -> Rendered:
+        """The conversation as text; a bare text stands between the tokens of begin and end."""
+        if turns[0].role == "text":
+            begin, end = self.variables["bos_token"], self.variables["eos_token"]
+            text = f"{begin}{self._broken(turns[0].content)}{end}"
+            return Rendered(text, [(len(begin), len(text))])
+        if any(self._is_special(turn) for turn in turns):
+            return self._safely(turns, add_generation_prompt=False)
+        roles = tuple(turn.role for turn in turns)
+        if roles not in self._shapes:
+            self._shapes[roles] = self._shape(roles)
+        return _filled(self._shapes[roles], turns)
+
+    def prompt(self, turns: Conversation) -> Rendered:
+        """The conversation up to where the model begins to speak."""
+        return self._safely(turns, add_generation_prompt=True)
+
+    def _is_special(self, turn: Turn) -> bool:
+        """Whether a turn is more than words, or its words must not be put in as they are."""
+        if turn.reasoning or turn.calls or turn.tools or turn.role == "tool":
+            return True
+        said = turn.content
+        return not said.strip() or ("<" in said and bool(self.controls.search(said)))
+
+    def _safely(self, turns: Conversation, *, add_generation_prompt: bool) -> Rendered:
+        return self._rendered(
+            self._broken(messages(turns)), self._broken(tools(turns)), add_generation_prompt
+        )
+
+    def _broken(self, value: Any) -> Any:
+        """Words, or all words within a structure, with control tokens broken."""
+        if isinstance(value, str):
+            return self.controls.sub(lambda found: found[0][0] + BREAK + found[0][1:], value)
+        if isinstance(value, list):
+            return [self._broken(item) for item in value]
+        if isinstance(value, dict):
+            return {self._broken(key): self._broken(item) for key, item in value.items()}
+        return value
+
+    def _rendered(
+        self, chat: list[dict[str, Any]], declared: Any = None, add_generation_prompt: bool = False
+    ) -> Rendered:
+        texts, spans = render_jinja_template(
+            [chat],
+            tools=declared,
+            chat_template=self.template.text,
+            return_assistant_tokens_mask=True,
+            add_generation_prompt=add_generation_prompt,
+            **self.variables,
+        )
+        return Rendered(texts[0], [(start, end) for start, end in spans[0]])
+
+    def _shape(self, roles: tuple[str, ...]) -> list[_Piece]:
+        """Pieces of a conversation of these roles; tabs around a mark tell what is trimmed."""
+        chat = [
+            {"role": role, "content": f"\t\ufdd1{number}\ufdd2\t"}
+            for number, role in enumerate(roles)
+        ]
+        rendered = self._rendered(chat)
+        bounds = dict.fromkeys((start for start, _ in rendered.spans), True)
+        bounds |= dict.fromkeys((end for _, end in rendered.spans), False)
+        marks = {mark.start(): mark for mark in _SLOT.finditer(rendered.text)}
+        pieces: list[_Piece] = []
+        at = 0
+        for cut in sorted({*bounds, *marks}):
+            pieces.append(rendered.text[at:cut])
+            at = cut
+            if cut in bounds:
+                pieces.append(bounds[cut])
+            if cut in marks:
+                mark = marks[cut]
+                pieces.append(_Slot(int(mark[2]), bool(mark[1]), bool(mark[3])))
+                at = mark.end()
+        return [*pieces, rendered.text[at:]]
+
+
+def _filled(pieces: list[_Piece], turns: Conversation) -> Rendered:
+    said: list[str] = []
+    bounds: list[int] = []
+    length = 0
+    for piece in pieces:
+        if isinstance(piece, bool):
+            bounds.append(length)
+            continue
+        text = piece if isinstance(piece, str) else piece.filled(turns)
+        said.append(text)
+        length += len(text)
+    return Rendered("".join(said), list(zip(bounds[::2], bounds[1::2], strict=True)))

@@ -1,0 +1,100 @@
+"""A recipe's source as shelves of rows, its format, and the rows that are drawn from it."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.data import files, hub
+from engine.data.chunks import readable
+from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
+from engine.data.parallel import CHUNK_ROWS
+from engine.data.shelf import Shelf
+from engine.recipe import Source
+from engine.refusal import Refusal, refuse
+from engine.source_files import files as files_of
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source whose rows can be read by number."""
+
+    source: Source
+    shelves: list[Shelf]
+    contents: tuple[str, ...]
+    """Digest of each shelf's file."""
+    format: str
+
+    def __len__(self) -> int:
+        return sum(len(shelf) for shelf in self.shelves)
+
+    @property
+    def asked(self) -> int:
+        """Rows the recipe asks for."""
+        rows = self.source.rows
+        if rows is None:
+            return len(self)
+        return rows if isinstance(rows, int) else max(1, round(rows * len(self)))
+
+    def drawn(self, seed: int) -> Iterator[tuple[int, list[int]]]:
+        """Chunks of rows as (shelf, rows of it): in order, or shuffled where a number is asked."""
+        if self.source.rows is None:
+            for number, shelf in enumerate(self.shelves):
+                for start in range(0, len(shelf), CHUNK_ROWS):
+                    yield number, list(range(start, min(start + CHUNK_ROWS, len(shelf))))
+            return
+        firsts = np.cumsum([0, *(len(shelf) for shelf in self.shelves)])
+        order = np.random.default_rng([seed, self.source.seed]).permutation(len(self))
+        for start in range(0, len(order), CHUNK_ROWS):
+            part = order[start : start + CHUNK_ROWS]
+            owners = np.searchsorted(firsts, part, "right") - 1
+            for number in np.unique(owners):
+                yield int(number), (part[owners == number] - firsts[number]).tolist()
+
+
+def opened(source: Source, cache: Path | None) -> Opened:
+    """Open a source and tell its format. Raises `Refusal`."""
+    cache = cache or Path(tempfile.gettempdir()) / "gemma-bench"
+    if source.id:
+        shelf, contents = hub.opened(source, cache)
+        shelves, digests = [shelf], [contents]
+    else:
+        paths = files_of(str(source.path))
+        digests = [files.digest(path) for path in paths]
+        shelves = [
+            files.opened(path, digest, cache) for path, digest in zip(paths, digests, strict=True)
+        ]
+    if not any(len(shelf) for shelf in shelves):
+        fix = "Give a file with at least one row"
+        raise refuse(str(source.path or source.id), "it holds no rows", fix)
+    return Opened(source, shelves, tuple(digests), source.format or _detected(source, shelves))
+
+
+def _detected(source: Source, shelves: list[Shelf]) -> str:
+    found = [
+        (f"{shelf.origin}:{number}", renamed(record, source.columns))
+        for shelf in shelves
+        for number, record in readable(shelf.read(list(range(min(len(shelf), DETECTED_FROM)))))
+    ]
+    if not found:
+        # No row can be read, and each says why when it is dropped.
+        return "text"
+    where, first = found[0]
+    name = detect([record for _, record in found[:DETECTED_FROM]])
+    if name == PREFERENCE:
+        raise _is_preference(where)
+    if name is None:
+        columns = ", ".join(first) or "none"
+        fix = f"Known formats: {', '.join(FORMATS)}; `columns` maps other names to theirs"
+        raise refuse(where, f"no known format has the columns {columns}", fix)
+    return name
+
+
+def _is_preference(where: str) -> Refusal:
+    fix = (
+        "Train them with DPO; or, to train on the chosen side alone, say so with "
+        'format = "messages" and columns = { messages = "chosen" }'
+    )
+    return refuse(where, "rows that judge answers are no rows for supervised training", fix)
