@@ -71,6 +71,8 @@ class Gemma:
     """Whether the output head is the token table."""
     vision: Tower | None
     audio: Tower | None
+    makes_every_mask: bool
+    """Whether full attention has a mask too, even for text alone: the unified 12B."""
     image_tokens: int
     """Positions that one image takes at most; 0 without vision."""
 

@@ -51,6 +51,7 @@ def read(config: dict[str, Any]) -> Gemma:
         is_tied=given.get("tie_word_embeddings", True),
         vision=towers.vision(vision, given["hidden_size"], image_tokens) if vision else None,
         audio=towers.audio(audio, given["hidden_size"]) if audio else None,
+        makes_every_mask=wrapper == "gemma4_unified",
         image_tokens=image_tokens if vision else 0,
     )
 

@@ -91,19 +91,25 @@ def towers(gemma: Gemma) -> int:
 
 def lora(gemma: Gemma, targets: Iterable[str], r: int, *, is_dora: bool = False) -> int:
     """Numbers in a LoRA adapter on these projections; DoRA adds a magnitude per output."""
-    wanted = set(targets)
+    wanted = frozenset(targets)
+    return sum(layer_lora(gemma, layer, wanted, r, is_dora=is_dora) for layer in gemma.layers)
+
+
+def layer_lora(
+    gemma: Gemma, layer: Layer, targets: frozenset[str], r: int, *, is_dora: bool = False
+) -> int:
+    """Numbers in one layer's part of the adapter."""
     return sum(
         r * (inputs + outputs) + (outputs if is_dora else 0)
-        for layer in gemma.layers
         for name, inputs, outputs in linears(gemma, layer)
-        if name in wanted
+        if name in targets
     )
 
 
 def expert_lora(gemma: Gemma, r: int) -> int:
-    """Numbers in an adapter on every expert: PEFT gives each expert of a parameter rank r."""
+    """Numbers in one layer's adapter on every expert: PEFT gives each of them rank r."""
     if gemma.experts is None:
         return 0
     width, inner = gemma.hidden_size, gemma.experts.intermediate_size
     per_expert = (width + 2 * inner) + (inner + width)
-    return r * gemma.experts.count * per_expert * len(gemma.layers)
+    return r * gemma.experts.count * per_expert

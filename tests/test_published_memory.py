@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.memory import parts, step
 from engine.memory.allocator import reserved_bytes
-from engine.memory.case import Case
+from engine.case import Case
 
 GIB = 1 << 30
 CASE = Case(model="", batch=4, length=704, restarts=True, gradient_checkpointing=False)

@@ -10,7 +10,7 @@ from trl import DPOConfig, DPOTrainer
 
 from engine.data.batches import Sequence
 from engine.memory import step
-from engine.memory.case import Case
+from engine.case import Case
 from engine.memory.configuration import configuration, source
 from engine.model import lora
 from engine.model.load import load

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.memory import parts
 from engine.memory.allocator import reserved_bytes
-from engine.memory.case import Case
+from engine.case import Case
 from engine.memory.depth import Cuts, cuts, shortened
 from engine.memory.figures import Answer
 from engine.memory.step import Simulated, simulate

@@ -13,7 +13,7 @@ from transformers.quantizers import AutoHfQuantizer
 from trl.trainer.utils import add_fused_lm_head
 
 from engine.memory import stand_ins
-from engine.memory.case import Case
+from engine.case import Case
 from engine.memory.tracker import Tracker
 from engine.model import lora
 from engine.model.load import four_bits

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from engine.memory.case import Case
+from engine.case import Case
 
 
 @dataclass(frozen=True, slots=True)

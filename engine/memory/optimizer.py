@@ -6,7 +6,7 @@ import torch
 from bitsandbytes import functional as four_bit
 from bitsandbytes import optim as bitsandbytes_optim
 
-from engine.memory.case import Case
+from engine.case import Case
 from engine.memory.tracker import Tracker
 
 _PAGED_FROM = 100_000

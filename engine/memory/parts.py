@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from engine.memory.case import Case
+from engine.case import Case
 from engine.memory.tracker import Block, Moment
 
 WHY = {

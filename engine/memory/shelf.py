@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import folders
-from engine.memory.case import Case
+from engine.case import Case
 
 _SOURCES = Path(__file__).parent
 _KEPT = 500

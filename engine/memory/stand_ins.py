@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from engine.memory import attention
-from engine.memory.case import Case
+from engine.case import Case
 
 _ABSENT = object()
 
@@ -84,6 +84,7 @@ def _of_cuda(case: Case) -> list[StandIn]:
         ),
         StandIn(torch_functional, "dropout", lambda _: _dropout),
         StandIn("torch:Tensor", "sum", _summing_in_float32),
+        StandIn("torch", "is_autocast_enabled", _autocasting),
         StandIn("torch.optim.adam", "_get_value", lambda _: _one),
     ]
 
@@ -120,6 +121,11 @@ def _owner(path: str) -> Any:
 
 def _nothing(*_: Any, **__: Any) -> None:
     """A kernel that allocates nothing."""
+
+
+def _autocasting(original: Callable[..., bool]) -> Callable[..., bool]:
+    """Asked without a device it speaks of CUDA; PEFT's 4-bit layers decide by it whether to cast."""
+    return lambda *device: original(*(device or ("cpu",)))
 
 
 def _itself(module: Any) -> Any:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from trl.models.utils import disable_gradient_checkpointing
 
 from engine.memory import build, moments, optimizer, stand_ins, unsized, workspace
-from engine.memory.case import Case
+from engine.case import Case
 from engine.memory.tracker import Moment, Tracker
 from engine.train.compaction import score_supervised_only
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from engine.memory.case import Case
+from engine.case import Case
 from engine.memory.tracker import Substitutes
 
 aten = torch.ops.aten

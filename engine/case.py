@@ -1,4 +1,4 @@
-"""What one optimizer step is made of, as far as its memory depends on it."""
+"""One optimizer step, as far as its memory depends on it."""
 
 import dataclasses
 import json
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.hardware import Profile
-from engine.recipe import Recipe
+from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import refuse
 
 Objective = Literal["sft", "dpo", "dpo_cached"]
 """dpo_cached has the reference model's log-probabilities computed beforehand."""
+Sharding = Literal["none", "ddp", "zero2", "fsdp"]
+"""How several GPUs share a step: copies of all, or parts of what is trained, or of everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Case:
     method: Literal["lora", "dora"] = "lora"
     r: int = 16
     lora_dropout: float = 0.0
-    target_modules: tuple[str, ...] = ()
+    target_modules: tuple[str, ...] = ATTENTION + MLP
     adapts_experts: bool = False
     batch: int = 1
     """Sequences of a micro-batch; for preferences, pairs."""
@@ -45,11 +47,35 @@ class Case:
     objective: Objective = "sft"
     tables_on_host: bool = False
     """Whether per-layer embeddings stay in host memory."""
+    images: int = 0
+    """Images in each sequence; their positions are part of its length."""
+    generates_tokens: int = 0
+    """Tokens that base and adapter answer with while the run goes on."""
+    gpus: int = 1
+    sharding: Sharding = "none"
+    bucket_elements: int = 500_000_000
+    """DeepSpeed's reduce_bucket_size; 5e8 is its default."""
     device: Literal["cuda", "cpu"] = "cuda"
+    """cuda stands for every GPU."""
     has_flash: bool = True
     """Whether the card has flash attention: NVIDIA from compute capability 8.0 on."""
     cublas_workspace_bytes: int = 8_519_680
     """Per cuBLAS handle; PyTorch's default of 4096 KiB x 2 + 16 KiB x 8, 32 MiB from Hopper on."""
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number in the arithmetic."""
+        return 4 if self.dtype == "float32" else 2
+
+    @property
+    def is_autocast(self) -> bool:
+        """Whether the Trainer runs in mixed precision."""
+        return self.dtype != "float32"
+
+    @property
+    def tokens(self) -> int:
+        """Positions of one forward pass."""
+        return self.sequences * self.length
 
     @property
     def sequences(self) -> int:

@@ -1,0 +1,65 @@
+"""Bytes of the loss: TRL's fused head, which never holds the logits of more than a tile."""
+
+from engine.case import Case
+from engine.gemma import Gemma
+from engine.ledger.tape import Block, Tape, Value
+
+_TILE_TOKENS, _TILE_VOCABULARY = 4096, 32_768
+"""trl.kernels.chunked_logprob: TOKEN_CHUNK_SIZE, and trl.trainer.utils' chunk size."""
+_STATISTICS = 7
+"""float32 numbers per token while the tiles are folded."""
+
+
+class Head:
+    """The projection of the supervised positions, and their log-probabilities."""
+
+    def __init__(self, gemma: Gemma, case: Case, tape: Tape) -> None:
+        self.gemma, self.case, self.tape = gemma, case, tape
+        self.outputs: list[Block] = []
+        """What the loss and the metrics are computed from, held to the end of the step."""
+
+    def score(self, hidden: Value) -> Value:
+        """Log-probabilities of the supervised tokens, from the normed output of the last layer."""
+        case, tape = self.case, self.tape
+        width, scored, size = self.gemma.hidden_size, case.scored_tokens, hidden.width
+        positions = case.sequences * (case.length - 1)
+
+        def spread(g: list[Value]) -> list[Value | None]:
+            """Back from selected rows to all of them, and to those that predict nothing."""
+            places = tape.block(scored * 16)
+            selected = tape.new(positions * width, size)
+            g.clear()
+            del places
+            whole = tape.new(case.tokens * width, size)
+            del selected
+            return [whole]
+
+        places = tape.block(scored * 16)
+        selected = tape.out(scored * width, size, [hidden], spread)
+        del hidden, places
+        labels = tape.block(scored * 8)
+        tape.memory.part = "head"
+        statistics = [tape.block(scored * 4) for _ in range(_STATISTICS)]
+        tile = self._tile(scored)
+        del tile
+        saved = [tape.block(scored * 4) for _ in range(2)]
+        kept = selected.detached()
+
+        def backward(g: list[Value]) -> list[Value | None]:
+            _ = (kept, labels, saved)
+            tape.memory.part = "head"
+            high = tape.new(scored * width, 4)
+            tile = self._tile(scored)
+            low = tape.cast(high, size)
+            del tile, high
+            tape.memory.part = "temporaries"
+            return [low]
+
+        scores = tape.out(scored, 4, [selected], backward)
+        del statistics
+        self.outputs = [tape.block(positions * 4) for _ in range(3)]
+        return scores
+
+    def _tile(self, scored: int) -> Block:
+        rows = min(scored, _TILE_TOKENS)
+        return self.tape.block(rows * _TILE_VOCABULARY * self.case.width)

@@ -1,0 +1,56 @@
+"""Bytes of what a forward pass begins with: tokens, masks, rotary tables, embeddings."""
+
+from engine.case import Case
+from engine.gemma import Gemma
+from engine.ledger.attention import mask_rows, shape_of
+from engine.ledger.operations import norm
+from engine.ledger.projection import Projections
+from engine.ledger.tape import Block, Tape, Value
+
+
+def batch(tape: Tape, case: Case) -> list[Block]:
+    """Token numbers, labels, and positions or for preferences the padding mask."""
+    return [tape.block(case.tokens * 8) for _ in range(3)]
+
+
+def surroundings(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
+    """Masks and rotary tables that all layers read."""
+    cells = mask_rows(case) * case.length * case.length
+    kinds = {layer.attention for layer in gemma.layers}
+    if case.attention == "eager":
+        masks = [tape.block(cells * case.width) for _ in kinds]
+    else:
+        masked = {
+            layer.attention
+            for layer in gemma.layers
+            if shape_of(case, gemma, layer).is_masked
+        }
+        masks = [tape.block(cells) for _ in masked]
+    tables = {(layer.attention, layer.head_width) for layer in gemma.layers}
+    # Positions come with each row of a fine-tuning batch, and are counted once for preferences.
+    rows = case.tokens if case.objective == "sft" else case.length
+    return masks + [tape.block(rows * width * case.width) for _, width in tables for _ in range(2)]
+
+
+def embedded(tape: Tape, gemma: Gemma, case: Case) -> Value:
+    """Scaled token embeddings, from which gradients are wanted."""
+    looked_up = tape.new(case.tokens * gemma.hidden_size, case.width)
+    hidden = tape.new(looked_up.count, case.width)
+    del looked_up
+    tape.leaf(hidden)
+    return hidden
+
+
+def per_layer(
+    tape: Tape, gemma: Gemma, case: Case, projections: Projections, hidden: Value
+) -> Value:
+    """What Gemma 4 gives each layer of its own: a lookup and a projection of the embeddings."""
+    width = len(gemma.layers) * gemma.per_layer_width
+    looked_up = tape.new(case.tokens * width, case.width)
+    scaled = tape.new(looked_up.count, case.width)
+    del looked_up
+    projected = projections.linear(hidden, gemma.hidden_size, width, is_4bit=False)
+    projected = norm(tape, tape.scaled(projected), gemma.per_layer_width)
+    both = tape.add(projected, scaled)
+    del projected, scaled
+    return tape.scaled(both)

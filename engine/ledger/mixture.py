@@ -1,0 +1,138 @@
+"""Bytes of a mixture of experts, as transformers' grouped matrix products run it."""
+
+from engine.gemma import Gemma
+from engine.case import Case
+from engine.ledger.operations import norm
+from engine.ledger.tape import Block, Tape, Value
+
+
+def mixture(tape: Tape, gemma: Gemma, case: Case, dense: Value, residual: Value) -> Value:
+    """The MLP's output and the experts' together; both read the layer's residual stream."""
+    experts, width = gemma.experts, gemma.hidden_size
+    assert experts is not None
+    tokens = residual.count // width
+    first = norm(tape, dense, width)
+    del dense
+    weights = _routed(tape, gemma, residual)
+    chosen = norm(tape, residual, width)
+    pairs = tokens * experts.per_token
+    order = tape.block(pairs * 8)
+    inverse = tape.block(pairs * 8)
+
+    def ungather(g: list[Value]) -> list[Value | None]:
+        _ = order
+        return [tape.new(tokens * width, chosen_width)]
+
+    chosen_width = chosen.width
+    selected = tape.out(pairs * width, chosen.width, [chosen], ungather)
+    del chosen
+    out = _experts(tape, gemma, case, selected, pairs)
+    del selected
+    second = _combined(tape, gemma, out, weights, tokens, inverse)
+    del out, weights
+    return tape.add(first, norm(tape, second, width))
+
+
+def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
+    """Weights of the chosen experts, in float32."""
+    experts, width = gemma.experts, gemma.hidden_size
+    assert experts is not None
+    tokens = residual.count // width
+    scaled = tape.scaled(tape.scaled(norm(tape, residual, width)))
+    count, size = scaled.count, scaled.width
+    scores = tape.out(
+        tokens * experts.count, size, [scaled], lambda g: [tape.new(count, size)]
+    )
+    del scaled
+    wide = tape.cast(scores, 4)
+    del scores
+    cells = tokens * experts.count
+    probabilities = tape.new(cells, 4)
+    kept = probabilities.detached()
+
+    def backward(g: list[Value]) -> list[Value | None]:
+        _ = kept
+        return [tape.new(cells, 4)]
+
+    probabilities = tape.linked(probabilities, [wide], backward)
+    del wide
+    chosen = tape.block(tokens * experts.per_token * 8)
+
+    def scatter(g: list[Value]) -> list[Value | None]:
+        _ = chosen
+        return [tape.new(cells, 4)]
+
+    return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
+
+
+def _experts(tape: Tape, gemma: Gemma, case: Case, selected: Value, pairs: int) -> Value:
+    experts, width, size = gemma.experts, gemma.hidden_size, selected.width
+    assert experts is not None
+    inner = experts.intermediate_size
+    gate_up = _grouped(tape, case, selected, pairs * 2 * inner, 2 * inner * width * experts.count)
+    del selected
+    saved = gate_up.detached()
+
+    def backward_gate(g: list[Value]) -> list[Value | None]:
+        _ = saved
+        return [tape.new(pairs * 2 * inner, size)]
+
+    active = tape.out(pairs * inner, size, [gate_up], backward_gate)
+    factors = active.detached(), gate_up.detached()
+
+    def backward_product(g: list[Value]) -> list[Value | None]:
+        _ = factors
+        return [tape.new(pairs * inner, size), tape.new(pairs * 2 * inner, size)]
+
+    product = tape.out(pairs * inner, size, [active, gate_up], backward_product)
+    del active, gate_up
+    return _grouped(tape, case, product, pairs * width, inner * width * experts.count)
+
+
+def _grouped(tape: Tape, case: Case, given: Value, count: int, weights: int) -> Value:
+    """One matrix product per expert; NF4 weights of all experts are spelled out for it."""
+    before, width = given.count, given.width
+    spelled_out = _spelled_out(tape, case, weights)
+
+    def backward(g: list[Value]) -> list[Value | None]:
+        _ = spelled_out
+        return [tape.new(before, width)]
+
+    return tape.out(count, width, [given], backward)
+
+
+def _spelled_out(tape: Tape, case: Case, weights: int) -> Block | None:
+    if not case.expert_block_size:
+        return None
+    scales = tape.block(weights // case.expert_block_size * 4)
+    block = tape.block(weights * case.width)
+    del scales
+    return block
+
+
+def _combined(
+    tape: Tape, gemma: Gemma, out: Value, weights: Value, tokens: int, inverse: Block
+) -> Value:
+    """Weighted in float32, put back in order, and summed over the experts of a token."""
+    count, size, pairs = out.count, out.width, weights.count
+    saved = out.detached()
+
+    def backward_weighted(g: list[Value]) -> list[Value | None]:
+        _ = saved
+        product, passing = tape.new(count, 4), tape.new(count, 4)
+        del passing
+        narrow = tape.new(count, size)
+        del product
+        return [narrow, tape.new(pairs, 4)]
+
+    weighted = tape.out(count, 4, [out, weights], backward_weighted)
+
+    def backward_order(g: list[Value]) -> list[Value | None]:
+        _ = inverse
+        return [tape.new(count, 4)]
+
+    ordered = tape.out(count, 4, [weighted], backward_order)
+    del weighted
+    summed = tape.out(tokens * gemma.hidden_size, 4, [ordered], lambda g: [tape.new(count, 4)])
+    del ordered
+    return tape.cast(summed, size)

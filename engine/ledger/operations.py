@@ -1,0 +1,66 @@
+"""Bytes of the operations that Gemma's layers are made of."""
+
+from engine.ledger.tape import Tape, Value
+
+
+def norm(tape: Tape, given: Value, width: int) -> Value:
+    """RMSNorm: in float32, its mean square and its weight, and back."""
+    count, rows = given.count, given.count // width
+    wide = tape.cast(given, 4)
+    squares, means = tape.new(count, 4), tape.block(rows * 4)
+    del squares
+    roots = tape.block(rows * 4)
+    saved = wide
+
+    def backward(g: list[Value]) -> list[Value | None]:
+        _ = saved
+        gradient, of_roots = tape.new(count, 4), tape.new(count, 4)
+        del of_roots
+        g.clear()
+        steps = [tape.new(count, 4) for _ in range(4)]
+        del steps
+        return [gradient]
+
+    def backward_with_roots(g: list[Value]) -> list[Value | None]:
+        _ = roots
+        return backward(g)
+
+    normed = tape.out(count, 4, [wide], backward_with_roots)
+    del wide, means
+    weighted = tape.scaled(normed)
+    del normed
+    return tape.cast(weighted, given.width)
+
+
+def rotated(tape: Tape, given: Value) -> Value:
+    """Rotary positions: x * cos + rotate_half(x) * sin."""
+    count, width = given.count, given.width
+    straight = tape.scaled(given)
+    negated = tape.block(count * width // 2)
+    turned = tape.out(count, width, [given], lambda g: [tape.new(count, width)])
+    del negated
+    crossed = tape.scaled(turned)
+    del turned
+    return tape.add(straight, crossed)
+
+
+def activated(tape: Tape, given: Value) -> Value:
+    """GELU, which keeps its input."""
+    count, width, saved = given.count, given.width, given.detached()
+
+    def backward(g: list[Value]) -> list[Value | None]:
+        _ = saved
+        return [tape.new(count, width)]
+
+    return tape.out(count, width, [given], backward)
+
+
+def multiplied(tape: Tape, left: Value, right: Value) -> Value:
+    """A product that keeps both factors."""
+    count, width, saved = left.count, left.width, (left.detached(), right.detached())
+
+    def backward(g: list[Value]) -> list[Value | None]:
+        _ = saved
+        return [tape.new(count, width), tape.new(count, width)]
+
+    return tape.out(count, width, [left, right], backward)

@@ -1,0 +1,83 @@
+"""What every part of the walk through a step works with."""
+
+from dataclasses import dataclass, field
+
+from engine import parameters
+from engine.case import Case
+from engine.gemma import Gemma, Layer
+from engine.ledger.decoder import Decoder
+from engine.ledger.projection import Projections
+from engine.ledger.tape import Memory, Node, Tape, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A model and a step of it, with the tape on which its tensors are counted."""
+
+    gemma: Gemma
+    case: Case
+    tape: Tape
+    projections: Projections
+    decoder: Decoder
+    lora: tuple[int, ...] = field(default=())
+    """Trained numbers by layer."""
+    ends: frozenset[int] = field(default=frozenset())
+    """Layers that stand last of their kind; where gradients outgrow what is freed, first too."""
+
+    @property
+    def memory(self) -> Memory:
+        """What is held."""
+        return self.tape.memory
+
+    @property
+    def hidden(self) -> int:
+        """Numbers in the output of a layer."""
+        return self.case.tokens * self.gemma.hidden_size
+
+    def slice_of(self, per_layer: Value | None) -> Value | None:
+        """One layer's part of the per-layer inputs, in the same memory."""
+        if per_layer is None:
+            return None
+        count = self.case.tokens * self.gemma.per_layer_width
+        return Value(per_layer.block, count, per_layer.width)
+
+    def whole(self, per_layer: Value) -> Value:
+        """The gradient of one layer's part: zeros for all the others (`select_backward`)."""
+        return self.tape.new(per_layer.count, per_layer.width)
+
+    def spread(self, gradients: dict[Node, Value], per_layer: Value) -> None:
+        """Add a layer's part to the gradient of the per-layer inputs."""
+        whole = self.whole(per_layer)
+        if per_layer.node:
+            gradients.setdefault(per_layer.node, whole)
+
+    def enter(self, doing: str, layer: int) -> None:
+        """Name the moment that begins."""
+        self.memory.moment = f"{doing} pass, layer {layer + 1} of {len(self.gemma.layers)}"
+
+
+def setting(gemma: Gemma, case: Case) -> Setting:
+    """For one step; objects of it are used once."""
+    tape = Tape(Memory())
+    projections = Projections(tape, case)
+    decoder = Decoder(gemma, case, tape, projections)
+    lora = lora_by_layer(gemma, case)
+    freed = case.tokens * gemma.hidden_size * case.width
+    grows = not case.accumulates and max(lora, default=0) * 4 > freed
+    return Setting(gemma, case, tape, projections, decoder, lora, _ends(gemma.layers, grows))
+
+
+def lora_by_layer(gemma: Gemma, case: Case) -> tuple[int, ...]:
+    """Trained numbers of each layer."""
+    targets, is_dora = frozenset(case.target_modules), case.method == "dora"
+    of_experts = parameters.expert_lora(gemma, case.r) if case.adapts_experts else 0
+    return tuple(
+        parameters.layer_lora(gemma, layer, targets, case.r, is_dora=is_dora) + of_experts
+        for layer in gemma.layers
+    )
+
+
+def _ends(layers: tuple[Layer, ...], with_first: bool) -> frozenset[int]:
+    last = {layer: place for place, layer in enumerate(layers)}
+    first = {layer: place for place, layer in reversed([*enumerate(layers)])}
+    return frozenset([*last.values(), *(first.values() if with_first else ())])

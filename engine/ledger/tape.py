@@ -1,0 +1,147 @@
+"""Bytes of a computation with its backward pass: a tape on which tensors are sizes only.
+
+Operations allocate what PyTorch's would, closures hold what autograd would save, and Python's
+reference counts free it when nothing holds it any more. Nothing is computed but totals.
+"""
+
+from collections.abc import Callable
+
+Saved = object
+Backward = Callable[["list[Value]"], "list[Value | None]"]
+"""From a list with the gradient of an output, which it may empty, to those of the inputs."""
+
+
+class Memory:
+    """What is held, by part, and the most that ever was."""
+
+    __slots__ = ("by_part", "held", "highs", "moment", "part", "peak", "peak_moment", "peak_parts")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self.by_part: dict[str, int] = {}
+        self.part = "batch"
+        """What new blocks belong to."""
+        self.moment = "forward pass"
+        self.peak = 0
+        self.peak_moment = ""
+        self.peak_parts: dict[str, int] = {}
+
+    def block(self, size_bytes: int) -> "Block":
+        """Memory that is held for as long as the result is."""
+        return Block(self, size_bytes)
+
+
+class Block:
+    """Memory of one tensor, given back when the last reference to it goes."""
+
+    __slots__ = ("memory", "part", "size_bytes")
+
+    def __init__(self, memory: Memory, size_bytes: int) -> None:
+        self.memory, self.size_bytes, self.part = memory, size_bytes, memory.part
+        memory.held += size_bytes
+        by_part = memory.by_part
+        by_part[self.part] = by_part.get(self.part, 0) + size_bytes
+        if memory.held > memory.peak:
+            memory.peak, memory.peak_moment = memory.held, memory.moment
+            memory.peak_parts = by_part.copy()
+
+    def __del__(self) -> None:
+        self.memory.held -= self.size_bytes
+        self.memory.by_part[self.part] -= self.size_bytes
+
+
+class Node:
+    """Where gradients pass on their way back; one without `backward` is a leaf."""
+
+    __slots__ = ("backward", "inputs")
+
+    def __init__(self, inputs: "list[Node | None]", backward: Backward | None) -> None:
+        self.inputs, self.backward = inputs, backward
+
+
+class Value:
+    """A tensor: how many numbers of how many bytes, where they lie, and its place on the tape."""
+
+    __slots__ = ("block", "count", "node", "width")
+
+    def __init__(self, block: Block | None, count: int, width: int, node: Node | None = None):
+        self.block, self.count, self.width, self.node = block, count, width, node
+
+    def detached(self) -> "Value":
+        """The same memory, off the tape."""
+        return Value(self.block, self.count, self.width)
+
+
+class Tape:
+    """Operations in the order they ran; without `records` nothing is kept for a backward pass."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.nodes: list[Node] = []
+        self.records = True
+
+    def new(self, count: int, width: int) -> Value:
+        """A tensor that no gradient goes through."""
+        return Value(Block(self.memory, count * width), count, width)
+
+    def block(self, size_bytes: int) -> Block:
+        """Memory without a tensor's shape."""
+        return Block(self.memory, size_bytes)
+
+    def leaf(self, value: Value) -> Node:
+        """Make a tensor one whose gradient is wanted."""
+        value.node = Node([], None)
+        self.nodes.append(value.node)
+        return value.node
+
+    def out(self, count: int, width: int, inputs: list[Value], backward: Backward) -> Value:
+        """The result of an operation."""
+        return self.linked(self.new(count, width), inputs, backward)
+
+    def linked(self, value: Value, inputs: list[Value], backward: Backward) -> Value:
+        """A result that is there already, put on the tape where an input needs a gradient."""
+        if self.records:
+            nodes = [given.node for given in inputs]
+            if any(nodes):
+                value.node = Node(nodes, backward)
+                self.nodes.append(value.node)
+        return value
+
+    def cast(self, value: Value, width: int) -> Value:
+        """In numbers of another size; a no-op where they are of that size."""
+        if value.width == width:
+            return value
+        count, before = value.count, value.width
+        return self.out(count, width, [value], lambda g: [self.new(count, before)])
+
+    def add(self, left: Value, right: Value) -> Value:
+        """Sum of two tensors of one shape."""
+        width = max(left.width, right.width)
+        return self.out(left.count, width, [left, right], lambda g: [g[0], g[0]])
+
+    def scaled(self, value: Value) -> Value:
+        """Times something that needs no gradient."""
+        count, width = value.count, value.width
+        return self.out(count, width, [value], lambda g: [self.new(count, width)])
+
+    def backward(self, gradients: dict[Node, Value]) -> dict[Node, Value]:
+        """Run the tape back from gradients of its last values; gives those of its leaves."""
+        while self.nodes:
+            node = self.nodes.pop()
+            if node.backward is None:
+                continue
+            gradient = gradients.pop(node, None)
+            if gradient is None:
+                node.backward, node.inputs = None, []
+                continue
+            given = [gradient]
+            del gradient
+            found = node.backward(given)
+            del given
+            node.backward, inputs, node.inputs = None, node.inputs, []
+            for place, target in enumerate(inputs):
+                wanted, found[place] = found[place], None
+                if target is not None and wanted is not None and target not in gradients:
+                    gradients[target] = wanted
+                del wanted
+        return gradients

@@ -1,0 +1,58 @@
+"""Steps drawn at random over every variant and everything that a step's memory depends on."""
+
+from random import Random
+from typing import Any
+
+from engine import gemma
+from engine.case import Case
+from engine.recipe import ATTENTION, MLP
+
+_MOST_TOKENS = 16_384
+"""Of a micro-batch: what people train on, and what eager attention still fits for."""
+
+
+def random_step(random: Random) -> Case:
+    """One step; seldom choices are drawn seldom, but all are drawn."""
+    model = random.choice(gemma.names())
+    has_experts, has_tables = "26B" in model, "E2B" in model or "E4B" in model
+    objective = _seldom(random, 0.2, ["dpo", "dpo_cached"], "sft")
+    attention = _seldom(random, 0.1, ["eager"], "sdpa")
+    batch, length = _shape(random, 2048 if attention == "eager" else 8192)
+    is_4bit = random.random() < 0.6
+    method = _seldom(random, 0.1, ["dora"], "lora")
+    supervised = random.randrange(16, batch * (length - 1))
+    return Case(
+        model=model,
+        dtype=_seldom(random, 0.15, ["float16", "float32"], "bfloat16"),
+        quantization="nf4" if is_4bit else "none",
+        double_quantization=random.random() < 0.7,
+        expert_block_size=random.choice([0, 64, 128]) if has_experts else 0,
+        method=method,
+        r=random.choice([4, 8, 16, 32, 64, 128]),
+        lora_dropout=random.choice([0.0, 0.0, 0.05]),
+        target_modules=random.choice([ATTENTION, ATTENTION + MLP, ATTENTION + MLP]),
+        adapts_experts=has_experts and method == "lora" and random.random() < 0.3,
+        batch=batch,
+        length=length,
+        supervised_tokens=supervised if objective == "sft" and random.random() < 0.5 else None,
+        restarts=batch > 1 or random.random() < 0.4,
+        accumulates=random.random() < 0.6,
+        optim=random.choice(
+            ["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"]
+        ),
+        gradient_checkpointing=random.random() < 0.85,
+        attention=attention,
+        objective=objective,
+        tables_on_host=has_tables and random.random() < 0.5,
+        has_flash=random.random() < 0.85,
+    )
+
+
+def _shape(random: Random, most: int) -> tuple[int, int]:
+    length = random.choice([n for n in (200, 512, 777, 1024, 2048, 4096, 8192) if n <= most])
+    batch = random.choice([n for n in (1, 1, 2, 4, 8) if n * length <= _MOST_TOKENS])
+    return batch, length
+
+
+def _seldom(random: Random, chance: float, others: list[Any], usual: Any) -> Any:
+    return random.choice(others) if random.random() < chance else usual
