@@ -1,5 +1,6 @@
 """Parameter counts of a Gemma, part by part, and of a LoRA adapter on it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from engine.gemma import Gemma, Layer
@@ -104,6 +105,22 @@ def layer_lora(
         for name, inputs, outputs in linears(gemma, layer)
         if name in targets
     )
+
+
+def trained_tensors(
+    gemma: Gemma, targets: Iterable[str], r: int, *, is_dora: bool, adapts_experts: bool
+) -> Counter[int]:
+    """How often an adapter has a tensor of so many numbers."""
+    wanted, found = frozenset(targets), Counter[int]()
+    for layer in gemma.layers:
+        for name, inputs, outputs in linears(gemma, layer):
+            if name in wanted:
+                found.update([r * inputs, r * outputs, *([outputs] if is_dora else [])])
+        if adapts_experts and gemma.experts:
+            width, inner = gemma.hidden_size, gemma.experts.intermediate_size
+            rank = r * gemma.experts.count
+            found.update([rank * width, rank * 2 * inner, rank * inner, rank * width])
+    return found
 
 
 def expert_lora(gemma: Gemma, r: int) -> int:

@@ -75,6 +75,15 @@ def _repeated(tape: Tape, shape: Shape, given: Value) -> Value:
     return tape.out(whole, width, [given], lambda g: [tape.new(count, width)])
 
 
+def _spread(tape: Tape, shape: Shape, given: Value) -> Value:
+    """Repeated for a matrix product, which of several sequences needs copies in any case."""
+    whole = _repeated(tape, shape, given)
+    if shape.kv_heads > 1 or shape.heads == 1 or shape.sequences == 1:
+        return whole
+    count, width = whole.count, whole.width
+    return tape.out(count, width, [whole], lambda g: [g[0]])
+
+
 def _gradients(tape: Tape, *values: Value) -> list[Value | None]:
     return [tape.new(given.count, given.width) for given in values]
 
@@ -160,7 +169,7 @@ def _blocked(
 
 def _plain(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value) -> Value:
     """`_scaled_dot_product_attention_math`: all scores, in float32 where inputs have 16 bits."""
-    key, value = (_repeated(tape, shape, given) for given in (key, value))
+    key, value = (_spread(tape, shape, given) for given in (key, value))
     before = query.width
     query, key, value = (tape.scaled(tape.cast(given, 4)) for given in (query, key, value))
     scores = _product(tape, shape.scores, query, key, 4)
@@ -176,7 +185,7 @@ def _plain(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value
 
 def _eager(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value) -> Value:
     """transformers' eager attention: all scores, their softmax in float32."""
-    key, value = (_repeated(tape, shape, given) for given in (key, value))
+    key, value = (_spread(tape, shape, given) for given in (key, value))
     width = query.width
     scores = tape.scaled(_product(tape, shape.scores, query, key, width))
     scores = tape.add(scores, scores.detached())

@@ -27,7 +27,7 @@ class Checkpointed:
         for place, layer in enumerate(setting.gemma.layers):
             setting.enter("forward", place)
             self.inputs.append(hidden)
-            if layer not in seen:
+            if layer not in seen or place in setting.ends:
                 seen.add(layer)
                 width = self._run_unrecorded(hidden, layer, per_layer)
             hidden = tape.new(setting.hidden, width)
@@ -54,14 +54,14 @@ class Checkpointed:
 
     def backward(
         self, gradients: dict[Node, Value], end: Node, per_layer: Value | None
-    ) -> Node:
+    ) -> Node | None:
         """Run every layer backward from the gradient at `end`; gives where it stands then."""
         setting = self.setting
         for place in range(len(setting.gemma.layers) - 1, -1, -1):
             setting.enter("backward", place)
             if place in setting.ends:
                 end = self._again(place, gradients, end, per_layer)
-            elif not setting.case.accumulates:
+            else:
                 setting.projections.hold_gradient(setting.lora[place])
             self.inputs[place] = None
         return end

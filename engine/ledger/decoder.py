@@ -41,7 +41,7 @@ class Decoder:
         del hidden
         out = self._mlp(norm(tape, residual, width), layer)
         if self.gemma.experts:
-            out = mixture(tape, self.gemma, self.case, out, residual)
+            out = mixture(self.projections, self.gemma, out, residual)
         hidden = tape.add(residual, norm(tape, out, width))
         del out, residual
         if per_layer is not None:

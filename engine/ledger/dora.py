@@ -1,6 +1,6 @@
 """Bytes of DoRA on a linear layer, as PEFT's `DoraLinearLayer.forward` runs it."""
 
-from engine.ledger.projection import Projections
+from engine.ledger.projection import TRAINED, Projections
 from engine.ledger.tape import Block, Value
 
 
@@ -71,9 +71,9 @@ def _by_magnitude(layer: Projections, given: Value, outputs: int) -> Value:
         own, of_magnitude = tape.new(count, 4), tape.new(count, 4)
         g.clear()
         del of_magnitude
-        return [tape.cast(own, width)]
+        return [tape.cast(own, width), None]
 
-    return tape.out(count, 4, [given], backward)
+    return tape.out(count, 4, [given, TRAINED], backward)
 
 
 def _sum(layer: Projections, base: Value, both: Value) -> Value:

@@ -49,7 +49,7 @@ class Head:
             _ = (kept, labels, saved)
             tape.memory.part = "head"
             high = tape.new(scored * width, 4)
-            tile = self._tile(scored)
+            tile = self._tile(scored), self._spelled_out(scored)
             low = tape.cast(high, size)
             del tile, high
             tape.memory.part = "temporaries"
@@ -59,6 +59,18 @@ class Head:
         del statistics
         self.outputs = [tape.block(positions * 4) for _ in range(3)]
         return scores
+
+    def _spelled_out(self, scored: int) -> Block | None:
+        """Without Triton a tile's gradient is worked out in PyTorch, float32 at every stage.
+
+        Eight tiles and a mask are there at once (`_backward_tile`), one more with a softcap; the
+        first of them is the tile itself where that is float32.
+        """
+        if self.case.device == "cuda":
+            return None
+        columns = min(self.gemma.vocab_size, _TILE_VOCABULARY)
+        tiles = 7 + (1 if self.gemma.final_softcap else 0)
+        return self.tape.block(min(scored, _TILE_TOKENS) * columns * (4 * tiles + 1))
 
     def _tile(self, scored: int) -> Block:
         rows = min(scored, _TILE_TOKENS)

@@ -13,31 +13,32 @@ def batch(tape: Tape, case: Case) -> list[Block]:
     return [tape.block(case.tokens * 8) for _ in range(3)]
 
 
-def surroundings(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
-    """Masks and rotary tables that all layers read."""
+def masks(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
+    """One for each kind of attention that needs one."""
     cells = mask_rows(case) * case.length * case.length
-    kinds = {layer.attention for layer in gemma.layers}
     if case.attention == "eager":
-        masks = [tape.block(cells * case.width) for _ in kinds]
-    else:
-        masked = {
-            layer.attention
-            for layer in gemma.layers
-            if shape_of(case, gemma, layer).is_masked
-        }
-        masks = [tape.block(cells) for _ in masked]
-    tables = {(layer.attention, layer.head_width) for layer in gemma.layers}
-    # Positions come with each row of a fine-tuning batch, and are counted once for preferences.
+        return [tape.block(cells * case.width) for _ in {la.attention for la in gemma.layers}]
+    masked = {la.attention for la in gemma.layers if shape_of(case, gemma, la).is_masked}
+    return [tape.block(cells) for _ in masked]
+
+
+def rotary(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
+    """Sines and cosines of every position, for each kind of attention.
+
+    Positions come with each row of a fine-tuning batch, and are counted once for preferences.
+    """
     rows = case.tokens if case.objective == "sft" else case.length
-    return masks + [tape.block(rows * width * case.width) for _, width in tables for _ in range(2)]
+    widths = {layer.attention: layer.head_width for layer in gemma.layers}
+    return [tape.block(rows * n * case.width) for n in widths.values() for _ in range(2)]
 
 
 def embedded(tape: Tape, gemma: Gemma, case: Case) -> Value:
-    """Scaled token embeddings, from which gradients are wanted."""
+    """Scaled token embeddings; gradients are wanted of them where layers are checkpointed."""
     looked_up = tape.new(case.tokens * gemma.hidden_size, case.width)
     hidden = tape.new(looked_up.count, case.width)
     del looked_up
-    tape.leaf(hidden)
+    if case.gradient_checkpointing:
+        tape.leaf(hidden)
     return hidden
 
 

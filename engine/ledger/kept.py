@@ -12,7 +12,7 @@ class _Run(NamedTuple):
     """A layer that was run: its tape, and where gradients enter and leave."""
 
     nodes: list[Node]
-    start: Node
+    start: Node | None
     end: Node
 
 
@@ -33,8 +33,8 @@ class Kept:
         setting = self.setting
         for place, layer in enumerate(setting.gemma.layers):
             setting.enter("forward", place)
-            if place in setting.ends:
-                run, hidden = self._run(hidden, layer, per_layer)
+            if place in setting.ends or not place:
+                run, hidden = self._run(hidden, layer, per_layer, is_first=not place)
                 self.held.append(run)
                 del run
             else:
@@ -59,11 +59,14 @@ class Kept:
         own = setting.hidden * 4 if hidden.width == 4 else 0
         return setting.memory.held - before + own, width
 
-    def _run(self, hidden: Value, layer: Layer, per_layer: Value | None) -> tuple[_Run, Value]:
+    def _run(
+        self, hidden: Value, layer: Layer, per_layer: Value | None, *, is_first: bool = False
+    ) -> tuple[_Run, Value]:
+        """Run a layer; nobody wants the gradient of what the first one is given."""
         setting, tape = self.setting, self.setting.tape
         outer, tape.nodes = tape.nodes, []
         given = hidden.detached()
-        start = tape.leaf(given)
+        start = None if is_first else tape.leaf(given)
         part = setting.slice_of(per_layer)
         if part and per_layer:
             tape.linked(part, [per_layer], lambda g: [setting.whole(per_layer)])
@@ -79,8 +82,8 @@ class Kept:
 
     def backward(
         self, gradients: dict[Node, Value], end: Node, per_layer: Value | None
-    ) -> Node:
-        """Run every layer backward from the gradient at `end`; gives where it stands then."""
+    ) -> Node | None:
+        """Run every layer backward from the gradient at `end`; the first one's input has none."""
         setting = self.setting
         setting.memory.part = "temporaries"
         for place in range(len(setting.gemma.layers) - 1, -1, -1):
@@ -88,10 +91,10 @@ class Kept:
             run, self.held[place] = self.held[place], None
             if isinstance(run, _Run):
                 gradients[run.end] = gradients.pop(end)
-                setting.tape.nodes, end = run.nodes, run.start
+                setting.tape.nodes, end = run.nodes, run.start or end
                 del run
                 setting.tape.backward(gradients)
-            elif not setting.case.accumulates:
+            else:
                 del run
                 setting.projections.hold_gradient(setting.lora[place])
-        return end
+        return None

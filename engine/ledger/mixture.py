@@ -1,14 +1,16 @@
 """Bytes of a mixture of experts, as transformers' grouped matrix products run it."""
 
 from engine.gemma import Gemma
-from engine.case import Case
 from engine.ledger.operations import norm
+from engine.ledger.projection import Projections
 from engine.ledger.tape import Block, Tape, Value
 
 
-def mixture(tape: Tape, gemma: Gemma, case: Case, dense: Value, residual: Value) -> Value:
+def mixture(
+    projections: Projections, gemma: Gemma, dense: Value, residual: Value
+) -> Value:
     """The MLP's output and the experts' together; both read the layer's residual stream."""
-    experts, width = gemma.experts, gemma.hidden_size
+    tape, experts, width = projections.tape, gemma.experts, gemma.hidden_size
     assert experts is not None
     tokens = residual.count // width
     first = norm(tape, dense, width)
@@ -26,7 +28,7 @@ def mixture(tape: Tape, gemma: Gemma, case: Case, dense: Value, residual: Value)
     chosen_width = chosen.width
     selected = tape.out(pairs * width, chosen.width, [chosen], ungather)
     del chosen
-    out = _experts(tape, gemma, case, selected, pairs)
+    out = _experts(projections, gemma, selected, pairs)
     del selected
     second = _combined(tape, gemma, out, weights, tokens, inverse)
     del out, weights
@@ -65,11 +67,15 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
     return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
 
 
-def _experts(tape: Tape, gemma: Gemma, case: Case, selected: Value, pairs: int) -> Value:
+def _experts(projections: Projections, gemma: Gemma, selected: Value, pairs: int) -> Value:
+    tape = projections.tape
     experts, width, size = gemma.experts, gemma.hidden_size, selected.width
     assert experts is not None
     inner = experts.intermediate_size
-    gate_up = _grouped(tape, case, selected, pairs * 2 * inner, 2 * inner * width * experts.count)
+    up, down = 2 * inner * width * experts.count, inner * width * experts.count
+    rank = projections.case.r * experts.count
+    first = _Weight(projections, up, rank * (2 * inner + width))
+    gate_up = first.multiply(selected, pairs * 2 * inner)
     del selected
     saved = gate_up.detached()
 
@@ -86,28 +92,41 @@ def _experts(tape: Tape, gemma: Gemma, case: Case, selected: Value, pairs: int) 
 
     product = tape.out(pairs * inner, size, [active, gate_up], backward_product)
     del active, gate_up
-    return _grouped(tape, case, product, pairs * width, inner * width * experts.count)
+    second = _Weight(projections, down, rank * (width + inner))
+    return second.multiply(product, pairs * width)
 
 
-def _grouped(tape: Tape, case: Case, given: Value, count: int, weights: int) -> Value:
-    """One matrix product per expert; NF4 weights of all experts are spelled out for it."""
-    before, width = given.count, given.width
-    spelled_out = _spelled_out(tape, case, weights)
+class _Weight:
+    """One matrix of all experts, as it is spelled out for a product per expert."""
 
-    def backward(g: list[Value]) -> list[Value | None]:
-        _ = spelled_out
-        return [tape.new(before, width)]
+    def __init__(self, projections: Projections, count: int, adapter: int) -> None:
+        self.projections, self.count, self.adapter = projections, count, adapter
+        case, tape = projections.case, projections.tape
+        self.is_adapted = case.adapts_experts and projections.adapts
+        self.block: Block | None = None
+        if case.expert_block_size:
+            scales = tape.block(count // case.expert_block_size * 4)
+            self.block = tape.block(count * case.width)
+            del scales
+        if self.is_adapted:  # PEFT folds the update into a copy
+            factors = tape.block(adapter * case.width)
+            self.block = tape.block(count * case.width)
+            del factors
 
-    return tape.out(count, width, [given], backward)
+    def multiply(self, given: Value, count: int) -> Value:
+        """A product per expert; the gradient of an adapted weight is whole before it is folded."""
+        tape, case, before, width = self.projections.tape, self.projections.case, given.count, given.width
+        saved = given.detached() if self.is_adapted else None
 
+        def backward(g: list[Value]) -> list[Value | None]:
+            _ = (self.block, saved)
+            made = tape.new(before, width)
+            if self.is_adapted:
+                tape.block(self.count * case.width)
+                self.projections.give_gradient(self.adapter)
+            return [made]
 
-def _spelled_out(tape: Tape, case: Case, weights: int) -> Block | None:
-    if not case.expert_block_size:
-        return None
-    scales = tape.block(weights // case.expert_block_size * 4)
-    block = tape.block(weights * case.width)
-    del scales
-    return block
+        return tape.out(count, width, [given], backward)
 
 
 def _combined(

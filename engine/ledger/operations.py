@@ -56,11 +56,13 @@ def activated(tape: Tape, given: Value) -> Value:
 
 
 def multiplied(tape: Tape, left: Value, right: Value) -> Value:
-    """A product that keeps both factors."""
-    count, width, saved = left.count, left.width, (left.detached(), right.detached())
+    """A product, which keeps each factor that the other's gradient needs."""
+    count, width = left.count, left.width
+    needs_left, needs_right = left.node is not None, right.node is not None
+    saved = (left.detached() if needs_right else None, right.detached() if needs_left else None)
 
     def backward(g: list[Value]) -> list[Value | None]:
         _ = saved
-        return [tape.new(count, width), tape.new(count, width)]
+        return [tape.new(count, width) if needed else None for needed in (needs_left, needs_right)]
 
     return tape.out(count, width, [left, right], backward)

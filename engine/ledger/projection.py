@@ -1,12 +1,15 @@
 """Bytes of a linear layer with its adapter: PEFT's LoRA and DoRA, bitsandbytes' 4-bit weights."""
 
 from engine.case import Case
-from engine.ledger.tape import Block, Tape, Value
+from engine.ledger.tape import Block, Node, Tape, Value
 
 BLOCK_SIZE = 64
 """Weights per scale in NF4; bitsandbytes' default."""
 _FUSED_ROWS = 512
 """Rows up to which bitsandbytes 0.50 multiplies by 4-bit weights without spelling them out."""
+
+TRAINED = Value(None, 0, 4, Node([], None))
+"""Stands for an adapter's weight, so that gradients are wanted of what it is multiplied with."""
 
 
 class Projections:
@@ -85,16 +88,18 @@ class Projections:
         tape, r, width = self.tape, self.case.r, self.case.width
         rows = given.count // inputs
         low = tape.cast(given, width)
+        needs_input = low.node is not None
+        saved = low.detached()
         down, up = self._weight(r * inputs), self._weight(r * outputs)
 
         def backward_down(g: list[Value]) -> list[Value | None]:
-            _ = (low, down)
-            made = tape.new(rows * inputs, width)
+            _ = (saved, down)
+            made = tape.new(rows * inputs, width) if needs_input else None
             self.give_gradient(r * inputs)
-            return [made]
+            return [made, None]
 
-        inner = tape.out(rows * r, width, [low], backward_down)
-        del given
+        inner = tape.out(rows * r, width, [low, TRAINED], backward_down)
+        del given, low
         kept = inner.detached()
 
         def backward_up(g: list[Value]) -> list[Value | None]:

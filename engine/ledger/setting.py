@@ -22,7 +22,7 @@ class Setting:
     lora: tuple[int, ...] = field(default=())
     """Trained numbers by layer."""
     ends: frozenset[int] = field(default=frozenset())
-    """Layers that stand last of their kind; where gradients outgrow what is freed, first too."""
+    """Layers that stand last of their kind; where gradients outgrow what is freed, also first."""
 
     @property
     def memory(self) -> Memory:
@@ -64,7 +64,7 @@ def setting(gemma: Gemma, case: Case) -> Setting:
     lora = lora_by_layer(gemma, case)
     freed = case.tokens * gemma.hidden_size * case.width
     grows = not case.accumulates and max(lora, default=0) * 4 > freed
-    return Setting(gemma, case, tape, projections, decoder, lora, _ends(gemma.layers, grows))
+    return Setting(gemma, case, tape, projections, decoder, lora, _ends(gemma, grows))
 
 
 def lora_by_layer(gemma: Gemma, case: Case) -> tuple[int, ...]:
@@ -77,7 +77,14 @@ def lora_by_layer(gemma: Gemma, case: Case) -> tuple[int, ...]:
     )
 
 
-def _ends(layers: tuple[Layer, ...], with_first: bool) -> frozenset[int]:
-    last = {layer: place for place, layer in enumerate(layers)}
-    first = {layer: place for place, layer in reversed([*enumerate(layers)])}
-    return frozenset([*last.values(), *(first.values() if with_first else ())])
+def _ends(gemma: Gemma, with_first: bool) -> frozenset[int]:
+    """Gradients of per-layer inputs are there after the last layer, so one of each before it too."""
+    places: dict[Layer, list[int]] = {}
+    for place, layer in enumerate(gemma.layers):
+        places.setdefault(layer, []).append(place)
+    last = 2 if gemma.per_layer_width else 1
+    return frozenset(
+        place
+        for found in places.values()
+        for place in [*found[-last:], *(found[:1] if with_first else [])]
+    )

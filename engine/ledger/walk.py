@@ -10,6 +10,7 @@ from engine.case import Case
 from engine.gemma import Gemma
 from engine.ledger import inputs
 from engine.ledger.checkpointed import Checkpointed
+from engine.ledger.decoder import SharedKeys
 from engine.ledger.operations import norm
 from engine.ledger.head import Head
 from engine.ledger.kept import Kept
@@ -43,7 +44,7 @@ def _forward_and_backward(chosen: Setting, head: Head) -> None:
     gemma, case, tape, memory = chosen.gemma, chosen.case, chosen.tape, chosen.memory
     layers = Checkpointed(chosen) if case.gradient_checkpointing else Kept(chosen)
     memory.part, memory.moment = layers.part, "forward pass"
-    around = inputs.surroundings(tape, gemma, case)
+    masks, around = inputs.masks(tape, gemma, case), inputs.rotary(tape, gemma, case)
     hidden = inputs.embedded(tape, gemma, case)
     first = hidden.node
     per_layer = _per_layer(chosen, hidden)
@@ -54,18 +55,21 @@ def _forward_and_backward(chosen: Setting, head: Head) -> None:
     memory.moment = "head forward"
     scores = head.score(normed)
     layers.leave_autocast()
+    if not case.gradient_checkpointing:
+        masks.clear()
     if case.objective == "dpo":
         _reference(chosen)
     end = scores.node
-    assert end is not None and first is not None
+    assert end is not None
     gradients = {end: Value(None, scores.count, 4)}
     del scores, normed, hidden
     memory.moment, memory.part = "head backward", "temporaries"
     tape.backward(gradients)
     start = layers.backward(gradients, last, per_layer)
-    del around
+    del masks, around
     memory.moment = "backward pass"
-    gradients[first] = gradients.pop(start)
+    if first and start:
+        gradients[first] = gradients.pop(start)
     del per_layer
     tape.nodes = entry
     del entry
@@ -85,11 +89,13 @@ def _reference(chosen: Setting) -> None:
     part = memory.part
     memory.part, memory.moment = "reference", "reference forward"
     tape.records, chosen.projections.adapts = False, False
-    around = inputs.surroundings(tape, gemma, case)
+    around = inputs.masks(tape, gemma, case) + inputs.rotary(tape, gemma, case)
     hidden = inputs.embedded(tape, gemma, case)
-    per_layer = _per_layer(chosen, hidden)
-    layers = Checkpointed(chosen)
-    layers.forward(hidden, per_layer)
+    part_of_layer = chosen.slice_of(_per_layer(chosen, hidden))
+    shared: SharedKeys = {}
+    for layer in dict.fromkeys(gemma.layers):
+        hidden = chosen.decoder.layer(hidden.detached(), layer, part_of_layer, shared)
+    del around
     tape.records, chosen.projections.adapts = True, True
     memory.part = part
 
