@@ -1,41 +1,197 @@
-"""The least memory a run needs: its weights, counted from the headers of the model's files."""
+"""The memory that a step needs, part by part, on the device, in host memory and on disk."""
 
-import json
-import math
-from pathlib import Path
+from collections import Counter
+from dataclasses import asdict, dataclass
 from typing import Any
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
-_CAST = {"float32": 4, "float16": 2, "bfloat16": 2}
-_MAX_HEADER_BYTES = 100_000_000
-"""The limit of the format."""
+from engine import calibration
+from engine.case import Case
+from engine.gemma import Gemma
+from engine.hardware import Profile
+from engine.ledger import aside, sharing, standing
+from engine.ledger.walk import highest
+from engine.parts import PARTS
+
+GIB = 1 << 30
+_HANDLES = 2
+"""cuBLAS handles: of the forward and of the backward thread."""
+_SLACK_SHARE, _SLACK_GIB = 0.012, 0.06
+"""What PyTorch reserves beyond what it has allocated, with expandable segments: the median of 60
+simulated steps. `bench/reserved.py` measures it."""
+_PROCESS_GIB = {"cpu": 0.6, "cuda": 2.5, "mps": 1.5}
+"""Resident memory of an engine without its model: measured on a CPU, guessed elsewhere."""
 
 
-def weights_gib(folder: Path, dtype: str) -> float:
-    """GiB of a model's tensors, floating ones held in `dtype` ("auto": as they are stored).
+@dataclass(frozen=True, slots=True)
+class Band:
+    """GiB: at least, most likely, and at most."""
 
-    Reads only safetensors headers: 8 bytes of little-endian length, then JSON with dtype and shape
-    (https://github.com/huggingface/safetensors, "Format"). Raises `ValueError` for a file that is
-    none, as the pointer is that git-lfs leaves in the place of a file it did not fetch.
+    low: float
+    expected: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One part at the highest moment."""
+
+    part: str
+    gib: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A forecast for one device."""
+
+    source: str
+    """ledger, or simulated."""
+    allocated: Band
+    """Held by tensors."""
+    reserved: Band
+    """Taken from the driver by PyTorch."""
+    device: Band
+    """What the driver says the process takes."""
+    usable_gib: float
+    """What a run may fill of the device."""
+    host_gib: float
+    host_usable_gib: float
+    disk_gib: float
+    peak_moment: str
+    rows: tuple[Row, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is likely to fit."""
+        return self.device.expected <= self.usable_gib and self.host_gib <= self.host_usable_gib
+
+    @property
+    def verdict(self) -> str:
+        """fits, tight where the upper end would not, or no."""
+        if not self.fits:
+            return "no"
+        return "fits" if self.device.high <= self.usable_gib else "tight"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as `gemma-bench budget --json` gives it."""
+        return {
+            "source": self.source,
+            "allocated_gib": asdict(self.allocated),
+            "reserved_gib": asdict(self.reserved),
+            "device_gib": asdict(self.device),
+            "host_gib": self.host_gib,
+            "disk_gib": self.disk_gib,
+            "usable_gib": round(self.usable_gib, 3),
+            "peak_moment": self.peak_moment,
+            "rows": [asdict(row) for row in self.rows],
+            "fits": self.fits,
+            "verdict": self.verdict,
+        }
+
+
+def forecast(gemma: Gemma, case: Case, profile: Profile) -> Budget:
+    """The ledger's forecast of a case on a profile."""
+    parts, moment = _at_the_peak(gemma, case)
+    allocated = sum(parts.values()) / GIB
+    spread = 0.01 if case.gradient_checkpointing else 0.04
+    band = Band(*(allocated * factor for factor in (1 - spread, 1.0, 1 + spread)))
+    return _around("ledger", band, parts, moment, gemma, case, profile)
+
+
+def _at_the_peak(gemma: Gemma, case: Case) -> tuple[dict[str, int], str]:
+    """Parts at the highest moment: of the step, or of what is done beside it."""
+    standing_parts = standing.on_device(gemma, case)
+    peak = highest(gemma, case)
+    parts, moment = peak.parts, peak.moment
+    beside = {"images": aside.images(gemma, case), "sampling": aside.sampling(gemma, case)}
+    name, size = max(beside.items(), key=lambda item: item[1])
+    if size > peak.size_bytes:
+        parts, moment = {name: size}, name
+    found = Counter(sharing.shared(standing_parts, case, len(gemma.layers)))
+    found.update(parts)
+    if case.device == "cuda":
+        found["cuBLAS workspaces"] = _HANDLES * case.cublas_workspace_bytes
+    return found, moment
+
+
+def simulated(answer: dict[str, Any], gemma: Gemma, case: Case, profile: Profile) -> Budget:
+    """The budget around the figures of a simulated step; `answer` is what its job wrote.
+
+    Raises `ValueError` where the step could not be simulated.
     """
-    total = 0
-    for file in folder.glob("*.safetensors"):
-        for tensor in _tensors(file):
-            stored = _BYTES.get(tensor["dtype"], 1)
-            width = (
-                _CAST.get(dtype, stored) if tensor["dtype"] in {"F32", "F16", "BF16"} else stored
-            )
-            total += math.prod(tensor["shape"]) * width
-    return total / 2**30
+    if answer["source"] != "simulated":
+        raise ValueError(answer["error"] or "the step could not be simulated")
+    parts = {row["part"]: round(row["gib"] * GIB) for row in answer["rows"]}
+    allocated = answer["allocated_gib"]
+    spread = 0.02 if answer["missing"] else 0.005
+    band = Band(*(allocated * factor for factor in (1 - spread, 1.0, 1 + spread)))
+    return _around(
+        "simulated", band, parts, answer["peak_moment"], gemma, case, profile,
+        reserved_gib=answer["reserved_gib"],
+    )  # fmt: skip
 
 
-def _tensors(file: Path) -> list[dict[str, Any]]:
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        head = stream.read(length) if length <= _MAX_HEADER_BYTES else b""
-    try:
-        header = json.loads(head)
-        header.pop("__metadata__", None)
-        return [{"dtype": str(t["dtype"]), "shape": list(t["shape"])} for t in header.values()]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{file.name} is no safetensors file") from None
+def _around(
+    source: str,
+    allocated: Band,
+    parts: dict[str, int],
+    moment: str,
+    gemma: Gemma,
+    case: Case,
+    profile: Profile,
+    *,
+    reserved_gib: float | None = None,
+) -> Budget:
+    """Allocator, context, host and disk around what tensors hold."""
+    is_accelerator = case.device != "cpu"
+    reserved, device = allocated, allocated
+    slack = context = 0.0
+    if is_accelerator:
+        known = calibration.of_card(profile.title)
+        slack = (reserved_gib or _reserved(allocated.expected)) - allocated.expected
+        reserved = _more(allocated, slack, 2 * slack)
+        context = profile.context_gib if known is None else known.context_gib or 0.0
+        device = _more(reserved, context, context * (1.5 if known is None else 1.0))
+    rows = {part: parts[part] / GIB for part in PARTS if parts.get(part)}
+    rows |= {"allocator slack": slack, "device context": context} if is_accelerator else {}
+    process = _PROCESS_GIB[profile.device]
+    return Budget(
+        source=source,
+        allocated=_rounded(allocated),
+        reserved=_rounded(reserved),
+        device=_rounded(device),
+        usable_gib=profile.usable_gib,
+        host_gib=round(process + _on_host(gemma, case, allocated, profile), 3),
+        host_usable_gib=round(profile.host_usable_gib, 3),
+        disk_gib=round(_on_disk(gemma, case), 3),
+        peak_moment=moment,
+        rows=tuple(Row(part, round(gib, 4), PARTS[part]) for part, gib in rows.items()),
+    )
+
+
+def _reserved(allocated_gib: float) -> float:
+    return allocated_gib * (1 + _SLACK_SHARE) + _SLACK_GIB
+
+
+def _more(band: Band, expected: float, high: float) -> Band:
+    """The band with something added: none of it at least, more of it at most."""
+    low = band.low + min(expected, high) * 0.5
+    return Band(low, band.expected + expected, band.high + high)
+
+
+def _rounded(band: Band) -> Band:
+    return Band(round(band.low, 3), round(band.expected, 3), round(band.high, 3))
+
+
+def _on_host(gemma: Gemma, case: Case, allocated: Band, profile: Profile) -> float:
+    """GiB beside the process: what was put there on purpose, and all of it on a CPU."""
+    shared = allocated.expected if profile.device == "cpu" or profile.is_unified else 0.0
+    return shared + standing.on_host(gemma, case) / GIB
+
+
+def _on_disk(gemma: Gemma, case: Case) -> float:
+    """GiB of the adapter, and of the checkpoints that are kept with their optimizer state."""
+    trained = standing.trained_parameters(gemma, case) * 4
+    parts = standing.on_device(gemma, case)
+    state = parts.get("optimizer", 0) + standing.paged(gemma, case)
+    return (trained + case.checkpoints * (trained + state)) / GIB

@@ -37,6 +37,12 @@ def known(name: str) -> Difference | None:
         return None
 
 
+def of_card(card: str) -> Difference | None:
+    """The latest difference of a card under whatever driver and PyTorch."""
+    names = [name for name in _read() if name.startswith(f"{card} | ")]
+    return known(names[-1]) if names else None
+
+
 def remember(name: str, measured: Difference) -> None:
     """Keep a difference; a folder that can't be written to costs the next forecast, not the run."""
     before = known(name)

@@ -55,6 +55,8 @@ class Case:
     sharding: Sharding = "none"
     bucket_elements: int = 500_000_000
     """DeepSpeed's reduce_bucket_size; 5e8 is its default."""
+    checkpoints: int = 0
+    """Kept on disk with the optimizer's state."""
     device: Literal["cuda", "cpu"] = "cuda"
     """cuda stands for every GPU."""
     has_flash: bool = True
@@ -114,8 +116,11 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
             "accumulates": training.gradient_accumulation_steps > 1,
             "optim": training.optim,
             "gradient_checkpointing": training.gradient_checkpointing,
+            "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
+            "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",
-            "has_flash": profile.has_bf16,
+            "has_flash": profile.has_flash,
+            "cublas_workspace_bytes": profile.cublas_workspace_bytes,
             **more,
         }
     )

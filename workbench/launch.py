@@ -99,7 +99,7 @@ def _environment(device: str) -> dict[str, str]:
 
 
 def _refuse_too_large(recipe: Recipe, profile: Profile) -> None:
-    from engine.budget import weights_gib
+    from engine.weights import weights_gib
 
     folder = Path(recipe.model.path)
     if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():

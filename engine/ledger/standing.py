@@ -36,7 +36,12 @@ def on_device(gemma: Gemma, case: Case) -> Bytes:
 def on_host(gemma: Gemma, case: Case) -> int:
     """Bytes of lookup tables and of paged optimizer state that the host holds."""
     tables = parameters.per_layer_table(gemma) * case.width if case.tables_on_host else 0
-    return tables + _optimizer(gemma, case)[1]
+    return tables + paged(gemma, case)
+
+
+def paged(gemma: Gemma, case: Case) -> int:
+    """Bytes of optimizer state in managed memory, which the driver moves between device and host."""
+    return _optimizer(gemma, case)[1]
 
 
 def trained_parameters(gemma: Gemma, case: Case) -> int:

@@ -12,6 +12,7 @@ from engine.memory.figures import Answer
 from engine.memory.step import Simulated, simulate
 from engine.memory.tracker import Moment
 from engine.memory.versions import versions
+from engine.parts import PARTS
 
 GIB = 1 << 30
 Bytes = dict[str, float]
@@ -118,7 +119,7 @@ def _told(depth: _Depth, kind: str) -> Answer:
         peak_moment=parts.told(moment, depth.layers),
         rows=[
             {"part": part, "gib": _gib(held[part]), "why": why}
-            for part, why in parts.WHY.items()
+            for part, why in PARTS.items()
             if held.get(part)
         ],
         seconds=0.0,

@@ -4,27 +4,7 @@ from collections import Counter
 
 from engine.case import Case
 from engine.memory.tracker import Block, Moment
-
-WHY = {
-    "weights": "frozen weights of the layers",
-    "quantisation state": "scales of the 4-bit blocks",
-    "embeddings": "the token table, which is the output head too",
-    "per-layer embeddings": "Gemma 4's tables of every layer",
-    "experts": "weights of all experts",
-    "towers": "vision and audio, frozen",
-    "LoRA": "trained weights in float32",
-    "gradients": "of the trained weights",
-    "optimizer": "its state for every trained weight",
-    "batch": "token numbers, labels and positions",
-    "checkpoints": "what each layer keeps of its input for the backward pass",
-    "activations": "what every layer keeps for the backward pass",
-    "recomputed layer": "one layer's activations, computed again",
-    "head": "tiles of the logits and their gradient",
-    "reference": "the forward pass of the model without its adapter",
-    "temporaries": "gradients on their way, and memory within kernels",
-    "cuBLAS workspaces": "of the forward and the backward thread",
-}
-"""Every part in the order of the table, and what it is."""
+from engine.parts import PARTS
 
 _CUBLAS_HANDLES = 2
 
@@ -36,7 +16,7 @@ def of_blocks(blocks: list[Block], case: Case) -> dict[str, int]:
         found[_part(block.part, case)] += block.size_bytes
     if case.device == "cuda":
         found["cuBLAS workspaces"] += sum(held(case))
-    return {part: found[part] for part in WHY if found[part]}
+    return {part: found[part] for part in PARTS if found[part]}
 
 
 def held(case: Case) -> list[int]:
