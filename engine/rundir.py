@@ -119,7 +119,7 @@ class RunDir:
 
     def write_simulated(self, answer: dict[str, Any]) -> None:
         """Write down what a simulated step needs, once, by the engine."""
-        _write_whole(self.simulated, answer)
+        write_whole(self.simulated, answer)
 
     def read_request(self) -> dict[str, Any]:
         """What was asked: resolved recipe, overrides, hardware, argv."""

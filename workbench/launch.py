@@ -62,12 +62,12 @@ def start(run: RunDir, job: str = "train") -> None:
         time.sleep(0.01)
 
 
-def start_preview(preview: PreviewDir) -> "subprocess.Popen[bytes]":
-    """Start the engine of a preview, which ends with this process; it needs no GPU."""
-    log = os.open(preview.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+def start_beside(files: PreviewDir, job: str) -> "subprocess.Popen[bytes]":
+    """Start an engine that answers this process and needs no GPU: a preview, or a simulation."""
+    log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", "preview", str(preview.path)],
+            [sys.executable, "-P", "-m", "engine", job, str(files.path)],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -97,4 +97,4 @@ def start() -> Preview:
     files = previewdir.create()
     lock = files.hold_for_viewer()
     assert lock is not None
-    return Preview(files, lock, launch.start_preview(files))
+    return Preview(files, lock, launch.start_beside(files, "preview"))

@@ -1,0 +1,182 @@
+"""What would make a recipe fit a device: changes with what each saves and costs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from engine import budget, gemma, parameters
+from engine.budget import Budget
+from engine.case import of_recipe
+from engine.hardware import Profile
+from engine.recipe import ATTENTION, Recipe
+
+Changes = dict[str, Any]
+_SHORTEST_TOKENS = 256
+"""Below this few conversations are left whole."""
+_STEP_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Recipe keys with new values, and the forecast they lead to."""
+
+    changes: Changes
+    costs: str
+    saves_gib: float
+    budget: Budget
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as `gemma-bench budget --json` gives it."""
+        return {
+            "set": self.changes,
+            "saves_gib": round(self.saves_gib, 3),
+            "costs": self.costs,
+            "fits": self.budget.fits,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The most that fits with everything else as it is; 0 where nothing does."""
+
+    max_length: int
+    per_device_train_batch_size: int
+
+
+def forecast(recipe: Recipe, profile: Profile) -> Budget:
+    """The ledger's forecast of a recipe. Raises `Refusal` where the model's shape is not known."""
+    return budget.forecast(gemma.variant_of(recipe.model.path), of_recipe(recipe, profile), profile)
+
+
+def suggestions(recipe: Recipe, profile: Profile) -> list[Suggestion]:
+    """Single changes that save memory, those that make it fit first and among them the cheapest.
+
+    Where none alone is enough, as many as it takes come first, together.
+    """
+    before = forecast(recipe, profile)
+    found = [
+        made
+        for changes, costs in _changes(recipe, profile)
+        if (made := _tried(recipe, profile, changes, costs, before)).saves_gib > 0
+    ]
+    fitting = [made for made in found if made.budget.fits]
+    rest = sorted((made for made in found if not made.budget.fits), key=lambda s: -s.saves_gib)
+    together = [] if before.fits or fitting else _together(recipe, profile, before)
+    return [*together, *fitting, *rest]
+
+
+def applied(recipe: Recipe, changes: Changes) -> Recipe:
+    """The recipe with other values at keys such as "data.max_length"."""
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        changed = getattr(recipe, section).model_copy(update={name: value})
+        recipe = recipe.model_copy(update={section: changed})
+    return recipe
+
+
+def largest(recipe: Recipe, profile: Profile) -> Largest:
+    """The longest rows and the largest batch that fit, by bisection: both only ever need more."""
+    context = gemma.variant_of(recipe.model.path).context_tokens // _STEP_TOKENS
+
+    def fits(changes: Changes) -> bool:
+        return forecast(applied(recipe, changes), profile).fits
+
+    length = _most(lambda n: fits({"data.max_length": n * _STEP_TOKENS}), context)
+    batch = _most(lambda n: fits({"training.per_device_train_batch_size": n}), 1024)
+    return Largest(length * _STEP_TOKENS, batch)
+
+
+def _most(fits: Any, most: int) -> int:
+    """The largest number up to `most` for which something that is true for smaller ones holds."""
+    low, high = 0, 1
+    while high <= most and fits(high):
+        low, high = high, high * 2
+    high = min(high, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _tried(
+    recipe: Recipe, profile: Profile, changes: Changes, costs: str, before: Budget
+) -> Suggestion:
+    after = forecast(applied(recipe, changes), profile)
+    saves = before.device.expected - after.device.expected
+    return Suggestion(changes, costs, saves, after)
+
+
+def _together(recipe: Recipe, profile: Profile, before: Budget) -> list[Suggestion]:
+    """Changes on top of one another, cheapest first, up to the first that makes it fit."""
+    taken: Changes = {}
+    costs: list[str] = []
+    for _ in range(24):
+        changed = applied(recipe, taken)
+        options = [option for option in _changes(changed, profile) if "model.path" not in option[0]]
+        better = next(
+            (
+                (changes, cost)
+                for changes, cost in options
+                if _tried(changed, profile, changes, cost, forecast(changed, profile)).saves_gib
+                > 0.01
+            ),
+            None,
+        )
+        if better is None:
+            return []
+        taken |= better[0]
+        costs += [better[1]] if better[1] not in costs else []
+        made = _tried(recipe, profile, dict(taken), "; ".join(costs), before)
+        if made.budget.fits:
+            return [made]
+    return []
+
+
+def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:
+    """Single changes and what each costs, those that change least about the result first."""
+    training = recipe.training
+    if training.optim in {"adamw_torch", "paged_adamw_32bit"}:
+        yield {"training.optim": "adamw_8bit"}, "nothing that has been measured"
+    batch, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    if batch > 1 and not batch % 2:
+        yield (
+            {
+                "training.per_device_train_batch_size": batch // 2,
+                "training.gradient_accumulation_steps": accumulation * 2,
+            },
+            "the same effective batch, in more and smaller passes",
+        )
+    if not training.gradient_checkpointing:
+        yield {"training.gradient_checkpointing": True}, "about a third more time for each step"
+    if recipe.model.quantization == "none" and profile.device == "cuda":
+        yield {"model.quantization": "nf4"}, "weights in 4 bits: a little worse, and slower steps"
+    yield from _smaller(recipe)
+
+
+def _smaller(recipe: Recipe) -> Iterator[tuple[Changes, str]]:
+    adapter, length = recipe.adapter, recipe.data.max_length
+    if length // 2 >= _SHORTEST_TOKENS:
+        cost = f"rows of over {length // 2} tokens are cut or dropped"
+        yield {"data.max_length": length // 2}, cost
+    if adapter.r > 8:
+        yield {"adapter.r": adapter.r // 2}, "the adapter can learn less"
+    if set(adapter.target_modules) - set(ATTENTION):
+        kept = tuple(name for name in adapter.target_modules if name in ATTENTION)
+        yield {"adapter.target_modules": kept or ATTENTION}, "only attention is adapted"
+    if smaller := _next_smaller(recipe.model.path):
+        yield {"model.path": smaller}, "another model, which knows less"
+
+
+def _next_smaller(path: str) -> str | None:
+    """The hub id of the next smaller Gemma of the generation."""
+    name = gemma.name_of(path)
+    if name is None:
+        return None
+    own = gemma.variant_of(name)
+    others = [gemma.variant_of(other) for other in gemma.names()]
+    below = [
+        other
+        for other in others
+        if other.generation == own.generation and parameters.text(other) < parameters.text(own)
+    ]
+    return max(below, key=parameters.text).hub_id if below else None
