@@ -2,37 +2,60 @@
 
 import os
 import platform
-import threading
-import tomllib
-from dataclasses import asdict, dataclass
+import subprocess
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engine import nvml, torch_devices
+from engine.gpu import Absence, Gpu
 from engine.recipe_files import RECIPES
 from engine.refusal import refuse
 
 PROFILES = RECIPES / "hardware"
 AUTO = "auto"
-_NVML_DEADLINE_S = 2.0
+_CPU = "cpu"
+_APPLE = "apple-m"
+_SAME_MEMORY = 0.15
+"""How far a card's memory may be from a profile's: drivers and ECC differ, 8 and 12 GB don't."""
+_GUESSED_CONTEXT_GIB = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a run may use."""
+    """What a run may use. Where figures come from is said in the files under recipes/hardware."""
 
     name: str
     title: str
     device: str
-    """cuda, mps or cpu."""
+    """cuda, mps or cpu; AMD's cards are cuda, as PyTorch calls them."""
     memory_gib: float
-    """Memory of the device; of the host where they share it."""
+    """All memory of the device as its driver reports it; of the host where they share it."""
     usable_share: float
     """Part of memory_gib that a run may fill; the rest is the system's and the context's."""
     has_bf16: bool
     """Whether bfloat16 arithmetic is native."""
     reason: str = ""
     """Why it was chosen, where it was detected."""
+    has_fp16: bool = False
+    """Whether float16 arithmetic is native."""
+    has_flash: bool = False
+    """Whether PyTorch has flash attention for it: NVIDIA from compute capability 8.0, MI300X."""
+    widest_flash_head: int = 0
+    """The widest attention head that flash attention takes; 0 where there is none."""
+    context_gib: float = 0.0
+    """What the driver takes per process before the first tensor: a guess until calibrated."""
+    cublas_workspace_bytes: int = 0
+    """What PyTorch gives each cuBLAS handle; 32 MiB from Hopper on; 0 where there is no cuBLAS."""
+    host_memory_gib: float = 0.0
+    """Memory of the host: measured on this machine, a guess for a named card; 0 if not known."""
+    is_unified: bool = False
+    """Whether a GPU shares the host's memory, so that memory_gib is the host's."""
+    bandwidth_gb_s: float | None = None
+    """Memory bandwidth in 10^9 bytes a second; None where nobody can say."""
+    tflops: float | None = None
+    """Dense 16-bit matrix arithmetic with 32-bit sums, in 10^12 FLOP/s; a CPU's is 32-bit."""
 
     @property
     def usable_gib(self) -> float:
@@ -44,33 +67,23 @@ class Profile:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One NVIDIA device as its driver tells it."""
-
-    name: str
-    memory_gib: float
-    has_bf16: bool
-    is_unified: bool = False
-    """Whether it shares the host's memory, so that memory_gib is the host's."""
-
-
 def names() -> list[str]:
-    """Names that --hardware takes."""
-    return [AUTO, *sorted(path.stem for path in PROFILES.glob("*.toml"))]
+    """Names that --hardware takes: this machine, cards by their memory, the CPU."""
+    files = {path.stem: _file(path.stem) for path in PROFILES.glob("*.toml")}
+    cpu = {_CPU} & files.keys()
+    cards = sorted(files.keys() - cpu, key=lambda name: (files[name]["memory_gib"], name))
+    return [AUTO, *cards, *cpu]
 
 
 def profile(name: str) -> Profile:
     """The profile of that name; "auto" is this machine. Raises `Refusal`."""
     if name == AUTO:
         return detect()
-    if name not in names():
+    if name not in {path.stem for path in PROFILES.glob("*.toml")}:
         fix = f"Known names: {', '.join(names())}"
         raise refuse("--hardware", f"there is no profile {name!r}", fix)
-    given = tomllib.loads((PROFILES / f"{name}.toml").read_text())
-    if name == "cpu":
-        given["memory_gib"] = host_memory_gib()
-    return Profile(name=name, **given)
+    chosen = _of_file(name)
+    return _with_memory_of_this(chosen) if chosen.is_unified else chosen
 
 
 def runnable(name: str) -> Profile:
@@ -84,66 +97,20 @@ def runnable(name: str) -> Profile:
 
 
 @cache
-def detect() -> Profile:
-    """This machine, with the reason why."""
-    gpus, absence = nvidia_gpus()
-    if gpus:
-        gpu = gpus[0]
-        reason = f"NVML names {gpu.name} with {gpu.memory_gib:.1f} GiB"
-        reason += ", shared with the host" if gpu.is_unified else ""
-        share = 0.85 if gpu.is_unified else 0.95
-        return Profile(AUTO, gpu.name, "cuda", gpu.memory_gib, share, gpu.has_bf16, reason)
-    memory_gib = host_memory_gib()
-    if platform.system() == "Darwin" and platform.machine() == "arm64":
-        reason = "Apple silicon: the GPU shares the host's memory"
-        return Profile(AUTO, "Apple silicon", "mps", memory_gib, 0.7, True, reason)
-    title = f"CPU, {os.cpu_count()} cores"
-    return Profile(AUTO, title, "cpu", memory_gib, 0.85, _cpu_has_bf16(), absence)
+def detect(nodes: Path = torch_devices.NODES) -> Profile:
+    """This machine, with the reason why; `nodes` is where the kernel keeps its device files.
 
-
-def nvidia_gpus() -> tuple[list[Gpu], str]:
-    """NVIDIA devices, or none and why. A driver that hangs is given up after two seconds."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in {"", "-1"}:
-        return [], "CUDA_VISIBLE_DEVICES hides every NVIDIA device"
-    found: list[list[Gpu] | str] = []
-
-    def ask() -> None:
-        try:
-            found.append(_ask_nvml())
-        except Exception as error:
-            found.append(f"no NVIDIA driver: {error}")
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_NVML_DEADLINE_S)
-    answer = found[0] if found else f"the NVIDIA driver gave no answer in {_NVML_DEADLINE_S} s"
-    if isinstance(answer, str):
-        return [], answer
-    return answer, "" if answer else "the NVIDIA driver names no device"
-
-
-def _ask_nvml() -> list[Gpu]:
-    import pynvml
-
-    pynvml.nvmlInit()
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    return [_gpu(handle) for handle in handles]
-
-
-def _gpu(handle: Any) -> Gpu:
-    import pynvml
-
-    name = _text(pynvml.nvmlDeviceGetName(handle))
-    has_bf16 = pynvml.nvmlDeviceGetCudaComputeCapability(handle)[0] >= 8
-    try:
-        memory_gib = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
-    except pynvml.NVMLError_NotSupported:  # a GB10 has no memory of its own
-        return Gpu(name, host_memory_gib(), has_bf16, is_unified=True)
-    return Gpu(name, memory_gib, has_bf16)
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+    NVML is asked first. Where it can't tell although there are device files of GPUs, torch is.
+    """
+    told = nvml.find()
+    if isinstance(told, Gpu):
+        return _of_gpu(told, "NVML names")
+    if told.is_final or not torch_devices.has_node(nodes):
+        return _without_gpu(told.reason)
+    asked = torch_devices.find()
+    if isinstance(asked, Absence):
+        return _without_gpu(f"{told.reason}; {asked.reason}")
+    return _of_gpu(asked, f"{told.reason}; torch names")
 
 
 def host_memory_gib() -> float:
@@ -153,9 +120,136 @@ def host_memory_gib() -> float:
     return float(psutil.virtual_memory().total / 2**30)
 
 
-def _cpu_has_bf16() -> bool:
+def _file(name: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads((PROFILES / f"{name}.toml").read_text())
+
+
+def _of_file(name: str) -> Profile:
+    given = _file(name)
+    given.pop("driver_names", None)
+    if name == _CPU:
+        memory_gib = host_memory_gib()
+        given |= {"memory_gib": memory_gib, "host_memory_gib": memory_gib}
+        given["tflops"] = round(given["tflops"] * _cores(), 3)
+    return Profile(name=name, **given)
+
+
+def _with_memory_of_this(chosen: Profile) -> Profile:
+    """A GPU that shares the host's memory, with this host's where this is such a machine."""
+    here = detect()
+    if not (here.is_unified and here.device == chosen.device):
+        return chosen
+    return replace(chosen, memory_gib=here.memory_gib, host_memory_gib=here.memory_gib)
+
+
+def _of_gpu(gpu: Gpu, teller: str) -> Profile:
+    host_gib = host_memory_gib()
+    known = _known_as(gpu)
+    is_unified = known.is_unified if known else gpu.memory_gib is None
+    memory_gib = host_gib if is_unified or gpu.memory_gib is None else gpu.memory_gib
+    shared = ", shared with the host" if is_unified else ""
+    figures = (
+        f"its other figures are those of the profile {known.name}"
+        if known
+        else "no profile has that name and memory, so its speed is unknown"
+    )
+    said = [f"{teller} {gpu.name} with {memory_gib:.1f} GiB{shared}", figures, gpu.note]
+    return replace(
+        known or _unknown(gpu),
+        name=AUTO,
+        title=gpu.name,
+        memory_gib=memory_gib,
+        host_memory_gib=host_gib,
+        reason="; ".join(part for part in said if part),
+    )
+
+
+def _known_as(gpu: Gpu) -> Profile | None:
+    """The profile of a card with that name and about that memory."""
+    for path in PROFILES.glob("*.toml"):
+        given = _file(path.stem)
+        if gpu.name in given.get("driver_names", ()):
+            found = _of_file(path.stem)
+            if found.is_unified or _is_near(gpu.memory_gib, found.memory_gib):
+                return found
+    return None
+
+
+def _is_near(memory_gib: float | None, expected_gib: float) -> bool:
+    return memory_gib is not None and abs(memory_gib / expected_gib - 1) <= _SAME_MEMORY
+
+
+def _unknown(gpu: Gpu) -> Profile:
+    """What follows from a card's generation alone."""
+    is_unified = gpu.memory_gib is None
+    return Profile(
+        AUTO,
+        gpu.name,
+        "cuda",
+        0.0,
+        0.85 if is_unified else 0.95,
+        gpu.has_bf16,
+        has_fp16=True,
+        has_flash=gpu.has_flash,
+        widest_flash_head=256 if gpu.has_flash else 0,
+        context_gib=_GUESSED_CONTEXT_GIB,
+        cublas_workspace_bytes=gpu.cublas_workspace_bytes,
+        is_unified=is_unified,
+    )
+
+
+def _without_gpu(absence: str) -> Profile:
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return _apple_silicon()
+    title = f"CPU, {os.cpu_count()} cores"
+    flags = _cpu_flags()
+    return replace(
+        _of_file(_CPU),
+        name=AUTO,
+        title=title,
+        reason=absence,
+        has_bf16=not flags.isdisjoint({"amx_bf16", "avx512_bf16", "bf16"}),
+        has_fp16=not flags.isdisjoint({"amx_fp16", "avx512_fp16", "asimdhp"}),
+    )
+
+
+def _apple_silicon() -> Profile:
+    title = _apple_title()
+    known = _of_file(_APPLE)
+    reason = "Apple silicon: the GPU shares the host's memory"
+    if title not in _file(_APPLE)["driver_names"]:
+        known = replace(known, bandwidth_gb_s=None, tflops=None)
+        reason += "; the speed of this one is unknown"
+    memory_gib = host_memory_gib()
+    return replace(
+        known,
+        name=AUTO,
+        title=title,
+        memory_gib=memory_gib,
+        host_memory_gib=memory_gib,
+        reason=reason,
+    )
+
+
+def _apple_title() -> str:
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "Apple silicon"
+    return done.stdout.strip() or "Apple silicon"
+
+
+def _cores() -> int:
+    import psutil
+
+    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        return set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
-        return platform.machine() == "arm64"
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+        return set()

@@ -1,0 +1,49 @@
+"""One GPU as its driver or torch tells it, and what its generation can do."""
+
+from dataclasses import dataclass
+
+_AMD_FLASH = ("gfx90a", "gfx942", "gfx950")
+_AMD_BF16 = (*_AMD_FLASH, "gfx908", "gfx11", "gfx12")
+_AMD_WIDE = ("gfx942", "gfx950")
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A device that a run could use."""
+
+    name: str
+    memory_gib: float | None
+    """None where it has none of its own: it shares the host's."""
+    capability: tuple[int, int]
+    """NVIDIA's compute capability, as (8, 9)."""
+    arch: str = ""
+    """AMD's name of the generation, as "gfx942:sramecc+:xnack-"; empty for NVIDIA."""
+    uuid: str = ""
+    note: str = ""
+    """What is uncertain about it."""
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether bfloat16 arithmetic is native."""
+        return self.arch.startswith(_AMD_BF16) if self.arch else self.capability >= (8, 0)
+
+    @property
+    def has_flash(self) -> bool:
+        """Whether PyTorch has flash attention for it."""
+        return self.arch.startswith(_AMD_FLASH) if self.arch else self.capability >= (8, 0)
+
+    @property
+    def cublas_workspace_bytes(self) -> int:
+        """What PyTorch gives each cuBLAS or hipBLAS handle (`parseChosenWorkspaceSize`)."""
+        if self.arch:
+            return (128 if self.arch.startswith(_AMD_WIDE) else 32) << 20
+        return 32 << 20 if self.capability >= (9, 0) else 8_519_680
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """No GPU, and why."""
+
+    reason: str
+    is_final: bool = False
+    """Whether that is so whoever is asked, as where the environment hides every GPU."""
