@@ -1,5 +1,6 @@
 """Hardware profiles, and which of them this machine is."""
 
+import math
 import os
 import platform
 import subprocess
@@ -20,6 +21,8 @@ _APPLE = "apple-m"
 _SAME_MEMORY = 0.15
 """How far a card's memory may be from a profile's: drivers and ECC differ, 8 and 12 GB don't."""
 _GUESSED_CONTEXT_GIB = 0.5
+_HOST_SHARE = 0.9
+"""Part of the host's memory that a run may fill; the rest is the system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Profile:
     def usable_gib(self) -> float:
         """Memory that a run may fill, in GiB."""
         return self.memory_gib * self.usable_share
+
+    @property
+    def host_usable_gib(self) -> float:
+        """Host memory that a run may fill; without bound where the host is not known."""
+        return self.host_memory_gib * _HOST_SHARE if self.host_memory_gib else math.inf
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for the run directory."""

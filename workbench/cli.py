@@ -30,9 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-_OPTIONS = {"run", "hardware", "overrides", "out", "json", "detach"}
+_OPTIONS = {"run", "hardware", "overrides", "out", "json", "detach", "anyway"}
 _TAKEN: dict[str | None, set[str]] = {
     "preview": {"hardware", "overrides", "json"},
+    "budget": {"hardware", "overrides", "json"},
     "attach": {"json"},
     "runs": {"json"},
     "stop": set(),
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="DIR", type=Path, help="the run directory to make")
     parser.add_argument("--json", action="store_true", help="events as JSON lines on stdout")
     parser.add_argument("--detach", action="store_true", help="start the run and leave it")
+    parser.add_argument("--anyway", action="store_true", help="start it though it can't fit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     preview = commands.add_parser("preview", help="show the rows as they will be trained on")
     preview.add_argument("recipe", metavar="RECIPE", help="a recipe's name or path")
@@ -74,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     preview.add_argument("--source", metavar="NAME", default="", help="rows of this source only")
     _add_json(preview, "sources, rows and template as one JSON object")
+    budget = commands.add_parser("budget", help="what a recipe needs: memory, time, and what saves")
+    budget.add_argument("recipe", metavar="RECIPE", help="a recipe's name or path")
+    _add_choices(budget)
+    budget.add_argument("--exact", action="store_true", help="simulate the step, at its whole depth")
+    budget.add_argument(
+        "--variants", action="store_true", help="with --hardware all: every Gemma in its place"
+    )
+    budget.add_argument("--price", metavar="N", type=float, help="of an hour, for the cost of a run")
+    _add_json(budget, "one JSON object")
     attach = commands.add_parser("attach", help="follow a run (default: the newest)")
     attach.add_argument("run_name", metavar="RUN", nargs="?")
     _add_json(attach, "events as JSON lines on stdout")
@@ -118,6 +129,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from workbench import preview_command
 
         return preview_command.run(options)
+    if options.command == "budget":
+        from workbench import budget_command
+
+        return budget_command.run(options)
     if options.command == "attach":
         return _attach(options)
     if options.command == "runs":
@@ -137,7 +152,9 @@ def _run(options: argparse.Namespace) -> int:
     from engine.hardware import AUTO
     from workbench import follow, launch
 
-    run = launch.prepare(options.run, options.overrides, options.hardware or AUTO, options.out)
+    run = launch.prepare(
+        options.run, options.overrides, options.hardware or AUTO, options.out, anyway=options.anyway
+    )
     launch.start(run)
     if options.detach:
         print(run.path)

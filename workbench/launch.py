@@ -9,8 +9,6 @@ from pathlib import Path
 from engine import hardware, recipe_files, rundir, supervise
 from engine.hardware import Profile
 from engine.previewdir import PreviewDir
-from engine.recipe import EMBEDDED, Recipe
-from engine.refusal import refuse
 from engine.rundir import RunDir
 
 _START_DEADLINE_S = 10.0
@@ -18,22 +16,26 @@ _MALLOC_BYTES = str(8 << 30)
 """glibc then keeps freed memory, which saves a CPU step most of its page faults."""
 
 
-def prepare(name: str, overrides: list[str], profile_name: str, out: Path | None) -> RunDir:
+def prepare(
+    name: str, overrides: list[str], profile_name: str, out: Path | None, *, anyway: bool = False
+) -> RunDir:
     """A run directory for a recipe on a profile, ready to start.
 
     Raises `Refusal` before anything is made: exit code 2 for bad input, 3 where a live run is in
-    the way, 4 where the weights alone don't fit.
+    the way, 4 where it can't fit, unless it is to start anyway.
     """
     from engine import check
+    from workbench import fitting
 
     recipe, text = check.load(name, overrides)
     profile = hardware.runnable(profile_name)
-    _refuse_too_large(recipe, profile)
+    forecast = fitting.forecast(recipe, profile, anyway=anyway)
     request = {
         "recipe": recipe.model_dump(mode="json"),
         "recipe_file": str(recipe_files.find(name).resolve()),
         "overrides": overrides,
         "hardware": profile.as_dict(),
+        "forecast": forecast.as_dict() if forecast else None,
         "argv": sys.argv,
     }
     return rundir.create(recipe_files.find(name).stem, text, request, out)
@@ -96,20 +98,3 @@ def _environment(device: str) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def _refuse_too_large(recipe: Recipe, profile: Profile) -> None:
-    from engine.weights import weights_gib
-
-    folder = Path(recipe.model.path)
-    if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
-        return
-    try:
-        needed = weights_gib(folder, recipe.model.dtype)
-    except (OSError, ValueError) as error:
-        fix = "Fetch its weights whole (with git: git lfs pull)"
-        raise refuse(str(folder), str(error), fix, key="model.path") from None
-    if needed > profile.usable_gib:
-        reason = f"its weights alone take {needed:.2f} GiB of {profile.usable_gib:.2f} GiB usable"
-        fix = "Choose a smaller model, or model.quantization = nf4"
-        raise refuse("model.path", f"{reason} on {profile.title}", fix, exit_code=4)

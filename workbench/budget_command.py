@@ -1,0 +1,101 @@
+"""`gemma-bench budget`: what a recipe needs on a device, as a table, or as JSON."""
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from engine import budget, check, gemma, hardware, pace, suggest
+from engine.budget import Budget
+from engine.case import of_recipe
+from engine.hardware import AUTO, Profile
+from engine.recipe import Recipe
+from workbench import budget_text, simulation
+
+_ALL = "all"
+_POLL_S = 0.05
+_DOES_NOT_FIT = 4
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was asked for; exit code 4 where it doesn't fit. Raises `Refusal`."""
+    recipe, _ = check.load(options.recipe, options.overrides)
+    if options.hardware == _ALL:
+        return _print_every_card(recipe, options)
+    began = time.monotonic()
+    profile = hardware.profile(options.hardware or AUTO)
+    found = suggest.forecast(recipe, profile)
+    offered = suggest.suggestions(recipe, profile)
+    if options.exact:
+        found = _simulated(recipe, profile)
+    elapsed_s = round(time.monotonic() - began, 3)
+    if options.json:
+        told = found.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
+        print(json.dumps(told | _paced(recipe, profile, options.price) | {"seconds": elapsed_s}))
+    else:
+        lines = budget_text.page(options.recipe, profile, found, offered)
+        lines += budget_text.largest(suggest.largest(recipe, profile), recipe)
+        lines += budget_text.time(_paced(recipe, profile, options.price))
+        print("\n".join(lines))
+    return 0 if found.fits else _DOES_NOT_FIT
+
+
+def _simulated(recipe: Recipe, profile: Profile) -> Budget:
+    """The step simulated at its whole depth. Where that can't be, the ledger's stands and says so."""
+    asked = simulation.start(recipe, profile, whole_depth=True)
+    try:
+        while (answer := asked.poll()) is None and not asked.error:
+            time.sleep(_POLL_S)
+    finally:
+        asked.close()
+    try:
+        if answer is None:
+            raise ValueError(asked.error)
+        shape, case = gemma.variant_of(recipe.model.path), of_recipe(recipe, profile)
+        return budget.simulated(answer, shape, case, profile)
+    except ValueError as error:
+        told = f"gemma-bench: the step could not be simulated, so this is the ledger's: {error}"
+        print(told, file=sys.stderr)
+        return suggest.forecast(recipe, profile)
+
+
+def _paced(recipe: Recipe, profile: Profile, price: float | None) -> dict[str, Any]:
+    shape, case = gemma.variant_of(recipe.model.path), of_recipe(recipe, profile)
+    found = pace.estimate(shape, case, profile, recipe.training.gradient_accumulation_steps)
+    if found is None:
+        return {"step_s": None, "tokens_per_s": None, "hours": None, "cost": None}
+    steps = recipe.training.max_steps
+    hours = found.hours(steps) if steps > 0 else None
+    return {
+        "step_s": round(found.step_s, 3),
+        "tokens_per_s": round(found.tokens_per_s),
+        "hours": None if hours is None else round(hours, 2),
+        "cost": None if hours is None or price is None else round(hours * price, 2),
+    }
+
+
+def _print_every_card(recipe: Recipe, options: argparse.Namespace) -> int:
+    """Verdicts for every profile: of the recipe, or with --variants of every Gemma in its place."""
+    profiles = [hardware.profile(name) for name in hardware.names() if name not in {AUTO, "cpu"}]
+    rows = _variants(recipe) if options.variants else {options.recipe: recipe}
+    verdicts = {
+        name: {p.name: suggest.forecast(changed, p).verdict for p in profiles}
+        for name, changed in rows.items()
+    }
+    if options.json:
+        print(json.dumps(verdicts))
+    else:
+        print("\n".join(budget_text.cards(verdicts)))
+    return 0
+
+
+def _variants(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipe with every Gemma, in 16 bits and in 4."""
+    return {
+        f"{name} {bits}": suggest.applied(
+            recipe, {"model.path": gemma.variant_of(name).hub_id, "model.quantization": held}
+        )
+        for name in gemma.names()
+        for bits, held in (("16-bit", "none"), ("NF4", "nf4"))
+    }
