@@ -27,7 +27,7 @@ cuda = SimpleNamespace(
 )
 """
 ONE = {"name": "NVIDIA One", "total_memory": 24 << 30, "major": 8, "minor": 6, "is_integrated": 0}
-SPARK = {**ONE, "name": "NVIDIA GB10", "major": 12, "minor": 1, "is_integrated": 1}
+SPARK = {**ONE, "major": 12, "minor": 1, "is_integrated": 1}
 MI300X = {
     "name": "AMD Instinct MI300X", "total_memory": 206_141_652_992, "major": 9, "minor": 4,
     "gcnArchName": "gfx942:sramecc+:xnack-", "is_integrated": 0,
@@ -87,8 +87,9 @@ def test_of_an_unknown_amd_card_its_generation_is_known(
     assert told["tflops"] is None
 
 
-def test_a_card_that_shares_the_hosts_memory_has_the_hosts(found: Any) -> None:
-    told = found({"cuda": "13.0", "card": SPARK})
+@pytest.mark.parametrize("name", ["NVIDIA GB10", "NVIDIA Next"])
+def test_a_card_that_shares_the_hosts_memory_has_the_hosts(found: Any, name: str) -> None:
+    told = found({"cuda": "13.0", "card": {**SPARK, "name": name}})
     assert (told["memory_gib"], told["is_unified"]) == (told["host_gib"], True)
 
 
