@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from engine.gpu import Absence, Gpu
 
 DEADLINE_S = 2.0
-_MANY = "several different cards are here, which CUDA may count otherwise than NVML does"
+_MANY = "several different cards are here, and CUDA may count otherwise than NVML does"
 _T = TypeVar("_T")
 
 

@@ -3,7 +3,10 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +38,23 @@ def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
             getattr(siblings, f"build_{kind}")(built[kind])
         return built[kind]
 
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drivers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders "new", "old" and "torn" with an NVIDIA driver's library, and an empty one."""
+    if sys.platform != "linux" or not shutil.which("gcc"):
+        pytest.skip("needs gcc on Linux")
+    folder = tmp_path_factory.mktemp("drivers")
+    for age in ("new", "old", "torn", "empty"):
+        (folder / age).mkdir()
+    (folder / "torn" / "libnvidia-ml.so.1").write_bytes(b"\x7fELF and no more")
+    source = Path(__file__).with_name("fake_nvml.c")
+    for age, flags in (("new", []), ("old", ["-DOLD"])):
+        library = folder / age / "libnvidia-ml.so.1"
+        command = ["gcc", "-shared", "-fPIC", "-w", *flags, source, "-o", library]
+        subprocess.run(command, check=True)
     return folder
 
 
