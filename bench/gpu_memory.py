@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from engine.memory import answer, build, optimizer  # noqa: E402
 from engine.case import Case  # noqa: E402
+from engine.memory import answer, build, optimizer  # noqa: E402
 from engine.memory.configuration import configuration, source  # noqa: E402
 from engine.memory.versions import versions  # noqa: E402
 from engine.recipe import ATTENTION, MLP  # noqa: E402

@@ -92,7 +92,8 @@ def _kinds(given: dict[str, Any], generation: int) -> list[str]:
 def _sharing(kinds: list[str], shared: int) -> list[Sharing]:
     """The last layer of each kind before the sharing ones keeps its keys and values for them."""
     first = len(kinds) - shared
-    found: list[Sharing] = ["none"] * first + ["reuse"] * shared
+    none: list[Sharing] = ["none"] * first
+    found = none + ["reuse"] * shared
     if shared:
         for kind in set(kinds[first:]):
             found[first - 1 - kinds[:first][::-1].index(kind)] = "store"

@@ -13,9 +13,9 @@ import torch
 from peft import IA3Config, LNTuningConfig, LoraConfig, PeftConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from engine.case import Case
 from engine.memory import parts, step
 from engine.memory.allocator import reserved_bytes
-from engine.case import Case
 
 GIB = 1 << 30
 CASE = Case(model="", batch=4, length=704, restarts=True, gradient_checkpointing=False)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from trl.kernels import chunked_logprob
 
+from engine.case import Case
 from engine.memory import job, stand_ins
 from engine.memory.answer import answer
-from engine.case import Case
 from engine.memory.configuration import configuration, source
 from engine.memory.stand_ins import StandIn
 from engine.recipe import ATTENTION

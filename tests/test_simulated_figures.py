@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from engine import gemma
-from engine.memory import answer, build, depth, parts, step
 from engine.case import Case
+from engine.memory import answer, build, depth, parts, step
 from engine.memory.configuration import configuration, source
 from engine.memory.tracker import Tracker
 from engine.recipe import ATTENTION, MLP

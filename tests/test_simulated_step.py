@@ -8,9 +8,9 @@ import pytest
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
+from engine.case import Case
 from engine.data.batches import Sequence
 from engine.memory import step
-from engine.case import Case
 from engine.memory.configuration import configuration, source
 from engine.model import lora
 from engine.model.load import load

@@ -79,11 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     budget = commands.add_parser("budget", help="what a recipe needs: memory, time, and what saves")
     budget.add_argument("recipe", metavar="RECIPE", help="a recipe's name or path")
     _add_choices(budget)
-    budget.add_argument("--exact", action="store_true", help="simulate the step, at its whole depth")
+    budget.add_argument(
+        "--exact", action="store_true", help="simulate the step, at its whole depth"
+    )
     budget.add_argument(
         "--variants", action="store_true", help="with --hardware all: every Gemma in its place"
     )
-    budget.add_argument("--price", metavar="N", type=float, help="of an hour, for the cost of a run")
+    budget.add_argument(
+        "--price", metavar="N", type=float, help="of an hour, for the cost of a run"
+    )
     _add_json(budget, "one JSON object")
     attach = commands.add_parser("attach", help="follow a run (default: the newest)")
     attach.add_argument("run_name", metavar="RUN", nargs="?")

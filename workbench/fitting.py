@@ -48,6 +48,4 @@ def _see_weights(recipe: Recipe, profile: Profile, *, anyway: bool) -> None:
     if needed > profile.usable_gib and not anyway:
         reason = f"its weights alone take {needed:.2f} GiB of {profile.usable_gib:.2f} GiB usable"
         fix = "Choose a smaller model, or model.quantization = nf4"
-        raise refuse(
-            "model.path", f"{reason} on {profile.title}", fix, exit_code=_DOES_NOT_FIT
-        )
+        raise refuse("model.path", f"{reason} on {profile.title}", fix, exit_code=_DOES_NOT_FIT)

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from engine import hardware, recipe_files, rundir, supervise
-from engine.hardware import Profile
 from engine.previewdir import PreviewDir
 from engine.rundir import RunDir
 

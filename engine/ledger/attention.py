@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from engine.gemma import Gemma, Layer
 from engine.case import Case
+from engine.gemma import Gemma, Layer
 from engine.ledger.tape import Block, Tape, Value
 
 _FLASH_WIDTH = 256
@@ -150,9 +150,7 @@ def _tiles(shape: Shape) -> list[int]:
     return [groups * _up(shape.length, 32) * 4, tiles]
 
 
-def _blocked(
-    tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value
-) -> Value:
+def _blocked(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value) -> Value:
     """PyTorch's flash attention on a CPU: like the GPU's, without memory of its own to speak of."""
     if shape.is_masked or shape.head_width > _FLASH_WIDTH:
         key, value = (_repeated(tape, shape, given) for given in (key, value))
@@ -176,9 +174,7 @@ def _plain(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value
     scores = tape.add(scores, scores.detached())
     weights = tape.new(shape.scores, 4)
     kept = weights.detached()
-    weights = tape.linked(
-        weights, [scores], lambda g: [tape.new(kept.count, 4)]
-    )
+    weights = tape.linked(weights, [scores], lambda g: [tape.new(kept.count, 4)])
     del scores
     return tape.cast(_product(tape, query.count, weights, value, 4), before)
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from engine.ledger import attention
-from engine.gemma import Gemma, Layer
-from engine.ledger.mixture import mixture
-from engine.ledger.projection import Projections
 from engine.case import Case
+from engine.gemma import Gemma, Layer
+from engine.ledger import attention
+from engine.ledger.mixture import mixture
 from engine.ledger.operations import activated, multiplied, norm, rotated
+from engine.ledger.projection import Projections
 from engine.ledger.tape import Tape, Value
 
 SharedKeys = dict[str, tuple[Value, Value]]
@@ -48,9 +48,7 @@ class Decoder:
             hidden = self._per_layer_input(hidden, per_layer)
         if self.gemma.generation == 4:  # *= layer_scalar, in place
             count, size = hidden.count, hidden.width
-            hidden = tape.linked(
-                hidden.detached(), [hidden], lambda g: [tape.new(count, size)]
-            )
+            hidden = tape.linked(hidden.detached(), [hidden], lambda g: [tape.new(count, size)])
         return hidden
 
     def _attention(self, normed: Value, layer: Layer, shared: SharedKeys) -> Value:

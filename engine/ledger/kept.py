@@ -57,7 +57,9 @@ class Kept:
         width = out.width
         del out
         own = setting.hidden * 4 if hidden.width == 4 else 0
-        return setting.memory.held - before + own, width
+        size = setting.memory.held - before + own
+        del run
+        return size, width
 
     def _run(
         self, hidden: Value, layer: Layer, per_layer: Value | None, *, is_first: bool = False

@@ -6,9 +6,7 @@ from engine.ledger.projection import Projections
 from engine.ledger.tape import Block, Tape, Value
 
 
-def mixture(
-    projections: Projections, gemma: Gemma, dense: Value, residual: Value
-) -> Value:
+def mixture(projections: Projections, gemma: Gemma, dense: Value, residual: Value) -> Value:
     """The MLP's output and the experts' together; both read the layer's residual stream."""
     tape, experts, width = projections.tape, gemma.experts, gemma.hidden_size
     assert experts is not None
@@ -42,9 +40,7 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
     tokens = residual.count // width
     scaled = tape.scaled(tape.scaled(norm(tape, residual, width)))
     count, size = scaled.count, scaled.width
-    scores = tape.out(
-        tokens * experts.count, size, [scaled], lambda g: [tape.new(count, size)]
-    )
+    scores = tape.out(tokens * experts.count, size, [scaled], lambda g: [tape.new(count, size)])
     del scaled
     wide = tape.cast(scores, 4)
     del scores
@@ -115,7 +111,12 @@ class _Weight:
 
     def multiply(self, given: Value, count: int) -> Value:
         """A product per expert; the gradient of an adapted weight is whole before it is folded."""
-        tape, case, before, width = self.projections.tape, self.projections.case, given.count, given.width
+        tape, case, before, width = (
+            self.projections.tape,
+            self.projections.case,
+            given.count,
+            given.width,
+        )
         saved = given.detached() if self.is_adapted else None
 
         def backward(g: list[Value]) -> list[Value | None]:

@@ -27,9 +27,7 @@ def shared(parts: Bytes, case: Case, layers: int) -> Bytes:
     if case.gpus == 1:
         return parts
     split = _SHARDED[case.sharding]
-    found = {
-        part: -(-size // case.gpus) if part in split else size for part, size in parts.items()
-    }
+    found = {part: -(-size // case.gpus) if part in split else size for part, size in parts.items()}
     found["communication"] = _NCCL_BYTES + _exchanged(parts, case, layers)
     return found
 

@@ -11,11 +11,11 @@ from engine.gemma import Gemma
 from engine.ledger import inputs
 from engine.ledger.checkpointed import Checkpointed
 from engine.ledger.decoder import SharedKeys
-from engine.ledger.operations import norm
 from engine.ledger.head import Head
 from engine.ledger.kept import Kept
+from engine.ledger.operations import norm
 from engine.ledger.setting import Setting, setting
-from engine.ledger.tape import Node, Value
+from engine.ledger.tape import Value
 
 
 class Peak(NamedTuple):

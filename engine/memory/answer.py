@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from engine.case import Case
 from engine.memory import parts
 from engine.memory.allocator import reserved_bytes
-from engine.case import Case
 from engine.memory.depth import Cuts, cuts, shortened
 from engine.memory.figures import Answer
 from engine.memory.step import Simulated, simulate

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from transformers.quantizers import AutoHfQuantizer
 from trl.trainer.utils import add_fused_lm_head
 
-from engine.memory import stand_ins
 from engine.case import Case
+from engine.memory import stand_ins
 from engine.memory.tracker import Tracker
 from engine.model import lora
 from engine.model.load import four_bits

@@ -7,10 +7,10 @@ from time import monotonic
 from typing import Any
 
 from engine import events
+from engine.case import Case, of_request
 from engine.control import StoppedEarly, Wishes
 from engine.eventlog import EventLog
 from engine.memory import shelf
-from engine.case import Case, of_request
 from engine.memory.configuration import source
 from engine.memory.figures import unavailable
 from engine.memory.versions import versions

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from engine.memory import attention
 from engine.case import Case
+from engine.memory import attention
 
 _ABSENT = object()
 

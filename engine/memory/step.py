@@ -10,8 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from trl.models.utils import disable_gradient_checkpointing
 
-from engine.memory import build, moments, optimizer, stand_ins, unsized, workspace
 from engine.case import Case
+from engine.memory import build, moments, optimizer, stand_ins, unsized, workspace
 from engine.memory.tracker import Moment, Tracker
 from engine.train.compaction import score_supervised_only
 

@@ -59,14 +59,6 @@ class TokenWeightedTrainer(SFTTrainer):
         total = supervised if num_items_in_batch is None else num_items_in_batch
         return -outputs.log_probs.sum() / total
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """On an accelerator the longest sequences come first."""
-        if self.args.device.type == "cpu":
-            return super()._get_train_sampler(train_dataset)
-        lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LongestFirst(lengths, self.args.per_device_train_batch_size, seed)
-
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
         if not math.isfinite(norm):
@@ -74,10 +66,15 @@ class TokenWeightedTrainer(SFTTrainer):
         return norm
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """The longest rows come first: grouping by length begins with them, packing does not."""
         sampler = super()._get_train_sampler(train_dataset)
         if isinstance(sampler, LengthGroupedSampler):
             # Its order would follow from the seed of the weights, and from what ran before.
             sampler.generator = torch.Generator().manual_seed(self.args.data_seed)
+        elif self.args.device.type != "cpu":
+            lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
+            batch = self.args.per_device_train_batch_size
+            return LongestFirst(lengths, batch, self.args.data_seed)
         return sampler
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

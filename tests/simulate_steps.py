@@ -1,0 +1,21 @@
+"""Simulates the steps of a file of cases: python -m tests.simulate_steps ASKED GIVEN."""
+
+import json
+import sys
+from pathlib import Path
+
+from engine.case import of_dict
+from engine.memory.answer import answer
+from engine.memory.configuration import configuration, source
+
+
+def main(asked: Path, given: Path) -> None:
+    found = []
+    for fields in json.loads(asked.read_text()):
+        case = of_dict(fields)
+        found.append(answer(configuration(source(case.model)), case).as_dict())
+    given.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
