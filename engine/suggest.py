@@ -14,6 +14,8 @@ Changes = dict[str, Any]
 _SHORTEST_TOKENS = 256
 """Below this few conversations are left whole."""
 _STEP_TOKENS = 64
+_WORTH_GIB = 0.01
+"""Less than this is no reason to change anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +109,35 @@ def _tried(
 
 
 def _together(recipe: Recipe, profile: Profile, before: Budget) -> list[Suggestion]:
-    """Changes on top of one another, cheapest first, up to the first that makes it fit."""
-    taken: Changes = {}
-    costs: list[str] = []
-    for _ in range(24):
-        changed = applied(recipe, taken)
-        options = [option for option in _changes(changed, profile) if "model.path" not in option[0]]
-        better = next(
-            (
-                (changes, cost)
-                for changes, cost in options
-                if _tried(changed, profile, changes, cost, forecast(changed, profile)).saves_gib
-                > 0.01
-            ),
-            None,
-        )
-        if better is None:
+    """Changes on top of one another, cheapest first, without those that turned out needless."""
+    taken: dict[frozenset[str], tuple[Changes, str]] = {}
+    changed = recipe
+    while not forecast(changed, profile).fits:
+        option = _cheapest(changed, profile)
+        if option is None:
             return []
-        taken |= better[0]
-        costs += [better[1]] if better[1] not in costs else []
-        made = _tried(recipe, profile, dict(taken), "; ".join(costs), before)
-        if made.budget.fits:
-            return [made]
-    return []
+        taken[frozenset(option[0])] = option
+        changed = applied(changed, option[0])
+    for keys in reversed([*taken]):
+        rest = {other: option for other, option in taken.items() if other != keys}
+        if forecast(applied(recipe, _joined(rest)), profile).fits:
+            taken = rest
+    costs = "; ".join(cost for _, cost in taken.values())
+    return [_tried(recipe, profile, _joined(taken), costs, before)]
+
+
+def _cheapest(recipe: Recipe, profile: Profile) -> tuple[Changes, str] | None:
+    """The first change that saves anything and keeps the model."""
+    before = forecast(recipe, profile)
+    for changes, cost in _changes(recipe, profile):
+        saved = _tried(recipe, profile, changes, cost, before).saves_gib
+        if "model.path" not in changes and saved > _WORTH_GIB:
+            return changes, cost
+    return None
+
+
+def _joined(taken: dict[frozenset[str], tuple[Changes, str]]) -> Changes:
+    return {key: value for changes, _ in taken.values() for key, value in changes.items()}
 
 
 def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:

@@ -20,6 +20,7 @@ def random_step(random: Random) -> Case:
     batch, length = _shape(random, 2048 if attention == "eager" else 8192)
     is_4bit = random.random() < 0.6
     method = _seldom(random, 0.1, ["dora"], "lora")
+    adapts_experts = has_experts and method == "lora" and random.random() < 0.3
     supervised = random.randrange(16, batch * (length - 1))
     return Case(
         model=model,
@@ -29,9 +30,9 @@ def random_step(random: Random) -> Case:
         expert_block_size=random.choice([0, 64, 128]) if has_experts else 0,
         method=method,
         r=random.choice([4, 8, 16, 32, 64, 128]),
-        lora_dropout=random.choice([0.0, 0.0, 0.05]),
+        lora_dropout=0.0 if adapts_experts else random.choice([0.0, 0.0, 0.05]),
         target_modules=random.choice([ATTENTION, ATTENTION + MLP, ATTENTION + MLP]),
-        adapts_experts=has_experts and method == "lora" and random.random() < 0.3,
+        adapts_experts=adapts_experts,
         batch=batch,
         length=length,
         supervised_tokens=supervised if objective == "sft" and random.random() < 0.5 else None,

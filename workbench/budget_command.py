@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _simulated(recipe: Recipe, profile: Profile) -> Budget:
-    """The step simulated at its whole depth. Where that can't be, the ledger's stands and says so."""
+    """The step simulated at its whole depth; where that can't be, the ledger's, which is told."""
     asked = simulation.start(recipe, profile, whole_depth=True)
     try:
         while (answer := asked.poll()) is None and not asked.error:

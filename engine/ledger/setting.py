@@ -78,7 +78,7 @@ def lora_by_layer(gemma: Gemma, case: Case) -> tuple[int, ...]:
 
 
 def _ends(gemma: Gemma, with_first: bool) -> frozenset[int]:
-    """Gradients of per-layer inputs are there after the last layer, so one of each before it too."""
+    """After the last layer there are gradients of per-layer inputs, so one more of each kind."""
     places: dict[Layer, list[int]] = {}
     for place, layer in enumerate(gemma.layers):
         places.setdefault(layer, []).append(place)

@@ -40,7 +40,7 @@ def on_host(gemma: Gemma, case: Case) -> int:
 
 
 def paged(gemma: Gemma, case: Case) -> int:
-    """Bytes of optimizer state in managed memory, which the driver moves between device and host."""
+    """Bytes of optimizer state in managed memory, which the driver moves to and from the host."""
     return _optimizer(gemma, case)[1]
 
 

@@ -124,7 +124,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 
 def _autocasting(original: Callable[..., bool]) -> Callable[..., bool]:
-    """Asked without a device it speaks of CUDA; PEFT's 4-bit layers decide by it whether to cast."""
+    """Without a device it speaks of CUDA; PEFT's 4-bit layers decide by it whether to cast."""
     return lambda *device: original(*(device or ("cpu",)))
 
 
