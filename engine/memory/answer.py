@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.case import Case
-from engine.memory import parts
 from engine.memory.allocator import reserved_bytes
 from engine.memory.depth import Cuts, cuts, shortened
 from engine.memory.figures import Answer
+from engine.memory.parts import held, of_blocks, told
 from engine.memory.step import Simulated, simulate
-from engine.memory.tracker import Moment
+from engine.memory.tracker import High, Moment
 from engine.memory.versions import versions
 from engine.parts import PARTS
 
@@ -19,11 +19,12 @@ Bytes = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Depth:
-    """What one depth gave: parts at the highest point of each moment, and reserved memory."""
+class _Peak:
+    """The highest point of a step by part, and what else is told of it."""
 
     layers: int
-    highs: dict[Moment, Bytes]
+    moment: Moment
+    parts: Bytes
     reserved: float
     reserved_native: float
     host: float
@@ -35,59 +36,75 @@ def answer(
 ) -> Answer:
     """Simulate a case, at two shallow depths where that saves time and isn't told to be whole."""
     chosen = None if whole_depth else cuts(config, case)
-    if chosen is None:
-        return _told(_depth(simulate(config, case, stop), case), "whole")
-    short, longer = (
-        _depth(simulate(shortened(config, layers), case, stop), case)
-        for layers in (chosen.short, chosen.longer)
-    )
-    return _told(_extended(short, longer, chosen), "extrapolated")
+    if chosen is not None:
+        short, longer = (
+            simulate(shortened(config, layers), case, stop)
+            for layers in (chosen.short, chosen.longer)
+        )
+        if peak := _extended(short, longer, chosen, case):
+            return _told(peak, "extrapolated")
+    return _told(_whole(simulate(config, case, stop), case), "whole")
 
 
-def _depth(simulated: Simulated, case: Case) -> _Depth:
+def _whole(simulated: Simulated, case: Case) -> _Peak:
+    tracker = simulated.tracker
+    moment, high = tracker.high()
+    reserved, native = _reserved(simulated, case)
+    parts = _parts(simulated, high, case)
+    host = tracker.host_bytes
+    return _Peak(simulated.layers, moment, parts, reserved, native, host, simulated.missing)
+
+
+def _parts(simulated: Simulated, point: High, case: Case) -> Bytes:
+    return dict(of_blocks(simulated.tracker.live_at(point.position), case))
+
+
+def _reserved(simulated: Simulated, case: Case) -> tuple[float, float]:
+    """With expandable segments, and without; none on a CPU, which has another allocator."""
+    if case.device == "cpu":
+        return 0, 0
     tracker = simulated.tracker
     sizes = [block.size_bytes for block in tracker.blocks]
-    held = parts.held(case)
-    reserved, native = (
-        reserved_bytes(tracker.trace, sizes, held, expandable=expandable)
+    expanding, native = (
+        reserved_bytes(tracker.trace, sizes, held(case), expandable=expandable)
         for expandable in (True, False)
     )
-    highs: dict[Moment, Bytes] = {
-        moment: dict(parts.of_blocks(tracker.live_at(high.position), case))
-        for moment, high in tracker.highs.items()
-        if moment.doing != "setup"
-    }
-    if case.device == "cpu":
-        reserved = native = 0
-    return _Depth(simulated.layers, highs, reserved, native, tracker.host_bytes, simulated.missing)
+    return expanding, native
 
 
-def _extended(short: _Depth, longer: _Depth, chosen: Cuts) -> _Depth:
-    """Every figure grows by as much per layer as from the shorter model to the longer.
+def _extended(short: Simulated, longer: Simulated, chosen: Cuts, case: Case) -> _Peak | None:
+    """Every point of a step grows by as much per layer as from the shorter model to the longer.
 
-    Moments are matched by their distance from either end of the model.
+    Moments are matched by their distance from either end of the model, and points by their number
+    within the moment. None where the two models don't do the same in a moment.
     """
     factor = (chosen.full - longer.layers) / (longer.layers - short.layers)
 
     def grown(before: float, after: float) -> float:
         return after + factor * (after - before)
 
-    highs: dict[Moment, Bytes] = {}
-    for moment, after in longer.highs.items():
-        for there, target in _matches(moment, chosen):
-            before = short.highs.get(there)
-            if before is not None:
-                highs[target] = {
-                    part: grown(before.get(part, 0), after.get(part, 0)) for part in after
-                }
-    return _Depth(
-        chosen.full,
-        highs,
-        grown(short.reserved, longer.reserved),
-        grown(short.reserved_native, longer.reserved_native),
-        grown(short.host, longer.host),
-        longer.missing,
-    )
+    best: tuple[float, Moment, High, High] | None = None
+    for moment, after in longer.tracker.curves.items():
+        for there, target in _matches(moment, chosen) if moment.doing != "setup" else []:
+            before = short.tracker.curves.get(there, [])
+            if moment.layer is None:  # the optimizer's step makes blocks for every tensor
+                before, after = [max(before)], [max(after)]
+            if len(before) != len(after):
+                return None
+            for low, high in zip(before, after, strict=True):
+                size = grown(low.allocated_bytes, high.allocated_bytes)
+                if best is None or size > best[0]:
+                    best = size, target, low, high
+    assert best is not None
+    _, target, low, high = best
+    first, second = _parts(short, low, case), _parts(longer, high, case)
+    parts = {part: grown(first.get(part, 0), second[part]) for part in second}
+    reserved = [
+        grown(before, after)
+        for before, after in zip(_reserved(short, case), _reserved(longer, case), strict=True)
+    ]
+    host = grown(short.tracker.host_bytes, longer.tracker.host_bytes)
+    return _Peak(chosen.full, target, parts, reserved[0], reserved[1], host, longer.missing)
 
 
 def _matches(moment: Moment, chosen: Cuts) -> list[tuple[Moment, Moment]]:
@@ -105,26 +122,25 @@ def _matches(moment: Moment, chosen: Cuts) -> list[tuple[Moment, Moment]]:
     return found
 
 
-def _told(depth: _Depth, kind: str) -> Answer:
-    moment, held = max(depth.highs.items(), key=lambda item: sum(item[1].values()))
-    allocated = sum(held.values())
-    has_reserved = depth.reserved > 0
+def _told(peak: _Peak, depth: str) -> Answer:
+    allocated = sum(peak.parts.values())
+    has_reserved = peak.reserved > 0
     return Answer(
         source="simulated",
-        depth=kind,
+        depth=depth,
         allocated_gib=_gib(allocated),
-        reserved_gib=_gib(max(depth.reserved, allocated)) if has_reserved else None,
-        reserved_native_gib=_gib(max(depth.reserved_native, allocated)) if has_reserved else None,
-        host_gib=_gib(depth.host),
-        peak_moment=parts.told(moment, depth.layers),
+        reserved_gib=_gib(max(peak.reserved, allocated)) if has_reserved else None,
+        reserved_native_gib=_gib(max(peak.reserved_native, allocated)) if has_reserved else None,
+        host_gib=_gib(peak.host),
+        peak_moment=told(peak.moment, peak.layers),
         rows=[
-            {"part": part, "gib": _gib(held[part]), "why": why}
+            {"part": part, "gib": _gib(peak.parts[part]), "why": why}
             for part, why in PARTS.items()
-            if held.get(part)
+            if peak.parts.get(part)
         ],
         seconds=0.0,
         versions=versions(),
-        missing=depth.missing,
+        missing=peak.missing,
     )
 
 

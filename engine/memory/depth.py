@@ -30,8 +30,8 @@ def cuts(config: Any, case: Case) -> Cuts | None:
 
     None also where layers differ in more than their attention: without checkpointing each kind
     keeps different activations, and layers that share keys and values have other weights. A full
-    attention layer has to stand before the last ones, since what all of these read stays until
-    the first is done.
+    attention layer has to stand before the last ones, since the mask that all of them read stays
+    until the first of them is done.
     """
     text = config.get_text_config()
     full = text.num_hidden_layers
@@ -40,11 +40,11 @@ def cuts(config: Any, case: Case) -> Cuts | None:
         return None
     if getattr(text, "num_kv_shared_layers", 0):
         return None
-    rest = full % period
-    short = period + (rest or 2)
+    # The first layer, two with full attention, and what stands between and after these.
+    short = period + full % period + 2
     if 2 * short + period >= full:
         return None
-    return Cuts(short, short + period, full, from_start=period if rest else 1, from_end=period)
+    return Cuts(short, short + period, full, from_start=1, from_end=period)
 
 
 def shortened(config: Any, layers: int) -> Any:

@@ -31,7 +31,7 @@ class Block:
 
 
 class High(NamedTuple):
-    """The most bytes held in a moment, and after how many events of the trace that was."""
+    """Bytes that are held, and after how many events of the trace that was."""
 
     allocated_bytes: int
     position: int
@@ -55,7 +55,8 @@ class Tracker(TorchDispatchMode):
         super().__init__()
         self.blocks: list[Block] = []
         self.trace: list[int] = []
-        self.highs: dict[Moment, High] = {}
+        self.curves: dict[Moment, list[High]] = {}
+        """What is held after each block that is made, moment by moment."""
         self.moment = Moment("setup")
         self.allocated_bytes = 0
         self.host_bytes = 0
@@ -85,6 +86,11 @@ class Tracker(TorchDispatchMode):
     def is_elsewhere(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor was said to be in host memory."""
         return self._block_of.get(tensor.untyped_storage()._cdata) == _ELSEWHERE
+
+    @property
+    def highs(self) -> dict[Moment, High]:
+        """The most that was held in each moment."""
+        return {moment: max(curve) for moment, curve in self.curves.items()}
 
     def high(self) -> tuple[Moment, High]:
         """The moment of the most memory."""
@@ -165,9 +171,8 @@ class Tracker(TorchDispatchMode):
         self.blocks.append(Block(size_bytes, part, what))
         self.trace.append(number)
         self.allocated_bytes += size_bytes
-        known = self.highs.get(self.moment)
-        if known is None or self.allocated_bytes > known.allocated_bytes:
-            self.highs[self.moment] = High(self.allocated_bytes, len(self.trace))
+        point = High(self.allocated_bytes, len(self.trace))
+        self.curves.setdefault(self.moment, []).append(point)
         if not number % 256:
             self.stop()
         return number
