@@ -1,8 +1,8 @@
-"""Simulated against measured memory on a CUDA card: `python bench/gpu_memory.py [CASE...]`.
+"""Forecasts against measured memory on a CUDA card: `python bench/gpu_memory.py [CASE...]`.
 
 Builds each case's real shapes with random weights (nothing is downloaded), takes three optimizer
-steps, and writes forecast and `torch.cuda.max_memory_allocated/reserved` with card and versions to
-bench/results. Every case has a process of its own. It has not been run on a GPU yet.
+steps, and writes simulation, ledger and `torch.cuda.max_memory_allocated/reserved`, with card and
+versions, to bench/results. Every case has a process of its own. It has not been run on a GPU yet.
 """
 
 import dataclasses
@@ -20,7 +20,10 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
+from engine import gemma  # noqa: E402
 from engine.case import Case  # noqa: E402
+from engine.ledger import standing  # noqa: E402
+from engine.ledger.walk import highest  # noqa: E402
 from engine.memory import answer, build, optimizer  # noqa: E402
 from engine.memory.configuration import configuration, source  # noqa: E402
 from engine.memory.versions import versions  # noqa: E402
@@ -88,6 +91,8 @@ def compare(name: str) -> None:
     """Print one case's forecast and measurement as a line of JSON."""
     case = CASES[name]
     forecast = answer.answer(configuration(source(case.model)), case, whole_depth=True)
+    shape = gemma.variant_of(case.model)
+    ledger = highest(shape, case).size_bytes + sum(standing.on_device(shape, case).values())
     record = {
         "case": name,
         **dataclasses.asdict(case),
@@ -95,6 +100,7 @@ def compare(name: str) -> None:
             "allocated_gib": forecast.allocated_gib,
             "reserved_gib": forecast.reserved_gib,
         },
+        "ledger": {"allocated_gib": ledger / GIB},
         "measured": measured(case),
     }
     print(json.dumps(record))

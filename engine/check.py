@@ -24,10 +24,10 @@ _REASONS = {
 _TIED = {"embed_tokens", "lm_head", "embed_tokens_per_layer"}
 
 
-def load(name: str, overrides: list[str]) -> tuple[Recipe, bytes]:
+def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Recipe, bytes]:
     """A recipe by name or path with its overrides applied, and the file's bytes as they stand.
 
-    Raises `Refusal` with all its problems.
+    Raises `Refusal` with all its problems; on paper neither model nor data need be there.
     """
     path = recipe_files.find(name)
     try:
@@ -39,14 +39,17 @@ def load(name: str, overrides: list[str]) -> tuple[Recipe, bytes]:
         raise refuse(str(path), f"not valid TOML: {error}", "Mend the line it names") from None
     except ValueError as error:
         raise refuse("--set", str(error), "Write --set training.learning_rate=2e-4") from None
-    found = problems(document)
+    found = problems(document, on_paper=on_paper)
     if found:
         raise Refusal(str(path), found)
     return Recipe.model_validate(document), text
 
 
-def problems(document: dict[str, Any]) -> list[Problem]:
-    """All problems of a recipe document whose paths are absolute; empty when it can be run."""
+def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Problem]:
+    """All problems of a recipe document whose paths are absolute; empty when it can be run.
+
+    On paper nothing is looked for.
+    """
     try:
         Recipe.model_validate(document)
         invalid: list[Problem] = []
@@ -56,7 +59,7 @@ def problems(document: dict[str, Any]) -> list[Problem]:
     return invalid + [
         problem
         for section, check in _CHECKS.items()
-        if isinstance(document.get(section), dict)
+        if isinstance(document.get(section), dict) and not (on_paper and section in _LOOKING)
         for problem in check(
             {key: value for key, value in document[section].items() if (section, key) not in faulty}
         )
@@ -245,6 +248,8 @@ def _check_training(section: dict[str, Any]) -> list[Problem]:
     return found
 
 
+_LOOKING = {"model", "data", "score"}
+"""Sections whose checks look for files."""
 _CHECKS = {
     "model": _check_model,
     "adapter": _check_adapter,

@@ -20,7 +20,7 @@ _DOES_NOT_FIT = 4
 
 def run(options: argparse.Namespace) -> int:
     """Print what was asked for; exit code 4 where it doesn't fit. Raises `Refusal`."""
-    recipe, _ = check.load(options.recipe, options.overrides)
+    recipe, _ = check.load(options.recipe, options.overrides, on_paper=True)
     if options.hardware == _ALL:
         return _print_every_card(recipe, options)
     began = time.monotonic()

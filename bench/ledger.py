@@ -1,0 +1,46 @@
+"""How long the ledger takes: `python bench/ledger.py [SEED]`.
+
+Draws steps at random over every variant, as the tests do, and prints the median and the longest of
+three forecasts of each, by checkpointing. In one process on one thread; milliseconds.
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine import budget, gemma, hardware  # noqa: E402
+from engine.case import Case  # noqa: E402
+from tests.random_steps import random_step  # noqa: E402
+
+STEPS, TIMES = 200, 3
+
+
+def milliseconds(case: Case) -> float:
+    """The median of a few forecasts."""
+    card = hardware.profile("rtx-4090")
+    found = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        budget.forecast(gemma.variant_of(case.model), case, card)
+        found.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(found)
+
+
+def main(seed: int) -> None:
+    """Print the table."""
+    random = Random(seed)
+    drawn = [random_step(random) for _ in range(STEPS)]
+    for checkpointing in (True, False):
+        times = [milliseconds(c) for c in drawn if c.gradient_checkpointing is checkpointing]
+        kind = "with" if checkpointing else "without"
+        told = f"median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms"
+        print(f"{len(times)} steps {kind} checkpointing: {told}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0)

@@ -1,0 +1,52 @@
+"""What PyTorch's allocator reserves beyond what is allocated: `python bench/reserved.py [STEPS]`.
+
+Draws steps at random over every variant, simulates each, replays it through the model of CUDA's
+caching allocator, and prints the gaps as a share of what comes and goes within a step: of all but
+weights, adapter and optimizer. `engine/budget.py` has its two shares from here. A step takes ten
+seconds.
+"""
+
+import sys
+from pathlib import Path
+from random import Random
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine.case import Case  # noqa: E402
+from engine.memory.answer import answer  # noqa: E402
+from engine.memory.configuration import configuration, source  # noqa: E402
+from tests.random_steps import random_step  # noqa: E402
+
+STANDING = {
+    "weights", "quantisation state", "embeddings", "per-layer embeddings", "experts", "towers",
+    "LoRA", "gradients", "optimizer", "cuBLAS workspaces",
+}  # fmt: skip
+
+
+def shares(case: Case) -> tuple[float, float]:
+    """Gaps over what comes and goes, with expandable segments and without."""
+    found = answer(configuration(source(case.model)), case)
+    assert found.allocated_gib is not None
+    assert found.reserved_gib is not None
+    assert found.reserved_native_gib is not None
+    passing = sum(row["gib"] for row in found.rows if row["part"] not in STANDING)
+    return (
+        (found.reserved_gib - found.allocated_gib) / passing,
+        (found.reserved_native_gib - found.allocated_gib) / passing,
+    )
+
+
+def main(steps: int) -> None:
+    """Print tenths of both distributions."""
+    random = Random(1)
+    found = [shares(random_step(random)) for _ in range(steps)]
+    for place, kind in enumerate(("expandable segments", "without them")):
+        ordered = sorted(pair[place] for pair in found)
+        tenths = [ordered[min(len(ordered) - 1, len(ordered) * n // 10)] for n in (1, 5, 9)]
+        told = ", ".join(f"{100 * value:.0f} %" for value in tenths)
+        print(f"{steps} steps, {kind}: first tenth, median, ninth tenth {told}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 60)
