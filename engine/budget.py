@@ -1,7 +1,7 @@
 """The memory that a step needs, part by part, on the device, in host memory and on disk."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from engine import calibration
@@ -22,6 +22,7 @@ _PASSING = {
     "batch", "checkpoints", "activations", "recomputed layer", "head", "reference", "images",
     "sampling", "temporaries",
 }  # fmt: skip
+_UNSURE = 0.05
 _PROCESS_GIB = {"cpu": 0.6, "cuda": 2.5, "mps": 1.5}
 """Resident memory of an engine without its model: measured on a CPU, guessed elsewhere."""
 
@@ -75,6 +76,14 @@ class Budget:
         if not self.fits:
             return "no"
         return "fits" if self.device.high <= self.usable_gib else "tight"
+
+    def less_sure(self) -> "Budget":
+        """With a wider band: the installed packages do something else than the ledger follows."""
+        bands = (self.allocated, self.reserved, self.device)
+        allocated, reserved, device = (
+            _rounded(Band(b.low * (1 - _UNSURE), b.expected, b.high * (1 + _UNSURE))) for b in bands
+        )
+        return replace(self, allocated=allocated, reserved=reserved, device=device)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as `gemma-bench budget --json` gives it."""

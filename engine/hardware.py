@@ -36,7 +36,7 @@ class Profile:
     memory_gib: float
     """All memory of the device as its driver reports it; of the host where they share it."""
     usable_share: float
-    """Part of memory_gib that a run may fill; the rest is the system's and the context's."""
+    """Part of memory_gib that a run may fill; the rest is a display's and the driver's own."""
     has_bf16: bool
     """Whether bfloat16 arithmetic is native."""
     reason: str = ""

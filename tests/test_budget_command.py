@@ -68,17 +68,21 @@ def test_a_table_of_every_card(tmp_path: Path) -> None:
     cards = [name for name in hardware.names() if name not in {"auto", "cpu"}]
     assert [cell.strip() for cell in head.strip("|").split("|")] == ["", *cards]
     verdicts = dict(zip(cards, [c.strip() for c in row.strip("|").split("|")][1:], strict=True))
-    assert verdicts["rtx-3060-8gb"] == "no"
-    assert verdicts["h200"] == "fits"
+    assert verdicts["rtx-3060-8gb"].startswith("no ")
+    assert verdicts["h200"].startswith("fits ")
 
 
 def test_a_table_of_every_variant(tmp_path: Path) -> None:
-    code, found = told(tmp_path, E2B, "--hardware", "all", "--variants")
+    code, found = told(tmp_path, E2B, "--hardware", "rtx-4090,apple-m", "--variants")
     assert code == 0
     assert len(found) == 2 * len(gemma.names())
-    assert found["gemma-3-27b 16-bit"]["rtx-4090"] == "no"
-    assert found["gemma-3-27b NF4"]["rtx-4090"] == "fits"
-    assert found["gemma-4-26B-A4B NF4"]["rtx-4090"] == "no", "its experts stay in 16 bits"
+    verdicts = {name: cards["rtx-4090"]["verdict"] for name, cards in found.items()}
+    assert verdicts["gemma-3-27b 16-bit"] == "no"
+    assert verdicts["gemma-3-27b NF4"] == "fits"
+    assert verdicts["gemma-4-26B-A4B NF4"] == "no", "its experts stay in 16 bits"
+    assert found["gemma-3-1b NF4"]["apple-m"]["verdict"] is None, (
+        "bitsandbytes has no kernels there"
+    )
 
 
 def test_price_and_steps_give_a_cost(tmp_path: Path) -> None:

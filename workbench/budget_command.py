@@ -21,8 +21,9 @@ _DOES_NOT_FIT = 4
 def run(options: argparse.Namespace) -> int:
     """Print what was asked for; exit code 4 where it doesn't fit. Raises `Refusal`."""
     recipe, _ = check.load(options.recipe, options.overrides, on_paper=True)
-    if options.hardware == _ALL:
-        return _print_every_card(recipe, options)
+    named = (options.hardware or AUTO).split(",")
+    if named == [_ALL] or len(named) > 1:
+        return _print_cards(recipe, _cards(named), options)
     began = time.monotonic()
     profile = hardware.profile(options.hardware or AUTO)
     found = suggest.forecast(recipe, profile)
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _simulated(recipe: Recipe, profile: Profile) -> Budget:
-    """The step simulated at its whole depth; where that can't be, the ledger's, which is told."""
+    """The step simulated at its whole depth; where that can't be, the ledger's, less sure."""
     asked = simulation.start(recipe, profile, whole_depth=True)
     try:
         while (answer := asked.poll()) is None and not asked.error:
@@ -57,7 +58,7 @@ def _simulated(recipe: Recipe, profile: Profile) -> Budget:
     except ValueError as error:
         told = f"gemma-bench: the step could not be simulated, so this is the ledger's: {error}"
         print(told, file=sys.stderr)
-        return suggest.forecast(recipe, profile)
+        return suggest.forecast(recipe, profile).less_sure()
 
 
 def _paced(recipe: Recipe, profile: Profile, price: float | None) -> dict[str, Any]:
@@ -75,19 +76,28 @@ def _paced(recipe: Recipe, profile: Profile, price: float | None) -> dict[str, A
     }
 
 
-def _print_every_card(recipe: Recipe, options: argparse.Namespace) -> int:
-    """Verdicts for every profile: of the recipe, or with --variants of every Gemma in its place."""
-    profiles = [hardware.profile(name) for name in hardware.names() if name not in {AUTO, "cpu"}]
+def _cards(named: list[str]) -> list[Profile]:
+    every = [name for name in hardware.names() if name not in {AUTO, "cpu"}]
+    return [hardware.profile(name) for name in (every if named == [_ALL] else named)]
+
+
+def _print_cards(recipe: Recipe, cards: list[Profile], options: argparse.Namespace) -> int:
+    """Verdicts for several profiles: of the recipe, or with --variants of every Gemma in it."""
     rows = _variants(recipe) if options.variants else {options.recipe: recipe}
-    verdicts = {
-        name: {p.name: suggest.forecast(changed, p).verdict for p in profiles}
+    found = {
+        name: {card.name: _verdict(changed, card) for card in cards}
         for name, changed in rows.items()
     }
-    if options.json:
-        print(json.dumps(verdicts))
-    else:
-        print("\n".join(budget_text.cards(verdicts)))
+    print(json.dumps(found) if options.json else "\n".join(budget_text.cards(found)))
     return 0
+
+
+def _verdict(recipe: Recipe, profile: Profile) -> dict[str, Any]:
+    """Whether it fits and what it takes; null where bitsandbytes has no kernels for 4 bits."""
+    if recipe.model.quantization != "none" and profile.device == "mps":
+        return {"verdict": None, "device_gib": None}
+    found = suggest.forecast(recipe, profile)
+    return {"verdict": found.verdict, "device_gib": found.device.expected}
 
 
 def _variants(recipe: Recipe) -> dict[str, Recipe]:

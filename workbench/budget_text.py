@@ -110,15 +110,19 @@ def time(paced: dict[str, Any]) -> list[str]:
     return [f"{told} (guessed from shapes, to a factor of two)"]
 
 
-def cards(verdicts: dict[str, dict[str, str]]) -> list[str]:
-    """A Markdown table: a row for each recipe or model, a column for each card."""
+def cards(verdicts: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """A Markdown table in GiB: a row for each recipe or model, a column for each card."""
     names = list(next(iter(verdicts.values())))
     head = ["", *names]
-    rows = [[name, *(found[card] for card in names)] for name, found in verdicts.items()]
+    rows = [[name, *(_cell(found[card]) for card in names)] for name, found in verdicts.items()]
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     return [_row(head, widths), _row(["-" * width for width in widths], widths)] + [
         _row(row, widths) for row in rows
     ]
+
+
+def _cell(found: dict[str, Any]) -> str:
+    return "-" if found["verdict"] is None else f"{found['verdict']} {found['device_gib']:.1f}"
 
 
 def _row(cells: Iterable[str], widths: Sequence[int]) -> str:

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--exact", action="store_true", help="simulate the step, at its whole depth"
     )
     budget.add_argument(
-        "--variants", action="store_true", help="with --hardware all: every Gemma in its place"
+        "--variants", action="store_true", help="with several cards: every Gemma in its place"
     )
     budget.add_argument(
         "--price", metavar="N", type=float, help="of an hour, for the cost of a run"
@@ -105,7 +105,7 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
         "--hardware",
         metavar="NAME",
         default=argparse.SUPPRESS,
-        help="hardware profile (default: auto, this machine)",
+        help="hardware profile (default: auto, this machine); budget takes a list, or all",
     )
     command.add_argument(
         "--set",
