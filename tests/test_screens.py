@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_app import lay_down_runs, make_app, until
-from recording import at_work
+from bench_app import LOG, lay_down_runs, make_app, until
+from recording import FORECAST, at_work, compared, lay_down, load, on_card
 from staged_preview import ANSWER, Staged
 from textual.pilot import Pilot
 
@@ -127,6 +127,17 @@ def test_run_after_a_key(
 ) -> None:
     app = make_app(tmp_path, runs["live"])
     assert snap_compare(app, terminal_size=(80, 24), run_before=followed("running", key))
+
+
+@SIZES
+@pytest.mark.parametrize("device", ["cpu", "card"])
+def test_run_beside_its_forecast(
+    snap_compare: Compare, tmp_path: Path, size: tuple[int, int], device: str
+) -> None:
+    told = compared(on_card(load("healthy")) if device == "card" else load("healthy"))
+    run = lay_down(Path("runs"), "2026-11-21-0931-healthy", told, LOG, FORECAST)
+    app = make_app(tmp_path, run)
+    assert snap_compare(app, terminal_size=size, run_before=followed("done", "5"))
 
 
 @SIZES
