@@ -54,7 +54,9 @@ def _simulated(known: Outcome, simulate: Simulate, is_over: Callable[[], bool]) 
     assert known.profile is not None
     try:
         asked = simulate(known.recipe, known.profile)
-    except (Refusal, OSError) as error:
+    except Refusal as refusal:
+        return outcome.unsimulated(known, refusal.problems[0].reason)
+    except OSError as error:
         return outcome.unsimulated(known, str(error))
     try:
         while (answer := asked.poll()) is None and not asked.error:

@@ -230,6 +230,7 @@ class SetupScreen(Screen[None]):
             else ("Nothing is wrong. s starts the run, p shows its rows.", "good")
         )
         self.query_one("#outcome").set_class(bool(count), "-blocked")
+        self.query_one("#outcome").set_class(outcome.budget is not None, "-budgeted")
         self.query_one(Problems).show(verdict, outcome.problems)
         self.refresh_bindings()
 
