@@ -184,7 +184,6 @@ class SetupScreen(Screen[None]):
 
     def _check(self) -> None:
         self._outcome = None
-        self.workers.cancel_group(self, "ponder")
         self.query_one(Problems).show(("checking", "dim"))
         self.refresh_bindings()
         self._check_in_thread(self.choice)
