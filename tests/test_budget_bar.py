@@ -63,11 +63,13 @@ async def test_all_of_it() -> None:
 
 
 async def test_what_has_no_room_is_one_row() -> None:
-    rows = await drawn(BUDGET, size=(40, 7))
-    assert rows[4:6] == ["weights        4.00 GiB", "2 parts more   1.50 GiB"]
-    assert len(rows) == 7
-    assert (await drawn(BUDGET, size=(40, 6)))[4] == "weights   4.00 GiB"
-    assert len(await drawn(BUDGET, size=(40, 4))) == 4
+    rest = ["weights        4.00 GiB", "2 parts more   1.50 GiB"]
+    assert (await drawn(BUDGET, size=(40, 7)))[3:6] == ["highest in head backward", *rest]
+    assert (await drawn(BUDGET, size=(40, 6)))[3:5] == rest
+    assert (await drawn(BUDGET, size=(40, 5)))[3] == "weights   4.00 GiB"
+    for height in range(4, 8):
+        rows = await drawn(BUDGET, size=(40, height))
+        assert (len(rows), rows[-1][:4]) == (height, "host")
 
 
 async def test_two_columns_where_it_is_wide() -> None:

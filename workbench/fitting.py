@@ -46,13 +46,13 @@ def forecast(
     if made:
         keys = " ".join(budget_text.settings(made))
         fix = f"{keys} would fit; --anyway starts it all the same"
-    raise Refusal(MEMORY, [problem(found, profile, fix)], exit_code=_DOES_NOT_FIT)
+    told = problem(budget_text.summary(found), profile, fix)
+    raise Refusal(MEMORY, [told], exit_code=_DOES_NOT_FIT)
 
 
-def problem(found: Budget, profile: Profile, fix: str) -> Problem:
+def problem(needs: str, profile: Profile, fix: str) -> Problem:
     """That it doesn't fit, as a mistake with its remedy."""
-    reason = f"it needs {budget_text.summary(found)} on {profile.title}"
-    return Problem(MEMORY, "", reason, fix)
+    return Problem(MEMORY, "", f"it needs {needs} on {profile.title}", fix)
 
 
 def remedy(recipe: Recipe, profile: Profile, found: Budget) -> Suggestion | None:

@@ -84,7 +84,8 @@ def _budgeted(known: Outcome, found: Budget, fix: str, note: str = "") -> Outcom
     """The outcome with this budget, and the problem that goes with it where it doesn't fit."""
     others = [problem for problem in known.problems if problem.key != fitting.MEMORY]
     assert known.profile is not None
-    over = [] if found.fits else [fitting.problem(found, known.profile, fix)]
+    needs = budget_text.verdict(found)
+    over = [] if found.fits else [fitting.problem(needs, known.profile, fix)]
     return replace(known, budget=found, problems=[*others, *over], note=note)
 
 

@@ -16,6 +16,8 @@ _INKS = {"fits": "good", "tight": "warn", "no": "bad"}
 _BEYOND = 6
 """A sixth of the bar lies beyond its end, for what doesn't fit."""
 _TWO_COLUMNS = 60
+_ROOMY = 3
+"""Rows to spare from which the highest moment is worth one of them."""
 _GAP = 3
 
 
@@ -49,8 +51,9 @@ class BudgetBar(Canvas):
             *([(line, ink)] for line in wrap(budget_text.verdict(found), width)),
         ]
         room = height - len(head) - 1
-        moment: list[Row] = [[("highest in ", "dim"), (found.peak_moment, "")]] if room else []
-        rows = self._drawn_parts(found, width, room - 1)
+        is_roomy = room >= _ROOMY
+        moment: list[Row] = [[("highest in ", "dim"), (found.peak_moment, "")]] if is_roomy else []
+        rows = self._drawn_parts(found, width, room - len(moment))
         return [*head, *moment, *rows, self._drawn_beside(found)]
 
     def _drawn_bar(self, found: Budget, width: int) -> Row:
