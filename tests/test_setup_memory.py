@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_app import GOOD, MACHINE, make_app, until
+from bench_app import BROKEN, GOOD, MACHINE, make_app, until
 from textual.pilot import Pilot
 
 from engine import hardware, rundir
@@ -172,6 +172,19 @@ async def test_the_job_ends_with_the_app(tmp_path: Path) -> None:
             return
         await pilot.pause(0.05)
     raise AssertionError("an engine is left")
+
+
+async def test_the_job_ends_with_a_start_that_is_refused(tmp_path: Path) -> None:
+    started = Started()
+    app = make_app(tmp_path, recipes=[write_recipe("facts.toml")], simulate=started)
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: started.all)
+        Path("facts.toml").write_text(BROKEN)
+        await pilot.press("s")
+        await until(pilot, lambda: "2 problems" in verdict(pilot))
+        await until(pilot, started.are_gone, patience=40)
+        assert memory(pilot)[0] == "estimated"
+        assert not can_start(pilot)
 
 
 async def test_a_choice_that_is_passed_by_is_not_simulated(tmp_path: Path) -> None:

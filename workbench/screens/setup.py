@@ -237,7 +237,8 @@ class SetupScreen(Screen[None]):
         """Say why, and let the user try again."""
         self._is_starting = False
         if self._outcome is not None:
-            self._show(replace(self._outcome, problems=refused.problems, recipe=None))
+            known = replace(self._outcome, problems=refused.problems, recipe=None, note="")
+            self._show(known)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Start needs a choice without problems, preview such a recipe, attach a run at work."""
@@ -261,8 +262,9 @@ class SetupScreen(Screen[None]):
             self.post_message(self.AttachWanted(self._alive))
 
     def action_start(self) -> None:
-        """Make the run and start its engine."""
+        """Make the run and start its engine, which has more use for the machine than a forecast."""
         self._is_starting = True
+        self.workers.cancel_group(self, "ponder")
         self.refresh_bindings()
         self.query_one(Problems).show(("starting", "dim"))
         self._start_in_thread(self.choice, self._outcome.known if self._outcome else None)
