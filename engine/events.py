@@ -113,6 +113,8 @@ class Memory(Event):
     forecast_allocated_gib: float | None
     forecast_reserved_gib: float | None
     forecast_device_gib: float | None
+    forecast_host_gib: float | None
+    """Of the whole process in host memory; on a CPU that is what rss_gib measures."""
     allocated_gib: float | None
     """Most accelerator memory held by tensors so far."""
     reserved_gib: float | None

@@ -1,6 +1,6 @@
 """The app as tests start it: a fixed machine, recipes of their own, recorded runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from engine.hardware import Profile
 from engine.rundir import RunDir
 from workbench.app import BenchApp
+from workbench.pondering import Simulate
 from workbench.screens.setup import SetupScreen
 
 MACHINE = Profile(
@@ -47,11 +48,23 @@ def write_recipes(folder: Path) -> tuple[str, ...]:
     return "facts.toml", "mistaken.toml"
 
 
-def make_app(folder: Path, attach: RunDir | None = None, staged: Staged | None = None) -> BenchApp:
+def make_app(
+    folder: Path,
+    attach: RunDir | None = None,
+    staged: Staged | None = None,
+    *,
+    machine: Profile = MACHINE,
+    recipes: Sequence[str] | None = None,
+    simulate: Simulate | None = None,
+) -> BenchApp:
     """An app in a folder that is the current one; its preview has no engine."""
-    recipes = write_recipes(folder)
+    names = write_recipes(folder) if recipes is None else recipes
     held = warm(staged or Staged())
-    return BenchApp(attach, lambda: SetupScreen(lambda: MACHINE, PROFILES, recipes), held)
+
+    def setup() -> SetupScreen:
+        return SetupScreen(lambda: machine, PROFILES, names, simulate)
+
+    return BenchApp(attach, setup, held)
 
 
 def lay_down_runs() -> dict[str, RunDir]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from engine.events import (
     Checkpoint,
@@ -19,6 +20,7 @@ from engine.events import (
     Event,
     Failed,
     Hello,
+    Memory,
     Phase,
     Plan,
     Sample,
@@ -169,11 +171,56 @@ def load(name: str) -> list[Event]:
     return [event for line in lines if (event := decode(line))]
 
 
-def lay_down(runs: Path, name: str, events: Iterable[Event], log: str = "") -> RunDir:
+FORECAST: dict[str, Any] = {
+    "reserved_gib": {"low": 9.9, "expected": 10.4, "high": 10.9},
+    "host_gib": 0.95,
+}
+
+
+def compared(events: list[Event]) -> list[Event]:
+    """The same run with forecast against measured memory told after its second step."""
+    at = next(place for place, event in enumerate(events) if isinstance(event, Step)) + 2
+    second = events[at - 1]
+    assert isinstance(second, Step)
+    on_card = None if second.reserved_gib is None else FORECAST["reserved_gib"]["expected"]
+    told = Memory(
+        step=2,
+        source="ledger",
+        forecast_allocated_gib=on_card,
+        forecast_reserved_gib=on_card,
+        forecast_device_gib=on_card,
+        forecast_host_gib=FORECAST["host_gib"],
+        allocated_gib=second.allocated_gib,
+        reserved_gib=second.reserved_gib,
+        device_gib=second.reserved_gib,
+        rss_gib=second.rss_gib,
+    )
+    return [*events[:at], told, *events[at:]]
+
+
+def on_card(events: list[Event]) -> list[Event]:
+    """The same run on a GPU."""
+    return [
+        dataclasses.replace(
+            event, allocated_gib=event.rss_gib + 9, reserved_gib=round(event.rss_gib + 9.1, 3)
+        )
+        if isinstance(event, Step)
+        else event
+        for event in events
+    ]
+
+
+def lay_down(
+    runs: Path,
+    name: str,
+    events: Iterable[Event],
+    log: str = "",
+    forecast: dict[str, Any] | None = None,
+) -> RunDir:
     """A run directory that tells these events."""
     run = RunDir(runs / name)
     run.path.mkdir(parents=True)
-    run.write_request({"name": name})
+    run.write_request({"name": name, "forecast": forecast})
     run.events.write_bytes(b"".join(map(encode, events)))
     run.log.write_text(log, encoding="utf-8", errors="surrogatepass")
     return run

@@ -98,6 +98,44 @@ async def test_ascii_marks() -> None:
     ]
 
 
+@pytest.mark.parametrize(("is_ascii", "dash"), [(False, "⠉"), (True, "=")])
+async def test_a_level_is_a_dashed_line_with_a_legend(is_ascii: bool, dash: str) -> None:
+    app = ChartApp(is_ascii=is_ascii)
+    async with app.run_test(size=(40, 8)):
+        app.chart.compare(8, "forecast")
+        app.chart.show(columns([2, 3, 4]), 3)
+        rows = app.chart.text_rows()
+        assert rows[0] == "        4 measured  8 forecast"
+        assert rows[1][8:] == f" {dash}" * 16
+        app.chart.compare(None, "")
+        app.chart.show(columns([2, 3, 4]), 3)
+        assert app.chart.text_rows()[0] == "        4"
+
+
+async def test_a_level_far_below_is_on_the_chart_too() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(40, 8)):
+        app.chart.compare(1, "forecast")
+        app.chart.show(columns([90, 91, 92]), 3)
+        assert "⣀ ⣀ ⣀" in app.chart.text_rows()[-2]
+
+
+async def test_a_level_is_seen_beside_a_curve_that_meets_it() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(40, 8)):
+        app.chart.compare(95, "forecast")
+        app.chart.show(columns([0] * 10 + [90] * 40), 50)
+        assert "⠤⠶⠤⠶⠤⠶" in app.chart.text_rows()[1]
+
+
+async def test_a_level_stands_before_the_first_step() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(40, 8)):
+        app.chart.compare(8, "forecast")
+        app.chart.show(columns([]))
+        assert app.chart.text_rows() == ["        no step yet  8 forecast"]
+
+
 async def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     app = ChartApp()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_app import lay_down_runs, make_app, until
-from recording import at_work
+from bench_app import LOG, MACHINE, lay_down_runs, make_app, until
+from recording import FORECAST, at_work, compared, lay_down, load, on_card
 from staged_preview import ANSWER, Staged
 from textual.pilot import Pilot
 
+from engine import hardware
 from engine.preview import Broken, Refused
 from engine.refusal import Problem
 from engine.rundir import RunDir
@@ -34,6 +35,7 @@ def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name == "NO_COLOR" or (name.startswith("TEXTUAL_") and "SNAPSHOT" not in name):
             monkeypatch.delenv(name)
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 
 
@@ -56,8 +58,12 @@ def pressed(*keys: str) -> Steps:
 
 
 def is_judged(pilot: Pilot[Any]) -> bool:
-    rows = pilot.app.screen.query_one(Problems).text_rows()
+    rows = problems_of(pilot)
     return bool(rows) and rows[0] not in {"", "checking"}
+
+
+def problems_of(pilot: Pilot[Any]) -> list[str]:
+    return pilot.app.screen.query_one(Problems).text_rows()
 
 
 def followed(state: str, *keys: str) -> Steps:
@@ -98,6 +104,33 @@ def test_setup_blocked(snap_compare: Compare, tmp_path: Path, size: tuple[int, i
     assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=pressed("down"))
 
 
+@SIZES
+@pytest.mark.parametrize("memory_gib", [0.638, 0.5], ids=["tight", "over"])
+def test_setup_at_the_end_of_memory(
+    snap_compare: Compare, tmp_path: Path, size: tuple[int, int], memory_gib: float
+) -> None:
+    app = make_app(tmp_path, machine=replace(MACHINE, memory_gib=memory_gib))
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await pressed()(pilot)
+        await until(pilot, lambda: "Looking" not in "".join(problems_of(pilot)))
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@SIZES
+def test_setup_on_a_card(
+    snap_compare: Compare,
+    tmp_path: Path,
+    size: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    card = replace(hardware.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
+    app = make_app(tmp_path, machine=card, recipes=["gemma4-e2b-lora-sft-korean"])
+    assert snap_compare(app, terminal_size=size, run_before=pressed())
+
+
 def test_setup_offers_the_run_at_work(
     snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]
 ) -> None:
@@ -127,6 +160,17 @@ def test_run_after_a_key(
 ) -> None:
     app = make_app(tmp_path, runs["live"])
     assert snap_compare(app, terminal_size=(80, 24), run_before=followed("running", key))
+
+
+@SIZES
+@pytest.mark.parametrize("device", ["cpu", "card"])
+def test_run_beside_its_forecast(
+    snap_compare: Compare, tmp_path: Path, size: tuple[int, int], device: str
+) -> None:
+    told = compared(on_card(load("healthy")) if device == "card" else load("healthy"))
+    run = lay_down(Path("runs"), "2026-11-21-0931-healthy", told, LOG, FORECAST)
+    app = make_app(tmp_path, run)
+    assert snap_compare(app, terminal_size=size, run_before=followed("done", "5"))
 
 
 @SIZES

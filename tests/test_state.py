@@ -6,7 +6,7 @@ import random
 import time
 
 import pytest
-from recording import TRAINED, healthy, load, opening, steps
+from recording import TRAINED, compared, healthy, load, opening, steps
 
 from engine.events import Done, Event, Hello, Plan, Step
 from workbench.columns import Columns
@@ -144,3 +144,10 @@ def step_at(number: int, elapsed_s: float) -> Step:
 
 def facts_of(run: RunState) -> tuple[list[float], Done | None, Plan | None, object, object]:
     return list(run.steps.column("loss")), run.done, run.plan, run.samples, run.warnings
+
+
+def test_the_memory_event_is_kept() -> None:
+    run = RunState().fold(compared(load("healthy")))
+    assert run.memory is not None
+    assert (run.memory.step, run.memory.rss_gib) == (2, 0.74)
+    assert len(run.steps) == 240

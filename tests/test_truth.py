@@ -16,10 +16,15 @@ from engine.train.order import LongestFirst
 from engine.train.truth import Truth, difference
 
 ROOT = Path(__file__).parents[1]
-FORECAST = {"source": "ledger", "allocated_gib": {"low": 1.0, "expected": 2.0, "high": 3.0}}
+FORECAST = {
+    "source": "ledger",
+    "allocated_gib": {"low": 1.0, "expected": 2.0, "high": 3.0},
+    "host_gib": 4.0,
+}
 CARD = Memory(
     step=2, source="simulated", forecast_allocated_gib=10.0, forecast_reserved_gib=10.0,
-    forecast_device_gib=11.0, allocated_gib=10.2, reserved_gib=10.5, device_gib=11.0, rss_gib=2.0,
+    forecast_device_gib=11.0, forecast_host_gib=2.5, allocated_gib=10.2, reserved_gib=10.5,
+    device_gib=11.0, rss_gib=2.0,
 )  # fmt: skip
 
 
@@ -35,7 +40,7 @@ def test_the_difference_is_told_once_after_the_second_step(tmp_path: Path) -> No
     (event,) = told(tmp_path, {"forecast": FORECAST}, 1, 2, 3)
     assert isinstance(event, Memory)
     assert (event.step, event.source, event.forecast_allocated_gib) == (2, "ledger", 2.0)
-    assert event.forecast_reserved_gib is None
+    assert (event.forecast_reserved_gib, event.forecast_host_gib) == (None, 4.0)
     assert event.rss_gib > 0
 
 

@@ -72,7 +72,7 @@ class BenchApp(TerminalApp):
     def __init__(
         self,
         attach: RunDir | None = None,
-        setup: Callable[[], SetupScreen] = SetupScreen,
+        setup: Callable[[], SetupScreen] | None = None,
         warm: Warm | None = None,
     ) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class BenchApp(TerminalApp):
         self.animation_level = "none"
         self.register_theme(_THEME)
         self.theme = _THEME.name
-        self.add_mode("setup", setup)
+        self.add_mode("setup", setup or _setup_screen)
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
@@ -176,6 +176,10 @@ class BenchApp(TerminalApp):
 
         known = {run.name: run for run in rundir.every()} | self._opened
         return [run for run in known.values() if run.is_alive()]
+
+
+def _setup_screen() -> SetupScreen:
+    return SetupScreen(is_ascii=not draws_braille())
 
 
 def _runs_screen() -> Screen[Any]:

@@ -1,10 +1,11 @@
 """A budget as lines of text: a table of parts, a bar, verdicts."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.budget import Band, Budget
+from engine.budget import Band, Budget, Row
 from engine.hardware import Profile
 from engine.recipe import Recipe
 from engine.suggest import Largest, Suggestion
@@ -83,6 +84,11 @@ def settings(made: Suggestion) -> list[str]:
     return [f"--set {key}={_value(value)}" for key, value in made.changes.items()]
 
 
+def keys(made: Suggestion) -> list[str]:
+    """A suggestion as lines of a recipe, each with its section in front."""
+    return [f"{key} = {json.dumps(value)}" for key, value in made.changes.items()]
+
+
 def _value(value: Any) -> str:
     if isinstance(value, tuple):
         return "'[" + ",".join(f'"{item}"' for item in value) + "]'"
@@ -135,10 +141,14 @@ def summary(found: Budget) -> str:
     return f"{verdict(found)} ({BADGES[found.source]}, highest in: {found.peak_moment})"
 
 
-def parts(found: Budget, most: int) -> list[tuple[str, str]]:
-    """The largest parts with their sizes, and the rest as one."""
-    rows = sorted(found.rows, key=lambda row: -row.gib)
-    shown = [(row.part, f"{row.gib:.2f} GiB") for row in rows[:most]]
-    rest = sum(row.gib for row in rows[most:])
-    left = amount(len(rows[most:]), "part")
-    return shown + ([(f"{left} more", f"{rest:.2f} GiB")] if rest >= _LEAST_GIB else [])
+def parts(found: Budget, most: int) -> list[tuple[str, float]]:
+    """The largest parts with their GiB, at most so many; what is left counts as one of them."""
+    rows = sorted((row for row in found.rows if row.gib >= _LEAST_GIB), key=lambda row: -row.gib)
+    if len(rows) <= most or most < 2:
+        return [(row.part, row.gib) for row in rows[: max(0, most)]]
+    shown, left = rows[: most - 1], rows[most - 1 :]
+    return [*((row.part, row.gib) for row in shown), (_more(left), sum(row.gib for row in left))]
+
+
+def _more(left: Sequence[Row]) -> str:
+    return f"{amount(len(left), 'part')} more"

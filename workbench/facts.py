@@ -9,6 +9,7 @@ from engine.hardware import Profile
 from workbench import wording
 
 if TYPE_CHECKING:
+    from engine.pace import Pace
     from engine.recipe import Recipe
 
 Fact = tuple[str, str, str]
@@ -21,6 +22,14 @@ def of_profile(profile: Profile) -> list[Fact]:
     bf16 = "bfloat16" if profile.has_bf16 else "no bfloat16"
     facts = [("hardware", profile.title, "strong"), ("", f"{memory}, {bf16}", "")]
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
+
+
+def of_pace(paced: Pace | None) -> list[Fact]:
+    """How long a step takes, as far as that can be told from shapes."""
+    if paced is None:
+        return []
+    told = f"about {paced.step_s:.2g} s a step, guessed to a factor of two"
+    return [("time", told, "dim")]
 
 
 def of_recipe(recipe: Recipe, text: str) -> list[Fact]:

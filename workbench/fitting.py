@@ -1,42 +1,74 @@
 """Whether a recipe can fit before it is started."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine import suggest
 from engine.budget import Budget
 from engine.hardware import Profile
 from engine.recipe import EMBEDDED, Recipe
-from engine.refusal import Refusal, refuse
+from engine.refusal import Problem, Refusal, refuse
+from engine.suggest import Suggestion
 from engine.weights import weights_gib
 from workbench import budget_text
 
+MEMORY = "memory"
+"""Stands where a problem has the key that it belongs to."""
 _DOES_NOT_FIT = 4
 
 
-def forecast(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> Budget | None:
-    """The ledger's forecast, or None for a model whose shape is not known.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A budget that was made before, and what it holds for."""
+
+    recipe: Recipe
+    profile: Profile
+    budget: Budget
+
+
+def forecast(
+    recipe: Recipe, profile: Profile, *, anyway: bool = False, known: Known | None = None
+) -> Budget | None:
+    """What is known of it, else the ledger's forecast; None for a model of unknown shape.
 
     Raises `Refusal` with exit code 4 where it can't fit, unless it is to start anyway.
     """
-    _see_weights(recipe, profile, anyway=anyway)
+    see_weights(recipe, profile, anyway=anyway)
     try:
-        found = suggest.forecast(recipe, profile)
+        is_known = known is not None and (known.recipe, known.profile) == (recipe, profile)
+        found = known.budget if known and is_known else suggest.forecast(recipe, profile)
     except Refusal:
         return None
     if found.fits or anyway:
         return found
-    offered = suggest.suggestions(recipe, profile)
-    fitting = next((made for made in offered if made.budget.fits), None)
+    made = remedy(recipe, profile, found)
     fix = "Take a larger device, or --anyway to start all the same"
-    if fitting:
-        keys = " ".join(budget_text.settings(fitting))
+    if made:
+        keys = " ".join(budget_text.settings(made))
         fix = f"{keys} would fit; --anyway starts it all the same"
-    reason = f"it needs {budget_text.summary(found)} on {profile.title}"
-    raise refuse("memory", reason, fix, exit_code=_DOES_NOT_FIT)
+    told = problem(budget_text.summary(found), profile, fix)
+    raise Refusal(MEMORY, [told], exit_code=_DOES_NOT_FIT)
 
 
-def _see_weights(recipe: Recipe, profile: Profile, *, anyway: bool) -> None:
-    """What the files of a local model say, which holds for shapes that are not known too."""
+def problem(needs: str, profile: Profile, fix: str) -> Problem:
+    """That it doesn't fit, as a mistake with its remedy."""
+    return Problem(MEMORY, "", f"it needs {needs} on {profile.title}", fix)
+
+
+def remedy(recipe: Recipe, profile: Profile, found: Budget) -> Suggestion | None:
+    """The first suggestion that saves what it is over."""
+    for made in suggest.suggestions(recipe, profile):
+        is_saved = found.device.expected - made.saves_gib <= found.usable_gib
+        if is_saved and made.budget.host_gib <= made.budget.host_usable_gib:
+            return made
+    return None
+
+
+def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> None:
+    """What the files of a local model say, which holds for shapes that are not known too.
+
+    Raises `Refusal` where they can't fit, and where they are no weights.
+    """
     folder = Path(recipe.model.path)
     if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
         return

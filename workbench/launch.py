@@ -5,10 +5,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import hardware, recipe_files, rundir, supervise
 from engine.previewdir import PreviewDir
 from engine.rundir import RunDir
+
+if TYPE_CHECKING:
+    from workbench.fitting import Known
 
 _START_DEADLINE_S = 10.0
 _MALLOC_BYTES = str(8 << 30)
@@ -16,9 +20,15 @@ _MALLOC_BYTES = str(8 << 30)
 
 
 def prepare(
-    name: str, overrides: list[str], profile_name: str, out: Path | None, *, anyway: bool = False
+    name: str,
+    overrides: list[str],
+    profile_name: str,
+    out: Path | None,
+    *,
+    anyway: bool = False,
+    known: "Known | None" = None,
 ) -> RunDir:
-    """A run directory for a recipe on a profile, ready to start.
+    """A run directory for a recipe on a profile, ready to start; `known` is a better forecast.
 
     Raises `Refusal` before anything is made: exit code 2 for bad input, 3 where a live run is in
     the way, 4 where it can't fit, unless it is to start anyway.
@@ -28,7 +38,7 @@ def prepare(
 
     recipe, text = check.load(name, overrides)
     profile = hardware.runnable(profile_name)
-    forecast = fitting.forecast(recipe, profile, anyway=anyway)
+    forecast = fitting.forecast(recipe, profile, anyway=anyway, known=known)
     request = {
         "recipe": recipe.model_dump(mode="json"),
         "recipe_file": str(recipe_files.find(name).resolve()),

@@ -5,6 +5,7 @@ import sys
 
 from engine import events
 from engine.rundir import RunDir
+from workbench import foreseen
 from workbench.ending import ending
 from workbench.plain import clean_line
 from workbench.state import RunState
@@ -87,6 +88,8 @@ def sentence(event: events.Event, state: RunState) -> str:
             return _plan(event)
         case events.Step():
             return progress(state)
+        case events.Memory():
+            return f"memory after step {event.step}: {foreseen.compared(event)}"
         case events.Sample():
             answers = f"base: {clean_line(event.base)} | adapter: {clean_line(event.adapter)}"
             return f"step {event.step}: {clean_line(event.prompt)}\n  {answers}"

@@ -1,7 +1,7 @@
 """What a screen says of a run: the main facts of its plan, the figures of its last step."""
 
 from engine.events import Plan
-from workbench import wording
+from workbench import foreseen, wording
 from workbench.facts import Fact
 from workbench.state import RunState
 
@@ -53,8 +53,15 @@ def of_last_step(run: RunState) -> list[Fact]:
         ("tokens", wording.count(last.tokens), ""),
         *accelerator,
         ("memory", wording.gib(last.rss_gib), ""),
+        *_compared(run),
         ("checkpoints", str(len(run.checkpoints)), ""),
     ]
+
+
+def _compared(run: RunState) -> list[Fact]:
+    if run.memory is None:
+        return []
+    return [(f"at step {run.memory.step}", foreseen.compared(run.memory), "")]
 
 
 def _ink(number: float | None) -> str:

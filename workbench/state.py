@@ -9,6 +9,7 @@ from engine.events import (
     Event,
     Failed,
     Hello,
+    Memory,
     Phase,
     Plan,
     Sample,
@@ -35,6 +36,8 @@ class RunState:
     samples: dict[int, tuple[Sample, ...]] = field(default_factory=dict)
     """Answers by step, in the order of their prompts."""
     checkpoints: tuple[Checkpoint, ...] = ()
+    memory: Memory | None = None
+    """Forecast against measured memory, once the engine has told it."""
     warnings: tuple[Warned, ...] = ()
     done: Done | None = None
     failed: Failed | None = None
@@ -64,6 +67,8 @@ class RunState:
                 return replace(state, phase=event)
             case Plan():
                 return replace(state, plan=event)
+            case Memory():
+                return replace(state, memory=event)
             case Sample():
                 return replace(state, samples=_with_sample(self.samples, event))
             case Checkpoint():

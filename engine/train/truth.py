@@ -43,6 +43,7 @@ class Truth:
             forecast_allocated_gib=self._expected("allocated_gib"),
             forecast_reserved_gib=self._expected("reserved_gib"),
             forecast_device_gib=self._expected("device_gib"),
+            forecast_host_gib=self._expected("host_gib"),
             allocated_gib=allocated,
             reserved_gib=reserved,
             device_gib=device,

@@ -15,7 +15,8 @@ from textual.worker import get_current_worker
 from engine import events
 from engine.rundir import RunDir, State
 from engine.tail import Tail
-from workbench import run_facts, wording
+from workbench import foreseen, run_facts, wording
+from workbench.foreseen import Foreseen
 from workbench.plain import clean_line, clean_path
 from workbench.state import RunState
 from workbench.widgets.chart import Chart
@@ -34,7 +35,7 @@ _TELL_EVERY_S = 0.25
 _LOOK_EVERY_S = 1.0
 """How often to ask whether the engine still lives."""
 _LOG_LINES = 400
-_PANES = ("charts", "samples", "figures", "log")
+_PANES = ("charts", "samples", "figures", "log", "memory")
 _INKS = {"running": "accent", "starting": "accent", "done": "good", "stopped": "good"}
 
 
@@ -56,9 +57,11 @@ class RunScreen(Screen[None]):
     class Arrived(Message):
         """What the run told since, folded; the latest holds all of it."""
 
-        def __init__(self, run: RunState, state: State, log: tuple[str, ...]) -> None:
+        def __init__(
+            self, run: RunState, state: State, log: tuple[str, ...], forecast: Foreseen
+        ) -> None:
             super().__init__()
-            self.run, self.state, self.log = run, state, log
+            self.run, self.state, self.log, self.forecast = run, state, log, forecast
 
         def can_replace(self, message: Message) -> bool:
             """A later one makes an earlier one needless."""
@@ -74,7 +77,7 @@ class RunScreen(Screen[None]):
     def __init__(self, run: RunDir, *, is_ascii: bool = False) -> None:
         super().__init__()
         self.run = run
-        self.latest = RunScreen.Arrived(RunState(), State("starting"), ())
+        self.latest = RunScreen.Arrived(RunState(), State("starting"), (), Foreseen())
         self._is_ascii = is_ascii
 
     def compose(self) -> ComposeResult:
@@ -88,7 +91,7 @@ class RunScreen(Screen[None]):
             yield Chart("loss", is_ascii=self._is_ascii, id="loss")
             yield Chart("token_accuracy", wording.share, is_ascii=self._is_ascii, id="accuracy")
         with Horizontal(id="figures"):
-            yield Chart("rss_gib", wording.gib, is_ascii=self._is_ascii, id="memory")
+            yield Chart("rss_gib", "{:.2f}".format, is_ascii=self._is_ascii, id="memory")
             yield Facts(id="step")
             yield Facts(id="plan")
         yield Samples(id="samples")
@@ -109,6 +112,7 @@ class RunScreen(Screen[None]):
         worker = get_current_worker()
         told, log = Tail(self.run.events), Tail(self.run.log)
         run, lines, state = RunState(), deque[str](maxlen=_LOG_LINES), self.run.state()
+        forecast = foreseen.read(self.run)
         sent_at = looked_at = 0.0
         is_new = True
         while not worker.is_cancelled:
@@ -122,7 +126,7 @@ class RunScreen(Screen[None]):
                 state = self.run.state()
                 is_new = is_new or state != known
             if is_new and now - sent_at >= _TELL_EVERY_S:
-                self.post_message(self.Arrived(run, state, tuple(lines)))
+                self.post_message(self.Arrived(run, state, tuple(lines), forecast))
                 is_new, sent_at = False, now
             if not (is_new or batch or logged or state.is_alive):
                 return
@@ -143,7 +147,7 @@ class RunScreen(Screen[None]):
         self.query_one(TitleBar).show(clean_line(self.run.name), (state.name, ink))
         self.query_one(Standing).show(run, state, clean_path(self.run.path))
         self.query_one(Notices).show(run.warnings)
-        self._choose_memory(run)
+        self._choose_memory(run, foreseen.beside(arrived.forecast, run.memory))
         for chart in self.query(Chart):
             chart.show(run.steps, total_steps)
         self.query_one("#step", Facts).show(run_facts.of_last_step(run))
@@ -152,12 +156,15 @@ class RunScreen(Screen[None]):
         self.query_one(Samples).show(run.last_samples)
         self.query_one(LogTail).show(arrived.log)
 
-    def _choose_memory(self, run: RunState) -> None:
+    def _choose_memory(self, run: RunState, forecast: Foreseen) -> None:
         """The accelerator's memory where there is one, else that of the process."""
+        chart = self.query_one("#memory", Chart)
         if run.last_step is not None and run.last_step.reserved_gib is not None:
-            chart = self.query_one("#memory", Chart)
             chart.choose("reserved_gib")
             chart.border_title = "memory reserved, GiB"
+            chart.compare(forecast.reserved_gib, "forecast")
+        else:
+            chart.compare(forecast.host_gib, "forecast")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Wishes need an engine to hear them."""
@@ -190,7 +197,8 @@ class RunScreen(Screen[None]):
         for place, name in enumerate(_PANES):
             self.set_class(place == index, f"-{name}")
         self.query_one(Panes).choose(index)
-        target = {"figures": "#step", "charts": None}.get(_PANES[index], f"#{_PANES[index]}")
+        name = _PANES[index]
+        target = {"figures": "#step", "charts": None, "memory": None}.get(name, f"#{name}")
         self.set_focus(self.query_one(target) if target else None)
 
     def action_leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -11,13 +12,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import Screen
+from textual.worker import get_current_worker
 
 from engine import hardware, recipe_files
 from engine.hardware import AUTO, Profile
 from engine.refusal import Problem, Refusal
-from workbench import facts, wording
-from workbench.facts import Fact
+from workbench import wording
 from workbench.plain import clean_line
+from workbench.widgets.budgetbar import BudgetBar
 from workbench.widgets.choices import Choices
 from workbench.widgets.facts import Facts
 from workbench.widgets.keyline import KeyLine
@@ -29,9 +31,18 @@ from workbench.widgets.toosmall import TooSmall
 if TYPE_CHECKING:
     from engine.recipe import Recipe
     from engine.rundir import RunDir
+    from workbench.fitting import Known
+    from workbench.outcome import Outcome
+    from workbench.simulation import Simulation
 
 _SETTLE_S = 0.1
 """Lets the whole screen be painted before a thread competes with it."""
+
+
+def _simulate(recipe: Recipe, profile: Profile) -> Simulation:
+    from workbench import simulation
+
+    return simulation.start(recipe, profile)
 
 
 class SetupScreen(Screen[None]):
@@ -54,21 +65,19 @@ class SetupScreen(Screen[None]):
     class Checked(Message):
         """A choice was checked."""
 
-        def __init__(
-            self,
-            choice: tuple[str, str],
-            shown: list[Fact],
-            problems: list[Problem],
-            recipe: Recipe | None,
-        ) -> None:
+        def __init__(self, choice: tuple[str, str], outcome: Outcome) -> None:
             super().__init__()
-            self.choice, self.facts, self.problems, self.recipe = choice, shown, problems, recipe
+            self.choice, self.outcome = choice, outcome
 
-    class Refused(Checked):
+    class Pondered(Checked):
+        """More is known of a choice that was checked."""
+
+    class Refused(Message):
         """A run could not be started after all."""
 
-        def __init__(self, choice: tuple[str, str], problems: list[Problem]) -> None:
-            super().__init__(choice, [], problems, None)
+        def __init__(self, problems: list[Problem]) -> None:
+            super().__init__()
+            self.problems = problems
 
     class Started(Message):
         """A run was made and its engine started."""
@@ -96,14 +105,19 @@ class SetupScreen(Screen[None]):
         detect: Callable[[], Profile] = hardware.detect,
         profiles: Sequence[str] | None = None,
         recipes: Sequence[str] | None = None,
+        simulate: Callable[[Recipe, Profile], Simulation] | None = _simulate,
+        *,
+        is_ascii: bool = False,
     ) -> None:
         super().__init__()
         self._detect = detect
+        self._simulate = simulate
+        self._is_ascii = is_ascii
         self._profiles = hardware.names() if profiles is None else profiles
         self._recipes = recipe_files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
         self._alive: RunDir | None = None
-        self._checked: SetupScreen.Checked | None = None
+        self._outcome: Outcome | None = None
         self._is_starting = False
 
     def compose(self) -> ComposeResult:
@@ -117,13 +131,13 @@ class SetupScreen(Screen[None]):
                 yield Choices(self._recipes, id="recipe")
             with Vertical(id="outcome"):
                 yield Facts(id="settings")
+                yield BudgetBar(is_ascii=self._is_ascii, id="budget")
                 yield Problems(id="problems")
         yield KeyLine()
 
     def on_mount(self) -> None:
         """Name the panes, take the first of both lists, look around."""
-        titles = {"hardware": "hardware", "recipe": "recipe", "settings": "what follows"}
-        for id, title in {**titles, "problems": "before it can start"}.items():
+        for id, title in _TITLES.items():
             self.query_one(f"#{id}").border_title = title
         self.query_one("#recipe").focus()
 
@@ -131,6 +145,10 @@ class SetupScreen(Screen[None]):
         """Runs may have started or ended meanwhile, files may have changed."""
         self._is_starting = False
         self.set_timer(_SETTLE_S, self._look_if_seen)
+
+    def on_screen_suspend(self) -> None:
+        """What another screen does has more use for the machine."""
+        self.workers.cancel_group(self, "ponder")
 
     def _look_if_seen(self) -> None:
         if self.is_active:
@@ -165,71 +183,78 @@ class SetupScreen(Screen[None]):
         return hardware.chosen, recipe.chosen
 
     def _check(self) -> None:
-        self._checked = None
+        self._outcome = None
         self.query_one(Problems).show(("checking", "dim"))
         self.refresh_bindings()
         self._check_in_thread(self.choice)
 
     @work(thread=True, exclusive=True, group="check")
     def _check_in_thread(self, choice: tuple[str, str]) -> None:
-        from engine import check
+        from workbench import outcome
 
-        profile_name, recipe_name = choice
-        shown: list[Fact] = []
-        problems: list[Problem] = []
-        recipe: Recipe | None = None
-        try:
-            recipe, text = check.load(recipe_name, [])
-            shown += [*facts.of_recipe(recipe, text.decode()), ("", "", "")]
-        except Refusal as refusal:
-            problems += refusal.problems
-        try:
-            is_here = profile_name == AUTO
-            shown += facts.of_profile(self._here if is_here else hardware.profile(profile_name))
-            hardware.runnable(profile_name)
-        except Refusal as refusal:
-            problems += refusal.problems
-        self.post_message(self.Checked(choice, shown, problems, recipe))
+        self.post_message(self.Checked(choice, outcome.of_choice(*choice, self._here)))
 
     def on_setup_screen_checked(self, checked: Checked) -> None:
         """Show what follows, unless the choice moved on meanwhile."""
-        if checked.choice != self.choice:
-            return
-        self.query_one("#settings", Facts).show(checked.facts)
-        self._give_verdict(checked)
+        if checked.choice == self.choice:
+            self._show(checked.outcome)
+            if self.is_active:
+                self._ponder(checked)
 
-    def _give_verdict(self, checked: Checked) -> None:
-        self._checked = checked
-        count = len(checked.problems)
-        waits = "start waits" if checked.recipe else "start and preview wait"
+    @work(thread=True, exclusive=True, group="ponder")
+    def _ponder(self, checked: Checked) -> None:
+        from workbench import pondering
+
+        worker = get_current_worker()
+        known = pondering.ponder(checked.outcome, self._simulate, lambda: worker.is_cancelled)
+        for outcome in known:
+            if worker.is_cancelled:
+                return
+            self.post_message(self.Pondered(checked.choice, outcome))
+
+    def on_setup_screen_pondered(self, pondered: Pondered) -> None:
+        """Show what is known by now; a choice that is checked anew has its own answer coming."""
+        if pondered.choice == self.choice and self._outcome and not self._is_starting:
+            self._show(pondered.outcome)
+
+    def _show(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self.query_one("#settings", Facts).show(outcome.facts)
+        self.query_one(BudgetBar).show(outcome.budget, outcome.note)
+        count = len(outcome.problems)
+        waits = "start waits" if outcome.recipe else "start and preview wait"
         verdict = (
             (f"{wording.amount(count, 'problem')}: {waits} for what is below", "bad")
             if count
             else ("Nothing is wrong. s starts the run, p shows its rows.", "good")
         )
-        self.query_one(Problems).show(verdict, checked.problems)
+        self.query_one("#outcome").set_class(bool(count), "-blocked")
+        self.query_one("#outcome").set_class(outcome.budget is not None, "-budgeted")
+        self.query_one(Problems).show(verdict, outcome.problems)
         self.refresh_bindings()
 
     def on_setup_screen_refused(self, refused: Refused) -> None:
         """Say why, and let the user try again."""
         self._is_starting = False
-        self._give_verdict(refused)
+        if self._outcome is not None:
+            known = replace(self._outcome, problems=refused.problems, recipe=None, note="")
+            self._show(known)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Start needs a choice without problems, preview such a recipe, attach a run at work."""
         if action == "start":
-            is_ready = self._checked is not None and not self._checked.problems
+            is_ready = self._outcome is not None and not self._outcome.problems
             return True if is_ready and not self._is_starting else None
         if action == "preview":
-            return True if self._checked is not None and self._checked.recipe else None
+            return True if self._outcome is not None and self._outcome.recipe else None
         if action == "attach":
             return True if self._alive else None
         return True
 
     def action_preview(self) -> None:
         """Go to the recipe's rows."""
-        if self._checked is not None and self._checked.recipe is not None:
-            self.post_message(self.PreviewWanted(self.choice[1], self._checked.recipe))
+        if self._outcome is not None and self._outcome.recipe is not None:
+            self.post_message(self.PreviewWanted(self.choice[1], self._outcome.recipe))
 
     def action_attach(self) -> None:
         """Go to the run at work."""
@@ -237,23 +262,33 @@ class SetupScreen(Screen[None]):
             self.post_message(self.AttachWanted(self._alive))
 
     def action_start(self) -> None:
-        """Make the run and start its engine."""
+        """Make the run and start its engine, which has more use for the machine than a forecast."""
         self._is_starting = True
+        self.workers.cancel_group(self, "ponder")
         self.refresh_bindings()
         self.query_one(Problems).show(("starting", "dim"))
-        self._start_in_thread(self.choice)
+        self._start_in_thread(self.choice, self._outcome.known if self._outcome else None)
 
     @work(thread=True, group="start")
-    def _start_in_thread(self, choice: tuple[str, str]) -> None:
+    def _start_in_thread(self, choice: tuple[str, str], known: Known | None) -> None:
         from workbench import launch
 
         profile_name, recipe_name = choice
         try:
-            run = launch.prepare(recipe_name, [], profile_name, None)
+            run = launch.prepare(recipe_name, [], profile_name, None, known=known)
             launch.start(run)
             self.post_message(self.Started(run))
         except Refusal as refusal:
-            self.post_message(self.Refused(choice, refusal.problems))
+            self.post_message(self.Refused(refusal.problems))
         except OSError as error:
             problem = Problem("start", "", str(error), "See whether disk and memory are free")
-            self.post_message(self.Refused(choice, [problem]))
+            self.post_message(self.Refused([problem]))
+
+
+_TITLES = {
+    "hardware": "hardware",
+    "recipe": "recipe",
+    "settings": "what follows",
+    "budget": "memory",
+    "problems": "before it can start",
+}

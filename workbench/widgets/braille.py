@@ -9,6 +9,8 @@ DOTS_X, DOTS_Y = 2, 4
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ASCII_BY_DOT = "'\"-."
 """One mark per height of a dot in its cell."""
+LEVEL_INK = "strong"
+_ASCII_BY_INK = {"band": ":", LEVEL_INK: "="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +22,18 @@ class Plot:
 
 
 def plot(
-    columns: Sequence[Bucket | None], low: float, high: float, height: int, *, is_ascii: bool
+    columns: Sequence[Bucket | None],
+    low: float,
+    high: float,
+    height: int,
+    *,
+    is_ascii: bool,
+    level: float | None = None,
 ) -> Plot:
-    """The curve of the means over a band from least to greatest, two columns to a cell."""
+    """The curve of the means over a band from least to greatest, two columns to a cell.
+
+    A level is a dashed line from side to side.
+    """
     top = height * DOTS_Y - 1
 
     def dot(value: float) -> int:
@@ -41,7 +52,12 @@ def plot(
         y = dot(mean)
         line.draw(last or (x, y), (x, y))
         last = (x, y)
-    return _merged(line, band, is_ascii=is_ascii)
+    dashes = _Dots(len(columns), height)
+    if level is not None:
+        for x in range(len(columns)):
+            if x // DOTS_X % 2:
+                dashes.fill(x, dot(level), dot(level))
+    return _merged({"accent": line, LEVEL_INK: dashes, "band": band}, is_ascii=is_ascii)
 
 
 class _Dots:
@@ -65,25 +81,29 @@ class _Dots:
             previous = y
 
 
-def _merged(line: _Dots, band: _Dots, *, is_ascii: bool) -> Plot:
+def _merged(layers: dict[str, _Dots], *, is_ascii: bool) -> Plot:
+    """Each cell shows the first layer that has a dot in it; layers are named by their ink."""
     marks, inks = [], []
-    for line_cells, band_cells in zip(line.cells, band.cells, strict=True):
-        marks.append(
-            "".join(
-                _mark(bits or shade, is_ascii=is_ascii, is_band=not bits)
-                for bits, shade in zip(line_cells, band_cells, strict=True)
-            )
-        )
-        inks.append(["accent" if bits else "band" for bits in line_cells])
+    for rows in zip(*(dots.cells for dots in layers.values()), strict=True):
+        cells = (dict(zip(layers, stack, strict=True)) for stack in zip(*rows, strict=True))
+        found = [_topmost(cell) for cell in cells]
+        marks.append("".join(_mark(bits, ink, is_ascii=is_ascii) for ink, bits in found))
+        inks.append([ink for ink, _ in found])
     return Plot(marks, inks)
 
 
-def _mark(bits: int, *, is_ascii: bool, is_band: bool) -> str:
+def _topmost(cell: dict[str, int]) -> tuple[str, int]:
+    """A level that meets the curve in a cell shows in it, or a good forecast would be none."""
+    ink = next((ink for ink, bits in cell.items() if bits), "band")
+    return ink, cell[ink] | (cell[LEVEL_INK] if ink == "accent" else 0)
+
+
+def _mark(bits: int, ink: str, *, is_ascii: bool) -> str:
     if not bits:
         return " "
     if not is_ascii:
         return chr(0x2800 + bits)
-    if is_band:
-        return ":"
+    if ink in _ASCII_BY_INK:
+        return _ASCII_BY_INK[ink]
     rows = [y for y, pair in enumerate(_BITS) if bits & (pair[0] | pair[1])]
     return "|" if len(rows) > 2 else _ASCII_BY_DOT[rows[len(rows) // 2]]

@@ -1,4 +1,4 @@
-"""A curve over the steps of a run."""
+"""A curve over the steps of a run, and a level to compare it with."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -6,8 +6,8 @@ from itertools import groupby
 from workbench import axis
 from workbench.buckets import Bucket, Buckets
 from workbench.columns import Columns
-from workbench.widgets.braille import DOTS_X, plot
-from workbench.widgets.canvas import Canvas, Row
+from workbench.widgets.braille import DOTS_X, LEVEL_INK, plot
+from workbench.widgets.canvas import Canvas, Row, Span
 
 _LABEL_WIDTH = 7
 _MIN_PLOT = 4
@@ -15,7 +15,7 @@ _ROWS_PER_TICK = 3
 
 
 class Chart(Canvas):
-    """One column of a run's steps: headline, curve, axes."""
+    """One column of a run's steps: headline, curve, axes; a level is a dashed line."""
 
     def __init__(
         self,
@@ -33,12 +33,18 @@ class Chart(Canvas):
         self._shown = Columns(("step", column))
         self._buckets = Buckets()
         self._last: float | None = None
+        self._level: float | None = None
+        self._level_name = ""
 
     def choose(self, column: str) -> None:
         """Show another column, from the next steps on."""
         if column != self._column:
             self._column = column
             self._shown = Columns(("step", column))
+
+    def compare(self, level: float | None, name: str) -> None:
+        """Compare with a level from the next steps on; None is none."""
+        self._level, self._level_name = level, name
 
     def show(self, steps: Columns, total_steps: int | None = None) -> None:
         """Show the steps; only those that are new cost anything."""
@@ -55,14 +61,15 @@ class Chart(Canvas):
         """Headline, curve with its labels, axis of steps."""
         cells, rows = width - _LABEL_WIDTH - 1, height - 2
         found = self._buckets.limits()
-        headline = self._drawn_headline()
+        headline = self._drawn_headline(width)
         if found is None or cells < _MIN_PLOT or rows < 2:
             return [headline]
-        low, high = axis.limits(*found)
+        level = [] if self._level is None else [self._level]
+        low, high = axis.limits(min(*found, *level), max(*found, *level))
         end = axis.end(self._buckets.last_step, self._total_steps)
         columns = self._buckets.columns(end, cells * DOTS_X)
         labels = _labels(low, high, rows)
-        body = plot(columns, low, high, rows, is_ascii=self._is_ascii)
+        body = plot(columns, low, high, rows, is_ascii=self._is_ascii, level=self._level)
         side = "|" if self._is_ascii else "│"
         lines: list[Row] = [
             [(f"{labels.get(y, ''):>{_LABEL_WIDTH}}{side}", "dim"), *_runs(marks, inks)]
@@ -70,12 +77,25 @@ class Chart(Canvas):
         ]
         return [headline, *lines, self._drawn_steps(columns, end)]
 
-    def _drawn_headline(self) -> Row:
+    def _drawn_headline(self, width: int) -> Row:
+        indent = (" " * (_LABEL_WIDTH + 1), "")
+        if self._level is None:
+            return [indent, self._drawn_last()]
+        legend: Row = [
+            self._drawn_last(),
+            (" measured" if self._last is not None else "", "accent"),
+            (f"  {self._headline(self._level)}", LEVEL_INK),
+            (f" {self._level_name}", "dim"),
+        ]
+        cells = sum(len(text) for text, _ in legend)
+        return [indent, *legend] if cells + len(indent[0]) <= width else legend
+
+    def _drawn_last(self) -> Span:
         if self._last is None:
-            return [(" " * (_LABEL_WIDTH + 1), ""), ("no step yet", "dim")]
-        is_lost = self._last != self._last
-        shown = "not a number" if is_lost else self._headline(self._last)
-        return [(" " * (_LABEL_WIDTH + 1), ""), (shown, "bad" if is_lost else "strong")]
+            return "no step yet", "dim"
+        if self._last != self._last:
+            return "not a number", "bad"
+        return self._headline(self._last), "strong"
 
     def _drawn_steps(self, columns: list[Bucket | None], end: int) -> Row:
         """The axis of steps, with a cross where a step's value was lost."""

@@ -21,7 +21,6 @@ class Problems(Pager):
     def show(self, verdict: tuple[str, str], problems: Sequence[Problem] = ()) -> None:
         """Show a verdict with its ink, and the problems behind it."""
         self._verdict, self._problems = verdict, problems
-        self.set_class(bool(problems), "-blocked")
         self.redraw()
 
     def lines(self, width: int) -> list[Row]:

@@ -1,0 +1,116 @@
+"""What follows from a choice of hardware and recipe: facts, problems, and the memory it needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine import budget, check, gemma, hardware, pace, suggest
+from engine.budget import Budget
+from engine.case import of_recipe
+from engine.hardware import AUTO, Profile
+from engine.recipe import Recipe
+from engine.refusal import Problem, Refusal
+from workbench import budget_text, facts, fitting
+from workbench.facts import Fact
+from workbench.fitting import Known
+
+_SEEKING = "Looking for what would make it fit"
+_NONE_FITS = "Choose hardware with more memory, or a smaller model"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that is known of a choice so far."""
+
+    facts: Sequence[Fact] = ()
+    problems: Sequence[Problem] = ()
+    recipe: Recipe | None = None
+    profile: Profile | None = None
+    budget: Budget | None = None
+    note: str = ""
+    """What is to be said of the budget, or why there is none."""
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether it needs more memory than there is."""
+        return self.budget is not None and not self.budget.fits
+
+    @property
+    def known(self) -> Known | None:
+        """The budget for whoever starts the run."""
+        if self.recipe is None or self.profile is None or self.budget is None:
+            return None
+        return Known(self.recipe, self.profile, self.budget)
+
+
+def of_choice(profile_name: str, recipe_name: str, here: Profile) -> Outcome:
+    """What is known of a choice in milliseconds; `here` is this machine."""
+    shown: list[Fact] = []
+    problems: list[Problem] = []
+    recipe = profile = None
+    try:
+        recipe, text = check.load(recipe_name, [])
+        shown += [*facts.of_recipe(recipe, text.decode()), ("", "", "")]
+    except Refusal as refusal:
+        problems += refusal.problems
+    try:
+        profile = here if profile_name == AUTO else hardware.profile(profile_name)
+        shown += facts.of_profile(profile)
+        hardware.runnable(profile_name)
+    except Refusal as refusal:
+        problems += refusal.problems
+    if recipe is None or profile is None:
+        return Outcome(shown, problems, recipe, profile)
+    return _with_memory(Outcome(shown, problems, recipe, profile), recipe, profile)
+
+
+def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
+    problems = list(known.problems)
+    try:
+        fitting.see_weights(recipe, profile)
+    except Refusal as refusal:
+        problems += refusal.problems
+    try:
+        found = suggest.forecast(recipe, profile)
+        shape, case = gemma.variant_of(recipe.model.path), of_recipe(recipe, profile)
+    except Refusal as refusal:
+        return replace(known, problems=problems, note=f"not known: {refusal.problems[0].reason}")
+    paced = pace.estimate(shape, case, profile, recipe.training.gradient_accumulation_steps)
+    shown = [*known.facts, *facts.of_pace(paced)]
+    return _budgeted(replace(known, facts=shown, problems=problems), found, _SEEKING)
+
+
+def _budgeted(known: Outcome, found: Budget, fix: str, note: str = "") -> Outcome:
+    """The outcome with this budget, and the problem that goes with it where it doesn't fit."""
+    others = [problem for problem in known.problems if problem.key != fitting.MEMORY]
+    assert known.profile is not None
+    needs = budget_text.verdict(found)
+    over = [] if found.fits else [fitting.problem(needs, known.profile, fix)]
+    return replace(known, budget=found, problems=[*others, *over], note=note)
+
+
+def remedied(known: Outcome) -> Outcome:
+    """The same with what would make it fit, which takes longer to find than a key press."""
+    assert known.recipe is not None
+    assert known.profile is not None
+    assert known.budget is not None
+    made = fitting.remedy(known.recipe, known.profile, known.budget)
+    fix = f"It would fit with {', '.join(budget_text.keys(made))}" if made else _NONE_FITS
+    return _budgeted(known, known.budget, fix, known.note)
+
+
+def simulated(known: Outcome, answer: dict[str, Any]) -> Outcome:
+    """The same with the figures of a simulated step, which may still be over and unremedied."""
+    assert known.recipe is not None
+    assert known.profile is not None
+    shape, case = gemma.variant_of(known.recipe.model.path), of_recipe(known.recipe, known.profile)
+    try:
+        found = budget.simulated(answer, shape, case, known.profile)
+    except ValueError as error:
+        return unsimulated(known, str(error))
+    return _budgeted(known, found, _SEEKING)
+
+
+def unsimulated(known: Outcome, reason: str) -> Outcome:
+    """The same with the reason why the estimate stays one."""
+    return replace(known, note=f": can't be simulated, {reason}")
