@@ -23,8 +23,8 @@ _PASSING = {
     "sampling", "temporaries",
 }  # fmt: skip
 _UNSURE = 0.05
-_PROCESS_GIB = {"cpu": 0.6, "cuda": 2.5, "mps": 1.5}
-"""Resident memory of an engine without its model: measured on a CPU, guessed elsewhere."""
+_PROCESS_GIB = {"cpu": 0.48, "cuda": 2.5, "mps": 1.5}
+"""Resident memory of an engine after its imports: measured on a CPU, guessed elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def _joined(taken: dict[frozenset[str], tuple[Changes, str]]) -> Changes:
 def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:
     """Single changes and what each costs, those that change least about the result first."""
     training = recipe.training
-    if training.optim in {"adamw_torch", "paged_adamw_32bit"}:
+    if training.optim in {"adamw_torch", "paged_adamw_32bit"} and profile.device == "cuda":
         yield {"training.optim": "adamw_8bit"}, "nothing that has been measured"
     batch, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
     if batch > 1 and not batch % 2:

@@ -77,6 +77,15 @@ def test_it_ends_when_asked(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "simulated.json").exists()
 
 
+def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:
+    """The file of the viewer's lock is there, but the viewer that held it isn't."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "viewer.lock").touch()
+    code, found = done(tmp_path, {"simulate": {"case": ASKED}})
+    assert (code, found) == (1, {})
+    assert "nobody waits" in (tmp_path / "run" / "events.jsonl").read_text()
+
+
 def test_a_function_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """TRL without the function whose tile is left out: the figures are there, and say so."""
     usual = stand_ins.of_case

@@ -6,7 +6,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from engine import events
+from engine import events, previewdir
 from engine.case import Case, of_request
 from engine.control import StoppedEarly, Wishes
 from engine.eventlog import EventLog
@@ -14,6 +14,7 @@ from engine.memory import shelf
 from engine.memory.configuration import source
 from engine.memory.figures import unavailable
 from engine.memory.versions import versions
+from engine.previewdir import PreviewDir
 from engine.rundir import RunDir
 
 
@@ -28,8 +29,14 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     whole_depth = bool(request.get("simulate", {}).get("whole_depth", False))
     log.append(events.Phase(name="simulating", detail=case.model))
 
+    beside = PreviewDir(run.path)
+    previewdir.sweep(beside)
+    is_watched = beside.viewer.exists()
+
     def stop() -> None:
         wishes.poll()
+        if is_watched and not beside.has_viewer():
+            raise StoppedEarly("nobody waits for the simulated step any more")
         if wishes.stopped_by:
             raise StoppedEarly(f"stopped by {wishes.stopped_by} before the step was simulated")
 
