@@ -217,9 +217,11 @@ def decode(line: bytes) -> Event | None:
                 continue
             if type(value) not in accepted[key]:
                 return None
+            if type(value) is int:
+                float(value)  # an integer that no float can hold is damage: charts are of floats
             values[key] = tuple(value) if type(value) is list else value
         return cls(**values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import groupby
 
 from workbench import axis
-from workbench.buckets import Bucket, Buckets
+from workbench.buckets import Bucket
 from workbench.columns import Columns
 from workbench.widgets.braille import DOTS_X, LEVEL_INK, plot
 from workbench.widgets.canvas import Canvas, Row, Span
@@ -30,9 +30,7 @@ class Chart(Canvas):
         self._headline = headline
         self._is_ascii = is_ascii
         self._total_steps: int | None = None
-        self._shown = Columns(("step", column))
-        self._buckets = Buckets()
-        self._last: float | None = None
+        self._steps = Columns((column,))
         self._level: float | None = None
         self._level_name = ""
 
@@ -40,34 +38,28 @@ class Chart(Canvas):
         """Show another column, from the next steps on."""
         if column != self._column:
             self._column = column
-            self._shown = Columns(("step", column))
+            self._steps = Columns((column,))
 
     def compare(self, level: float | None, name: str) -> None:
         """Compare with a level from the next steps on; None is none."""
         self._level, self._level_name = level, name
 
     def show(self, steps: Columns, total_steps: int | None = None) -> None:
-        """Show the steps; only those that are new cost anything."""
-        if not steps.continues(self._shown):
-            self._shown, self._buckets = Columns(steps.names), Buckets()
-        start = len(self._shown)
-        values = steps.column(self._column, start)
-        self._buckets.extend(steps.column("step", start), values)
-        self._last = steps.value(self._column, -1) if len(steps) else None
-        self._shown, self._total_steps = steps, total_steps
+        """Show the steps."""
+        self._steps, self._total_steps = steps, total_steps
         self.redraw()
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """Headline, curve with its labels, axis of steps."""
         cells, rows = width - _LABEL_WIDTH - 1, height - 2
-        found = self._buckets.limits()
+        found = self._steps.limits(self._column)
         headline = self._drawn_headline(width)
         if found is None or cells < _MIN_PLOT or rows < 2:
             return [headline]
         level = [] if self._level is None else [self._level]
         low, high = axis.limits(min(*found, *level), max(*found, *level))
-        end = axis.end(self._buckets.last_step, self._total_steps)
-        columns = self._buckets.columns(end, cells * DOTS_X)
+        end = axis.end(self._steps.last_step, self._total_steps)
+        columns = self._steps.curve(self._column, end, cells * DOTS_X)
         labels = _labels(low, high, rows)
         body = plot(columns, low, high, rows, is_ascii=self._is_ascii, level=self._level)
         side = "|" if self._is_ascii else "│"
@@ -83,7 +75,7 @@ class Chart(Canvas):
             return [indent, self._drawn_last()]
         legend: Row = [
             self._drawn_last(),
-            (" measured" if self._last is not None else "", "accent"),
+            (" measured" if self._steps else "", "accent"),
             (f"  {self._headline(self._level)}", LEVEL_INK),
             (f" {self._level_name}", "dim"),
         ]
@@ -91,11 +83,12 @@ class Chart(Canvas):
         return [indent, *legend] if cells + len(indent[0]) <= width else legend
 
     def _drawn_last(self) -> Span:
-        if self._last is None:
+        if not self._steps:
             return "no step yet", "dim"
-        if self._last != self._last:
+        last = self._steps.last(self._column)
+        if last != last:
             return "not a number", "bad"
-        return self._headline(self._last), "strong"
+        return self._headline(last), "strong"
 
     def _drawn_steps(self, columns: list[Bucket | None], end: int) -> Row:
         """The axis of steps, with a cross where a step's value was lost."""
