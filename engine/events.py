@@ -210,7 +210,7 @@ def decode(line: bytes) -> Event | None:
     try:
         record = json.loads(line)
         cls = KINDS[record.pop("kind")]
-        accepted = _accepted(cls.kind)
+        accepted = json_types(cls.kind)
         values: dict[str, Any] = {}
         for key, value in record.items():
             if key not in accepted:
@@ -226,7 +226,7 @@ def decode(line: bytes) -> Event | None:
 
 
 @cache
-def _accepted(kind: str) -> dict[str, frozenset[type]]:
+def json_types(kind: str) -> dict[str, frozenset[type]]:
     """For each field of a kind, the types that JSON may bring for it."""
     hints = typing.get_type_hints(KINDS[kind])
     return {field.name: _json_types_of(hints[field.name]) for field in fields(KINDS[kind])}

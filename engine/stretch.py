@@ -1,117 +1,104 @@
 """Many lines of events at once: steps that follow each other come as columns of numbers."""
 
 import math
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby, islice
 from typing import Any
 
 from pydantic_core import from_json
 
-from engine.events import Event, Step, decode
+from engine.events import Event, Step, decode, json_types
 
+Numbers = Mapping[str, Sequence[float]]
+"""Columns of one length, by field; not a number where an event had null."""
 _NAMES = tuple(field.name for field in fields(Step))
-_KEYS = ["kind", *_NAMES]
-_MOST_ROWS = 4096
-_Row = tuple[Any, ...]
-_known_shapes: set[tuple[type, ...]] = set()
-"""Types of the values of steps that `decode` took; a step is taken or not by its types alone."""
+_KEYS = ("kind", *_NAMES)
+_BEGINNING = b'{"kind": "%s", ' % Step.kind.encode()
+"""Of a step as the engine writes it."""
+_MOST_LINES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """At least one step, and no other event between them."""
 
-    numbers: dict[str, "array[float]"]
-    """By field; not a number where it was null."""
+    numbers: Numbers
     last: Step
 
-    def rising(self) -> Iterator[dict[str, "array[float]"]]:
-        """The numbers in parts, each of steps that grow; a new part begins where one comes again."""
+    def rising(self) -> list[Numbers]:
+        """The numbers in parts of steps that grow; a new part begins where a step comes again."""
         steps = self.numbers["step"]
         starts = [at for at in range(1, len(steps)) if steps[at] <= steps[at - 1]]
         if not starts:
-            yield self.numbers
-            return
-        for start, end in zip([0, *starts], [*starts, len(steps)], strict=True):
-            yield {name: column[start:end] for name, column in self.numbers.items()}
+            return [self.numbers]
+        return [
+            {name: column[start:end] for name, column in self.numbers.items()}
+            for start, end in zip([0, *starts], [*starts, len(steps)], strict=True)
+        ]
 
 
 def of(steps: Sequence[Step]) -> Stretch:
     """Steps as a stretch."""
-    return _stretch([_row(step) for step in steps])
+    names = [name for name in _NAMES if name != "time"]
+    return Stretch(
+        _from_zero({name: _floats([getattr(step, name) for step in steps]) for name in names}),
+        steps[-1],
+    )
 
 
 def read(lines: Iterable[bytes]) -> Iterator[Event | Stretch]:
-    """What `decode` makes of each line, in order, with the steps in stretches."""
-    rows: list[_Row] = []
-    for line in lines:
-        row = _plain_row(line)
-        if row is None:
-            event = decode(line)
-            if event is None:
-                continue
-            if not isinstance(event, Step):
-                yield from _stretches(rows)
-                rows = []
-                yield event
-                continue
-            row = _row(event)
-        rows.append(row)
-        if len(rows) == _MOST_ROWS:
-            yield from _stretches(rows)
-            rows = []
-    yield from _stretches(rows)
+    """What `decode` makes of each line, in order, with the steps that it can in stretches."""
+    for may_be_steps, group in groupby(lines, lambda line: line.startswith(_BEGINNING)):
+        while block := list(islice(group, _MOST_LINES)):
+            found = _read_steps(block) if may_be_steps else None
+            if found is not None:
+                yield found
+            else:
+                yield from filter(None, map(decode, block))
 
 
-def _plain_row(line: bytes) -> _Row | None:
-    """The values of a step as the engine writes it; None for any other line."""
+def _read_steps(lines: Sequence[bytes]) -> Stretch | None:
+    """The steps on lines that each begin as one; None where `decode` has to look at them.
+
+    Each begins with a brace, and no string goes over a line's end: so where as many flat objects
+    as lines are found, each line is one of them.
+    """
     try:
-        record = from_json(line, allow_inf_nan=False)
+        records = from_json(b"[%s]" % b",\n".join(lines), cache_strings="keys")
     except ValueError:
         return None
-    if type(record) is not dict or list(record) != _KEYS:
+    if len(records) != len(lines) or set(map(tuple, records)) != {_KEYS}:
         return None
-    row = tuple(record.values())
-    shape = tuple(map(type, row))
-    if shape not in _known_shapes:
-        if row[0] != Step.kind or decode(line) is None:
+    columns = dict(zip(_KEYS, zip(*map(dict.values, records), strict=True), strict=True))
+    try:
+        numbers = _numbers(columns) if set(columns.pop("kind")) == {Step.kind} else None
+    except OverflowError:
+        numbers = None
+    last = {name: records[-1][name] for name in _NAMES}
+    return None if numbers is None else Stretch(numbers, Step(**last))
+
+
+def _numbers(columns: Mapping[str, Sequence[Any]]) -> Numbers | None:
+    """The columns that are numbers; None where a type or a size is not what `decode` accepts."""
+    accepted = json_types(Step.kind)
+    numbers: dict[str, Sequence[float]] = {}
+    for name, column in columns.items():
+        types = set(map(type, column))
+        if not types <= accepted[name]:
             return None
-        _known_shapes.add(shape)
-    return row if row[0] == Step.kind else None
+        if name != "time":
+            numbers[name] = column if types == {float} else _floats(column)
+    return _from_zero(numbers)
 
 
-def _row(step: Step) -> _Row:
-    return (step.kind, *(getattr(step, name) for name in _NAMES))
+def _from_zero(numbers: Numbers) -> Numbers:
+    """Of steps before the first there are none."""
+    steps = numbers["step"]
+    return numbers if min(steps) >= 0 else {**numbers, "step": [max(0.0, at) for at in steps]}
 
 
-def _stretches(rows: list[_Row]) -> Iterator[Stretch]:
-    try:
-        if rows:
-            yield _stretch(rows)
-    except OverflowError:
-        yield from _stretches([row for row in rows if _fits(row)])
-
-
-def _fits(row: _Row) -> bool:
-    """Whether every number is one that a float can hold; `decode` asks the same."""
-    try:
-        _stretch([row])
-    except OverflowError:
-        return False
-    return True
-
-
-def _stretch(rows: Sequence[_Row]) -> Stretch:
-    columns = dict(zip(_KEYS, zip(*rows, strict=True), strict=True))
-    numbers = {name: _numbers(columns[name]) for name in _NAMES if name != "time"}
-    return Stretch(numbers, Step(**dict(zip(_NAMES, rows[-1][1:], strict=True))))
-
-
-def _numbers(column: Sequence[float | None]) -> "array[float]":
-    lost = column.count(None)
-    if lost == len(column):
-        return array("d", [math.nan]) * lost
-    if lost:
-        return array("d", [math.nan if number is None else number for number in column])
-    return array("d", column)  # type: ignore[arg-type]
+def _floats(column: Sequence[float | None]) -> Sequence[float]:
+    if None in column:
+        return [math.nan if number is None else float(number) for number in column]
+    return list(map(float, column))  # type: ignore[arg-type]

@@ -5,10 +5,14 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import isfinite
 from operator import add
 
 _MOST_VALUE = 1e100
 """Beyond it a value is no figure of a run, and sums would overflow."""
+
+Place = tuple[int, int, int]
+"""A bucket, and the rows from one up to another that belong into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +51,41 @@ class Buckets:
         twin._greatest, twin._lost = self._greatest[:], self._lost[:]
         return twin
 
-    def grow(self, length: int) -> None:
-        """Empty buckets up to a length."""
-        more = length - len(self._totals)
-        if more > 0:
-            self._totals.extend([0.0] * more)
-            self._least.extend([math.inf] * more)
-            self._greatest.extend([-math.inf] * more)
-            self._lost.extend([0] * more)
-
     def cut(self, length: int) -> None:
         """Drop the buckets from a place on."""
         for held in (self._totals, self._least, self._greatest, self._lost):
             del held[length:]
 
-    def add(self, place: int, values: "array[float]") -> None:
-        """Take some values into a bucket, one after the other, so that batches don't matter."""
-        least, greatest = min(values), max(values)
-        total = reduce(add, values, self._totals[place])
-        if not (-_MOST_VALUE <= least and greatest <= _MOST_VALUE and math.isfinite(total)):
-            finite = [value for value in values if abs(value) <= _MOST_VALUE]
-            self._lost[place] += len(values) - len(finite)
-            if not finite:
-                return
-            least, greatest = min(finite), max(finite)
-            total = reduce(add, finite, self._totals[place])
-        self._totals[place] = total
-        self._least[place] = min(self._least[place], least)
-        self._greatest[place] = max(self._greatest[place], greatest)
+    def take(self, values: Sequence[float], places: Sequence[Place]) -> None:
+        """Take values in, one after the other, so that batches don't matter."""
+        self._grow(max(place for place, _, _ in places) + 1)
+        totals, leasts, greatests = self._totals, self._least, self._greatest
+        for place, start, stop in places:
+            part = values[start:stop]
+            total = reduce(add, part, totals[place])
+            least, greatest = min(part), max(part)
+            if least >= -_MOST_VALUE and greatest <= _MOST_VALUE and isfinite(total):
+                totals[place] = total
+                if least < leasts[place]:
+                    leasts[place] = least
+                if greatest > greatests[place]:
+                    greatests[place] = greatest
+            else:
+                self._take_finite(place, part)
+
+    def _take_finite(self, place: int, values: Sequence[float]) -> None:
+        finite = [value for value in values if abs(value) <= _MOST_VALUE]
+        self._lost[place] += len(values) - len(finite)
+        self._totals[place] = reduce(add, finite, self._totals[place])
+        self._least[place] = min((self._least[place], *finite))
+        self._greatest[place] = max((self._greatest[place], *finite))
+
+    def _grow(self, length: int) -> None:
+        more = max(0, length - len(self._totals))
+        self._totals.extend([0.0] * more)
+        self._least.extend([math.inf] * more)
+        self._greatest.extend([-math.inf] * more)
+        self._lost.extend([0] * more)
 
     def halve(self) -> None:
         """Each two neighbours become one."""

@@ -1,13 +1,15 @@
-"""Series over the steps of a run, in at most a thousand buckets however long the run is."""
+"""Series over the steps of a run, in at most two thousand buckets however long the run is."""
 
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
-from workbench.buckets import Bucket, Buckets
+from engine.stretch import Numbers
+from workbench.buckets import Bucket, Buckets, Place
 
-_MOST = 1024
+_MOST = 2048
 
 
 class Columns:
@@ -52,51 +54,52 @@ class Columns:
         edges = [-(-at * (end + 1) // (self._span * width)) for at in range(width)]
         edges = [min(edge, length) for edge in edges] + [length]
         columns: list[Bucket | None] = []
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             num_steps = sum(self._counts[start:stop])
             columns.append(held.joined(start, stop, num_steps) if num_steps else None)
         return columns
 
-    def extended(self, numbers: Mapping[str, "array[float]"]) -> "Columns":
-        """These and more steps, each after the one before it, by name and `step`.
+    def extended(self, parts: Iterable[Numbers]) -> "Columns":
+        """These and more steps, in parts of steps that grow, by name and `step`.
 
-        Where the first is not new, as after a resumption, it replaces what followed it. Of a
-        bucket that began before it all is kept: what the bucket is made of is not known any more.
+        Where the first of a part is not new, as after a resumption, it replaces what followed it.
+        Of a bucket that began before it all is kept: what it is made of is not known any more.
         """
-        steps = array("d", [max(0.0, step) for step in numbers["step"]])
         longer = self._copy()
-        longer._cut(int(steps[0]))
-        start = 0
-        while start < len(steps):
-            while steps[start] // longer._span >= _MOST:
-                longer._widen()
-            start = longer._fill(steps, numbers, start)
-        longer.last_step = int(steps[-1])
-        longer._last = {name: numbers[name][-1] for name in self.names}
+        for numbers in parts:
+            longer._take(numbers)
         return longer
 
-    def _fill(
-        self, steps: "array[float]", numbers: Mapping[str, "array[float]"], start: int
-    ) -> int:
-        """Take in the steps from a row on while there are buckets for them; the row after them."""
-        end = bisect_left(steps, _MOST * self._span, start)
+    def _take(self, numbers: Numbers) -> None:
+        steps = numbers["step"]
+        self._cut(int(steps[0]))
+        start = 0
+        while start < len(steps):
+            while steps[start] // self._span >= _MOST:
+                self._widen()
+            end = bisect_left(steps, _MOST * self._span, start)
+            places = list(self._placed(steps, start, end))
+            for name, held in self._held.items():
+                held.take(numbers[name], places)
+            start = end
+        self.last_step = int(steps[-1])
+        self._last = {name: numbers[name][-1] for name in self.names}
+
+    def _placed(self, steps: Sequence[float], start: int, end: int) -> Iterator[Place]:
+        """Where the steps of some rows belong, counted there; all fit into the buckets."""
         while start < end:
             place = int(steps[start]) // self._span
             stop = bisect_left(steps, (place + 1) * self._span, start, end)
             self._grow(place, steps[start])
             self._counts[place] += stop - start
-            for name, held in self._held.items():
-                held.add(place, numbers[name][start:stop])
+            yield place, start, stop
             start = stop
-        return end
 
     def _grow(self, place: int, step: float) -> None:
         more = place + 1 - len(self._counts)
         if more > 0:
             self._counts.extend([0] * more)
             self._firsts.extend([math.inf] * more)
-            for held in self._held.values():
-                held.grow(place + 1)
         self._firsts[place] = min(self._firsts[place], step)
 
     def _cut(self, step: int) -> None:

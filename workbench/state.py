@@ -1,9 +1,9 @@
 """What a run has told so far, as a pure fold of its events; no screen and no file is known here."""
 
 import math
-from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from engine import stretch
 from engine.events import (
@@ -19,7 +19,7 @@ from engine.events import (
     Step,
     Warned,
 )
-from engine.stretch import Stretch
+from engine.stretch import Numbers, Stretch
 from workbench.columns import Columns
 
 CURVES = (
@@ -68,16 +68,14 @@ class RunState:
 
     def fold(self, events: Iterable[Event | Stretch]) -> "RunState":
         """The state after more events; steps may come one by one or as stretches."""
-        batch: list[Step] = []
         state = self
-        for event in events:
-            if isinstance(event, Step):
-                batch.append(event)
-                continue
-            if batch:
-                state, batch = state._with_steps(stretch.of(batch)), []
-            state = state._with_steps(event) if isinstance(event, Stretch) else state._with(event)
-        return state._with_steps(stretch.of(batch)) if batch else state
+        waiting: list[Stretch] = []
+        for event in _in_stretches(events):
+            if isinstance(event, Stretch):
+                waiting.append(event)
+            else:
+                state, waiting = state._with_steps(waiting)._with(event), []
+        return state._with_steps(waiting)
 
     def _with(self, event: Event) -> "RunState":
         state = replace(self, t=event.t)
@@ -103,20 +101,26 @@ class RunState:
                 return replace(state, failed=event)
         return state
 
-    def _with_steps(self, new: Stretch) -> "RunState":
+    def _with_steps(self, stretches: Sequence[Stretch]) -> "RunState":
         """Append steps; one that comes again, as after a resumption, replaces what followed it."""
-        steps, recent = self.steps, self.recent
-        for numbers in new.rising():
-            steps, recent = steps.extended(numbers), _latest(recent, numbers)
-        known = () if self.best_loss is None else (self.best_loss,)
-        losses = filter(math.isfinite, new.numbers["loss"])
+        if not stretches:
+            return self
+        recent, best_loss = self.recent, self.best_loss
+        parts: list[Numbers] = []
+        for new in stretches:
+            for numbers in new.rising():
+                parts.append(numbers)
+                recent = _latest(recent, numbers)
+            known = () if best_loss is None else (best_loss,)
+            losses = filter(math.isfinite, new.numbers["loss"])
+            best_loss = min(chain(known, losses), default=None)
         return replace(
             self,
-            t=new.last.t,
-            last_step=new.last,
-            steps=steps,
+            t=stretches[-1].last.t,
+            last_step=stretches[-1].last,
+            steps=self.steps.extended(parts),
             recent=recent,
-            best_loss=min((*known, *losses), default=None),
+            best_loss=best_loss,
         )
 
     @property
@@ -174,8 +178,23 @@ def _with_sample(
     }
 
 
+def _in_stretches(events: Iterable[Event | Stretch]) -> Iterator[Event | Stretch]:
+    """The same events, none of them a single step."""
+    steps: list[Step] = []
+    for event in events:
+        if isinstance(event, Step):
+            steps.append(event)
+            continue
+        if steps:
+            yield stretch.of(steps)
+            steps = []
+        yield event
+    if steps:
+        yield stretch.of(steps)
+
+
 def _latest(
-    known: tuple[tuple[float, float], ...], numbers: Mapping[str, "array[float]"]
+    known: tuple[tuple[float, float], ...], numbers: Numbers
 ) -> tuple[tuple[float, float], ...]:
     most = _PACE_STEPS + 1
     steps, elapsed_s = numbers["step"], numbers["elapsed_s"]

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from engine import events
+from engine import stretch
 from engine.rundir import RunDir, State
 from engine.tail import Tail
 from workbench import foreseen, run_facts, wording
@@ -117,7 +117,7 @@ class RunScreen(Screen[None]):
         is_new = True
         while not worker.is_cancelled:
             batch, logged = told.read_new(), log.read_new()
-            run = run.fold(event for line in batch if (event := events.decode(line)))
+            run = run.fold(stretch.read(batch))
             lines.extend(line.decode("utf-8", "replace") for line in logged)
             is_new = is_new or bool(batch or logged)
             now = time.monotonic()
