@@ -162,7 +162,7 @@ class Chart(Canvas):
         if cursor is None:
             value: float | None = steps.last(self.measure.column)
         else:
-            (bucket,) = steps.curve(self.measure.column, cursor, cursor, 1)
+            bucket = steps.at(self.measure.column, cursor)
             if bucket is None:
                 return "-", "dim"
             value = bucket.mean
