@@ -32,9 +32,7 @@ class Drawn:
     @property
     def values(self) -> Values:
         """The mean of each column."""
-        return [
-            bucket and (math.nan if bucket.mean is None else bucket.mean) for bucket in self.buckets
-        ]
+        return [_mean(bucket) for bucket in self.buckets]
 
     @property
     def smoothed(self) -> Values:
