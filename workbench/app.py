@@ -5,8 +5,6 @@ Screens that the first paint does not need are imported when they are opened.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -24,6 +22,7 @@ from workbench import taste
 from workbench.driver import TerminalApp
 from workbench.plain import clean_line, clean_path
 from workbench.screens.setup import SetupScreen
+from workbench.terminal import draws_braille
 from workbench.warm import Warm
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
@@ -248,12 +247,6 @@ def way_back(run: RunDir) -> str:
 
     name = run.name if run.path.parent == RUNS else str(run.path)
     return f"gemma-bench attach {clean_line(name)}"
-
-
-def draws_braille() -> bool:
-    """Whether the terminal shows braille: it takes UTF-8 and is not the kernel's console."""
-    encoding = getattr(sys.__stderr__, "encoding", None) or "ascii"
-    return "utf" in encoding.lower() and os.environ.get("TERM") != "linux"
 
 
 def run_app(attach: RunDir | None = None) -> int:
