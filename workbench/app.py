@@ -224,11 +224,11 @@ class BenchApp(TerminalApp):
         self._ask(question, names, ("quit", "stay"), self.exit)
 
     def alive_runs(self) -> list[RunDir]:
-        """Runs at work, below this folder or opened here."""
+        """Runs at work, below this folder or opened here; one that said its last word is none."""
         from engine import rundir
 
         known = {run.name: run for run in rundir.every()} | self._opened
-        return [run for run in known.values() if run.is_alive()]
+        return [run for run in known.values() if run.is_alive() and run.state().is_alive]
 
 
 def _setup_screen() -> SetupScreen:
