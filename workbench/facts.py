@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engine.hardware import Profile
 from workbench import wording
 
 if TYPE_CHECKING:
+    from engine.gemma import Gemma
     from engine.pace import Pace
-    from engine.recipe import Recipe
+    from engine.recipe import Adapter, Recipe
 
 Fact = tuple[str, str, str]
 """Name, value, and the value's ink."""
+
+
+def of_changes(changes: Mapping[str, str]) -> list[Fact]:
+    """What is changed of a recipe."""
+    told = [f"{key} = {text}" for key, text in changes.items()]
+    return [("changed" if at == 0 else "", line, "warn") for at, line in enumerate(told)]
 
 
 def of_profile(profile: Profile) -> list[Fact]:
@@ -32,7 +40,7 @@ def of_pace(paced: Pace | None) -> list[Fact]:
     return [("time", told, "dim")]
 
 
-def of_recipe(recipe: Recipe, text: str) -> list[Fact]:
+def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fact]:
     """What the recipe says of itself, and the settings that decide what comes out."""
     purpose = _opening_comment(text)
     model, adapter, data, training = recipe.model, recipe.adapter, recipe.data, recipe.training
@@ -44,12 +52,11 @@ def of_recipe(recipe: Recipe, text: str) -> list[Fact]:
         if training.max_steps > 0
         else wording.amount_of_epochs(training.num_train_epochs)
     )
-    targets = wording.amount(len(adapter.target_modules), "projection")
     return [
         *([("recipe", purpose, "dim")] if purpose else []),
         ("model", f"{model.path}, {model.dtype}{quantization}", "strong"),
         ("adapter", f"{adapter.method}, r {adapter.r}, lora_alpha {adapter.lora_alpha}", ""),
-        ("", f"on {targets}", ""),
+        ("", f"on {_adapted(adapter, shape)}", ""),
         ("data", files, "strong"),
         ("", f"at most {data.max_length} tokens a row, loss on {data.loss_on}", ""),
         ("training", f"{length}, {batch} rows a step", "strong"),
@@ -57,6 +64,20 @@ def of_recipe(recipe: Recipe, text: str) -> list[Fact]:
         ("samples", _samples(recipe), ""),
         ("saved", _saved(recipe), ""),
     ]
+
+
+def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
+    """The projections that get an adapter; where they lie and what it has, of a known shape."""
+    if shape is None:
+        return wording.amount(len(adapter.target_modules), "projection")
+    from engine import parameters
+
+    per_layer = [{name for name, _, _ in parameters.linears(shape, at)} for at in shape.layers]
+    wanted = frozenset(adapter.target_modules)
+    there = wording.amount(len(wanted.intersection(set().union(*per_layer))), "projection")
+    layers = wording.amount(sum(bool(names & wanted) for names in per_layer), "layer")
+    trained = wording.count(parameters.lora(shape, wanted, adapter.r))
+    return f"{there} in {layers}, {trained} trained parameters"
 
 
 def _opening_comment(text: str) -> str:
