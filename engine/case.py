@@ -32,6 +32,7 @@ class Case:
     lora_dropout: float = 0.0
     target_modules: tuple[str, ...] = ATTENTION + MLP
     adapts_experts: bool = False
+    """PEFT can where experts are in 16 bits."""
     batch: int = 1
     """Sequences of a micro-batch; for preferences, pairs."""
     length: int = 512

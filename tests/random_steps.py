@@ -20,14 +20,17 @@ def random_step(random: Random) -> Case:
     batch, length = _shape(random, 2048 if attention == "eager" else 8192)
     is_4bit = random.random() < 0.6
     method = _seldom(random, 0.1, ["dora"], "lora")
-    adapts_experts = has_experts and method == "lora" and random.random() < 0.3
+    expert_block_size = random.choice([0, 64, 128]) if has_experts else 0
+    # PEFT adapts experts in 16 bits only, and without dropout.
+    can_adapt_experts = has_experts and method == "lora" and not expert_block_size
+    adapts_experts = can_adapt_experts and random.random() < 0.5
     supervised = random.randrange(16, batch * (length - 1))
     return Case(
         model=model,
         dtype=_seldom(random, 0.15, ["float16", "float32"], "bfloat16"),
         quantization="nf4" if is_4bit else "none",
         double_quantization=random.random() < 0.7,
-        expert_block_size=random.choice([0, 64, 128]) if has_experts else 0,
+        expert_block_size=expert_block_size,
         method=method,
         r=random.choice([4, 8, 16, 32, 64, 128]),
         lora_dropout=0.0 if adapts_experts else random.choice([0.0, 0.0, 0.05]),

@@ -135,10 +135,8 @@ async def test_the_badge_becomes_simulated_and_the_run_takes_the_figures(tmp_pat
     app = make_app(tmp_path, machine=machine, recipes=["quickstart"], simulate=started)
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, shows(pilot, "estimated"))
-        before = memory(pilot)
         await until(pilot, shows(pilot, "estimated, now simulating a step"))
         await until(pilot, lambda: memory(pilot)[0] == "simulated", PATIENCE)
-        assert memory(pilot)[1:] != before[1:]
         await until(pilot, started.are_gone)
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))

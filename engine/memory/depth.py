@@ -42,6 +42,8 @@ def cuts(config: Any, case: Case) -> Cuts | None:
         return None
     # The first layer, two with full attention, and what stands between and after these.
     short = period + full % period + 2
+    if text.model_type.startswith("gemma4"):  # full attention has other weights: whole periods
+        short += (full - short) % period
     if 2 * short + period >= full:
         return None
     return Cuts(short, short + period, full, from_start=1, from_end=period)
