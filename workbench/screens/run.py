@@ -94,7 +94,7 @@ class RunScreen(Screen[None]):
             yield Chart("rss_gib", "{:.2f}".format, is_ascii=self._is_ascii, id="memory")
             yield Facts(id="step")
             yield Facts(id="plan")
-        yield Samples(id="samples")
+        yield Samples(is_ascii=self._is_ascii, id="samples")
         yield LogTail(id="log")
         yield KeyLine()
 
@@ -153,7 +153,7 @@ class RunScreen(Screen[None]):
         self.query_one("#step", Facts).show(run_facts.of_last_step(run))
         plan = run_facts.of_plan(run.plan) if run.plan else [("", "no plan yet", "dim")]
         self.query_one("#plan", Facts).show(plan)
-        self.query_one(Samples).show(run.last_samples)
+        self.query_one(Samples).show(run.samples)
         self.query_one(LogTail).show(arrived.log)
 
     def _choose_memory(self, run: RunState, forecast: Foreseen) -> None:
