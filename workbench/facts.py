@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from workbench import wording
 if TYPE_CHECKING:
     from engine.gemma import Gemma
     from engine.pace import Pace
-    from engine.recipe import Adapter, Recipe
+    from engine.recipe import Adapter, Data, Recipe, Source
 
 Fact = tuple[str, str, str]
 """Name, value, and the value's ink."""
@@ -32,12 +33,15 @@ def of_profile(profile: Profile) -> list[Fact]:
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
 
 
-def of_pace(paced: Pace | None) -> list[Fact]:
-    """How long a step takes, as far as that can be told from shapes."""
+def of_pace(paced: Pace | None, steps: int | None) -> list[Fact]:
+    """How long a step takes, and all of them, as far as that can be told from shapes."""
     if paced is None:
         return []
     told = f"about {paced.step_s:.2g} s a step, guessed to a factor of two"
-    return [("time", told, "dim")]
+    if steps is None:
+        return [("time", told, "dim")]
+    whole = f"about {wording.duration(steps * paced.step_s)} for {wording.count(steps)} steps"
+    return [("time", whole, ""), ("", told, "dim")]
 
 
 def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fact]:
@@ -45,7 +49,6 @@ def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fac
     purpose = _opening_comment(text)
     model, adapter, data, training = recipe.model, recipe.adapter, recipe.data, recipe.training
     quantization = "" if model.quantization == "none" else f", {model.quantization}"
-    files = ", ".join(source.label for source in data.sources)
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
     length = (
         f"{training.max_steps} steps"
@@ -57,13 +60,43 @@ def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fac
         ("model", f"{model.path}, {model.dtype}{quantization}", "strong"),
         ("adapter", f"{adapter.method}, r {adapter.r}, lora_alpha {adapter.lora_alpha}", ""),
         ("", f"on {_adapted(adapter, shape)}", ""),
-        ("data", files, "strong"),
-        ("", f"at most {data.max_length} tokens a row, loss on {data.loss_on}", ""),
+        *_data(data),
         ("training", f"{length}, {batch} rows a step", "strong"),
         ("", f"{training.learning_rate:.2g} {training.lr_scheduler_type}, {training.optim}", ""),
         ("samples", _samples(recipe), ""),
         ("saved", _saved(recipe), ""),
     ]
+
+
+def _data(data: Data) -> list[Fact]:
+    """One source in a line, several below their count."""
+    first, *others = map(_source, data.sources)
+    rows = f"at most {data.max_length} tokens a row, loss on {data.loss_on}"
+    if not others:
+        return [("data", first, "strong"), ("", rows, "")]
+    count = wording.amount(len(data.sources), "source")
+    told: list[Fact] = [("", told, "") for told in (rows, first, *others)]
+    return [("data", count, "strong"), *told]
+
+
+def _source(source: Source) -> str:
+    """Its name, where it lies, how much is taken of it, how often each row is seen."""
+    where, told = source.id or _near(source.path or ""), source.label
+    folder = where.removesuffix(told)
+    if folder == where:
+        told = f"{told}: {where}"
+    elif folder:
+        told = f"{told} in {folder}"
+    if source.rows is not None:
+        is_share = isinstance(source.rows, float)
+        taken = wording.share(source.rows) if is_share else wording.count(source.rows)
+        told += f", {taken} of the rows" if is_share else f", {taken} rows"
+    return told if source.weight == 1 else f"{told}, weight {source.weight:g}"
+
+
+def _near(path: str) -> str:
+    """From the current folder, where it is below that."""
+    return path.removeprefix(f"{os.getcwd()}{os.sep}")
 
 
 def _adapted(adapter: Adapter, shape: Gemma | None) -> str:

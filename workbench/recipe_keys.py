@@ -13,7 +13,7 @@ from workbench.draft import Draft
 
 Origin = Literal["default", "recipe", "changed"]
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-_BOOLS = ("false", "true")
+BOOLS = ("false", "true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _key(edited: Draft, name: str, field: FieldInfo, comments: dict[str, str]) -
 
 def _choices(annotation: Any) -> tuple[str, ...]:
     if annotation is bool:
-        return _BOOLS
+        return BOOLS
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import secrets
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tomlkit.items import Item
 
 from engine import recipe, recipe_files
 from engine.refusal import refuse
+from workbench import toml_text
 from workbench.draft import Draft
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -75,7 +75,7 @@ def _put(document: tomlkit.TOMLDocument, here: dict[str, Any], edited: Draft) ->
             if isinstance(value, list) and key in table and len(table[key]) == len(value):
                 _put_inside(table[key], here[section][key], value)
             else:
-                table[key] = _item(key, value, edited.changes.get(f"{section}.{key}"))
+                table[key] = _item(key, value, edited.changes.get(f"{section}.{key}", ""))
 
 
 def _put_inside(items: Any, here: list[Any], values: list[Any]) -> None:
@@ -86,18 +86,16 @@ def _put_inside(items: Any, here: list[Any], values: list[Any]) -> None:
                 del items[at][gone]
             for key, value in new.items():
                 if key not in old or old[key] != value:
-                    items[at][key] = _near(key, value)
+                    items[at][key] = _item(key, value)
         elif old != new:
             items[at] = new
 
 
-def _item(key: str, value: Any, typed: str | None) -> Item:
+def _item(key: str, value: Any, typed: str = "") -> Item:
     """The value as it was typed, where that is TOML."""
-    if typed is not None:
-        with contextlib.suppress(tomllib.TOMLDecodeError):
-            tomllib.loads(f"value = {typed}")
-            return tomlkit.value(typed.strip())
-    return tomlkit.item(_near(key, value))
+    with contextlib.suppress(TOMLKitError):
+        return tomlkit.value(typed.strip())
+    return tomlkit.value(toml_text.of_value(_near(key, value)))
 
 
 def _near(key: str, value: Any) -> Any:

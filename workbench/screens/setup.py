@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -32,13 +32,13 @@ from workbench.widgets.choices import Choices
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.offer import Offer
 from workbench.widgets.outcomepane import OutcomePane
+from workbench.widgets.recipepane import RecipePane
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
 if TYPE_CHECKING:
     from engine.recipe import Recipe
     from engine.rundir import RunDir
-    from workbench.draft import Changes, Draft
     from workbench.fitting import Known
     from workbench.outcome import Outcome
     from workbench.simulation import Simulation
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _SETTLE_S = 0.1
 """Lets the whole screen be painted before a thread competes with it."""
+_OF_LISTS = {"edit", "filter", "lists", "attach"}
 
 
 def _simulate(recipe: Recipe, profile: Profile) -> Simulation:
@@ -61,6 +62,8 @@ class SetupScreen(Screen[None]):
         Binding("s", "start", "Start", id="setup-start", tooltip="Start the run"),
         Binding("p", "preview", "Preview", id="setup-preview", tooltip="Show the recipe's rows"),
         Binding("e", "edit", "Edit", id="setup-edit", tooltip="Change the recipe's keys"),
+        Binding("w", "save_as", show=False, id="setup-save", tooltip="Save as a new recipe"),
+        Binding("slash", "filter", show=False, id="setup-filter", tooltip="Filter the recipes"),
         Binding("a", "attach", "Attach", id="setup-attach", tooltip="Follow the run at work"),
         Binding("tab", "lists", "Lists", tooltip="Move between the lists"),
         Binding("n", "app.show_setup", show=False),
@@ -80,11 +83,10 @@ class SetupScreen(Screen[None]):
         self._simulate = simulate
         self._is_ascii = is_ascii
         self._profiles = hardware.names() if profiles is None else profiles
-        self._recipes = recipe_files.names() if recipes is None else recipes
+        self._names = recipe_files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
         self._alive: RunDir | None = None
         self._outcome: Outcome | None = None
-        self._changes: dict[str, Changes] = {}
         self._is_starting = False
 
     def compose(self) -> ComposeResult:
@@ -95,14 +97,13 @@ class SetupScreen(Screen[None]):
         with Horizontal(id="setup"):
             with Vertical(id="choices"):
                 yield Choices(self._profiles, id="hardware")
-                yield Choices(self._recipes, id="recipe")
+                yield RecipePane(self._names)
             yield OutcomePane(is_ascii=self._is_ascii, id="outcome")
         yield KeyLine()
 
     def on_mount(self) -> None:
         """Name the panes, take the first of both lists, look around."""
-        for id in ("hardware", "recipe"):
-            self.query_one(f"#{id}").border_title = id
+        self.query_one("#hardware").border_title = "hardware"
         self.query_one("#recipe").focus()
 
     def on_screen_resume(self) -> None:
@@ -121,9 +122,10 @@ class SetupScreen(Screen[None]):
     @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:
         from engine import rundir
+        from workbench import own_recipes
 
         alive = next((run for run in rundir.every() if run.is_alive()), None)
-        self.post_message(Found(self._detect(), alive, []))
+        self.post_message(Found(self._detect(), alive, own_recipes.names()))
 
     def on_setup_screen_found(self, found: Found) -> None:
         """Say what this machine is, and offer the run at work."""
@@ -132,19 +134,25 @@ class SetupScreen(Screen[None]):
         self.query_one("#hardware", Choices).label(AUTO, label)
         self._alive = found.alive
         self.query_one(Offer).show(clean_line(found.alive.name) if found.alive else "")
+        self._recipes.show_own(found.own_recipes)
         self.refresh_bindings()
         self._check()
 
-    def on_choices_moved(self) -> None:
-        """Another choice."""
+    @on(Choices.Moved)
+    @on(RecipePane.Chosen)
+    def _look_at_choice(self) -> None:
         if self._here.memory_gib:
             self._check()
 
     @property
     def choice(self) -> Choice:
         """Hardware and recipe as they are chosen, and what is changed of the recipe."""
-        hardware, recipe = (self.query_one(f"#{id}", Choices) for id in ("hardware", "recipe"))
-        return Choice(hardware.chosen, recipe.chosen, self._changes.get(recipe.chosen, {}))
+        hardware = self.query_one("#hardware", Choices)
+        return Choice(hardware.chosen, self._recipes.chosen, self._recipes.changes)
+
+    @property
+    def _recipes(self) -> RecipePane:
+        return self.query_one(RecipePane)
 
     def _check(self) -> None:
         self._outcome = None
@@ -187,27 +195,23 @@ class SetupScreen(Screen[None]):
         self.query_one(OutcomePane).show(outcome)
         if not outcome.draft:
             self.on_key_list_closed()
+        elif self.has_class("-editing"):
+            count = len(outcome.draft.changes)
+            told = (wording.amount(count, "change"), "warn") if count else ("", "")
+            self.query_one(TitleBar).show(outcome.draft.name, told)
         self.refresh_bindings()
 
     async def action_edit(self) -> None:
         """Show the recipe's keys in the place of what follows from them."""
         if self._outcome and self._outcome.draft:
             self.add_class("-editing")
-            self._tell_changes(self._outcome.draft)
             await self.query_one(OutcomePane).edit(self._outcome.draft)
+            self._show(self._outcome)
 
     def on_key_list_changed(self, changed: KeyList.Changed) -> None:
         """Another value: see what follows from it."""
-        name, changes = changed.draft.name, changed.draft.changes
-        self._changes[name] = changes
-        self.query_one("#recipe", Choices).label(name, f"{name}{', changed' if changes else ''}")
-        self._tell_changes(changed.draft)
+        self._recipes.change(changed.draft.name, changed.draft.changes)
         self._check()
-
-    def _tell_changes(self, edited: Draft) -> None:
-        count = len(edited.changes)
-        told = (wording.amount(count, "change"), "warn") if count else ("", "")
-        self.query_one(TitleBar).show(edited.name, told)
 
     def on_key_list_closed(self) -> None:
         """Back to what follows from the recipe."""
@@ -227,19 +231,35 @@ class SetupScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Start needs a choice without problems, preview such a recipe, attach a run at work."""
-        if action == "start":
-            is_ready = self._outcome is not None and not self._outcome.problems
-            return True if is_ready and not self._is_starting else None
-        if action == "preview":
-            return True if self._outcome is not None and self._outcome.recipe else None
-        if action == "edit":
-            is_open = self.has_class("-editing")
-            return not is_open and (True if self._outcome and self._outcome.draft else None)
-        if action == "lists":
-            return not self.has_class("-editing")
-        if action == "attach":
-            return not self.has_class("-editing") and (True if self._alive else None)
-        return True
+        if action in _OF_LISTS and self.has_class("-editing"):
+            return False
+        known = self._outcome
+        is_there = {
+            "start": known is not None and not known.problems and not self._is_starting,
+            "preview": known is not None and known.recipe is not None,
+            "edit": known is not None and known.draft is not None,
+            "save_as": known is None or known.draft is not None,
+            "attach": self._alive is not None,
+        }
+        return True if is_there.get(action, True) else None
+
+    def action_save_as(self) -> None:
+        """Ask for a name, and save the recipe with its changes."""
+        from workbench import draft
+        from workbench.screens.naming import NamingScreen
+
+        edited = draft.read(self.choice.recipe, self.choice.changes)
+        if edited:
+            self.app.push_screen(NamingScreen(edited), self._adopt)
+
+    def _adopt(self, name: str | None) -> None:
+        if name:
+            self._recipes.adopt(name)
+            self.notify(f"Saved as {name}", markup=False)
+
+    async def action_filter(self) -> None:
+        """Let names be typed that the recipes are narrowed to."""
+        await self._recipes.filter()
 
     def action_lists(self) -> None:
         """To the next pane."""
@@ -248,7 +268,7 @@ class SetupScreen(Screen[None]):
     def action_preview(self) -> None:
         """Go to the recipe's rows."""
         if self._outcome is not None and self._outcome.recipe is not None:
-            self.post_message(PreviewWanted(self.choice[1], self._outcome.recipe))
+            self.post_message(PreviewWanted(self.choice.recipe, self._outcome.recipe))
 
     def action_attach(self) -> None:
         """Go to the run at work."""

@@ -22,6 +22,8 @@ class Choices(Canvas, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False, tooltip="The entry above"),
         Binding("down,j", "move(1)", "Down", show=False, tooltip="The entry below"),
+        Binding("pageup", "move_page(-1)", "Page up", show=False, tooltip="Further up"),
+        Binding("pagedown", "move_page(1)", "Page down", show=False, tooltip="Further down"),
         Binding("home", f"move(-{_FAR})", "First", show=False, tooltip="The first entry"),
         Binding("end", f"move({_FAR})", "Last", show=False, tooltip="The last entry"),
     ]
@@ -29,7 +31,7 @@ class Choices(Canvas, can_focus=True):
     class Moved(Message):
         """Another entry was chosen."""
 
-    def __init__(self, names: Sequence[str], *, id: str | None = None) -> None:
+    def __init__(self, names: Sequence[str] = (), *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._groups: Sequence[Group] = [("", names)]
         self._labels: dict[str, str] = {}
@@ -41,6 +43,11 @@ class Choices(Canvas, can_focus=True):
     def chosen(self) -> str:
         """Name of the chosen entry; empty where there is none."""
         return self._chosen
+
+    @property
+    def chosen_row(self) -> int:
+        """Where the chosen entry stands in what is in view."""
+        return self._at() - self._top
 
     def label(self, name: str, label: str) -> None:
         """Show an entry by another label."""
@@ -66,7 +73,11 @@ class Choices(Canvas, can_focus=True):
         if found != self._chosen:
             self._chosen = found
             self.redraw()
-            self.post_message(self.Moved())
+            self.moved()
+
+    def moved(self) -> None:
+        """What happens when another entry is chosen."""
+        self.post_message(self.Moved())
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """A row per line, where the style sheet leaves the height to it."""
@@ -84,16 +95,22 @@ class Choices(Canvas, can_focus=True):
             lines += [(name, self._labels.get(name, name)) for name in found]
         return lines if lines or not self._filter else [("", "no name contains that")]
 
+    def _at(self) -> int:
+        return next((at for at, line in enumerate(self._lines()) if line[0] == self._chosen), 0)
+
     def drawn(self, width: int, height: int) -> list[Row]:
-        """The lines in view; the chosen one is always among them."""
-        lines = self._lines()
-        at = next((at for at, line in enumerate(lines) if line[0] == self._chosen), 0)
+        """The lines in view; the chosen one is always among them, and the one above it."""
+        at, lines = self._at(), self._lines()
         self._top = max(at - height + 1, min(self._top, max(0, at - 1)))
         ink = "chosen" if self.has_focus else "kept"
         return [
-            [(fit(text, width), ink if name and name == self._chosen else "" if name else "dim")]
+            self.entry(name, text, width, ink if name and name == self._chosen else "")
             for name, text in lines[self._top : self._top + height]
         ]
+
+    def entry(self, name: str, text: str, width: int, ink: str) -> Row:
+        """One line, in the ink of the chosen one where it is that; a heading has no name."""
+        return [(fit(text, width), ink or ("" if name else "dim"))]
 
     def watch_has_focus(self, has_focus: bool) -> None:
         """Show whether the keys go here."""
@@ -112,3 +129,7 @@ class Choices(Canvas, can_focus=True):
         if shown:
             at = shown.index(self._chosen) if self._chosen in shown else 0
             self.choose(shown[max(0, min(len(shown) - 1, at + by))])
+
+    def action_move_page(self, by: int) -> None:
+        """Choose an entry as far on as there is room."""
+        self.action_move(by * max(1, self.content_size.height - 1))

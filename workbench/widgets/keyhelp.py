@@ -24,6 +24,7 @@ class KeyHelp(Pager):
         """Tell of this key instead."""
         self._key, self._problems = key, problems
         self.border_title = key.name
+        self.border_subtitle = "h l change it" if key.choices else ""
         self.action_move(-1_000_000)
 
     def lines(self, width: int) -> list[Row]:

@@ -47,6 +47,12 @@ class OutcomePane(Vertical):
         self.query_one(Problems).show(_verdict(outcome), outcome.problems)
         if self.has_class("-editing") and outcome.draft:
             self._keys.show(outcome.draft)
+        self.call_after_refresh(self.on_resize)
+
+    def on_resize(self) -> None:
+        """Facts that don't fit are told of."""
+        facts = self.query_one("#settings", Facts)
+        facts.border_subtitle = "tab, down: more" if facts.is_cut else ""
 
     def say(self, text: str) -> None:
         """Say what is under way instead of problems."""
