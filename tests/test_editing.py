@@ -150,6 +150,49 @@ async def test_choices_turn_and_truths_toggle(tmp_path: Path) -> None:
         assert changes(pilot) == {"data.truncation": "drop"}
 
 
+@pytest.mark.parametrize(
+    ("pressed", "key"),
+    [("down", "model.revision"), ("j j", "model.dtype"), ("j down k", "model.revision"),
+     ("end", "score.max_new_tokens"), ("end home", "model.path"), ("pagedown", "data.max_length"),
+     ("pagedown pageup", "model.path"), ("up", "model.path"), ("end down", "score.max_new_tokens")],
+)  # fmt: skip
+async def test_the_keys_of_the_list(tmp_path: Path, pressed: str, key: str) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press(*pressed.split())
+        assert keys(pilot).key.name == key
+        await pilot.pause()
+        assert pilot.app.screen.query_one(KeyHelp).border_title == key
+        few = "h l change it" if key == "model.dtype" else ""
+        assert pilot.app.screen.query_one(KeyHelp).border_subtitle == few
+
+
+async def test_letters_go_through_choices_too(tmp_path: Path) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, "model.dtype")
+        await pilot.press("l", "l")
+        assert changes(pilot) == {"model.dtype": "float16"}
+        await pilot.press("h")
+        assert changes(pilot) == {"model.dtype": "bfloat16"}
+
+
+async def test_only_keys_of_the_editor_work_in_it(tmp_path: Path) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        assert not {"edit", "filter", "lists", "attach"} & screen_actions(pilot)
+        assert {"start", "preview", "screen.save_as"} <= enabled(pilot)
+        await pilot.press("slash", "e", "tab", "escape", "escape")
+        await until(pilot, lambda: not pilot.app.screen.has_class("-editing"))
+        assert {"edit", "filter", "lists"} <= screen_actions(pilot)
+
+
+def screen_actions(pilot: Pilot[Any]) -> set[str]:
+    """What the screen's own keys do now."""
+    screen = pilot.app.screen
+    active = screen.active_bindings.values()
+    return {each.binding.action for each in active if each.node is screen and each.enabled}
+
+
 async def test_a_change_is_undone(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, "adapter.r")

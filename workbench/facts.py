@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Mapping
@@ -95,8 +96,10 @@ def _source(source: Source) -> str:
 
 
 def _near(path: str) -> str:
-    """From the current folder, where it is below that."""
-    return path.removeprefix(f"{os.getcwd()}{os.sep}")
+    """From the current folder, where there still is one and the path lies below it."""
+    with contextlib.suppress(OSError):
+        return path.removeprefix(f"{os.getcwd()}{os.sep}")
+    return path
 
 
 def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
