@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import work
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
+from engine.refusal import Refusal
+from workbench import taste
 from workbench.driver import TerminalApp
-from workbench.plain import clean_line
+from workbench.plain import clean_line, clean_path
 from workbench.screens.setup import SetupScreen
 from workbench.warm import Warm
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
@@ -52,7 +57,6 @@ class BenchApp(TerminalApp):
     TITLE = "gemma-bench"
     CSS_PATH = Path(__file__).with_name("bench.tcss")
     DEFAULT_MODE = "setup"
-    ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-slim"),
         (MIN_WIDTH, "-narrow"),
@@ -67,6 +71,9 @@ class BenchApp(TerminalApp):
         Binding("n", "show_setup", "New run", id="app-setup", tooltip="Set up a new run"),
         Binding("r", "show_runs", "Runs", id="app-runs", tooltip="All runs of this folder"),
         Binding("f1,question_mark", "help", "Help", id="app-help", tooltip="Show all keys"),
+        Binding(
+            "ctrl+o", "jump", "Jump", show=False, id="app-jump", tooltip="To a pane, by letter"
+        ),
         Binding("q", "quit", "Quit", id="app-quit", tooltip="Leave; runs go on"),
     ]
 
@@ -82,12 +89,16 @@ class BenchApp(TerminalApp):
         self._opened: dict[str, RunDir] = {}
         self.animation_level = "none"
         self.register_theme(_THEME)
-        self.theme = _THEME.name
+        for name in [name for name in self.available_themes if name.startswith("ansi")]:
+            self.unregister_theme(name)  # their colours are the terminal's, so inks can't be mixed
+        kept = taste.theme()
+        self.theme = kept if kept in self.available_themes else _THEME.name
         self.add_mode("setup", setup or _setup_screen)
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
         """The run that was asked for; the setup stands otherwise."""
+        self.theme_changed_signal.subscribe(self, lambda theme: taste.keep_theme(theme.name))
         if self._first is not None:
             self._open(self._first)
 
@@ -130,6 +141,32 @@ class BenchApp(TerminalApp):
         """A run of the table: watch it."""
         self._open(chosen.run)
 
+    def on_runs_screen_compare_wanted(self, wanted: RunsScreen.CompareWanted) -> None:
+        """Some runs: show them beside each other."""
+        from workbench.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(wanted.runs, is_ascii=not draws_braille()))
+
+    def on_runs_screen_delete_wanted(self, wanted: RunsScreen.DeleteWanted) -> None:
+        """Deleting a run can't be undone."""
+        run = wanted.run
+        detail = f"{clean_path(run.path)} goes with its adapter, checkpoints and log."
+        self._ask("Delete this run?", detail, ("delete", "keep"), lambda: self._delete(run))
+
+    @work(thread=True, group="delete")
+    def _delete(self, run: RunDir) -> None:
+        try:
+            run.delete()
+        except (OSError, Refusal) as error:
+            self.notify(clean_line(error), title="Not deleted", severity="error", markup=False)
+        self.call_from_thread(self._look_at_runs)
+
+    def _look_at_runs(self) -> None:
+        from workbench.screens.runs import RunsScreen
+
+        if isinstance(self.screen, RunsScreen):
+            self.screen.look()
+
     def on_run_screen_stop_wanted(self, wanted: RunScreen.StopWanted) -> None:
         """Ending a run can't be undone."""
 
@@ -153,6 +190,23 @@ class BenchApp(TerminalApp):
         self.switch_mode(mode)
         while len(self.screen_stack) > 1:
             self.pop_screen()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The keys that can be used where the palette was opened, and the themes."""
+        by_action = {active.binding.action: active for active in screen.active_bindings.values()}
+        for active in by_action.values():
+            binding, node = active.binding, active.node
+            if active.enabled and binding.id and binding.tooltip:
+                does = partial(self.run_action, binding.action, node)
+                yield SystemCommand(binding.description, active.tooltip, does)
+        yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
+
+    def action_jump(self) -> None:
+        """Letters over the panes."""
+        from workbench.screens.jump import JumpScreen
+
+        panes = [pane for pane in self.screen.focus_chain if pane.region]
+        self.push_screen(JumpScreen(panes), lambda pane: pane and pane.focus())
 
     def action_help(self) -> None:
         """Show or hide the keys."""

@@ -13,8 +13,8 @@ class LineInput(Input):
     """Textual's own draws whatever it holds, control characters of a clipboard too."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Take", tooltip="Take what was typed"),
-        Binding("escape", "leave", "Leave", tooltip="Leave it as it was"),
+        Binding("enter", "submit", "Take it", tooltip="Take what was typed"),
+        Binding("escape", "leave", "Leave it", tooltip="Leave it as it was"),
     ]
 
     class Left(Message):
