@@ -27,13 +27,13 @@ class KeyList(Choices):
     """Takes a draft, and tells of every other one that a change makes of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "edit", "Edit", tooltip="Type another value of the key"),
-        Binding("u", "undo", "Undo", tooltip="Give the key the recipe's own value"),
-        Binding("w", "screen.save_as", "Save", tooltip="Save as a new recipe"),
+        Binding("enter", "edit", "Edit", id="keys-edit", tooltip="Type another value of the key"),
+        Binding("u", "undo", "Undo", id="keys-undo", tooltip="Take the recipe's own value"),
+        Binding("w", "screen.save_as", "Save", id="keys-save", tooltip="Save as a new recipe"),
         Binding("right,l", "turn(1)", "Next value", show=False, tooltip="The next of few values"),
         Binding("left,h", "turn(-1)", "Value before", show=False, tooltip="The value before it"),
         Binding("space", "flip", "Toggle", show=False, tooltip="True or false"),
-        Binding("escape", "close", "Back", tooltip="Back to what follows from the recipe"),
+        Binding("escape", "close", "Back", id="keys-back", tooltip="Back to what follows"),
     ]
 
     class Changed(Message):
