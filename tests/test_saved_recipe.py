@@ -125,3 +125,11 @@ def test_nothing_half_made_remains_of_a_disk_that_is_full() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(os.listdir()) == before
+
+
+def test_a_text_that_would_mean_something_else_is_not_written() -> None:
+    """Not a number equals nothing, itself neither."""
+    Path("odd.toml").write_text(f"{GOOD}[training]\nlearning_rate = nan\n")
+    with pytest.raises(Refusal, match="something else"):
+        saved_recipe.save(drafted("odd.toml"), "mine")
+    assert not Path("mine.toml").exists()
