@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from bench_app import GOOD, make_app, until
+from terminal import APP, Tmux
 from test_editing import changes, keys, opened, typed
 from test_preview_screen import enabled, every_line, told
 from textual.pilot import Pilot
@@ -114,3 +115,22 @@ async def test_a_recipe_that_is_no_toml_is_not_saved(tmp_path: Path) -> None:
         await until(pilot, lambda: "not valid TOML" in told(pilot, "#problems"))
         await pilot.press("w")
         assert isinstance(pilot.app.screen, SetupScreen)
+
+
+def test_a_recipe_is_changed_and_saved_in_a_terminal(tmp_path: Path) -> None:
+    with Tmux(tmp_path, APP, 80, 24) as tmux:
+        tmux.until("Nothing is wrong")
+        tmux.press("e")
+        tmux.until("model.path")
+        tmux.press(*["Down"] * 5, "Enter")
+        tmux.until("Take it")
+        tmux.press("C-u", "7", "Enter")
+        tmux.until("1 change")
+        tmux.press("w")
+        tmux.until("its name")
+        tmux.press("m", "y", "Enter")
+        tmux.until("Saved as my.toml")
+        assert tomllib.loads((tmp_path / "my.toml").read_text())["adapter"]["r"] == 7
+        tmux.press("Escape")
+        tmux.until("of this folder")
+        tmux.until("lora, r 7,")
