@@ -34,12 +34,13 @@ class Weights:
 
 def read(adapter: Adapter, base: Model) -> Weights:
     """An adapter's files. Raises `Refusal` where they are torn or belong to another base."""
+    missing = [name for name in (CONFIG, WEIGHTS) if not (adapter.path / name).is_file()]
+    if missing:
+        raise _torn(adapter, f"{adapter.path / missing[0]} is missing")
     try:
         told = json.loads((adapter.path / CONFIG).read_bytes())["base_model_name_or_path"]
         config = LoraConfig.from_pretrained(str(adapter.path))
         tensors = load_file(adapter.path / WEIGHTS)
-    except FileNotFoundError as error:
-        raise _torn(adapter, f"{error.filename} is missing") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _torn(adapter, f"it can't be read: {error}") from None
     if not _is_of(str(told), base):
