@@ -145,6 +145,14 @@ class Checkpoint(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark(Event):
+    """The user marked a step, to find it again on the charts."""
+
+    kind: ClassVar[str] = "mark"
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Event):
     """Something the user should know; the run goes on."""
 
@@ -260,21 +268,23 @@ def decode(line: bytes) -> Event | None:
     try:
         record = json.loads(line)
         cls = KINDS[record.pop("kind")]
-        accepted = _accepted(cls.kind)
+        accepted = json_types(cls.kind)
         values: dict[str, Any] = {}
         for key, value in record.items():
             if key not in accepted:
                 continue
             if type(value) not in accepted[key]:
                 return None
+            if type(value) is int:
+                float(value)  # an integer that no float can hold is damage: charts are of floats
             values[key] = tuple(value) if type(value) is list else value
         return cls(**values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 
 @cache
-def _accepted(kind: str) -> dict[str, frozenset[type]]:
+def json_types(kind: str) -> dict[str, frozenset[type]]:
     """For each field of a kind, the types that JSON may bring for it."""
     hints = typing.get_type_hints(KINDS[kind])
     return {field.name: _json_types_of(hints[field.name]) for field in fields(KINDS[kind])}

@@ -30,6 +30,7 @@ from engine.events import (
     encode,
 )
 from engine.rundir import RunDir
+from workbench.state import CURVES, RunState
 
 RECORDED = Path(__file__).parent / "data/runs"
 TARGETS = tuple(
@@ -208,6 +209,17 @@ def on_card(events: list[Event]) -> list[Event]:
         else event
         for event in events
     ]
+
+
+def told(run: RunState) -> list[str]:
+    """Everything that a state tells, as text, since a lost number equals nothing."""
+    held, end = run.steps, max(1, run.steps.last_step)
+    series = [
+        (name, held.last(name), held.means(name), held.curve(name, 0, end, 99)) for name in CURVES
+    ]
+    others = [field.name for field in dataclasses.fields(run) if field.name != "steps"]
+    facts = [(name, getattr(run, name)) for name in others]
+    return list(map(repr, [*facts, (len(held), held.last_step), *series]))
 
 
 def lay_down(

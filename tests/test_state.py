@@ -6,10 +6,9 @@ import random
 import time
 
 import pytest
-from recording import TRAINED, compared, healthy, load, opening, steps
+from recording import TRAINED, compared, healthy, load, opening, steps, told
 
-from engine.events import Done, Event, Hello, Plan, Step
-from workbench.columns import Columns
+from engine.events import Event, Hello, Step
 from workbench.state import RunState
 
 
@@ -30,7 +29,7 @@ def test_a_healthy_run() -> None:
     assert run.progress_ratio == 1.0
     assert sorted(run.samples) == [0, 240]
     assert tuple(sample.adapter for sample in run.last_samples) == TRAINED
-    assert run.best_loss == min(run.steps.column("loss"))
+    assert run.best_loss == min(run.steps.means("loss")[1])
 
 
 def test_a_live_run_knows_how_long_it_takes() -> None:
@@ -54,7 +53,7 @@ def test_a_failed_run() -> None:
 def test_a_lost_loss_stays_lost() -> None:
     run = RunState().fold(load("died"))
     assert len(run.steps) == 60
-    assert math.isnan(run.steps.value("loss", 40))
+    assert math.isnan(run.steps.means("loss")[1][40])
     assert run.best_loss is not None
     assert math.isfinite(run.best_loss)
     assert not run.is_ended
@@ -83,7 +82,7 @@ def test_batches_do_not_matter() -> None:
     run, rest = RunState(), iter(events)
     while batch := list(itertools.islice(rest, dice.randint(1, 40))):
         run = run.fold(batch)
-    assert facts_of(run) == facts_of(whole)
+    assert told(run) == told(whole)
 
 
 def test_a_fold_changes_no_earlier_state() -> None:
@@ -92,15 +91,15 @@ def test_a_fold_changes_no_earlier_state() -> None:
     assert [len(run.steps) for run in (before, one, other)] == [10, 12, 20]
     assert before.last_step is not None
     assert before.last_step.step == 10
-    assert list(one.steps.column("step")) == list(range(1, 13))
-    assert list(other.steps.column("step")) == list(range(1, 21))
+    assert one.steps.means("loss")[0] == list(range(1, 13))
+    assert other.steps.means("loss")[0] == list(range(1, 21))
 
 
 def test_a_resumed_run_replaces_what_it_does_again() -> None:
     hello = Hello(schema=1, job="train", pid=2, host="bench", version="0.1.0")
     again = [hello, *steps(15, 100, 9)]
     run = RunState().fold([*opening(100), *steps(12, 100), *again])
-    assert list(run.steps.column("step")) == list(range(1, 16))
+    assert run.steps.means("loss")[0] == list(range(1, 16))
 
 
 def test_a_new_hello_takes_back_the_ending() -> None:
@@ -123,27 +122,12 @@ def test_twenty_thousand_steps_are_cheap() -> None:
     assert len(run.steps) == 20_100
 
 
-def test_columns_hold_what_was_put_in() -> None:
-    columns = Columns(("a", "b")).extended([(1, None), (2, 4.0)])
-    assert list(columns.column("a")) == [1.0, 2.0]
-    assert math.isnan(columns.value("b", 0))
-    assert columns.value("b", -1) == 4.0
-    assert columns.extended([(3, 5)]).continues(columns)
-    assert not columns.first(1).continues(columns)
-    with pytest.raises(IndexError):
-        columns.value("a", 2)
-
-
 def step_at(number: int, elapsed_s: float) -> Step:
     return Step(
         step=number, epoch=0.0, loss=1.0, token_accuracy=0.5, learning_rate=1e-3, grad_norm=1.0,
         tokens=number, supervised_tokens=number, tokens_per_s=1.0, elapsed_s=elapsed_s,
         allocated_gib=None, reserved_gib=None, rss_gib=1.0,
     )  # fmt: skip
-
-
-def facts_of(run: RunState) -> tuple[list[float], Done | None, Plan | None, object, object]:
-    return list(run.steps.column("loss")), run.done, run.plan, run.samples, run.warnings
 
 
 def test_the_memory_event_is_kept() -> None:

@@ -20,18 +20,18 @@ def ending(run: RunDir, state: RunState, width: int) -> str:
 
 def chart(state: RunState, width: int) -> str:
     """Loss over steps; empty for a run too short to draw, or where braille can't be printed."""
-    losses = [loss for loss in state.steps.column("loss") if loss == loss]
+    means = zip(*state.steps.means("loss"), strict=True)
+    points = [(step, loss) for step, loss in means if loss == loss]
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    if len(losses) < 3 or encoding != "utf8":
+    if len(points) < 3 or encoding != "utf8":
         return ""
     import plotext
 
-    steps = [int(step) for step in state.steps.column("step")][-len(losses) :]
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(width, _CHART_ROWS)
     plotext.title("loss per token")
-    plotext.plot(steps, losses, marker="braille")
+    plotext.plot(*zip(*points, strict=True), marker="braille")
     return str(plotext.uncolorize(plotext.build())).rstrip()
 
 

@@ -54,7 +54,7 @@ def of_last_step(run: RunState) -> list[Fact]:
         *accelerator,
         ("memory", wording.gib(last.rss_gib), ""),
         *_compared(run),
-        ("checkpoints", str(len(run.checkpoints)), ""),
+        ("checkpoints", str(run.num_checkpoints), ""),
     ]
 
 

@@ -1,14 +1,18 @@
 """What a run has told so far, as a pure fold of its events; no screen and no file is known here."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
+from engine import stretch
 from engine.events import (
     Checkpoint,
     Done,
     Event,
     Failed,
     Hello,
+    Mark,
     Memory,
     Phase,
     Plan,
@@ -16,11 +20,23 @@ from engine.events import (
     Step,
     Warned,
 )
+from engine.stretch import Numbers, Stretch
 from workbench.columns import Columns
 
-_STEP_FIELDS = tuple(f.name for f in fields(Step) if f.name != "time")
+CURVES = (
+    "loss",
+    "token_accuracy",
+    "learning_rate",
+    "grad_norm",
+    "tokens_per_s",
+    "reserved_gib",
+    "rss_gib",
+)
+"""Fields of a step event that a chart may show."""
 _PACE_STEPS = 50
 """Steps that the pace is taken from: few enough to follow a change, many enough to be calm."""
+_MOST_WARNINGS, _MOST_CHECKPOINTS, _MOST_MARKS, _MOST_SAMPLED = 100, 100, 100, 64
+"""What a state keeps of a run of days, so that its memory stays flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +47,21 @@ class RunState:
     phase: Phase | None = None
     plan: Plan | None = None
     last_step: Step | None = None
-    steps: Columns = field(default_factory=lambda: Columns(_STEP_FIELDS))
-    """A row per step; columns are named as the fields of a step event."""
+    steps: Columns = field(default_factory=lambda: Columns(CURVES))
+    """Series over the steps, named as the fields of a step event."""
+    recent: tuple[tuple[float, float], ...] = ()
+    """Step and elapsed seconds of the latest steps, which tell the pace."""
     samples: dict[int, tuple[Sample, ...]] = field(default_factory=dict)
-    """Answers by step, in the order of their prompts."""
+    """Answers by step, in the order of their prompts; of a long run, of every so many steps."""
     checkpoints: tuple[Checkpoint, ...] = ()
+    """The latest of them."""
+    num_checkpoints: int = 0
     memory: Memory | None = None
     """Forecast against measured memory, once the engine has told it."""
+    marks: tuple[int, ...] = ()
+    """The latest steps that the user marked."""
     warnings: tuple[Warned, ...] = ()
+    """The latest of them."""
     done: Done | None = None
     failed: Failed | None = None
     best_loss: float | None = None
@@ -46,17 +69,16 @@ class RunState:
     t: float = 0.0
     """The engine's clock at its last event, in seconds since hello."""
 
-    def fold(self, events: Iterable[Event]) -> "RunState":
-        """The state after more events."""
-        batch: list[Step] = []
+    def fold(self, events: Iterable[Event | Stretch]) -> "RunState":
+        """The state after more events; steps may come one by one or as stretches."""
         state = self
-        for event in events:
-            if isinstance(event, Step):
-                batch.append(event)
-                continue
-            state = state._with_steps(batch)._with(event)
-            batch = []
-        return state._with_steps(batch)
+        waiting: list[Stretch] = []
+        for event in _in_stretches(events):
+            if isinstance(event, Stretch):
+                waiting.append(event)
+            else:
+                state, waiting = state._with_steps(waiting)._with(event), []
+        return state._with_steps(waiting)
 
     def _with(self, event: Event) -> "RunState":
         state = replace(self, t=event.t)
@@ -72,31 +94,38 @@ class RunState:
             case Sample():
                 return replace(state, samples=_with_sample(self.samples, event))
             case Checkpoint():
-                return replace(state, checkpoints=(*self.checkpoints, event))
+                kept = (*self.checkpoints, event)[-_MOST_CHECKPOINTS:]
+                return replace(state, checkpoints=kept, num_checkpoints=self.num_checkpoints + 1)
+            case Mark():
+                return replace(state, marks=(*self.marks, event.step)[-_MOST_MARKS:])
             case Warned():
-                return replace(state, warnings=(*self.warnings, event))
+                return replace(state, warnings=(*self.warnings, event)[-_MOST_WARNINGS:])
             case Done():
                 return replace(state, done=event)
             case Failed():
                 return replace(state, failed=event)
         return state
 
-    def _with_steps(self, batch: list[Step]) -> "RunState":
+    def _with_steps(self, stretches: Sequence[Stretch]) -> "RunState":
         """Append steps; one that comes again, as after a resumption, replaces what followed it."""
-        if not batch:
+        if not stretches:
             return self
-        kept = _rows_before(self.steps, batch[0].step)
-        steps = self.steps if kept == len(self.steps) else self.steps.first(kept)
-        rows = [[getattr(step, name) for name in _STEP_FIELDS] for step in batch]
-        losses = [
-            loss for loss in (self.best_loss, *(step.loss for step in batch)) if loss is not None
-        ]
+        recent, best_loss = self.recent, self.best_loss
+        parts: list[Numbers] = []
+        for new in stretches:
+            for numbers in new.rising():
+                parts.append(numbers)
+                recent = _latest(recent, numbers)
+            known = () if best_loss is None else (best_loss,)
+            losses = filter(math.isfinite, new.numbers["loss"])
+            best_loss = min(chain(known, losses), default=None)
         return replace(
             self,
-            t=batch[-1].t,
-            last_step=batch[-1],
-            steps=steps.extended(rows),
-            best_loss=min(losses, default=None),
+            t=stretches[-1].last.t,
+            last_step=stretches[-1].last,
+            steps=self.steps.extended(parts),
+            recent=recent,
+            best_loss=best_loss,
         )
 
     @property
@@ -119,11 +148,10 @@ class RunState:
     @property
     def seconds_per_step(self) -> float | None:
         """The recent pace; None before the second step."""
-        rows = min(len(self.steps), _PACE_STEPS + 1)
-        if rows < 2:
+        if len(self.recent) < 2:
             return None
-        done = self.steps.value("step", -1) - self.steps.value("step", -rows)
-        took = self.steps.value("elapsed_s", -1) - self.steps.value("elapsed_s", -rows)
+        (first, began_s), (last, ended_s) = self.recent[0], self.recent[-1]
+        done, took = last - first, ended_s - began_s
         return took / done if done > 0 and took > 0 else None
 
     @property
@@ -144,11 +172,36 @@ def _with_sample(
     samples: dict[int, tuple[Sample, ...]], new: Sample
 ) -> dict[int, tuple[Sample, ...]]:
     others = tuple(old for old in samples.get(new.step, ()) if old.prompt != new.prompt)
-    return {**samples, new.step: (*others, new)}
+    more = {**samples, new.step: (*others, new)}
+    if len(more) <= _MOST_SAMPLED:
+        return more
+    latest = max(more)
+    return {
+        step: answers
+        for place, (step, answers) in enumerate(sorted(more.items()))
+        if place % 2 == 0 or step == latest
+    }
 
 
-def _rows_before(steps: Columns, step: int) -> int:
-    rows = len(steps)
-    while rows and steps.value("step", rows - 1) >= step:
-        rows -= 1
-    return rows
+def _in_stretches(events: Iterable[Event | Stretch]) -> Iterator[Event | Stretch]:
+    """The same events, none of them a single step."""
+    steps: list[Step] = []
+    for event in events:
+        if isinstance(event, Step):
+            steps.append(event)
+            continue
+        if steps:
+            yield stretch.of(steps)
+            steps = []
+        yield event
+    if steps:
+        yield stretch.of(steps)
+
+
+def _latest(
+    known: tuple[tuple[float, float], ...], numbers: Numbers
+) -> tuple[tuple[float, float], ...]:
+    most = _PACE_STEPS + 1
+    steps, elapsed_s = numbers["step"], numbers["elapsed_s"]
+    kept = [pair for pair in known if pair[0] < steps[0]]
+    return (*kept, *zip(steps[-most:], elapsed_s[-most:], strict=True))[-most:]
