@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from textual.app import App, ComposeResult
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 from workbench.columns import Columns
 from workbench.curve import Curve
 from workbench.measures import Measure
+from workbench.view import View
 from workbench.widgets.chart import Chart
 
 NAMES = ("loss",)
@@ -191,3 +193,94 @@ def test_many_steps_are_held_in_few_buckets() -> None:
     assert len(known) == 120
     assert sum(bucket.count for bucket in known) == 200_000
     assert all(bucket.mean == pytest.approx(49.5, abs=2.5) for bucket in known)
+
+
+async def test_a_noisy_series_is_smoothed_with_its_values_behind() -> None:
+    app = ChartApp(is_ascii=True, is_noisy=True)
+    async with app.run_test(size=(58, 8)):
+        app.chart.show([Curve(columns([1.0, 3.0] * 25))], 50)
+        rows = [row[8:] for row in app.chart.text_rows()[1:-1]]
+        assert any(":" in row for row in (rows[0], rows[1]))
+        raw = [y for y, row in enumerate(rows) if ":" in row[-20:]]
+        smooth = [y for y, row in enumerate(rows) if set(row[-20:]) - set(" :=")]
+        assert max(raw) - min(raw) == 3
+        assert max(smooth) - min(smooth) <= 1
+
+
+async def test_zoomed_charts_show_a_part() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(48, 10)):
+        app.chart.show([Curve(columns([5.0] * 100 + [1.0] * 100))], 200)
+        assert app.chart.text_rows()[-1].split() == ["0", "200"]
+        view = View().zoomed(1, app.chart.extent)
+        app.chart.look(view)
+        assert app.chart.text_rows()[-1].split() == ["150", "249"]
+        assert not any("5│" in row for row in app.chart.text_rows())
+        app.chart.look(replace(view, pinned=0))
+        assert app.chart.text_rows()[-1].split() == ["0", "99"]
+        assert app.chart.text_rows()[0].strip() == "1"
+
+
+async def test_the_cursor_reads_a_value() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(48, 10)):
+        app.chart.show([Curve(columns([float(step) for step in range(1, 51)]))], 50)
+        app.chart.look(View(cursor=20))
+        rows = app.chart.text_rows()
+        assert rows[0].split() == ["step", "20", "20"]
+        at = 8 + 20 * 40 // 51
+        assert [row[at] for row in rows[1:5]] == ["│"] * 4
+        app.chart.look(View(cursor=0))
+        assert app.chart.text_rows()[0].split() == ["step", "0", "-"]
+
+
+async def test_several_runs_have_letters() -> None:
+    app = ChartApp(is_ascii=True)
+    async with app.run_test(size=(48, 10)):
+        curves = [
+            Curve(columns([4.0] * 50), "run a", "a"),
+            Curve(columns([1.0] * 25), "run b", "b"),
+        ]
+        app.chart.show(curves, 50)
+        rows = app.chart.text_rows()
+        assert rows[0].split() == ["a", "4", "b", "1"]
+        assert next(row for row in rows[1:] if "a" in row).count("a") > 35
+        assert 15 < next(row for row in rows[1:] if "b" in row).count("b") < 25
+
+
+async def test_what_a_curve_should_stay_below_is_drawn_where_it_is_in_view() -> None:
+    app = ChartApp(is_ascii=True)
+    async with app.run_test(size=(48, 10)):
+        app.chart.bound(("loss", lambda loss: 3 - loss / 2))
+        app.chart.show([Curve(columns([4.0] * 25 + [0.0] * 25))], 50)
+        first, second = (
+            {y for y, row in enumerate(app.chart.text_rows()) if "~" in row[8 + start : 28 + start]}
+            for start in (0, 20)
+        )
+        assert (first, second) == ({6}, {3})
+
+
+async def test_marks_stand_on_the_axis() -> None:
+    app = ChartApp(is_ascii=True)
+    async with app.run_test(size=(48, 10)):
+        app.chart.show([Curve(columns([1.0] * 50))], 49, marks=(0, 25))
+        axis_row = app.chart.text_rows()[-1][8:]
+        assert (axis_row[0], axis_row[19]) == ("^", "^")
+
+
+async def test_the_mouse_points_at_a_step() -> None:
+    pointed: list[int | None] = []
+
+    class Pointing(ChartApp):
+        def on_chart_pointed(self, event: Chart.Pointed) -> None:
+            pointed.append(event.step)
+            self.chart.look(View(cursor=event.step))
+
+    app = Pointing()
+    async with app.run_test(size=(48, 10)) as pilot:
+        app.chart.show([Curve(columns([1.0] * 50))], 49)
+        await pilot.hover(Chart, offset=(8 + 20, 4))
+        await pilot.hover(Chart, offset=(2, 4))
+        await pilot.pause()
+        assert 25 in pointed
+        assert pointed[-1] is None

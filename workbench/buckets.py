@@ -28,9 +28,9 @@ class Bucket:
     """Steps whose value was no finite number."""
 
     @property
-    def mean(self) -> float | None:
-        """None where no step had a finite value."""
-        return self.total / self.count if self.count else None
+    def mean(self) -> float:
+        """Not a number where no step had a finite value."""
+        return self.total / self.count if self.count else math.nan
 
 
 class Buckets:

@@ -1,13 +1,12 @@
 """One run's series as a chart draws it: a value per column of dots, smoothed where it is noisy."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workbench.buckets import Bucket
 from workbench.columns import Columns
 
-_KEPT = 0.85
+_KEPT = 0.75
 """Weight of what came before in the smoothed curve, at each column that has a value."""
 Values = list[float | None]
 """One per column; None where it has no step, not a number where all of its steps were lost."""
@@ -32,9 +31,7 @@ class Drawn:
     @property
     def values(self) -> Values:
         """The mean of each column."""
-        return [
-            bucket and (math.nan if bucket.mean is None else bucket.mean) for bucket in self.buckets
-        ]
+        return [bucket.mean if bucket else None for bucket in self.buckets]
 
     @property
     def smoothed(self) -> Values:
@@ -74,9 +71,3 @@ class Drawn:
     def mapped(self, by: Callable[[float], float]) -> Values:
         """Something that follows from the mean of each column."""
         return [value if value is None or value != value else by(value) for value in self.values]
-
-
-def _mean(bucket: Bucket | None) -> float | None:
-    if bucket is None:
-        return None
-    return math.nan if bucket.mean is None else bucket.mean

@@ -3,6 +3,8 @@
 Everything here that touches a private part of Textual was written against 8.2.
 """
 
+from __future__ import annotations
+
 import asyncio
 import codecs
 import os
@@ -13,20 +15,22 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.control import Control
 from rich.segment import Segments
 from rich.text import Text
 from textual._compositor import ChopsUpdate
-from textual.actions import ActionParseResult
 from textual.app import App
 from textual.dom import DOMNode
 from textual.drivers import linux_driver
 
 from workbench.plain import clean_line
 from workbench.reasons import Reasons
+
+if TYPE_CHECKING:
+    from textual.actions import ActionParseResult
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 

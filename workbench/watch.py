@@ -40,11 +40,6 @@ class Watch:
             self.state, self._looked_at = self._dir.state(), time.monotonic()
         return bool(batch or logged) or self.state != known
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come, if the last reading brought nothing."""
-        return not self.state.is_alive
-
 
 def is_here(hello: events.Hello) -> bool:
     """Whether the engine runs on this machine, so that its meters are this machine's."""

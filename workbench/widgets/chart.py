@@ -150,25 +150,36 @@ class Chart(Canvas):
                 (f"  {self.measure.written(self._level)}", LEVEL_INK),
                 (f" {self._level_name}", "dim"),
             ]
+        spans += self._drawn_bound()
         indent = (" " * (_LABEL_WIDTH + 1), "")
         cells = sum(len(text) for text, _ in spans)
         return [indent, *spans] if cells + len(indent[0]) <= width else spans
 
     def _drawn_value(self, curve: Curve) -> Span:
-        """The value under the cursor, the last one without a cursor."""
-        steps, cursor = curve.steps, self._view.cursor
-        if not len(steps):
+        if not len(curve.steps):
             return "no step yet", "dim"
-        if cursor is None:
-            value: float | None = steps.last(self.measure.column)
-        else:
-            bucket = steps.at(self.measure.column, cursor)
-            if bucket is None:
-                return "-", "dim"
-            value = bucket.mean
+        value = self._value(curve, self.measure.column)
+        if value is None:
+            return "-", "dim"
+        return (
+            ("not a number", "bad") if value != value else (self.measure.written(value), "strong")
+        )
+
+    def _drawn_bound(self) -> list[Span]:
+        if self._bound is None:
+            return []
+        column, most = self._bound
+        value = self._value(self._curves[0], column)
         if value is None or value != value:
-            return "not a number", "bad"
-        return self.measure.written(value), "strong"
+            return []
+        return [("  sane below ", "dim"), (self.measure.written(most(value)), BOUND_INK)]
+
+    def _value(self, curve: Curve, column: str) -> float | None:
+        """The value under the cursor, the last one without a cursor; None where there is none."""
+        if self._view.cursor is None:
+            return curve.steps.last(column)
+        bucket = curve.steps.at(column, self._view.cursor)
+        return bucket.mean if bucket else None
 
     def _drawn_steps(self, first: int, last: int, cells: int, lost: set[int]) -> Row:
         """The axis of steps, with a cross where a step's value was lost, and the user's marks."""
