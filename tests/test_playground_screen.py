@@ -109,7 +109,9 @@ async def test_loading_is_shown_step_by_step(tmp_path: Path) -> None:
         ):
             staged.tell([event])
             await see(pilot, TalkFacts, words)
-        assert "embedded on cpu, float32   base -   adapter - tokens/s" in told(pilot, TalkFacts)
+        assert "step 256   base - adapter - tokens/s   embedded, cpu float32" in told(
+            pilot, TalkFacts
+        )
 
 
 async def test_a_prompt_typed_too_early_stays(tmp_path: Path) -> None:
@@ -147,8 +149,8 @@ async def test_both_answers_grow_side_by_side(tmp_path: Path, size: tuple[int, i
         assert rows[0].split() == ["base", "adapter"]
         assert rows[2].index("Kujula") == rows[0].index("adapter")
         assert rows[2].startswith("Babur founded the Kushan Empire.")
-        assert "10 tokens, 63 tokens/s" in rows[4]
-        assert "base 63   adapter 53 tokens/s" in told(pilot, TalkFacts)
+        assert any(row.startswith("10 tokens, 63 tokens/s") for row in rows)
+        assert "base 63 adapter 53 tokens/s" in told(pilot, TalkFacts)
 
 
 async def test_the_engine_gets_settings_system_prompt_and_own_answers(tmp_path: Path) -> None:
@@ -180,7 +182,7 @@ async def test_escape_stops_then_leaves(tmp_path: Path) -> None:
         assert staged.wishes() == [Stop()]
         assert isinstance(pilot.app.screen, PlaygroundScreen)
         staged.tell(
-            [Answered(id=4 if False else 1, side=side, prompt_tokens=9, tokens=3, seconds=0.1,
+            [Answered(id=1, side=side, prompt_tokens=9, tokens=3, seconds=0.1,
                       reason="stopped") for side in ("base", "adapter")]
         )  # fmt: skip
         await see(pilot, TalkPane, "stopped")
@@ -255,7 +257,7 @@ async def test_the_talk_is_moved_while_something_is_typed(tmp_path: Path) -> Non
         ):  # fmt: skip
             await pilot.press(key)
             assert (told(pilot, TalkPane) != end) is is_moved, key
-            assert (PROMPTS[0] in told(pilot, TalkPane)) is (key == "ctrl+home")
+            assert (PROMPTS[0] in told(pilot, TalkPane)) is (key in {"pageup", "ctrl+home"})
         assert field(pilot, "prompt").has_focus
 
 
@@ -300,7 +302,7 @@ async def test_keys_that_are_typed_are_not_offered(tmp_path: Path) -> None:
         await opened(pilot, staged)
         line = told(pilot, KeyLine)
         assert line.split("  ")[:5] == [
-            "⏎ Send", "esc Stop/Back", "⇥ Settings", "^s Save prompt", "^l New talk",
+            "⏎ Send", "esc Stop/Back", "tab Settings", "^s Save prompt", "^l New talk",
         ]  # fmt: skip
         assert "Quit" not in line
         assert "f1 Help" in line

@@ -39,7 +39,7 @@ class Playground:
         code = self._engine.poll()
         if code is None:
             return ""
-        return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
     def last_words(self) -> list[str]:
         """The last lines of the engine's log."""

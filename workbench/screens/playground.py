@@ -38,6 +38,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
 
     CSS_PATH = "playground.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Stop/Back", id="play-leave", tooltip="Stop answers, or leave"),
         Binding("tab", "app.focus_next", "Settings", id="play-next", tooltip="The next field"),
         Binding("ctrl+s", "save", "Save prompt", id="play-save", tooltip="Save it for a recipe"),
         Binding("ctrl+l", "forget", "New talk", id="play-forget", tooltip="Forget this talk"),
@@ -47,7 +48,6 @@ class PlaygroundScreen(Reasons, Screen[None]):
         Binding("pagedown", "page(1)", "Page down", show=False, tooltip="On in the talk"),
         Binding("ctrl+home", f"move(-{_FAR})", "To the top", show=False, tooltip="Its beginning"),
         Binding("ctrl+end", f"move({_FAR})", "To the end", show=False, tooltip="Its end"),
-        Binding("escape", "leave", "Stop/Back", id="play-leave", tooltip="Stop answers, or leave"),
     ]
 
     def __init__(

@@ -35,13 +35,13 @@ class TalkFacts(Canvas):
 
 
 def _facts(talk: Talk) -> Row:
+    """The model comes last: where the line is too short, its name is what can be missed."""
     opened = talk.opened
     assert opened is not None
     step = opened.adapter if opened.step is None else f"step {opened.step}"
     held = opened.dtype if opened.quantization == "none" else opened.quantization
-    row: list[Span] = [("adapter of ", "dim"), (clean_line(step), "strong")]
-    row += [(f"{_GAP}{clean_line(opened.model)} on {opened.device}, {held}", "dim")]
+    row: list[Span] = [("adapter of ", "dim"), (clean_line(step), "strong"), (_GAP, "")]
     for side in SIDES:
         rate = talk.rates.get(side)
-        row += [(f"{_GAP}{side} ", "dim"), (f"{rate:.0f}" if rate else "-", "")]
-    return [*row, (" tokens/s", "dim")]
+        row += [(f"{side} ", "dim"), (f"{rate:.0f} " if rate else "- ", "")]
+    return [*row, (f"tokens/s{_GAP}{clean_line(opened.model)}, {opened.device} {held}", "dim")]
