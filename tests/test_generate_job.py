@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminal import APP, Tmux
 
 from engine import adapters, previewdir
 from engine.eventlog import EventLog
@@ -233,3 +234,30 @@ def test_the_newest_adapter(copied: RunDir) -> None:
 
 def test_what_an_engine_leaves_is_no_run(viewer: Viewer) -> None:
     assert viewer.played._files.path.name.startswith(previewdir._PREFIX)
+
+
+def test_a_user_talks_with_a_finished_run(
+    trained: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    shutil.copytree(trained.path, tmp_path / "runs/trained")
+    (sample, *_) = samples(trained, 40)
+    with Tmux(tmp_path, APP, 110, 36) as tmux:
+        tmux.until("New run")
+        tmux.press("r")
+        tmux.until("trained")
+        tmux.press("t")
+        tmux.until("adapter of step 40", 60)
+        tmux.press(sample["prompt"], "Enter")
+        command.wait(lambda: tmux.screen().count(" tokens, ") == 2)
+        screen = tmux.until("ready")
+        assert sample["base"] in screen
+        assert sample["adapter"] in screen
+        found = tmp_path.glob("gemma-bench-preview-*/events.jsonl")
+        (told,) = (path for path in found if b"opened" in path.read_bytes())
+        pid = json.loads(told.read_text().splitlines()[0])["pid"]
+        assert Path(f"/proc/{pid}").exists()
+        tmux.press("Escape")
+        tmux.until("1 run, 0 at work")
+        command.wait(lambda: not Path(f"/proc/{pid}").exists())
+        assert not told.exists()

@@ -59,7 +59,7 @@ class RunScreen(Reasons, ChartedScreen):
         Binding("s", "ask('save')", "Save now", id="run-save", tooltip="Save after this step"),
         Binding("g", "ask('sample')", "Sample now", id="run-sample", tooltip="Answer prompts now"),
         Binding("m", "ask('mark')", "Mark", id="run-mark", tooltip="Mark this step on the charts"),
-        Binding("t", "play", "Playground", id="run-play", tooltip="Talk with base and adapter"),
+        Binding("t", "play", "Talk", id="run-play", tooltip="Playground: base and adapter"),
         *(
             Binding(str(number), f"pane({number - 1})", name, show=False, tooltip=f"Show {name}")
             for number, name in enumerate(_PANES, 1)

@@ -47,7 +47,7 @@ class RunsScreen(Reasons, Screen[None]):
         Binding("d,delete", "delete", "Delete", id="runs-delete", tooltip="Delete, once confirmed"),
         Binding("slash", "find", "Find", id="runs-find", tooltip="Show runs that hold some words"),
         Binding("o", "order", "Order", id="runs-order", tooltip="By age, name, state, loss, steps"),
-        Binding("t", "play", "Playground", id="runs-play", tooltip="Talk with base and adapter"),
+        Binding("t", "play", "Talk", id="runs-play", tooltip="Playground: base and adapter"),
         Binding("y", "copy", "Path", id="runs-copy", tooltip="Copy and show the run's folder"),
     ]
 
