@@ -14,6 +14,7 @@ from engine import adapters, previewdir
 from engine.eventlog import EventLog
 from engine.events import Answered, Failed, Opened, Phase, Piece
 from engine.model.generate_job import _opened
+from engine.model.speech import Speech
 from engine.playground import SIDES, Asked, End, Message, Opening, Settings, Stop
 from engine.refusal import Refusal
 from engine.rundir import RunDir
@@ -171,6 +172,27 @@ def test_a_run_without_a_checkpoint_is_told(trained: RunDir, tmp_path: Path) -> 
     assert seen.played.death == "ended with exit code 2"
     assert "it has none yet" in "\n".join(seen.played.last_words())
     seen.played.close()
+
+
+def test_a_run_at_work_is_played_with_and_goes_on(tmp_path: Path) -> None:
+    viewer = command.start(tmp_path, "--run", "quickstart", "--out", "run", *command.LONG)
+    run = RunDir(tmp_path / "run")
+    command.wait(lambda: command.kinds(run).count("step") > 3)
+    run.ask("save", "test")
+    command.wait(lambda: "checkpoint" in command.kinds(run))
+    adapted = _opened(Opening(str(run.path)), EventLog(RunDir(tmp_path)))
+    (checkpoint,) = (r for r in command.records(run) if r["kind"] == "checkpoint")
+    last = command.records(RunDir(tmp_path))[-1]
+    assert (last["adapter"], last["step"]) == (checkpoint["path"], checkpoint["step"])
+    for side in SIDES:
+        speech = Speech(Asked(1, side, (("user", "Hello!"),), Settings(max_new_tokens=4)), adapted)
+        while not speech.reason:
+            speech.step()
+    steps = command.kinds(run).count("step")
+    command.wait(lambda: command.kinds(run).count("step") > steps)
+    run.ask("stop", "test")
+    assert command.finish(viewer)[0] == 143
+    assert run.state().name == "stopped"
 
 
 @pytest.fixture
