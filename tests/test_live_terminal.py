@@ -1,4 +1,4 @@
-"""A whole evening in a real terminal: choose, start, watch the curve move, quit, come back, stop."""
+"""An evening in a real terminal: choose, start, watch the curve move, quit, come back, stop."""
 
 import time
 from pathlib import Path

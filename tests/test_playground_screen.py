@@ -298,12 +298,13 @@ async def test_a_talk_can_be_begun_anew(tmp_path: Path) -> None:
 
 async def test_keys_that_are_typed_are_not_offered(tmp_path: Path) -> None:
     staged = Staged(opening())
-    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+    async with make_app(tmp_path).run_test(size=(120, 40)) as pilot:
         await opened(pilot, staged)
         line = told(pilot, KeyLine)
         assert line.split("  ")[:5] == [
             "⏎ Send", "esc Stop/Back", "tab Settings", "^s Save prompt", "^l New talk",
         ]  # fmt: skip
+        assert "New run" not in line
         assert "Quit" not in line
         assert "f1 Help" in line
         await pilot.press("n", "r", "q", "question_mark", "t", "1")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import staged_playground as recorded_talk
-from bench_app import LOG, MACHINE, lay_down_runs, make_app, until
+from bench_app import LOG, MACHINE, lay_down_runs, make_app, until, write_recipes
 from recording import FORECAST, at_work, compared, lay_down, load, on_card
 from staged_playground import Staged as StagedPlayground
 from staged_preview import ANSWER, Staged
@@ -133,6 +133,27 @@ def test_setup_on_a_card(
     card = replace(hardware.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
     app = make_app(tmp_path, machine=card, recipes=["gemma4-e2b-lora-sft-korean"])
     assert snap_compare(app, terminal_size=size, run_before=pressed())
+
+
+def test_setup_edited(snap_compare: Compare, tmp_path: Path) -> None:
+    """A change that is taken, and another that is typed wrongly."""
+    keys = ("e", *["down"] * 5, "enter", "backspace", "enter", "down", "enter", "x")
+    assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed(*keys))
+
+
+def test_setup_filtered(snap_compare: Compare, tmp_path: Path) -> None:
+    app = make_app(tmp_path, recipes=["quickstart"])
+    write_recipes(tmp_path)
+    steps = pressed("slash", *"facts")
+    assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
+
+
+def test_setup_named(snap_compare: Compare, tmp_path: Path) -> None:
+    async def steps(pilot: Pilot[Any]) -> None:
+        await pressed()(pilot)
+        await pilot.press("w", *"facts")
+
+    assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=steps)
 
 
 def test_setup_offers_the_run_at_work(

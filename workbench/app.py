@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.screens.play_wanted import PlayWanted
     from workbench.screens.run import RunScreen
     from workbench.screens.runs import RunsScreen
+    from workbench.screens.setup_messages import AttachWanted, PreviewWanted, Started
 
 _WIDE, _TALL = 110, 34
 Deed = Callable[[], Any]
@@ -119,7 +120,7 @@ class BenchApp(TerminalApp):
         """The setup is painted and knows its recipe: a preview may be asked for next."""
         self.run_worker(self.warm.heat, thread=True, group="warm")
 
-    def on_setup_screen_preview_wanted(self, wanted: SetupScreen.PreviewWanted) -> None:
+    def on_setup_screen_preview_wanted(self, wanted: PreviewWanted) -> None:
         """A recipe: show its rows."""
         from workbench.marked import Ink
         from workbench.screens.preview import PreviewScreen
@@ -127,12 +128,12 @@ class BenchApp(TerminalApp):
         ink = Ink(not self.no_color, draws_braille())
         self.push_screen(PreviewScreen(wanted.name, wanted.recipe, self.warm, ink))
 
-    def on_setup_screen_started(self, started: SetupScreen.Started) -> None:
+    def on_setup_screen_started(self, started: Started) -> None:
         """A run was started: watch it."""
         self.run_worker(self.warm.cool, thread=True, group="warm")
         self._open(started.run)
 
-    def on_setup_screen_attach_wanted(self, wanted: SetupScreen.AttachWanted) -> None:
+    def on_setup_screen_attach_wanted(self, wanted: AttachWanted) -> None:
         """A run is at work: watch it."""
         self._open(wanted.run)
 

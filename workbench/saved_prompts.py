@@ -1,12 +1,11 @@
 """Prompts that the user saves for later runs: a file of TOML to be pasted into a recipe."""
 
-import json
 import os
 import tomllib
 from pathlib import Path
 
 from engine import folders
-from workbench.plain import clean
+from workbench import toml_text
 
 _HEAD = (
     "# Prompts saved in the playground, which writes this file. Recipes take them as they are.\n"
@@ -38,21 +37,10 @@ def save(prompt: str) -> bool:
         return False
     file = path()
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"    {_quoted(one)},\n" for one in [*known, prompt])
+    lines = "".join(f"    {toml_text.of_value(one)},\n" for one in [*known, prompt])
     partial = file.with_suffix(".part")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as written:
         written.write(f"{_HEAD}\n[samples]\nprompts = [\n{lines}]\n")
     partial.replace(file)
     return True
-
-
-def _quoted(text: str) -> str:
-    return "".join(map(_escaped, json.dumps(text, ensure_ascii=False)))
-
-
-def _escaped(char: str) -> str:
-    """TOML's own escapes for what a terminal would not show as it is."""
-    if clean(char) == char and char != "\t":
-        return char
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
