@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from textual import events
 from textual.binding import Binding
-from textual.keys import key_to_character
 from textual.screen import Screen
 
 from workbench.widgets.canvas import Canvas, Row, Span
@@ -28,14 +27,9 @@ class KeyLine(Canvas):
         seen = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.show and binding.action not in seen and not self._is_typed(binding.key):
+            if binding.show and binding.action not in seen:
                 seen.add(binding.action)
                 yield binding, self.app.get_key_display(binding), active.enabled
-
-    def _is_typed(self, key: str) -> bool:
-        """Whether a key goes into a line that is being typed."""
-        focused = self.screen.focused
-        return focused is not None and focused.check_consume_key(key, key_to_character(key))
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """One row."""
