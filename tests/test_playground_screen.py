@@ -309,6 +309,7 @@ async def test_keys_that_are_typed_are_not_offered(tmp_path: Path) -> None:
         assert "f1 Help" in line
         await pilot.press("n", "r", "q", "question_mark", "t", "1")
         assert field(pilot, "prompt").value == "nrq?t1"
+        assert not any(typed.cursor_blink for typed in pilot.app.screen.query(LineInput))
 
 
 @pytest.mark.parametrize("key", ["escape", "f1"])
