@@ -18,10 +18,10 @@ from more_runs import many_steps  # noqa: E402
 from recording import FORECAST, at_work, lay_down, on_card  # noqa: E402
 from staged_playground import PROMPTS, Staged, answers, opening  # noqa: E402
 from textual.pilot import Pilot  # noqa: E402
-from workbench.screens.playground import PlaygroundScreen  # noqa: E402
 
 from engine import hardware, recipe_files  # noqa: E402
 from engine.rundir import RunDir  # noqa: E402
+from workbench.screens.playground import PlaygroundScreen  # noqa: E402
 from workbench.widgets.lineinput import LineInput  # noqa: E402
 
 SIZE = (120, 40)

@@ -28,6 +28,7 @@ from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
     from engine.rundir import RunDir
+    from workbench.screens.play_wanted import PlayWanted
     from workbench.screens.run import RunScreen
     from workbench.screens.runs import RunsScreen
     from workbench.screens.setup_messages import AttachWanted, PreviewWanted, Started
@@ -139,6 +140,12 @@ class BenchApp(TerminalApp):
     def on_runs_screen_chosen(self, chosen: RunsScreen.Chosen) -> None:
         """A run of the table: watch it."""
         self._open(chosen.run)
+
+    def on_play_wanted(self, wanted: PlayWanted) -> None:
+        """A run with a checkpoint: talk with it."""
+        from workbench.screens.playground import PlaygroundScreen
+
+        self.push_screen(PlaygroundScreen(wanted.run))
 
     def on_runs_screen_compare_wanted(self, wanted: RunsScreen.CompareWanted) -> None:
         """Some runs: show them beside each other."""
