@@ -265,9 +265,9 @@ def test_a_user_talks_with_a_finished_run(
     shutil.copytree(trained.path, tmp_path / "runs/trained")
     (sample, *_) = samples(trained, 40)
     with Tmux(tmp_path, APP, 110, 36) as tmux:
-        tmux.until("New run")
+        tmux.until("Nothing is wrong")
         tmux.press("r")
-        tmux.until("trained")
+        tmux.until("1 run, 0 at work")
         tmux.press("t")
         tmux.until("adapter of step 40", 60)
         tmux.press(sample["prompt"], "Enter")

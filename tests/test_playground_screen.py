@@ -256,6 +256,7 @@ async def test_the_talk_is_moved_while_something_is_typed(tmp_path: Path) -> Non
             ("ctrl+home", True), ("ctrl+end", False),
         ):  # fmt: skip
             await pilot.press(key)
+            await pilot.pause()
             assert (told(pilot, TalkPane) != end) is is_moved, key
             assert (PROMPTS[0] in told(pilot, TalkPane)) is (key in {"pageup", "ctrl+home"})
         assert field(pilot, "prompt").has_focus
