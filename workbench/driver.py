@@ -21,12 +21,14 @@ from rich.console import Console
 from rich.control import Control
 from rich.segment import Segments
 from rich.text import Text
+from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers import linux_driver
 
+from workbench.keyqueue import KeyPassed, KeyQueue
 from workbench.plain import clean_line
 from workbench.reasons import Reasons
 from workbench.terminal import takes_utf8, to_ascii
@@ -70,6 +72,21 @@ class AsciiDriver(linux_driver.LinuxDriver):
 
 class TerminalApp(App[None]):
     """An app that gives the terminal back as it was, however it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys = KeyQueue(self, super().on_event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys wait for each other; nothing else does."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self._keys.add(event)
+        else:
+            await super().on_event(event)
+
+    def on_key_passed(self, passed: KeyPassed) -> None:
+        """The next key may come."""
+        self._keys.passed(passed.key)
 
     def get_driver_class(self) -> type[Driver]:
         """The one that the locale asks for."""
