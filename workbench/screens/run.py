@@ -31,7 +31,8 @@ from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
 _READ_EVERY_S = 0.1
-_TELL_EVERY_S = 0.25
+_TELL_EVERY_S, _TELL_LATE_S = 0.25, 1.0
+"""While most of a long run is still to be read, drawing what is known would only hold it up."""
 _LOOK_EVERY_S = 1.0
 """How often to ask whether the engine still lives."""
 _LOG_LINES = 400
@@ -108,7 +109,7 @@ class RunScreen(Screen[None]):
 
     @work(thread=True, group="follow")
     def _follow(self) -> None:
-        """Read and fold in a thread; one message per batch, at most four a second."""
+        """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
         told, log = Tail(self.run.events), Tail(self.run.log)
         run, lines, state = RunState(), deque[str](maxlen=_LOG_LINES), self.run.state()
@@ -125,7 +126,7 @@ class RunScreen(Screen[None]):
                 known, looked_at = state, now
                 state = self.run.state()
                 is_new = is_new or state != known
-            if is_new and now - sent_at >= _TELL_EVERY_S:
+            if is_new and now - sent_at >= (_TELL_LATE_S if told.is_behind else _TELL_EVERY_S):
                 self.post_message(self.Arrived(run, state, tuple(lines), forecast))
                 is_new, sent_at = False, now
             if not (is_new or batch or logged or state.is_alive):
