@@ -146,6 +146,14 @@ class Checkpoint(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark(Event):
+    """The user marked a step, to find it again on the charts."""
+
+    kind: ClassVar[str] = "mark"
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Event):
     """Something the user should know; the run goes on."""
 

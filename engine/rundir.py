@@ -6,6 +6,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +22,7 @@ RUNS = Path("runs")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d-\d{4}")
 _MINUTE_FORMAT = "%Y-%m-%d-%H%M"
+_TAIL_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class RunDir:
     def state(self) -> State:
         """Derived, never stored: the last event, else the lock, else how the process ended."""
         is_alive = self.is_alive()
-        last = self._last_event()
+        last = next(self.last_events(), None)
         if isinstance(last, events.Done):
             return State("stopped", f"by {last.stopped_by}") if last.stopped_by else State("done")
         if isinstance(last, events.Failed):
@@ -80,15 +83,15 @@ class RunDir:
             return State("running" if last else "starting")
         return State("died", self._cause_of_death())
 
-    def _last_event(self) -> events.Event | None:
+    def last_events(self) -> Iterator[events.Event]:
+        """Events from the last one back, as far as they stand in the log's last kilobytes."""
         try:
             with self.events.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 16)))
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
                 lines = file.read().split(b"\n")[:-1]
         except FileNotFoundError:
-            return None
-        known = (events.decode(line) for line in reversed(lines))
-        return next((event for event in known if event), None)
+            return
+        yield from (event for line in reversed(lines) if (event := events.decode(line)))
 
     def _cause_of_death(self) -> str:
         try:
@@ -125,6 +128,22 @@ class RunDir:
         """What was asked: resolved recipe, overrides, hardware, argv."""
         request: dict[str, Any] = json.loads(self.request.read_bytes())
         return request
+
+    def read_plan(self) -> dict[str, Any]:
+        """What that resolved to."""
+        plan: dict[str, Any] = json.loads(self.plan.read_bytes())
+        return plan
+
+    def delete(self) -> None:
+        """Remove the run with all that it made, whole or not at all where it can't be begun.
+
+        Raises `Refusal` where the run is at work, `OSError` where its files can't be removed.
+        """
+        if self.is_alive():
+            fix = f"Stop it first: gemma-bench attach {self.path}"
+            raise refuse(str(self.path), "the run is at work", fix, exit_code=3)
+        self.request.unlink()  # without it the folder is no run, however far the rest gets
+        shutil.rmtree(self.path)
 
 
 def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path | None) -> RunDir:

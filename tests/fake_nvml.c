@@ -4,9 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, NOT_LOADED = 9, LOST = 15,
-       MISMATCH = 18, UNKNOWN = 999 };
+enum { NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NOT_LOADED = 9,
+       LOST = 15, MISMATCH = 18, UNKNOWN = 999 };
 typedef struct { unsigned long long total, free, used; } memory;
+typedef struct { unsigned gpu, memory; } utilization;
+typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } process;
 typedef long handle; /* 1 and 2 are cards, 11 is the first card's only instance */
 
 static const char *setting(const char *key, const char *otherwise) {
@@ -43,8 +45,8 @@ int nvmlDeviceGetMemoryInfo(handle device, memory *info) {
     info->total = strtoull(setting("FAKE_MIB", "24576"), 0, 10) << 20;
     if (device == 11) info->total /= 2;
     if (is("zero")) info->total = 0;
-    info->free = info->total;
-    info->used = 0;
+    info->used = info->total / 4;
+    info->free = info->total - info->used;
     return 0;
 }
 #ifndef OLD
@@ -70,4 +72,24 @@ int nvmlDeviceGetMigDeviceHandleByIndex(handle device, unsigned index, handle *i
     return index == 3 && !is("mig-empty") ? 0 : NOT_FOUND;
 }
 #endif
+int nvmlDeviceGetUtilizationRates(handle device, utilization *rates) {
+    rates->gpu = 87;
+    rates->memory = 40;
+    return is("unified") ? NOT_SUPPORTED : 0;
+}
+int nvmlDeviceGetTemperature(handle device, unsigned sensor, unsigned *degrees) {
+    *degrees = 71;
+    return 0;
+}
+int nvmlDeviceGetPowerUsage(handle device, unsigned *milliwatts) {
+    *milliwatts = 310500;
+    return is("unified") ? NOT_SUPPORTED : 0;
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(handle device, unsigned *count, process *processes) {
+    unsigned room = *count;
+    *count = device == 2;
+    if (room < *count) return INSUFFICIENT_SIZE;
+    if (*count) processes[0].pid = atoi(setting("FAKE_PID", "0"));
+    return 0;
+}
 const char *nvmlErrorString(int code) { return "it went wrong"; }

@@ -215,8 +215,7 @@ def told(run: RunState) -> list[str]:
     """Everything that a state tells, as text, since a lost number equals nothing."""
     held, end = run.steps, max(1, run.steps.last_step)
     series = [
-        (name, held.last(name), held.means(name), held.limits(name), held.curve(name, end, 99))
-        for name in CURVES
+        (name, held.last(name), held.means(name), held.curve(name, 0, end, 99)) for name in CURVES
     ]
     others = [field.name for field in dataclasses.fields(run) if field.name != "steps"]
     facts = [(name, getattr(run, name)) for name in others]

@@ -3,15 +3,16 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from textual.app import App, ComposeResult
-from textual.geometry import Region
 from textual.pilot import Pilot
 
-from workbench import axis
 from workbench.columns import Columns
-from workbench.widgets.canvas import Row, changed
+from workbench.curve import Curve
+from workbench.measures import Measure
+from workbench.view import View
 from workbench.widgets.chart import Chart
 
 NAMES = ("loss",)
@@ -22,9 +23,11 @@ class ChartApp(App[None]):
 
     CSS = "Chart { width: 1fr; height: 1fr; }"
 
-    def __init__(self, *, is_ascii: bool = False) -> None:
+    def __init__(self, *, is_ascii: bool = False, is_noisy: bool = False) -> None:
         super().__init__()
-        self.chart = Chart("loss", is_ascii=is_ascii)
+        self.chart = Chart(
+            Measure("loss", "loss", is_noisy=is_noisy, has_log=True), is_ascii=is_ascii
+        )
 
     def compose(self) -> ComposeResult:
         yield self.chart
@@ -46,7 +49,7 @@ async def rows_of(
 ) -> list[str]:
     app = ChartApp(is_ascii=is_ascii)
     async with app.run_test(size=(32, 8)):
-        app.chart.show(columns(values), total)
+        app.chart.show([Curve(columns(values))], total)
         return app.chart.text_rows()
 
 
@@ -109,12 +112,12 @@ async def test_a_level_is_a_dashed_line_with_a_legend(is_ascii: bool, dash: str)
     app = ChartApp(is_ascii=is_ascii)
     async with app.run_test(size=(40, 8)):
         app.chart.compare(8, "forecast")
-        app.chart.show(columns([2, 3, 4]), 3)
+        app.chart.show([Curve(columns([2, 3, 4]))], 3)
         rows = app.chart.text_rows()
         assert rows[0] == "        4 measured  8 forecast"
         assert rows[1][8:] == f" {dash}" * 16
         app.chart.compare(None, "")
-        app.chart.show(columns([2, 3, 4]), 3)
+        app.chart.show([Curve(columns([2, 3, 4]))], 3)
         assert app.chart.text_rows()[0] == "        4"
 
 
@@ -122,7 +125,7 @@ async def test_a_level_far_below_is_on_the_chart_too() -> None:
     app = ChartApp()
     async with app.run_test(size=(40, 8)):
         app.chart.compare(1, "forecast")
-        app.chart.show(columns([90, 91, 92]), 3)
+        app.chart.show([Curve(columns([90, 91, 92]))], 3)
         assert "⣀ ⣀ ⣀" in app.chart.text_rows()[-2]
 
 
@@ -130,7 +133,7 @@ async def test_a_level_is_seen_beside_a_curve_that_meets_it() -> None:
     app = ChartApp()
     async with app.run_test(size=(40, 8)):
         app.chart.compare(95, "forecast")
-        app.chart.show(columns([0] * 10 + [90] * 40), 50)
+        app.chart.show([Curve(columns([0] * 10 + [90] * 40))], 50)
         assert "⠤⠶⠤⠶⠤⠶" in app.chart.text_rows()[1]
 
 
@@ -138,7 +141,7 @@ async def test_a_level_stands_before_the_first_step() -> None:
     app = ChartApp()
     async with app.run_test(size=(40, 8)):
         app.chart.compare(8, "forecast")
-        app.chart.show(columns([]))
+        app.chart.show([Curve(columns([]))])
         assert app.chart.text_rows() == ["        no step yet  8 forecast"]
 
 
@@ -146,7 +149,7 @@ async def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     app = ChartApp()
     async with app.run_test(size=(40, 10)) as pilot:
-        app.chart.show(columns([3, 2, 1]))
+        app.chart.show([Curve(columns([3, 2, 1]))])
         await pilot.pause()
         assert "1" in app.chart.text_rows()[0]
 
@@ -164,7 +167,7 @@ async def test_drawn_again_equals_drawn_anew() -> None:
             ]
             steps = longer(steps, more, len(values) + 1)
             values += more
-            app.chart.show(steps, 4_000)
+            app.chart.show([Curve(steps)], 4_000)
             if dice.random() < 0.3:
                 await pilot.resize_terminal(dice.randint(20, 90), dice.randint(4, 20))
             await pilot.pause()
@@ -176,91 +179,108 @@ async def assert_as_anew(pilot: Pilot[None], chart: Chart, values: Sequence[floa
     fresh = ChartApp()
     size = pilot.app.size
     async with fresh.run_test(size=(size.width, size.height)):
-        fresh.chart.show(columns(values), 4_000)
+        fresh.chart.show([Curve(columns(values))], 4_000)
         lines = [fresh.chart.render_line(y).text for y in range(size.height)]
     assert [chart.render_line(y).text for y in range(size.height)] == lines
     shown = pilot.app.screen._compositor.render_strips()
     assert [strip.text for strip in shown] == lines
 
 
-def test_changed_regions_cover_every_difference() -> None:
-    dice = random.Random(5)
-    for _ in range(300):
-        old, new = random_rows(dice), random_rows(dice)
-        screen = {(x, y): cell for y, row in enumerate(padded(old)) for x, cell in enumerate(row)}
-        regions = changed(old, new, 12)
-        for y, row in enumerate(padded(new)):
-            for x, cell in enumerate(row):
-                if any(region.contains(x, y) for region in regions):
-                    screen[x, y] = cell
-        wanted = {(x, y): cell for y, row in enumerate(padded(new)) for x, cell in enumerate(row)}
-        assert screen == wanted
-
-
-def test_no_change_writes_nothing() -> None:
-    rows: list[Row] = [[("abc", "dim")], []]
-    assert changed(rows, list(rows), 12) == []
-    assert changed([[("ab", ""), ("c", "")]], [[("abc", "")]], 12) == []
-
-
-def test_wide_characters_rewrite_their_row() -> None:
-    assert changed([[("한국", "")]], [[("한국어", "")]], 12) == [Region(0, 0, 12, 1)]
-
-
 def test_many_steps_are_held_in_few_buckets() -> None:
     steps = columns([float(step % 100) for step in range(1, 200_001)])
-    assert steps.limits("loss") == (0.0, 99.0)
     assert len(steps.means("loss")[0]) <= 2048
-    known = [bucket for bucket in steps.curve("loss", 200_000, 120) if bucket]
+    known = [bucket for bucket in steps.curve("loss", 0, 200_000, 120) if bucket]
     assert len(known) == 120
     assert sum(bucket.count for bucket in known) == 200_000
     assert all(bucket.mean == pytest.approx(49.5, abs=2.5) for bucket in known)
 
 
-@pytest.mark.parametrize(
-    ("least", "greatest", "wanted"),
-    [
-        (0.25, 4.0, (0.0, 4.0)),
-        (0.91, 0.99, (0.91, 0.99)),
-        (5.0, 5.0, (0.0, 10.0)),
-        (0.0, 0.0, (0.0, 1.0)),
-    ],
-)
-def test_limits_are_round(least: float, greatest: float, wanted: tuple[float, float]) -> None:
-    assert axis.limits(least, greatest) == pytest.approx(wanted)
+async def test_a_noisy_series_is_smoothed_with_its_values_behind() -> None:
+    app = ChartApp(is_ascii=True, is_noisy=True)
+    async with app.run_test(size=(58, 8)):
+        app.chart.show([Curve(columns([1.0, 3.0] * 25))], 50)
+        rows = [row[8:] for row in app.chart.text_rows()[1:-1]]
+        assert any(":" in row for row in (rows[0], rows[1]))
+        raw = [y for y, row in enumerate(rows) if ":" in row[-20:]]
+        smooth = [y for y, row in enumerate(rows) if set(row[-20:]) - set(" :=")]
+        assert max(raw) - min(raw) == 3
+        assert max(smooth) - min(smooth) <= 1
 
 
-def test_limits_hold_the_data() -> None:
-    dice = random.Random(2)
-    for _ in range(2_000):
-        least, greatest = sorted(dice.choice([1, -1]) * 10 ** dice.uniform(-8, 8) for _ in "ab")
-        low, high = axis.limits(least, greatest)
-        assert low < high
-        assert low <= least + 1e-8 * (high - low)
-        assert high >= greatest - 1e-8 * (high - low)
-        ticks, _ = axis.ticks(low, high, 4)
-        assert 2 <= len(ticks) <= 4
+async def test_zoomed_charts_show_a_part() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(48, 10)):
+        app.chart.show([Curve(columns([5.0] * 100 + [1.0] * 100))], 200)
+        assert app.chart.text_rows()[-1].split() == ["0", "200"]
+        view = View().zoomed(1, app.chart.extent)
+        app.chart.look(view)
+        assert app.chart.text_rows()[-1].split() == ["150", "249"]
+        assert not any("5│" in row for row in app.chart.text_rows())
+        app.chart.look(replace(view, pinned=0))
+        assert app.chart.text_rows()[-1].split() == ["0", "99"]
+        assert app.chart.text_rows()[0].strip() == "1"
 
 
-@pytest.mark.parametrize(
-    ("last", "total", "wanted"),
-    [(0, None, 50), (51, None, 100), (51, 60, 60), (30, 1000, 50), (70, 60, 100)],
-)
-def test_the_axis_of_steps_doubles_up_to_the_end(last: int, total: int | None, wanted: int) -> None:
-    assert axis.end(last, total) == wanted
+async def test_the_cursor_reads_a_value() -> None:
+    app = ChartApp()
+    async with app.run_test(size=(48, 10)):
+        app.chart.show([Curve(columns([float(step) for step in range(1, 51)]))], 50)
+        app.chart.look(View(cursor=20))
+        rows = app.chart.text_rows()
+        assert rows[0].split() == ["step", "20", "20"]
+        at = 8 + 20 * 40 // 51
+        assert [row[at] for row in rows[1:5]] == ["│"] * 4
+        app.chart.look(View(cursor=0))
+        assert app.chart.text_rows()[0].split() == ["step", "0", "-"]
 
 
-def padded(rows: Sequence[Row]) -> list[list[tuple[str, str]]]:
-    cells = [[(char, ink) for text, ink in row for char in text] for row in rows]
-    cells += [[] for _ in range(4 - len(cells))]
-    return [row + [(" ", "")] * (12 - len(row)) for row in cells]
-
-
-def random_rows(dice: random.Random) -> list[Row]:
-    return [
-        [
-            ("".join(dice.choices("ab ", k=dice.randint(0, 4))), dice.choice(["", "dim"]))
-            for _ in range(3)
+async def test_several_runs_have_letters() -> None:
+    app = ChartApp(is_ascii=True)
+    async with app.run_test(size=(48, 10)):
+        curves = [
+            Curve(columns([4.0] * 50), "run a", "a"),
+            Curve(columns([1.0] * 25), "run b", "b"),
         ]
-        for _ in range(dice.randint(0, 4))
-    ]
+        app.chart.show(curves, 50)
+        rows = app.chart.text_rows()
+        assert rows[0].split() == ["a", "4", "b", "1"]
+        assert next(row for row in rows[1:] if "a" in row).count("a") > 35
+        assert 15 < next(row for row in rows[1:] if "b" in row).count("b") < 25
+
+
+async def test_what_a_curve_should_stay_below_is_drawn_where_it_is_in_view() -> None:
+    app = ChartApp(is_ascii=True)
+    async with app.run_test(size=(48, 10)):
+        app.chart.bound(("loss", lambda loss: 3 - loss / 2))
+        app.chart.show([Curve(columns([4.0] * 25 + [0.0] * 25))], 50)
+        first, second = (
+            {y for y, row in enumerate(app.chart.text_rows()) if "~" in row[8 + start : 28 + start]}
+            for start in (0, 20)
+        )
+        assert (first, second) == ({6}, {3})
+
+
+async def test_marks_stand_on_the_axis() -> None:
+    app = ChartApp(is_ascii=True)
+    async with app.run_test(size=(48, 10)):
+        app.chart.show([Curve(columns([1.0] * 50))], 49, marks=(0, 25))
+        axis_row = app.chart.text_rows()[-1][8:]
+        assert (axis_row[0], axis_row[19]) == ("^", "^")
+
+
+async def test_the_mouse_points_at_a_step() -> None:
+    pointed: list[int | None] = []
+
+    class Pointing(ChartApp):
+        def on_chart_pointed(self, event: Chart.Pointed) -> None:
+            pointed.append(event.step)
+            self.chart.look(View(cursor=event.step))
+
+    app = Pointing()
+    async with app.run_test(size=(48, 10)) as pilot:
+        app.chart.show([Curve(columns([1.0] * 50))], 49)
+        await pilot.hover(Chart, offset=(8 + 20, 4))
+        await pilot.hover(Chart, offset=(2, 4))
+        await pilot.pause()
+        assert 25 in pointed
+        assert pointed[-1] is None

@@ -88,12 +88,15 @@ def test_a_killed_engine_is_told_as_died(tmp_path: Path) -> None:
     assert run.state().name == "died"
 
 
-def test_save_and_sample_are_done_between_steps(tmp_path: Path) -> None:
+def test_wishes_are_done_between_steps(tmp_path: Path) -> None:
     run, viewer = started(tmp_path, *command.LONG)
+    run.ask("mark", "a test")
     run.ask("save", "a test")
     run.ask("sample", "a test")
     command.wait(lambda: "checkpoint" in command.kinds(run))
     command.wait(lambda: any(r["kind"] == "sample" and r["step"] for r in command.records(run)))
+    (marked,) = (record for record in command.records(run) if record["kind"] == "mark")
+    assert marked["step"] >= 1
     run.ask("stop", "a test")
     assert command.finish(viewer)[0] == 143
 

@@ -109,7 +109,7 @@ def test_a_run_resumed_within_a_bucket_loses_none_of_its_steps() -> None:
     assert width > 1
     again = run.fold(steps(10_000, 10_000, firsts[5] + width - 1))
     assert again.steps.means("loss")[0] == firsts
-    assert sum(bucket.count for bucket in again.steps.curve("loss", 10_000, 60) if bucket) == (
+    assert sum(bucket.count for bucket in again.steps.curve("loss", 0, 10_000, 60) if bucket) == (
         10_000 + 1
     )
 

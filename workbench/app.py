@@ -12,12 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
+from engine.refusal import Refusal
 from workbench.driver import TerminalApp
-from workbench.plain import clean_line
+from workbench.plain import clean_line, clean_path
 from workbench.screens.setup import SetupScreen
 from workbench.warm import Warm
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
@@ -130,6 +132,32 @@ class BenchApp(TerminalApp):
     def on_runs_screen_chosen(self, chosen: RunsScreen.Chosen) -> None:
         """A run of the table: watch it."""
         self._open(chosen.run)
+
+    def on_runs_screen_compare_wanted(self, wanted: RunsScreen.CompareWanted) -> None:
+        """Some runs: show them beside each other."""
+        from workbench.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(wanted.runs, is_ascii=not draws_braille()))
+
+    def on_runs_screen_delete_wanted(self, wanted: RunsScreen.DeleteWanted) -> None:
+        """Deleting a run can't be undone."""
+        run = wanted.run
+        detail = f"{clean_path(run.path)} goes with its adapter, checkpoints and log."
+        self._ask("Delete this run?", detail, ("delete", "keep"), lambda: self._delete(run))
+
+    @work(thread=True, group="delete")
+    def _delete(self, run: RunDir) -> None:
+        try:
+            run.delete()
+        except (OSError, Refusal) as error:
+            self.notify(clean_line(error), title="Not deleted", severity="error", markup=False)
+        self.call_from_thread(self._look_at_runs)
+
+    def _look_at_runs(self) -> None:
+        from workbench.screens.runs import RunsScreen
+
+        if isinstance(self.screen, RunsScreen):
+            self.screen.look()
 
     def on_run_screen_stop_wanted(self, wanted: RunScreen.StopWanted) -> None:
         """Ending a run can't be undone."""

@@ -1,9 +1,42 @@
 """Calm axes: limits and ticks at round numbers, which move only when the data leaves them."""
 
 import math
+from dataclasses import dataclass
 
 _MANTISSAS = (1.0, 2.0, 5.0, 10.0)
 _MIN_END = 50
+_MOST_FINE_DECADES = 2
+"""Over more decades than these, twos and fives between the tens would crowd."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a value stands between the axis's ends."""
+
+    low: float
+    high: float
+    is_log: bool = False
+
+    def share(self, value: float) -> float:
+        """0 at the low end, 1 at the high one; values beyond an end count as that end."""
+        within = max(self.low, min(self.high, value))
+        if self.is_log:
+            return math.log(within / self.low) / math.log(self.high / self.low)
+        return (within - self.low) / (self.high - self.low)
+
+    def labels(self, most: int) -> list[tuple[float, str]]:
+        """Two to so many round numbers from low to high, each with its text."""
+        if self.is_log:
+            return [(tick, _short(tick)) for tick in _log_ticks(self.low, self.high, most)]
+        found, step = ticks(self.low, self.high, most)
+        return [(tick, label(tick, self.high, step)) for tick in found]
+
+
+def scale(least: float, greatest: float, *, is_log: bool = False) -> Scale:
+    """Round limits around the data; logarithmic only where all of it is above 0."""
+    if is_log and least > 0:
+        return Scale(*_log_limits(least, greatest), is_log=True)
+    return Scale(*limits(least, greatest))
 
 
 def limits(least: float, greatest: float) -> tuple[float, float]:
@@ -31,11 +64,31 @@ def _multiples(step: float, low: float, high: float) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
+def _log_limits(least: float, greatest: float) -> tuple[float, float]:
+    low, high = _round_down(least), _round_up(greatest)
+    return (low / 2, high * 2) if low == high else (low, high)
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    mantissas = _MANTISSAS[:3] if last - first <= _MOST_FINE_DECADES else _MANTISSAS[:1]
+    found = [m * 10.0**power for power in range(first, last + 1) for m in mantissas]
+    inside = [tick for tick in found if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+    stride = -(-len(inside) // max(2, most))
+    return inside[::stride] if len(inside) > 1 else [low, high]
+
+
 def label(value: float, high: float, step: float) -> str:
     """A tick's number, with as many decimals as the ticks' step needs."""
     if high < 1e-2 or high >= 1e5:
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e") if value else "0"
+        return _short(value)
     return f"{value + 0.0:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+
+
+def _short(value: float) -> str:
+    if not value or 1e-2 <= abs(value) < 1e5:
+        return f"{value:g}"
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def end(last_step: int, total_steps: int | None) -> int:
@@ -53,3 +106,8 @@ def _round_up(number: float) -> float:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(number))
     return next((m * unit for m in _MANTISSAS if m * unit >= number * (1 - 1e-9)), 10 * unit)
+
+
+def _round_down(number: float) -> float:
+    unit = 10.0 ** math.floor(math.log10(number) + 1e-9)
+    return next(m * unit for m in reversed(_MANTISSAS) if m * unit <= number * (1 + 1e-9))

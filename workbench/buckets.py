@@ -28,9 +28,9 @@ class Bucket:
     """Steps whose value was no finite number."""
 
     @property
-    def mean(self) -> float | None:
-        """None where no step had a finite value."""
-        return self.total / self.count if self.count else None
+    def mean(self) -> float:
+        """Not a number where no step had a finite value."""
+        return self.total / self.count if self.count else math.nan
 
 
 class Buckets:
@@ -113,8 +113,3 @@ class Buckets:
             total / count if count else math.nan
             for total, count in zip(self._totals, finite, strict=True)
         ]
-
-    def limits(self) -> tuple[float, float] | None:
-        """Least and greatest value; None before the first finite one."""
-        least, greatest = min(self._least, default=math.inf), max(self._greatest, default=-math.inf)
-        return (least, greatest) if least <= greatest else None

@@ -44,20 +44,21 @@ class Columns:
         found = [(int(first), mean) for first, count, mean in pairs if count]
         return [first for first, _ in found], [mean for _, mean in found]
 
-    def limits(self, name: str) -> tuple[float, float] | None:
-        """Least and greatest value of a series; None before the first finite one."""
-        return self._held[name].limits()
+    def curve(self, name: str, first: int, last: int, width: int) -> list[Bucket | None]:
+        """A series between two steps over so many columns; None where a column has no step."""
+        size, length = last + 1 - first, len(self._counts)
+        starts = (first * width + at * size for at in range(width + 1))
+        edges = [min(length, -(-start // (self._span * width))) for start in starts]
+        return [self._joined(name, start, stop) for start, stop in pairwise(edges)]
 
-    def curve(self, name: str, end: int, width: int) -> list[Bucket | None]:
-        """A series from step 0 to `end` over so many columns; None where a column has no step."""
-        held, length = self._held[name], len(self._counts)
-        edges = [-(-at * (end + 1) // (self._span * width)) for at in range(width)]
-        edges = [min(edge, length) for edge in edges] + [length]
-        columns: list[Bucket | None] = []
-        for start, stop in pairwise(edges):
-            num_steps = sum(self._counts[start:stop])
-            columns.append(held.joined(start, stop, num_steps) if num_steps else None)
-        return columns
+    def at(self, name: str, step: int) -> Bucket | None:
+        """A series at a step, or around it in a long run; None where there is no step."""
+        place = step // self._span
+        return self._joined(name, place, place + 1) if place < len(self._counts) else None
+
+    def _joined(self, name: str, start: int, stop: int) -> Bucket | None:
+        num_steps = sum(self._counts[start:stop])
+        return self._held[name].joined(start, stop, num_steps) if num_steps else None
 
     def extended(self, parts: Iterable[Numbers]) -> "Columns":
         """These and more steps, in parts of steps that grow, by name and `step`.

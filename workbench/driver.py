@@ -3,6 +3,8 @@
 Everything here that touches a private part of Textual was written against 8.2.
 """
 
+from __future__ import annotations
+
 import asyncio
 import codecs
 import os
@@ -10,9 +12,10 @@ import select
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.control import Control
@@ -20,9 +23,14 @@ from rich.segment import Segments
 from rich.text import Text
 from textual._compositor import ChopsUpdate
 from textual.app import App
+from textual.dom import DOMNode
 from textual.drivers import linux_driver
 
 from workbench.plain import clean_line
+from workbench.reasons import Reasons
+
+if TYPE_CHECKING:
+    from textual.actions import ActionParseResult
 
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -61,6 +69,19 @@ class TerminalApp(App[None]):
         for number in _ENDING_SIGNALS:
             loop.add_signal_handler(number, self._end_by, number)
         Thread(target=_end_when_hung_up, daemon=True).start()
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do it, or say why it can't be done now."""
+        target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
+        if isinstance(target, Reasons) and (reason := target.why_not(name)):
+            self.notify(reason, markup=False)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
 
     def _end_by(self, number: signal.Signals) -> None:
         self.exit(return_code=128 + number)

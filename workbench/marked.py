@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from rich.cells import cell_len
-
 from engine.preview import Row, Span
+from workbench import flow
 from workbench.plain import clean
 
 
@@ -81,13 +80,13 @@ def training(row: Row, width: int, ink: Ink) -> list[Line]:
             if seen == row.cut_at:
                 cut = row.whole_tokens - len(row.input_ids)
                 pieces.append((f"[{cut} tokens cut here]", CUT))
-    return _lines(_joined(pieces, ink), width)
+    return flow.lines(_joined(pieces, ink), width)
 
 
 def prompt(row: Row, width: int, ink: Ink) -> list[Line]:
     """The inference prompt, in lines of at most so many cells."""
     pieces = [piece for span in row.prompt for piece in _pieces(span, ink)]
-    return _lines(_joined(pieces, ink), width)
+    return flow.lines(_joined(pieces, ink), width)
 
 
 def _pieces(span: Span, ink: Ink) -> list[Piece]:
@@ -115,43 +114,6 @@ def _joined(pieces: Iterable[Piece], ink: Ink) -> Iterator[Piece]:
             yield "\n", 0
 
 
-def _lines(pieces: Iterable[Piece], width: int) -> list[Line]:
-    lines: list[Line] = [[]]
-    cells = 0
-    for letter, style in ((letter, style) for text, style in pieces for letter in text):
-        if letter == "\n":
-            lines.append([])
-            cells = 0
-            continue
-        if cells + cell_len(letter) > width:
-            lines.append(_last_word(lines[-1]))
-            cells = _cells(lines[-1])
-        lines[-1].append((letter, style))
-        cells += cell_len(letter)
-    return [_merged(line) for line in lines if line or line is not lines[-1]]
-
-
-def _last_word(line: Line) -> Line:
-    """Taken off the line; nothing where the word is long."""
-    blanks = (place for place in range(len(line) - 1, -1, -1) if line[place][0] == " ")
-    begin = next(blanks, 0) + 1
-    if begin < len(line) // 2:
-        return []
-    word = line[begin:]
-    del line[begin:]
-    return word
-
-
-def _merged(line: Line) -> Line:
-    """Neighbours of one style as one piece."""
-    groups = groupby(line, lambda piece: piece[1])
-    return [("".join(text for text, _ in group), style) for style, group in groups]
-
-
-def _cells(line: Line) -> int:
-    return sum(cell_len(text) for text, _ in line)
-
-
 def _filled(line: Line, width: int, ink: Ink) -> str:
     written = "".join(_painted(*piece) if ink.has_colour else piece[0] for piece in line)
-    return written + " " * (width - _cells(line))
+    return written + " " * (width - flow.length(line))

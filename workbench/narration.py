@@ -93,6 +93,8 @@ def sentence(event: events.Event, state: RunState) -> str:
         case events.Sample():
             answers = f"base: {clean_line(event.base)} | adapter: {clean_line(event.adapter)}"
             return f"step {event.step}: {clean_line(event.prompt)}\n  {answers}"
+        case events.Mark():
+            return f"step {event.step} is marked"
         case events.Checkpoint():
             return f"checkpoint: {clean_line(event.path)}"
         case events.Warned():

@@ -13,6 +13,7 @@ from engine.events import (
     Event,
     Failed,
     Hello,
+    Mark,
     Memory,
     Phase,
     Plan,
@@ -35,7 +36,7 @@ CURVES = (
 """Fields of a step event that a chart may show."""
 _PACE_STEPS = 50
 """Steps that the pace is taken from: few enough to follow a change, many enough to be calm."""
-_MOST_WARNINGS, _MOST_CHECKPOINTS, _MOST_SAMPLED = 100, 100, 64
+_MOST_WARNINGS, _MOST_CHECKPOINTS, _MOST_MARKS, _MOST_SAMPLED = 100, 100, 100, 64
 """What a state keeps of a run of days, so that its memory stays flat."""
 
 
@@ -58,6 +59,8 @@ class RunState:
     num_checkpoints: int = 0
     memory: Memory | None = None
     """Forecast against measured memory, once the engine has told it."""
+    marks: tuple[int, ...] = ()
+    """The latest steps that the user marked."""
     warnings: tuple[Warned, ...] = ()
     """The latest of them."""
     done: Done | None = None
@@ -94,6 +97,8 @@ class RunState:
             case Checkpoint():
                 kept = (*self.checkpoints, event)[-_MOST_CHECKPOINTS:]
                 return replace(state, checkpoints=kept, num_checkpoints=self.num_checkpoints + 1)
+            case Mark():
+                return replace(state, marks=(*self.marks, event.step)[-_MOST_MARKS:])
             case Warned():
                 return replace(state, warnings=(*self.warnings, event)[-_MOST_WARNINGS:])
             case Done():

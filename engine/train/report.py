@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from engine.control import Wishes
 from engine.eventlog import EventLog
-from engine.events import Step
+from engine.events import Mark, Step
 from engine.train.guards import NotFinite, sanity
 from engine.train.tally import Tally
 from engine.train.truth import Truth
@@ -95,6 +95,8 @@ class Report(TrainerCallback):
     def _obey(self, state: Any, control: Any) -> None:
         self._wishes.poll()
         is_last = state.global_step >= state.max_steps
+        if self._wishes.take("mark"):
+            self._log.append(Mark(step=state.global_step))
         due = self._sample_every and state.global_step % self._sample_every == 0 and not is_last
         if self._wishes.take("sample") or due:
             self._sample(state.global_step)

@@ -1,28 +1,33 @@
-"""One run, live: the only screen that reads a run's files, and reads nothing else."""
+"""One run, live: its charts, figures, answers and log, and the wishes that its engine hears."""
 
+import math
 import time
-from collections import deque
+from threading import Event, Thread
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import Resize
 from textual.message import Message
-from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from engine import stretch
+from engine.meters import Gauge, Meters
 from engine.rundir import RunDir, State
-from engine.tail import Tail
-from workbench import foreseen, run_facts, wording
+from workbench import foreseen, measures, run_facts
+from workbench.curve import Curve
 from workbench.foreseen import Foreseen
 from workbench.plain import clean_line, clean_path
+from workbench.reasons import Reasons
+from workbench.screens.charted import ChartedScreen
 from workbench.state import RunState
+from workbench.watch import Watch, is_here
 from workbench.widgets.chart import Chart
 from workbench.widgets.facts import Facts
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.logtail import LogTail
+from workbench.widgets.meterline import MeterLine
 from workbench.widgets.notices import Notices
 from workbench.widgets.panes import Panes
 from workbench.widgets.samples import Samples
@@ -33,21 +38,26 @@ from workbench.widgets.toosmall import TooSmall
 _READ_EVERY_S = 0.1
 _TELL_EVERY_S, _TELL_LATE_S = 0.25, 1.0
 """While most of a long run is still to be read, drawing what is known would only hold it up."""
-_LOOK_EVERY_S = 1.0
-"""How often to ask whether the engine still lives."""
-_LOG_LINES = 400
+_METER_EVERY_S = 2.0
+_LOFTY = 52
 _PANES = ("charts", "samples", "figures", "log", "memory")
 _INKS = {"running": "accent", "starting": "accent", "done": "good", "stopped": "good"}
+_PROMISES = {
+    "save": "A checkpoint follows this step",
+    "sample": "Answers follow this step",
+    "mark": "This step is marked",
+}
 
 
-class RunScreen(Screen[None]):
+class RunScreen(Reasons, ChartedScreen):
     """Follows a run from its first event; what it asks of the engine goes through `ask`."""
 
     CSS_PATH = "run.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "stop", "Stop", id="run-stop", tooltip="Save and end the run, once confirmed"),
-        Binding("s", "save", "Save now", id="run-save", tooltip="Checkpoint after this step"),
-        Binding("g", "sample", "Sample now", id="run-sample", tooltip="Answer the prompts now"),
+        Binding("s", "ask('save')", "Save now", id="run-save", tooltip="Save after this step"),
+        Binding("g", "ask('sample')", "Sample now", id="run-sample", tooltip="Answer prompts now"),
+        Binding("m", "ask('mark')", "Mark", id="run-mark", tooltip="Mark this step on the charts"),
         *(
             Binding(str(number), f"pane({number - 1})", name, show=False, tooltip=f"Show {name}")
             for number, name in enumerate(_PANES, 1)
@@ -68,6 +78,13 @@ class RunScreen(Screen[None]):
             """A later one makes an earlier one needless."""
             return isinstance(message, RunScreen.Arrived)
 
+    class Measured(Message):
+        """How busy the machine is; None once that does not matter any more."""
+
+        def __init__(self, meters: Meters | None) -> None:
+            super().__init__()
+            self.meters = meters
+
     class StopWanted(Message):
         """The user wants to end the run."""
 
@@ -80,22 +97,28 @@ class RunScreen(Screen[None]):
         self.run = run
         self.latest = RunScreen.Arrived(RunState(), State("starting"), (), Foreseen())
         self._is_ascii = is_ascii
+        self._is_left = Event()
 
     def compose(self) -> ComposeResult:
         """All panes; the style sheet shows one of them where there is no room for more."""
         yield TooSmall()
         yield TitleBar("run")
         yield Standing(is_ascii=self._is_ascii)
+        yield MeterLine()
         yield Notices()
         yield Panes(_PANES)
         with Horizontal(id="charts"):
-            yield Chart("loss", is_ascii=self._is_ascii, id="loss")
-            yield Chart("token_accuracy", wording.share, is_ascii=self._is_ascii, id="accuracy")
+            yield Chart(measures.LOSS, is_ascii=self._is_ascii, id="loss")
+            yield Chart(measures.TOKEN_ACCURACY, is_ascii=self._is_ascii, id="other")
+        with Horizontal(id="more"):
+            yield Chart(measures.LEARNING_RATE, is_ascii=self._is_ascii)
+            yield Chart(measures.GRAD_NORM, is_ascii=self._is_ascii)
+            yield Chart(measures.TOKENS_PER_S, is_ascii=self._is_ascii)
         with Horizontal(id="figures"):
-            yield Chart("rss_gib", "{:.2f}".format, is_ascii=self._is_ascii, id="memory")
+            yield Chart(measures.RSS_GIB, is_ascii=self._is_ascii, id="memory")
             yield Facts(id="step")
             yield Facts(id="plan")
-        yield Samples(id="samples")
+        yield Samples(is_ascii=self._is_ascii, id="samples")
         yield LogTail(id="log")
         yield KeyLine()
 
@@ -107,91 +130,112 @@ class RunScreen(Screen[None]):
         self._show(self.latest)
         self._follow()
 
+    def on_resize(self, resized: Resize) -> None:
+        """A lofty terminal has room for all charts."""
+        self.set_class(resized.size.height >= _LOFTY, "-lofty")
+
+    def on_unmount(self) -> None:
+        """Nobody looks at the meters any more."""
+        self._is_left.set()
+
+    @property
+    def turning(self) -> Chart:
+        """The chart beside the loss."""
+        return self.query_one("#other", Chart)
+
     @work(thread=True, group="follow")
     def _follow(self) -> None:
         """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
-        told, log = Tail(self.run.events), Tail(self.run.log)
-        run, lines, state = RunState(), deque[str](maxlen=_LOG_LINES), self.run.state()
-        forecast = foreseen.read(self.run)
-        sent_at = looked_at = 0.0
-        is_new = True
+        watch, forecast = Watch(self.run), foreseen.read(self.run)
+        sent_at, is_new = 0.0, True
         while not worker.is_cancelled:
-            batch, logged = told.read_new(), log.read_new()
-            run = run.fold(stretch.read(batch))
-            lines.extend(line.decode("utf-8", "replace") for line in logged)
-            is_new = is_new or bool(batch or logged)
+            has_read = watch.read()
+            is_new = is_new or has_read
             now = time.monotonic()
-            if run.is_ended or now - looked_at >= _LOOK_EVERY_S:
-                known, looked_at = state, now
-                state = self.run.state()
-                is_new = is_new or state != known
-            if is_new and now - sent_at >= (_TELL_LATE_S if told.is_behind else _TELL_EVERY_S):
-                self.post_message(self.Arrived(run, state, tuple(lines), forecast))
+            pause_s = _TELL_LATE_S if watch.is_behind else _TELL_EVERY_S
+            if is_new and now - sent_at >= pause_s:
+                self.post_message(self.Arrived(watch.run, watch.state, watch.log, forecast))
                 is_new, sent_at = False, now
-            if not (is_new or batch or logged or state.is_alive):
+            if not (is_new or has_read or watch.state.is_alive):
                 return
-            if not batch:
+            if not has_read:
                 time.sleep(_READ_EVERY_S)
 
     def on_run_screen_arrived(self, arrived: Arrived) -> None:
         """Draw what came."""
-        self.latest = arrived
+        known, self.latest = self.latest, arrived
         with self.app.batch_update():
             self._show(arrived)
         self.refresh_bindings()
+        hello = arrived.run.hello
+        if hello and not known.run.hello and arrived.state.is_alive and is_here(hello):
+            gauge = Gauge(self.run.path, hello.pid)
+            Thread(target=self._measure, args=(gauge,), daemon=True).start()
+
+    def _measure(self, gauge: Gauge) -> None:
+        """Read the meters as long as the run lives and somebody looks."""
+        while self.latest.state.is_alive and not self._is_left.is_set():
+            try:
+                self.post_message(self.Measured(gauge.read()))
+            except OSError:
+                break
+            self._is_left.wait(_METER_EVERY_S)
+        self.post_message(self.Measured(None))
+
+    def on_run_screen_measured(self, measured: Measured) -> None:
+        """Draw the meters."""
+        self.query_one(MeterLine).show(measured.meters)
 
     def _show(self, arrived: Arrived) -> None:
         run, state = arrived.run, arrived.state
-        total_steps = run.plan.total_steps if run.plan else None
         ink = _INKS.get(state.name, "bad")
         self.query_one(TitleBar).show(clean_line(self.run.name), (state.name, ink))
         self.query_one(Standing).show(run, state, clean_path(self.run.path))
         self.query_one(Notices).show(run.warnings)
         self._choose_memory(run, foreseen.beside(arrived.forecast, run.memory))
-        for chart in self.query(Chart):
-            chart.show(run.steps, total_steps)
+        self._show_curves(run)
         self.query_one("#step", Facts).show(run_facts.of_last_step(run))
         plan = run_facts.of_plan(run.plan) if run.plan else [("", "no plan yet", "dim")]
         self.query_one("#plan", Facts).show(plan)
-        self.query_one(Samples).show(run.last_samples)
+        self.query_one(Samples).show(run.samples)
         self.query_one(LogTail).show(arrived.log)
+
+    def _show_curves(self, run: RunState) -> None:
+        if run.plan is not None:
+            most = math.log(run.plan.vocab_size)
+            bound = ("token_accuracy", lambda accuracy: (1 - accuracy) * most)
+            self.query_one("#loss", Chart).bound(bound)
+        total_steps = run.plan.total_steps if run.plan else None
+        for chart in self.query(Chart):
+            chart.show((Curve(run.steps),), total_steps, run.marks)
 
     def _choose_memory(self, run: RunState, forecast: Foreseen) -> None:
         """The accelerator's memory where there is one, else that of the process."""
         chart = self.query_one("#memory", Chart)
         if run.last_step is not None and run.last_step.reserved_gib is not None:
-            chart.choose("reserved_gib")
-            chart.border_title = "memory reserved, GiB"
+            chart.choose(measures.RESERVED_GIB)
             chart.compare(forecast.reserved_gib, "forecast")
         else:
             chart.compare(forecast.host_gib, "forecast")
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def why_not(self, action: str) -> str:
         """Wishes need an engine to hear them."""
-        if action in {"stop", "save", "sample"} and not self.latest.state.is_alive:
-            return None
-        return True
+        is_wish = action in {"stop", "ask"}
+        return "" if self.latest.state.is_alive or not is_wish else "The run is not at work"
 
     def action_stop(self) -> None:
         """Ask the user first: it can't be undone."""
         self.post_message(self.StopWanted(self.run))
 
-    def action_save(self) -> None:
-        """A checkpoint after this step."""
-        self._ask("save", "A checkpoint follows this step")
-
-    def action_sample(self) -> None:
-        """Answers after this step."""
-        self._ask("sample", "Answers follow this step")
-
-    def _ask(self, want: str, promise: str) -> None:
+    def action_ask(self, want: str) -> None:
+        """Tell the engine a wish; it hears it after this step."""
         try:
             self.run.ask(want, "app")
         except OSError as error:
             self.notify(clean_line(error), title="Not asked", severity="error", markup=False)
         else:
-            self.notify(promise, markup=False)
+            self.notify(_PROMISES[want], markup=False)
 
     def action_pane(self, index: int) -> None:
         """Show one pane where there is room for one only, else move to it."""
@@ -207,12 +251,4 @@ class RunScreen(Screen[None]):
         self.dismiss(None)
 
 
-_TITLES = {
-    "loss": "loss",
-    "accuracy": "token accuracy",
-    "memory": "memory of the process, GiB",
-    "step": "last step",
-    "plan": "plan",
-    "samples": "samples",
-    "log": "log",
-}
+_TITLES = {"step": "last step", "plan": "plan", "samples": "samples", "log": "log"}

@@ -1,25 +1,30 @@
-"""All runs below the current folder, newest first, with their live state."""
+"""All runs below the current folder with their live state: found, put in order, opened, deleted."""
 
 from typing import ClassVar
 
 from rich.text import Text
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable
-from textual.widgets.data_table import RowDoesNotExist
 
-from engine import rundir
-from engine.rundir import RunDir, State
-from workbench import wording
-from workbench.plain import clean_line
+from engine import glance, rundir
+from engine.glance import Glance
+from engine.rundir import RunDir
+from workbench import roster
+from workbench.plain import clean_path
+from workbench.reasons import Reasons
+from workbench.roster import Entry
 from workbench.widgets.keyline import KeyLine
+from workbench.widgets.lineinput import LineInput
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
 _REFRESH_S = 2.0
+_FEWEST, _MOST = 2, 6
+"""Runs that can be compared."""
 _COLOURS = {
     "running": "primary",
     "starting": "primary",
@@ -30,18 +35,25 @@ _COLOURS = {
 }
 
 
-class RunsScreen(Screen[None]):
+class RunsScreen(Reasons, Screen[None]):
     """A table whose cells are changed in place."""
 
     CSS_PATH = "runs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark", id="runs-mark", tooltip="Mark it to be compared"),
+        Binding("c", "compare", "Compare", id="runs-compare", tooltip="Compare the marked runs"),
+        Binding("d,delete", "delete", "Delete", id="runs-delete", tooltip="Delete, once confirmed"),
+        Binding("slash", "find", "Find", id="runs-find", tooltip="Show runs that hold some words"),
+        Binding("o", "order", "Order", id="runs-order", tooltip="By age, name, state, loss, steps"),
+        Binding("y", "copy", "Path", id="runs-copy", tooltip="Copy and show the run's folder"),
+    ]
 
     class Listed(Message):
         """The runs were looked at."""
 
-        def __init__(self, states: list[tuple[RunDir, State]]) -> None:
+        def __init__(self, entries: list[Entry]) -> None:
             super().__init__()
-            self.states = states
+            self.entries = entries
 
     class Chosen(Message):
         """The user wants to see a run."""
@@ -50,15 +62,33 @@ class RunsScreen(Screen[None]):
             super().__init__()
             self.run = run
 
+    class CompareWanted(Message):
+        """The user wants to see some runs beside each other."""
+
+        def __init__(self, runs: list[RunDir]) -> None:
+            super().__init__()
+            self.runs = runs
+
+    class DeleteWanted(Message):
+        """The user wants to be rid of a run."""
+
+        def __init__(self, run: RunDir) -> None:
+            super().__init__()
+            self.run = run
+
     def __init__(self) -> None:
         super().__init__()
-        self._runs: dict[str, RunDir] = {}
-        self._ended: dict[str, State] = {}
+        self._entries: list[Entry] = []
+        self._ended: dict[str, Glance] = {}
+        self._marked: list[str] = []
+        self._order = roster.ORDERS[0]
+        self._words = ""
 
     def compose(self) -> ComposeResult:
-        """Title, table, keys."""
+        """Title, what is searched for, table, keys."""
         yield TooSmall()
         yield TitleBar("runs")
+        yield LineInput(placeholder="words that a run's line holds", id="words")
         yield DataTable[Text](
             cursor_type="row", show_row_labels=False, cursor_foreground_priority="renderable"
         )
@@ -67,69 +97,148 @@ class RunsScreen(Screen[None]):
     def on_mount(self) -> None:
         """Name the columns and look at the runs, now and again."""
         table = self.query_one(DataTable)
-        for name in ("run", "state", "how it ended"):
+        for name in roster.COLUMNS:
             table.add_column(name, key=name)
-        self._look()
+        table.focus()
+        self.look()
         self.set_interval(_REFRESH_S, self._look_again)
 
     def on_screen_resume(self) -> None:
         """Back from a run: its state may have changed."""
-        self._look()
+        self.look()
 
     def _look_again(self) -> None:
         if self.is_active:
-            self._look()
+            self.look()
 
     @work(thread=True, exclusive=True, group="look")
-    def _look(self) -> None:
+    def look(self) -> None:
         """A run that ended is read once; it costs one lock probe from then on."""
-        states = []
+        entries = []
         for run in rundir.every():
             known = self._ended.get(run.name)
-            state = run.state() if known is None or run.is_alive() else known
-            if not state.is_alive:
-                self._ended[run.name] = state
-            states.append((run, state))
-        self.post_message(self.Listed(states))
+            seen = glance.at(run) if known is None or run.is_alive() else known
+            if not seen.state.is_alive:
+                self._ended[run.name] = seen
+            entries.append(Entry(run, seen))
+        self.post_message(self.Listed(entries))
 
     def on_runs_screen_listed(self, listed: Listed) -> None:
-        """Change the cells that differ."""
+        """Draw what was seen."""
+        self._entries = listed.entries
+        names = {entry.run.name for entry in self._entries}
+        self._marked = [name for name in self._marked if name in names]
+        self._draw()
+
+    def _draw(self) -> None:
+        """Change the cells that differ; lay all rows anew only where others are to be shown."""
         table = self.query_one(DataTable)
-        names = {run.name for run, _ in listed.states}
-        for gone in self._runs.keys() - names:
-            table.remove_row(gone)
-        self._runs = {run.name: run for run, _ in listed.states}
-        for run, state in listed.states:
-            self._put(run.name, state)
-        table.sort("run", key=lambda cell: cell.plain, reverse=True)
-        num_alive = sum(state.is_alive for _, state in listed.states)
-        self.query_one(TitleBar).show(_summary(len(names), num_alive))
+        shown = roster.arranged(self._entries, self._words, self._order)
+        names = [entry.run.name for entry in shown]
+        chosen = self.chosen
+        if [str(row.key.value) for row in table.ordered_rows] != names:
+            table.clear()
+            for entry in shown:
+                table.add_row(*self._cells(entry), key=entry.run.name)
+            if chosen is not None and chosen.run.name in names:
+                table.move_cursor(row=names.index(chosen.run.name))
+        for entry in shown:
+            self._put(entry)
+        self.query_one(TitleBar).show(roster.summary(len(shown), self._entries, self._order))
+        self.refresh_bindings()
 
-    def _put(self, name: str, state: State) -> None:
+    def _cells(self, entry: Entry) -> list[Text]:
+        colour = self.app.theme_variables[_COLOURS[entry.glance.state.name]]
+        return [
+            Text(text, colour if name in {"", "state"} else "")
+            for name, text in zip(roster.COLUMNS, roster.cells(entry, self._marked), strict=True)
+        ]
+
+    def _put(self, entry: Entry) -> None:
+        table, name = self.query_one(DataTable), entry.run.name
+        held = table.get_row(name)
+        for column, old, new in zip(roster.COLUMNS, held, self._cells(entry), strict=True):
+            if old != new:
+                table.update_cell(name, column, new, update_width=True)
+
+    @property
+    def chosen(self) -> Entry | None:
+        """The run under the cursor; None where the table is empty."""
         table = self.query_one(DataTable)
-        colour = self.app.theme_variables[_COLOURS.get(state.name, "foreground")]
-        cells = {
-            "run": Text(clean_line(name)),
-            "state": Text(state.name, colour),
-            "how it ended": Text(clean_line(state.cause, 200)),
-        }
-        try:
-            held = dict(zip(cells, table.get_row(name), strict=True))
-        except RowDoesNotExist:
-            table.add_row(*cells.values(), key=name)
-            return
-        for column, cell in cells.items():
-            if held[column] != cell:
-                table.update_cell(name, column, cell, update_width=True)
+        if not table.is_valid_row_index(table.cursor_row):
+            return None
+        name = str(table.ordered_rows[table.cursor_row].key.value)
+        return next((entry for entry in self._entries if entry.run.name == name), None)
 
-    def on_data_table_row_selected(self, selected: DataTable.RowSelected) -> None:
-        """Enter on a run."""
-        run = self._runs.get(str(selected.row_key.value))
-        if run is not None:
-            self.post_message(self.Chosen(run))
+    def why_not(self, action: str) -> str:
+        """Why an action can't be done now."""
+        if action == "compare":
+            few = f"Mark {_FEWEST} to {_MOST} runs first, with space"
+            return "" if len(self._marked) >= _FEWEST else few
+        if action not in {"mark", "delete", "copy"}:
+            return ""
+        if self.chosen is None:
+            return "There is no run to do that with"
+        if action == "delete" and self.chosen.glance.state.is_alive:
+            return "It is at work: stop it first"
+        return ""
 
+    @on(DataTable.RowHighlighted)
+    def _renew_keys(self) -> None:
+        self.refresh_bindings()
 
-def _summary(num_runs: int, num_alive: int) -> str:
-    if not num_runs:
-        return "no run yet: n sets one up"
-    return f"{wording.amount(num_runs, 'run')}, {num_alive} at work"
+    @on(DataTable.RowSelected)
+    def _open(self) -> None:
+        if self.chosen is not None:
+            self.post_message(self.Chosen(self.chosen.run))
+
+    def action_mark(self) -> None:
+        """Mark the run, or take its mark away; the oldest mark goes where there are too many."""
+        if self.chosen is not None:
+            name = self.chosen.run.name
+            others = [other for other in self._marked if other != name]
+            self._marked = others if name in self._marked else [*others, name][-_MOST:]
+            self._draw()
+
+    def action_compare(self) -> None:
+        """See the marked runs beside each other, in the order in which they were marked."""
+        by_name = {entry.run.name: entry.run for entry in self._entries}
+        self.post_message(self.CompareWanted([by_name[name] for name in self._marked]))
+
+    def action_delete(self) -> None:
+        """Ask the user first: it can't be undone."""
+        if self.chosen is not None:
+            self.post_message(self.DeleteWanted(self.chosen.run))
+
+    def action_copy(self) -> None:
+        """The folder's path, on screen and in the clipboard of a terminal that takes it."""
+        if self.chosen is not None:
+            path = clean_path(self.chosen.run.path.resolve())
+            self.app.copy_to_clipboard(path)
+            self.notify(path, title="Copied", markup=False)
+
+    def action_order(self) -> None:
+        """The next order."""
+        place = roster.ORDERS.index(self._order) + 1
+        self._order = roster.ORDERS[place % len(roster.ORDERS)]
+        self._draw()
+
+    def action_find(self) -> None:
+        """Type words."""
+        self.add_class("-finding")
+        self.query_one(LineInput).focus()
+
+    @on(LineInput.Changed)
+    def _narrow(self, typed: LineInput.Changed) -> None:
+        self._words = typed.value
+        self._draw()
+
+    @on(LineInput.Submitted)
+    def _take_words(self) -> None:
+        self.query_one(DataTable).focus()
+
+    @on(LineInput.Left)
+    def _forget_words(self) -> None:
+        self.query_one(LineInput).value = ""
+        self.remove_class("-finding")
+        self.query_one(DataTable).focus()

@@ -1,63 +1,83 @@
-"""A curve as characters: eight braille dots to a cell, or plain ASCII marks."""
+"""Curves as characters: eight braille dots to a cell, or plain ASCII marks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from workbench.buckets import Bucket
+from workbench.axis import Scale
 
 DOTS_X, DOTS_Y = 2, 4
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ASCII_BY_DOT = "'\"-."
 """One mark per height of a dot in its cell."""
-LEVEL_INK = "strong"
-_ASCII_BY_INK = {"band": ":", LEVEL_INK: "="}
+LEVEL_INK, BOUND_INK, BAND_INK = "strong", "warn", "band"
+_ASCII_BY_INK = {BAND_INK: ":", LEVEL_INK: "=", BOUND_INK: "~"}
+Values = Sequence[float | None]
+"""One per column of dots; None where there is none, not a number where it was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Cells of a curve: characters, and the ink of each."""
+    """Cells of a drawing: characters, and the ink of each."""
 
     marks: list[str]
     inks: list[list[str]]
 
 
-def plot(
-    columns: Sequence[Bucket | None],
-    low: float,
-    high: float,
-    height: int,
-    *,
-    is_ascii: bool,
-    level: float | None = None,
-) -> Plot:
-    """The curve of the means over a band from least to greatest, two columns to a cell.
+class Raster:
+    """A grid of dots in layers, each named by its ink; the first one that was drawn lies on top."""
 
-    A level is a dashed line from side to side.
-    """
-    top = height * DOTS_Y - 1
+    def __init__(self, columns: int, height: int, scale: Scale) -> None:
+        self._columns, self._height, self._scale = columns, height, scale
+        self._layers: dict[str, _Dots] = {}
 
-    def dot(value: float) -> int:
-        return max(0, min(top, round((high - value) / (high - low) * top)))
+    def line(self, ink: str, values: Values) -> None:
+        """A stroke from value to value; it breaks off where one was lost."""
+        dots, last = self._layer(ink), None
+        for x, value in enumerate(values):
+            if value is None:
+                continue
+            if value != value:
+                last = None
+                continue
+            y = self._dot(value)
+            dots.draw(last or (x, y), (x, y))
+            last = (x, y)
 
-    line, band = _Dots(len(columns), height), _Dots(len(columns), height)
-    last: tuple[int, int] | None = None
-    for x, bucket in enumerate(columns):
-        if bucket is None:
-            continue
-        mean = bucket.mean
-        if mean is None:
-            last = None
-            continue
-        band.fill(x, dot(bucket.greatest), dot(bucket.least))
-        y = dot(mean)
-        line.draw(last or (x, y), (x, y))
-        last = (x, y)
-    dashes = _Dots(len(columns), height)
-    if level is not None:
-        for x in range(len(columns)):
-            if x // DOTS_X % 2:
-                dashes.fill(x, dot(level), dot(level))
-    return _merged({"accent": line, LEVEL_INK: dashes, "band": band}, is_ascii=is_ascii)
+    def band(self, ink: str, lows: Values, highs: Values) -> None:
+        """A vertical stroke per column, from its low to its high value."""
+        dots = self._layer(ink)
+        for x, (low, high) in enumerate(zip(lows, highs, strict=True)):
+            if low is not None and high is not None:
+                dots.fill(x, self._dot(high), self._dot(low))
+
+    def dashes(self, ink: str, values: Values) -> None:
+        """Every other cell of a line; what is beyond the scale's ends is left out."""
+        dots = self._layer(ink)
+        for x, value in enumerate(values):
+            if (
+                value is not None
+                and x // DOTS_X % 2
+                and self._scale.low <= value <= self._scale.high
+            ):
+                dots.fill(x, self._dot(value), self._dot(value))
+
+    def plot(self, *, is_ascii: bool) -> Plot:
+        """The layers as characters."""
+        names = tuple(self._layers)
+        marks, inks = [], []
+        for rows in zip(*(dots.cells for dots in self._layers.values()), strict=True):
+            found = [_cell(names, stack, is_ascii) for stack in zip(*rows, strict=True)]
+            marks.append("".join(mark for mark, _ in found))
+            inks.append([ink for _, ink in found])
+        return Plot(marks, inks)
+
+    def _layer(self, ink: str) -> "_Dots":
+        return self._layers.setdefault(ink, _Dots(self._columns, self._height))
+
+    def _dot(self, value: float) -> int:
+        top = self._height * DOTS_Y - 1
+        return round((1 - self._scale.share(value)) * top)
 
 
 class _Dots:
@@ -81,21 +101,18 @@ class _Dots:
             previous = y
 
 
-def _merged(layers: dict[str, _Dots], *, is_ascii: bool) -> Plot:
-    """Each cell shows the first layer that has a dot in it; layers are named by their ink."""
-    marks, inks = [], []
-    for rows in zip(*(dots.cells for dots in layers.values()), strict=True):
-        cells = (dict(zip(layers, stack, strict=True)) for stack in zip(*rows, strict=True))
-        found = [_topmost(cell) for cell in cells]
-        marks.append("".join(_mark(bits, ink, is_ascii=is_ascii) for ink, bits in found))
-        inks.append([ink for ink, _ in found])
-    return Plot(marks, inks)
+@lru_cache(maxsize=4096)
+def _cell(names: tuple[str, ...], stack: tuple[int, ...], is_ascii: bool) -> tuple[str, str]:
+    """Mark and ink of the dots of each layer; few of all that can be do come."""
+    ink, bits = _topmost(dict(zip(names, stack, strict=True)))
+    return _mark(bits, ink, is_ascii=is_ascii), ink
 
 
 def _topmost(cell: dict[str, int]) -> tuple[str, int]:
-    """A level that meets the curve in a cell shows in it, or a good forecast would be none."""
-    ink = next((ink for ink, bits in cell.items() if bits), "band")
-    return ink, cell[ink] | (cell[LEVEL_INK] if ink == "accent" else 0)
+    """A level that meets a curve in a cell shows in it, or a good forecast would be none."""
+    ink = next((ink for ink, bits in cell.items() if bits), BAND_INK)
+    is_curve = ink not in _ASCII_BY_INK
+    return ink, cell.get(ink, 0) | (cell.get(LEVEL_INK, 0) if is_curve else 0)
 
 
 def _mark(bits: int, ink: str, *, is_ascii: bool) -> str:
@@ -105,5 +122,7 @@ def _mark(bits: int, ink: str, *, is_ascii: bool) -> str:
         return chr(0x2800 + bits)
     if ink in _ASCII_BY_INK:
         return _ASCII_BY_INK[ink]
+    if ink.startswith("run "):
+        return ink[-1]
     rows = [y for y, pair in enumerate(_BITS) if bits & (pair[0] | pair[1])]
     return "|" if len(rows) > 2 else _ASCII_BY_DOT[rows[len(rows) // 2]]

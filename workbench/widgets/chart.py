@@ -1,115 +1,227 @@
-"""A curve over the steps of a run, and a level to compare it with."""
+"""Curves over the steps of one run or several, a level to compare with, and a cursor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 
+from textual import events
+from textual.message import Message
+
 from workbench import axis
-from workbench.buckets import Bucket
+from workbench.axis import Scale
 from workbench.columns import Columns
-from workbench.widgets.braille import DOTS_X, LEVEL_INK, plot
+from workbench.curve import Curve, Drawn
+from workbench.measures import Measure
+from workbench.view import Extent, View
+from workbench.widgets.braille import BAND_INK, BOUND_INK, DOTS_X, LEVEL_INK, Raster
 from workbench.widgets.canvas import Canvas, Row, Span
 
 _LABEL_WIDTH = 7
 _MIN_PLOT = 4
 _ROWS_PER_TICK = 3
+Bound = tuple[str, Callable[[float], float]]
+"""A series, and the most that the curve should be where that series has some value."""
 
 
 class Chart(Canvas):
-    """One column of a run's steps: headline, curve, axes; a level is a dashed line."""
+    """Headline, curves, axes. Shows the view that it is given, so that charts move together."""
 
-    def __init__(
-        self,
-        column: str,
-        headline: Callable[[float], str] = "{:.4g}".format,
-        *,
-        is_ascii: bool = False,
-        id: str | None = None,
-    ) -> None:
+    class Pointed(Message):
+        """The mouse is over a step, or over none."""
+
+        def __init__(self, step: int | None) -> None:
+            super().__init__()
+            self.step = step
+
+    def __init__(self, measure: Measure, *, is_ascii: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._column = column
-        self._headline = headline
         self._is_ascii = is_ascii
+        self._curves: Sequence[Curve] = (Curve(Columns((measure.column,))),)
         self._total_steps: int | None = None
-        self._steps = Columns((column,))
+        self._marks: Collection[int] = ()
+        self._view = View()
         self._level: float | None = None
         self._level_name = ""
+        self._bound: Bound | None = None
+        self.choose(measure)
 
-    def choose(self, column: str) -> None:
-        """Show another column, from the next steps on."""
-        if column != self._column:
-            self._column = column
-            self._steps = Columns((column,))
+    def choose(self, measure: Measure) -> None:
+        """Show another series."""
+        self.measure = measure
+        self.border_title = measure.title
+        self.redraw()
 
     def compare(self, level: float | None, name: str) -> None:
         """Compare with a level from the next steps on; None is none."""
         self._level, self._level_name = level, name
 
-    def show(self, steps: Columns, total_steps: int | None = None) -> None:
-        """Show the steps."""
-        self._steps, self._total_steps = steps, total_steps
+    def bound(self, bound: Bound) -> None:
+        """Show what the curve should stay below, from the next steps on."""
+        self._bound = bound
+
+    def show(
+        self,
+        curves: Sequence[Curve],
+        total_steps: int | None = None,
+        marks: Collection[int] = (),
+    ) -> None:
+        """Show these runs; marks are steps that their user marked."""
+        self._curves, self._total_steps, self._marks = curves, total_steps, marks
         self.redraw()
 
+    def look(self, view: View) -> None:
+        """Show another part."""
+        if view != self._view:
+            self._view = view
+            self.redraw()
+
+    @property
+    def extent(self) -> Extent:
+        """How far the runs reach."""
+        last_step = max((curve.steps.last_step for curve in self._curves), default=-1)
+        return Extent(axis.end(max(0, last_step), self._total_steps), last_step)
+
     def drawn(self, width: int, height: int) -> list[Row]:
-        """Headline, curve with its labels, axis of steps."""
+        """Headline, curves with their labels, axis of steps."""
         cells, rows = width - _LABEL_WIDTH - 1, height - 2
-        found = self._steps.limits(self._column)
         headline = self._drawn_headline(width)
-        if found is None or cells < _MIN_PLOT or rows < 2:
+        if cells < _MIN_PLOT or rows < 2:
+            return [headline]
+        first, last = self._view.window(self.extent)
+        columns = cells * DOTS_X
+        drawn = [self._drawn_curve(curve, self.measure.column, columns) for curve in self._curves]
+        found = [limits for one in drawn if (limits := one.limits)]
+        if not found:
             return [headline]
         level = [] if self._level is None else [self._level]
-        low, high = axis.limits(min(*found, *level), max(*found, *level))
-        end = axis.end(self._steps.last_step, self._total_steps)
-        columns = self._steps.curve(self._column, end, cells * DOTS_X)
-        labels = _labels(low, high, rows)
-        body = plot(columns, low, high, rows, is_ascii=self._is_ascii, level=self._level)
+        least = min(*(low for low, _ in found), *level, found[0][0])
+        greatest = max(*(high for _, high in found), *level, found[0][1])
+        scale = axis.scale(least, greatest, is_log=self._view.is_log and self.measure.has_log)
+        body = self._drawn_plot(drawn, scale, columns, rows)
+        lost = {x // DOTS_X for one in drawn for x in one.lost}
+        return [headline, *body, self._drawn_steps(first, last, cells, lost)]
+
+    def _drawn_curve(self, curve: Curve, column: str, columns: int) -> Drawn:
+        first, last = self._view.window(self.extent)
+        return Drawn(curve.steps.curve(column, first, last, columns))
+
+    def _drawn_plot(self, drawn: list[Drawn], scale: Scale, columns: int, rows: int) -> list[Row]:
+        raster = Raster(columns, rows, scale)
+        for curve, one in zip(self._curves, drawn, strict=True):
+            raster.line(curve.ink, one.smoothed if self.measure.is_noisy else one.values)
+        if self._level is not None:
+            raster.dashes(LEVEL_INK, [self._level] * columns)
+        if len(drawn) == 1:
+            self._draw_around(raster, drawn[0], columns)
+        body = raster.plot(is_ascii=self._is_ascii)
+        labels = _labels(scale, rows)
         side = "|" if self._is_ascii else "│"
-        lines: list[Row] = [
-            [(f"{labels.get(y, ''):>{_LABEL_WIDTH}}{side}", "dim"), *_runs(marks, inks)]
-            for y, (marks, inks) in enumerate(zip(body.marks, body.inks, strict=True))
-        ]
-        return [headline, *lines, self._drawn_steps(columns, end)]
+        at = self._cell_of(self._view.cursor, columns // DOTS_X)
+        lines: list[Row] = []
+        for y, (marks, inks) in enumerate(zip(body.marks, body.inks, strict=True)):
+            text = list(marks)
+            if at is not None and text[at] == " ":
+                text[at], inks[at] = side, "dim"
+            label: Span = (f"{labels.get(y, ''):>{_LABEL_WIDTH}}{side}", "dim")
+            lines.append([label, *_runs("".join(text), inks)])
+        return lines
+
+    def _draw_around(self, raster: Raster, one: Drawn, columns: int) -> None:
+        """What was measured behind the smoothed curve, and what it should stay below."""
+        if self._bound is not None:
+            column, most = self._bound
+            raster.dashes(
+                BOUND_INK, self._drawn_curve(self._curves[0], column, columns).mapped(most)
+            )
+        if self.measure.is_noisy:
+            raster.line(BAND_INK, one.values)
+        raster.band(BAND_INK, one.lows, one.highs)
 
     def _drawn_headline(self, width: int) -> Row:
+        spans: list[Span] = []
+        if self._view.cursor is not None:
+            spans.append((f"step {self._view.cursor}  ", "dim"))
+        for curve in self._curves:
+            spans += [(f"{curve.letter} ", curve.ink)] if curve.letter else []
+            spans += [self._drawn_value(curve), ("  " if curve.letter else "", "")]
+        if self._level is not None:
+            known = any(len(curve.steps) for curve in self._curves)
+            spans += [
+                (" measured" if known else "", "accent"),
+                (f"  {self.measure.written(self._level)}", LEVEL_INK),
+                (f" {self._level_name}", "dim"),
+            ]
+        spans += self._drawn_bound()
         indent = (" " * (_LABEL_WIDTH + 1), "")
-        if self._level is None:
-            return [indent, self._drawn_last()]
-        legend: Row = [
-            self._drawn_last(),
-            (" measured" if self._steps else "", "accent"),
-            (f"  {self._headline(self._level)}", LEVEL_INK),
-            (f" {self._level_name}", "dim"),
-        ]
-        cells = sum(len(text) for text, _ in legend)
-        return [indent, *legend] if cells + len(indent[0]) <= width else legend
+        cells = sum(len(text) for text, _ in spans)
+        return [indent, *spans] if cells + len(indent[0]) <= width else spans
 
-    def _drawn_last(self) -> Span:
-        if not self._steps:
+    def _drawn_value(self, curve: Curve) -> Span:
+        if not len(curve.steps):
             return "no step yet", "dim"
-        last = self._steps.last(self._column)
-        if last != last:
-            return "not a number", "bad"
-        return self._headline(last), "strong"
+        value = self._value(curve, self.measure.column)
+        if value is None:
+            return "-", "dim"
+        return (
+            ("not a number", "bad") if value != value else (self.measure.written(value), "strong")
+        )
 
-    def _drawn_steps(self, columns: list[Bucket | None], end: int) -> Row:
-        """The axis of steps, with a cross where a step's value was lost."""
-        cells = len(columns) // DOTS_X
-        text = list("0" + f"{end} ".rjust(cells - 1))
-        lost = {x // DOTS_X for x, bucket in enumerate(columns) if bucket and bucket.num_lost}
-        inks = ["bad" if x in lost else "dim" for x in range(cells)]
-        for x in lost:
-            text[x] = "x" if self._is_ascii else "×"
+    def _drawn_bound(self) -> list[Span]:
+        if self._bound is None:
+            return []
+        column, most = self._bound
+        value = self._value(self._curves[0], column)
+        if value is None or value != value:
+            return []
+        return [("  sane below ", "dim"), (self.measure.written(most(value)), BOUND_INK)]
+
+    def _value(self, curve: Curve, column: str) -> float | None:
+        """The value under the cursor, the last one without a cursor; None where there is none."""
+        if self._view.cursor is None:
+            return curve.steps.last(column)
+        bucket = curve.steps.at(column, self._view.cursor)
+        return bucket.mean if bucket else None
+
+    def _drawn_steps(self, first: int, last: int, cells: int, lost: set[int]) -> Row:
+        """The axis of steps, with a cross where a step's value was lost, and the user's marks."""
+        text = list(f"{first}" + f"{last} ".rjust(cells - len(str(first))))[:cells]
+        inks = ["dim"] * cells
+        cross, mark = ("x", "^") if self._is_ascii else ("×", "▲")
+        marked = {self._cell_of(step, cells) for step in self._marks}
+        for x in range(cells):
+            if x in lost or x in marked:
+                text[x], inks[x] = (cross, "bad") if x in lost else (mark, "warn")
         return [(" " * (_LABEL_WIDTH + 1), ""), *_runs("".join(text), inks)]
 
+    def _cell_of(self, step: int | None, cells: int) -> int | None:
+        """The cell in which a step is drawn; None where it is not in view."""
+        first, last = self._view.window(self.extent)
+        if step is None or not first <= step <= last:
+            return None
+        return (step - first) * cells // (last + 1 - first)
 
-def _labels(low: float, high: float, rows: int) -> dict[int, str]:
-    found, step = axis.ticks(low, high, max(3, rows // _ROWS_PER_TICK + 1))
-    return {
-        round((high - tick) / (high - low) * (rows - 1)): axis.label(tick, high, step)
-        for tick in found
-    }
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Point at the step under the mouse."""
+        offset = event.get_content_offset(self)
+        cells = self.content_size.width - _LABEL_WIDTH - 1
+        at = -1 if offset is None else offset.x - _LABEL_WIDTH - 1
+        first, last = self._view.window(self.extent)
+        step = first + at * (last + 1 - first) // cells if 0 <= at < cells else None
+        if step is not None and step > self.extent.last_step:
+            step = None
+        if step != self._view.cursor:
+            self.post_message(self.Pointed(step))
+
+    def on_leave(self) -> None:
+        """The mouse points at no step any more."""
+        self.post_message(self.Pointed(None))
 
 
-def _runs(text: str, inks: list[str]) -> Row:
+def _labels(scale: Scale, rows: int) -> dict[int, str]:
+    found = scale.labels(max(3, rows // _ROWS_PER_TICK + 1))
+    return {round((1 - scale.share(tick)) * (rows - 1)): text for tick, text in found}
+
+
+def _runs(text: str, inks: Sequence[str]) -> Row:
     """Neighbours of the same ink as one span."""
     pairs = groupby(zip(text, inks, strict=True), key=lambda pair: pair[1])
     return [("".join(char for char, _ in group), ink) for ink, group in pairs]

@@ -16,6 +16,13 @@ _THEME_COLOURS = {
     "warn": "warning",
     "bad": "error",
 }
+_RUN_COLOURS = {
+    "run a": "primary",
+    "run b": "warning",
+    "run c": "success",
+    "run d": "error",
+}
+_MORE_RUN_COLOURS = {"run e": "#c58af9", "run f": "#78d9ec"}
 _SHARES = {"dim": 0.55, "band": 0.3}
 """How far an ink is from the background towards the foreground."""
 _BOLD = {"strong", "control", "good", "warn", "bad"}
@@ -23,13 +30,15 @@ _BOLD = {"strong", "control", "good", "warn", "bad"}
 
 def palette(theme: Mapping[str, str]) -> dict[str, Style]:
     """A style per ink; those of an entry that is chosen have a background of their own."""
-    named = tuple(theme[name] for name in _THEME_COLOURS.values())
+    named = tuple(theme[name] for name in (_THEME_COLOURS | _RUN_COLOURS).values())
     return _palette(theme["background"], named)
 
 
 @lru_cache(maxsize=4)
 def _palette(background: str, named: tuple[str, ...]) -> dict[str, Style]:
-    colours = {ink: Color.parse(name) for ink, name in zip(_THEME_COLOURS, named, strict=True)}
+    names = _THEME_COLOURS | _RUN_COLOURS
+    colours = {ink: Color.parse(name) for ink, name in zip(names, named, strict=True)}
+    colours |= {ink: Color.parse(name) for ink, name in _MORE_RUN_COLOURS.items()}
     back, front = Color.parse(background), colours[""]
     colours |= {ink: back.blend(front, share) for ink, share in _SHARES.items()}
     inks = {ink: Style(color=c.rich_color, bold=ink in _BOLD) for ink, c in colours.items()}

@@ -1,0 +1,113 @@
+"""How busy the machine is, as a driver in good or ill health tells it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+
+from engine.meters import Gauge, GpuMeter, Meters
+from workbench.widgets.meterline import MeterLine
+
+ROOT = Path(__file__).parents[1]
+_READ = """
+import dataclasses, json, sys
+from engine.meters import Gauge
+gauge = Gauge(".", 4242)
+print(json.dumps([dataclasses.asdict(gauge.read()) for _ in range(2)]))
+"""
+
+
+def read(drivers: Path, mode: str, **more: str) -> list[dict[str, Any]]:
+    env = {**os.environ, "LD_LIBRARY_PATH": str(drivers / "new"), "FAKE_NVML": mode, **more}
+    done = subprocess.run(
+        [sys.executable, "-c", _READ], cwd=ROOT, env=env, capture_output=True, check=True
+    )
+    told: list[dict[str, Any]] = json.loads(done.stdout)
+    return told
+
+
+def test_the_only_card_is_read(drivers: Path) -> None:
+    first, second = read(drivers, "ok")
+    assert first["gpu"] == second["gpu"]
+    assert first["gpu"] == {
+        "busy_share": 0.87,
+        "used_gib": 6.0,
+        "total_gib": 24.0,
+        "temperature_c": 71,
+        "power_w": 310.5,
+    }
+
+
+def test_of_several_cards_the_one_that_the_engine_computes_on(drivers: Path) -> None:
+    assert read(drivers, "two", FAKE_PID="4242")[0]["gpu"]["busy_share"] == 0.87
+    assert read(drivers, "two", FAKE_PID="1")[0]["gpu"] is None
+
+
+def test_what_a_card_does_not_tell_is_left_out(drivers: Path) -> None:
+    gpu = read(drivers, "unified")[0]["gpu"]
+    assert (gpu["busy_share"], gpu["used_gib"], gpu["power_w"]) == (None, None, None)
+    assert gpu["temperature_c"] == 71
+
+
+@pytest.mark.parametrize("mode", ["mismatch", "notloaded", "lost"])
+def test_a_driver_in_trouble_leaves_host_and_disk(drivers: Path, mode: str) -> None:
+    told = read(drivers, mode)[0]
+    assert told["gpu"] is None
+    assert 0 < told["host_used_gib"] < told["host_total_gib"]
+    assert told["disk_free_gib"] > 0
+
+
+def test_a_driver_that_hangs_is_waited_for_once(drivers: Path) -> None:
+    began = time.monotonic()
+    assert [told["gpu"] for told in read(drivers, "hang")] == [None, None]
+    assert time.monotonic() - began < 30  # it sleeps for 60
+
+
+def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="gone"):
+        Gauge(tmp_path / "gone", 1).read()
+
+
+class Shown(App[None]):
+    def compose(self) -> ComposeResult:
+        yield MeterLine()
+
+
+BUSY = Meters(GpuMeter(0.87, 23.5, 24.0, 91, 310.5), 12.1, 64.0, 2.4)
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (
+            100,
+            " 87%  23.5 of 24.0 GiB  91 °C  310 W    host memory 12.1 of 64.0 GiB"
+            "    disk 2 GiB free",
+        ),
+        (76, " 87%  23.5/24  91 °C  310 W    RAM 12.1/64    disk 2 free"),
+    ],
+)
+async def test_the_line_fits(width: int, text: str) -> None:
+    async with Shown().run_test(size=(width, 5)) as pilot:
+        line = pilot.app.query_one(MeterLine)
+        line.show(BUSY)
+        assert line.text_rows() == [f"GPU {text}"]
+        inks = {ink: part for part, ink in line.drawn(width, 1)[0]}
+        assert inks["bad"].startswith("2")
+        assert inks["warn"].startswith("91")
+
+
+async def test_nothing_known_takes_no_room() -> None:
+    async with Shown().run_test(size=(80, 5)) as pilot:
+        line = pilot.app.query_one(MeterLine)
+        line.show(BUSY)
+        assert line.has_class("-some")
+        line.show(None)
+        assert not line.has_class("-some")
+        assert line.text_rows() == []

@@ -1,0 +1,51 @@
+"""One run's files, read as they grow and folded into what they tell."""
+
+import socket
+import time
+from collections import deque
+
+from engine import events, stretch
+from engine.rundir import RunDir
+from engine.tail import Tail
+from workbench.state import RunState
+
+LOOK_EVERY_S = 1.0
+"""How often to ask whether the engine still lives."""
+_LOG_LINES = 400
+
+
+class Watch:
+    """Reads a run from its first event on; nothing is written."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._dir = run
+        self._events, self._log = Tail(run.events), Tail(run.log)
+        self._lines = deque[str](maxlen=_LOG_LINES)
+        self._looked_at = time.monotonic()
+        self.run = RunState()
+        self.state = run.state()
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The last lines of the engine's output."""
+        return tuple(self._lines)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last read left some of the events for the next."""
+        return self._events.is_behind
+
+    def read(self) -> bool:
+        """Take in what the files tell since; whether there was anything."""
+        batch, logged = self._events.read_new(), self._log.read_new()
+        self.run = self.run.fold(stretch.read(batch))
+        self._lines.extend(line.decode("utf-8", "replace") for line in logged)
+        known = self.state
+        if self.run.is_ended or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self.state, self._looked_at = self._dir.state(), time.monotonic()
+        return bool(batch or logged) or self.state != known
+
+
+def is_here(hello: events.Hello) -> bool:
+    """Whether the engine runs on this machine, so that its meters are this machine's."""
+    return hello.host == socket.gethostname()

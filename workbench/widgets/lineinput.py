@@ -1,0 +1,32 @@
+"""One line that is typed: what is pasted into it is made harmless, escape leaves it."""
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from workbench.plain import clean
+
+
+class LineInput(Input):
+    """Textual's own draws whatever it holds, control characters of a clipboard too."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Take it", tooltip="Take what was typed"),
+        Binding("escape", "leave", "Leave it", tooltip="Leave it as it was"),
+    ]
+
+    class Left(Message):
+        """The user wants nothing of it."""
+
+    def __init__(self, value: str = "", placeholder: str = "", *, id: str | None = None) -> None:
+        super().__init__(value, placeholder, compact=True, select_on_focus=False, id=id)
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        """Every way to put text in comes by here."""
+        super().replace(clean(text).replace("\n", " "), start, end)
+
+    def action_leave(self) -> None:
+        """Leave it as it was."""
+        self.post_message(self.Left())
