@@ -5,9 +5,12 @@ import re
 
 import pytest
 from rich.color import ColorSystem
+from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
+from textual.strip import Strip
 
+from workbench import driver
 from workbench.ink_codes import Pen
 
 
@@ -81,3 +84,11 @@ def test_what_stays_is_not_written_again() -> None:
     assert pen.written([Segment("b", ink), Segment("c", other)]) == "b\x1b[38;2;213;217;224mc"
     assert pen.laid_down() == "\x1b[0m"
     assert pen.laid_down() == ""
+
+
+def test_an_update_writes_its_changed_cells_and_leaves_no_colour_behind() -> None:
+    ink = Style(color="#7cacf8")
+    rows = [{0: Strip([Segment("abc", ink)])}, {0: Strip([Segment("defg", ink)])}]
+    update = driver.ChopsUpdate(rows, [(0, 1, 3), (1, 0, 2)], [[3], [4]])
+    written = update.render_segments(Console(color_system="truecolor", force_terminal=True))
+    assert written == "\x1b[1;2H\x1b[38;2;124;172;248mbc\x1b[2;1Hde\x1b[0m"

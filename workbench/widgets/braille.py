@@ -8,6 +8,14 @@ from workbench.axis import Scale
 
 DOTS_X, DOTS_Y = 2, 4
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_STROKES = [
+    [
+        [sum(_BITS[y][x] for y in range(top, low + 1)) for low in range(DOTS_Y)]
+        for top in range(DOTS_Y)
+    ]
+    for x in range(DOTS_X)
+]
+"""The bits of a cell from a dot down to another, by column."""
 _ASCII_BY_DOT = "'\"-."
 """One mark per height of a dot in its cell."""
 LEVEL_INK, BOUND_INK, BAND_INK = "strong", "warn", "band"
@@ -88,8 +96,10 @@ class _Dots:
 
     def fill(self, x: int, top: int, bottom: int) -> None:
         """A vertical stroke."""
-        for y in range(top, bottom + 1):
-            self.cells[y // DOTS_Y][x // DOTS_X] |= _BITS[y % DOTS_Y][x % DOTS_X]
+        at, strokes = x // DOTS_X, _STROKES[x % DOTS_X]
+        for row in range(top // DOTS_Y, bottom // DOTS_Y + 1):
+            first, last = max(0, top - row * DOTS_Y), min(DOTS_Y - 1, bottom - row * DOTS_Y)
+            self.cells[row][at] |= strokes[first][last]
 
     def draw(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """A stroke from a point to one that is not to its left."""
