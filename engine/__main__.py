@@ -15,6 +15,7 @@ from engine.refusal import Refusal
 from engine.rundir import RunDir
 
 JOBS = {
+    "generate": "engine.model.generate_job",
     "preview": "engine.data.preview_job",
     "simulate": "engine.memory.job",
     "train": "engine.train.job",

@@ -3,7 +3,6 @@
 The field names are a contract with scripts; readers skip kinds and keys they don't know.
 """
 
-import dataclasses
 import json
 import math
 import types
@@ -195,6 +194,57 @@ class Done(Event):
     """Share of all these questions whose exact fact the base model answers."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened(Event):
+    """A playground can be asked: base and adapter are loaded."""
+
+    kind: ClassVar[str] = "opened"
+    run: str
+    """Directory of the run whose adapter it is."""
+    adapter: str
+    """Path of the adapter, relative to the run."""
+    step: int | None
+    """The step it was saved after; null where the run doesn't tell."""
+    model: str
+    device: str
+    dtype: str
+    quantization: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece(Event):
+    """More of an answer in a playground."""
+
+    kind: ClassVar[str] = "piece"
+    id: int
+    side: str
+    """base or adapter."""
+    text: str
+    """Whole characters that follow those of the piece before."""
+    tokens: int
+    """Tokens of the answer so far."""
+    seconds: float
+    """Time spent on them so far, that of the other side left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(Event):
+    """An answer in a playground is over."""
+
+    kind: ClassVar[str] = "answered"
+    id: int
+    side: str
+    prompt_tokens: int
+    tokens: int
+    """Tokens of the answer, its end token not counted."""
+    seconds: float
+    """Time spent on it, the prompt's included, that of the other side left out."""
+    reason: str
+    """stop: it came to its end; length: no more tokens were asked for; stopped; or failed."""
+    error: str | None = None
+    """Why it failed."""
+
+
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}
 
 
@@ -247,48 +297,3 @@ def _json_types_of(hint: Any) -> frozenset[type]:
 
 
 _FROM_JSON: dict[type, set[type]] = {float: {float, int}, tuple: {list}}
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of one line, derived from the classes above."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"gemma-bench event, schema {SCHEMA_VERSION}",
-        "oneOf": [_schema_of(cls) for cls in KINDS.values()],
-    }
-
-
-def _schema_of(cls: type[Event]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    required = ["kind", "t", "time"]
-    required += [f.name for f in fields(cls) if f.default is dataclasses.MISSING]
-    return {
-        "title": cls.kind,
-        "description": cls.__doc__,
-        "type": "object",
-        "required": required,
-        "properties": {
-            "kind": {"const": cls.kind},
-            **{f.name: _schema_of_type(hints[f.name]) for f in fields(cls)},
-        },
-    }
-
-
-_JSON_TYPES = {int: "integer", float: "number", str: "string", type(None): "null"}
-
-
-def _schema_of_type(hint: Any) -> dict[str, Any]:
-    if isinstance(hint, types.UnionType):
-        return {"type": [_JSON_TYPES[part] for part in typing.get_args(hint)]}
-    if typing.get_origin(hint) is tuple:
-        return {"type": "array", "items": _schema_of_type(typing.get_args(hint)[0])}
-    if typing.get_origin(hint) is dict:
-        return {
-            "type": "object",
-            "additionalProperties": _schema_of_type(typing.get_args(hint)[1]),
-        }
-    return {"type": _JSON_TYPES[hint]}
-
-
-if __name__ == "__main__":
-    print(json.dumps(schema(), indent=2))

@@ -1,11 +1,13 @@
 """How long a step takes, from shapes and a profile: known to about a factor of two."""
 
+import math
 from dataclasses import dataclass
 
 from engine import parameters
 from engine.case import Case
 from engine.gemma import Gemma
 from engine.hardware import Profile
+from engine.recipe import Recipe
 
 _EFFICIENCY = 0.4
 """Share of the stated arithmetic that large matrix products reach; a guess."""
@@ -46,6 +48,18 @@ def estimate(gemma: Gemma, case: Case, profile: Profile, micro_batches: int) -> 
     seconds = (passes * arithmetic + head) / (profile.tflops * 1e12 * _EFFICIENCY)
     seconds += passes * moved / (profile.bandwidth_gb_s * 1e9 * _BANDWIDTH_EFFICIENCY)
     return Pace(seconds * micro_batches, case.tokens * micro_batches)
+
+
+def steps(recipe: Recipe) -> int | None:
+    """How many steps it has, where the recipe alone tells."""
+    training, sources = recipe.training, recipe.data.sources
+    if training.max_steps > 0:
+        return training.max_steps
+    if recipe.data.packing or not all(isinstance(source.rows, int) for source in sources):
+        return None
+    rows = sum((source.rows or 0) * source.weight for source in sources)
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    return math.ceil(math.ceil(rows / batch) * training.num_train_epochs)
 
 
 def _active(gemma: Gemma) -> int:

@@ -198,7 +198,7 @@ async def test_the_table_of_runs(tmp_path: Path, runs: dict[str, RunDir]) -> Non
         await pilot.press("r")
         table = screen_of(pilot).query_one(DataTable)
         await until(pilot, lambda: table.row_count == 4)
-        states = [table.get_row_at(row)[1].plain for row in range(4)]
+        states = [table.get_row_at(row)[2].plain for row in range(4)]
         assert states == ["died", "failed", "done", "running"]
         await pilot.press("down", "down", "enter")
         await until(pilot, lambda: is_on(pilot, RunScreen))
@@ -223,7 +223,7 @@ async def test_a_new_state_changes_its_cell(tmp_path: Path) -> None:
             await until(pilot, lambda: table.row_count == 4)
             with run.events.open("ab") as file:
                 file.write(events.encode(load("healthy")[-1]))
-            await until(pilot, lambda: table.get_row(run.name)[1].plain == "done")
+            await until(pilot, lambda: table.get_row(run.name)[2].plain == "done")
 
 
 async def test_quitting_says_that_the_run_goes_on(tmp_path: Path, runs: dict[str, RunDir]) -> None:

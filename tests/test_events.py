@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from engine import events
+from engine import event_schema, events
 from engine.control import Wishes
 from engine.eventlog import EventLog
 from engine.events import KINDS, Done, Event, Hello, Sample, Step, Warned
@@ -25,7 +25,7 @@ STAMP = {"kind", "t", "time"}
 VALUES: dict[Any, Any] = {
     int: 7, float: 0.25, str: "한국어 \u2028 \"\n\\ é", tuple[str, ...]: ("a", "b"),
     dict[str, int]: {"too long": 3}, dict[str, str]: {"dtype": "the CPU has no bfloat16"},
-    float | None: 1.5, str | None: "Ctrl-C",
+    float | None: 1.5, int | None: 3, str | None: "Ctrl-C",
 }  # fmt: skip
 
 
@@ -133,15 +133,15 @@ def test_a_torn_line_is_none(kind: str) -> None:
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
-    assert json.loads(SCHEMA.read_text()) == events.schema()
+    assert json.loads(SCHEMA.read_text()) == event_schema.schema()
     printed = subprocess.run(
-        [sys.executable, "-m", "engine.events"],
+        [sys.executable, "-m", "engine.event_schema"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(printed.stdout) == events.schema()
+    assert json.loads(printed.stdout) == event_schema.schema()
 
 
 @pytest.mark.parametrize(

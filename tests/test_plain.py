@@ -31,6 +31,17 @@ HOSTILE = {
     "separator": "a\u2028b\u2029c",
     "annotation": "\ufff9a\ufffab\ufffb",
     "soft hyphen": "a\u00adb",
+    "link": "\x1b]8;;file:///etc/passwd\x1b\\here\x1b]8;;\x1b\\",
+    "program": "\x1b_Ga=T;AAAA\x1b\\",
+    "private": "\x1b^private\x1b\\",
+    "query": "\x1b[c\x1b[6n",
+    "mouse": "\x1b[?1000h\x1b[?2004l",
+    "keyboard": "\x1b[>1u",
+    "charset": "\x0e\x1b(0",
+    "reset": "\x1bc",
+    "pages": "a\x0bb\x0cc",
+    "half a sequence": "\x1b[38;5",
+    "joiner": "a\u2060b\u2064c",
 }
 EVERY = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 

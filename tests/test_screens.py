@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_app import LOG, MACHINE, lay_down_runs, make_app, until
+import staged_playground as recorded_talk
+from bench_app import LOG, MACHINE, lay_down_runs, make_app, until, write_recipes
 from recording import FORECAST, at_work, compared, lay_down, load, on_card
+from staged_playground import Staged as StagedPlayground
 from staged_preview import ANSWER, Staged
 from textual.pilot import Pilot
 
@@ -20,7 +22,9 @@ from engine.preview import Broken, Refused
 from engine.refusal import Problem
 from engine.rundir import RunDir
 from workbench.app import BenchApp
+from workbench.screens.playground import PlaygroundScreen
 from workbench.screens.run import RunScreen
+from workbench.widgets.lineinput import LineInput
 from workbench.widgets.problems import Problems
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
@@ -131,6 +135,27 @@ def test_setup_on_a_card(
     assert snap_compare(app, terminal_size=size, run_before=pressed())
 
 
+def test_setup_edited(snap_compare: Compare, tmp_path: Path) -> None:
+    """A change that is taken, and another that is typed wrongly."""
+    keys = ("e", *["down"] * 5, "enter", "backspace", "enter", "down", "enter", "x")
+    assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed(*keys))
+
+
+def test_setup_filtered(snap_compare: Compare, tmp_path: Path) -> None:
+    app = make_app(tmp_path, recipes=["quickstart"])
+    write_recipes(tmp_path)
+    steps = pressed("slash", *"facts")
+    assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
+
+
+def test_setup_named(snap_compare: Compare, tmp_path: Path) -> None:
+    async def steps(pilot: Pilot[Any]) -> None:
+        await pressed()(pilot)
+        await pilot.press("w", *"facts")
+
+    assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=steps)
+
+
 def test_setup_offers_the_run_at_work(
     snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]
 ) -> None:
@@ -228,6 +253,31 @@ def test_preview_that_is_none(snap_compare: Compare, tmp_path: Path, kind: str) 
     staged = Staged(reply=lambda first, rows: replies[kind])
     app = make_app(tmp_path, staged=staged)
     assert snap_compare(app, terminal_size=(80, 24), run_before=previewed(staged))
+
+
+@SIZES
+def test_playground(
+    snap_compare: Compare, tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    staged = StagedPlayground(recorded_talk.opening())
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await pressed()(pilot)
+        run = RunDir(Path("runs/2026-11-21-0931-healthy"))
+        screen = PlaygroundScreen(run, staged.start)
+        await pilot.app.push_screen(screen)
+        await until(pilot, lambda: screen.talk.opened)
+        for number, prompt in enumerate(recorded_talk.PROMPTS, 1):
+            screen.query_one("#prompt", LineInput).value = prompt
+            await pilot.press("enter")
+            answers = recorded_talk.answers(number)
+            is_last = number == len(recorded_talk.PROMPTS)
+            staged.tell(answers[:-9] if is_last else answers)
+            await until(pilot, lambda: screen.talk.exchanges[-1].adapter.tokens > 9)
+            await until(pilot, lambda is_last=is_last: screen.talk.is_answering is is_last)
+
+    assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=steps)
 
 
 def test_too_small(snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]) -> None:

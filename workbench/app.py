@@ -5,29 +5,33 @@ Screens that the first paint does not need are imported when they are opened.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
 from engine.refusal import Refusal
+from workbench import taste
 from workbench.driver import TerminalApp
 from workbench.plain import clean_line, clean_path
 from workbench.screens.setup import SetupScreen
+from workbench.terminal import draws_braille
 from workbench.warm import Warm
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
     from engine.rundir import RunDir
+    from workbench.screens.play_wanted import PlayWanted
     from workbench.screens.run import RunScreen
     from workbench.screens.runs import RunsScreen
+    from workbench.screens.setup_messages import AttachWanted, PreviewWanted, Started
 
 _WIDE, _TALL = 110, 34
 Deed = Callable[[], Any]
@@ -53,7 +57,6 @@ class BenchApp(TerminalApp):
     TITLE = "gemma-bench"
     CSS_PATH = Path(__file__).with_name("bench.tcss")
     DEFAULT_MODE = "setup"
-    ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-slim"),
         (MIN_WIDTH, "-narrow"),
@@ -68,6 +71,9 @@ class BenchApp(TerminalApp):
         Binding("n", "show_setup", "New run", id="app-setup", tooltip="Set up a new run"),
         Binding("r", "show_runs", "Runs", id="app-runs", tooltip="All runs of this folder"),
         Binding("f1,question_mark", "help", "Help", id="app-help", tooltip="Show all keys"),
+        Binding(
+            "ctrl+o", "jump", "Jump", show=False, id="app-jump", tooltip="To a pane, by letter"
+        ),
         Binding("q", "quit", "Quit", id="app-quit", tooltip="Leave; runs go on"),
     ]
 
@@ -85,12 +91,16 @@ class BenchApp(TerminalApp):
         self._opened: dict[str, RunDir] = {}
         self.animation_level = "none"
         self.register_theme(_THEME)
-        self.theme = _THEME.name
+        for name in [name for name in self.available_themes if name.startswith("ansi")]:
+            self.unregister_theme(name)  # their colours are the terminal's, so inks can't be mixed
+        kept = taste.theme()
+        self.theme = kept if kept in self.available_themes else _THEME.name
         self.add_mode("setup", setup or _setup_screen)
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
         """The run that was asked for, over the table of runs; the setup stands otherwise."""
+        self.theme_changed_signal.subscribe(self, lambda theme: taste.keep_theme(theme.name))
         if self._first is not None:
             self._open(self._first)
 
@@ -112,7 +122,7 @@ class BenchApp(TerminalApp):
         """The setup is painted and knows its recipe: a preview may be asked for next."""
         self.run_worker(self.warm.heat, thread=True, group="warm")
 
-    def on_setup_screen_preview_wanted(self, wanted: SetupScreen.PreviewWanted) -> None:
+    def on_setup_screen_preview_wanted(self, wanted: PreviewWanted) -> None:
         """A recipe: show its rows."""
         from workbench.marked import Ink
         from workbench.screens.preview import PreviewScreen
@@ -120,18 +130,24 @@ class BenchApp(TerminalApp):
         ink = Ink(not self.no_color, draws_braille())
         self.push_screen(PreviewScreen(wanted.name, wanted.recipe, self.warm, ink))
 
-    def on_setup_screen_started(self, started: SetupScreen.Started) -> None:
+    def on_setup_screen_started(self, started: Started) -> None:
         """A run was started: watch it."""
         self.run_worker(self.warm.cool, thread=True, group="warm")
         self._open(started.run)
 
-    def on_setup_screen_attach_wanted(self, wanted: SetupScreen.AttachWanted) -> None:
+    def on_setup_screen_attach_wanted(self, wanted: AttachWanted) -> None:
         """A run is at work: watch it."""
         self._open(wanted.run)
 
     def on_runs_screen_chosen(self, chosen: RunsScreen.Chosen) -> None:
         """A run of the table: watch it."""
         self._open(chosen.run)
+
+    def on_play_wanted(self, wanted: PlayWanted) -> None:
+        """A run with a checkpoint: talk with it."""
+        from workbench.screens.playground import PlaygroundScreen
+
+        self.push_screen(PlaygroundScreen(wanted.run))
 
     def on_runs_screen_compare_wanted(self, wanted: RunsScreen.CompareWanted) -> None:
         """Some runs: show them beside each other."""
@@ -183,6 +199,23 @@ class BenchApp(TerminalApp):
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The keys that can be used where the palette was opened, and the themes."""
+        by_action = {active.binding.action: active for active in screen.active_bindings.values()}
+        for active in by_action.values():
+            binding, node = active.binding, active.node
+            if active.enabled and binding.id and binding.tooltip:
+                does = partial(self.run_action, binding.action, node)
+                yield SystemCommand(binding.description, active.tooltip, does)
+        yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
+
+    def action_jump(self) -> None:
+        """Letters over the panes."""
+        from workbench.screens.jump import JumpScreen
+
+        panes = [pane for pane in self.screen.focus_chain if pane.region]
+        self.push_screen(JumpScreen(panes), lambda pane: pane and pane.focus())
+
     def action_help(self) -> None:
         """Show or hide the keys."""
         if self.screen.query("HelpPanel"):
@@ -201,11 +234,11 @@ class BenchApp(TerminalApp):
         self._ask(question, names, ("quit", "stay"), self.exit)
 
     def alive_runs(self) -> list[RunDir]:
-        """Runs at work, below this folder or opened here."""
+        """Runs at work, below this folder or opened here; one that said its last word is none."""
         from engine import rundir
 
         known = {run.name: run for run in rundir.every()} | self._opened
-        return [run for run in known.values() if run.is_alive()]
+        return [run for run in known.values() if run.is_alive() and run.state().is_alive]
 
 
 def _setup_screen() -> SetupScreen:
@@ -224,12 +257,6 @@ def way_back(run: RunDir) -> str:
 
     name = run.name if run.path.parent == RUNS else str(run.path)
     return f"gemma-bench attach {clean_line(name)}"
-
-
-def draws_braille() -> bool:
-    """Whether the terminal shows braille: it takes UTF-8 and is not the kernel's console."""
-    encoding = getattr(sys.__stderr__, "encoding", None) or "ascii"
-    return "utf" in encoding.lower() and os.environ.get("TERM") != "linux"
 
 
 def run_app(attach: RunDir | None = None) -> int:

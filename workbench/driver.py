@@ -25,11 +25,13 @@ from rich.text import Text
 from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.dom import DOMNode
+from textual.driver import Driver
 from textual.drivers import linux_driver
 
 from workbench.ink_codes import Pen
 from workbench.plain import clean_line
 from workbench.reasons import Reasons
+from workbench.terminal import takes_utf8, to_ascii
 
 if TYPE_CHECKING:
     from textual.actions import ActionParseResult
@@ -61,8 +63,20 @@ def _render_segments(update: ChopsUpdate, console: Console) -> str:
 ChopsUpdate.render_segments = _render_segments  # type: ignore[assignment]
 
 
+class AsciiDriver(linux_driver.LinuxDriver):
+    """For terminals whose locale knows nothing beyond ASCII."""
+
+    def write(self, data: str) -> None:
+        """Write what is like it."""
+        super().write(to_ascii(data))
+
+
 class TerminalApp(App[None]):
     """An app that gives the terminal back as it was, however it ends."""
+
+    def get_driver_class(self) -> type[Driver]:
+        """The one that the locale asks for."""
+        return super().get_driver_class() if takes_utf8() else AsciiDriver
 
     def on_mount(self) -> None:
         """Take the signals and watch the terminal, where there is one."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engine.hardware import Profile
 from workbench import wording
 
 if TYPE_CHECKING:
+    from engine.gemma import Gemma
     from engine.pace import Pace
-    from engine.recipe import Recipe
+    from engine.recipe import Adapter, Data, Recipe, Source
 
 Fact = tuple[str, str, str]
 """Name, value, and the value's ink."""
+
+
+def of_changes(changes: Mapping[str, str]) -> list[Fact]:
+    """What is changed of a recipe."""
+    told = [f"{key} = {text}" for key, text in changes.items()]
+    return [("changed" if at == 0 else "", line, "warn") for at, line in enumerate(told)]
 
 
 def of_profile(profile: Profile) -> list[Fact]:
@@ -24,39 +34,86 @@ def of_profile(profile: Profile) -> list[Fact]:
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
 
 
-def of_pace(paced: Pace | None) -> list[Fact]:
-    """How long a step takes, as far as that can be told from shapes."""
+def of_pace(paced: Pace | None, steps: int | None) -> list[Fact]:
+    """How long a step takes, and all of them, as far as that can be told from shapes."""
     if paced is None:
         return []
     told = f"about {paced.step_s:.2g} s a step, guessed to a factor of two"
-    return [("time", told, "dim")]
+    if steps is None:
+        return [("time", told, "dim")]
+    whole = f"about {wording.duration(steps * paced.step_s)} for {wording.count(steps)} steps"
+    return [("time", whole, ""), ("", told, "dim")]
 
 
-def of_recipe(recipe: Recipe, text: str) -> list[Fact]:
+def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fact]:
     """What the recipe says of itself, and the settings that decide what comes out."""
     purpose = _opening_comment(text)
     model, adapter, data, training = recipe.model, recipe.adapter, recipe.data, recipe.training
     quantization = "" if model.quantization == "none" else f", {model.quantization}"
-    files = ", ".join(source.label for source in data.sources)
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
     length = (
         f"{training.max_steps} steps"
         if training.max_steps > 0
         else wording.amount_of_epochs(training.num_train_epochs)
     )
-    targets = wording.amount(len(adapter.target_modules), "projection")
     return [
         *([("recipe", purpose, "dim")] if purpose else []),
         ("model", f"{model.path}, {model.dtype}{quantization}", "strong"),
         ("adapter", f"{adapter.method}, r {adapter.r}, lora_alpha {adapter.lora_alpha}", ""),
-        ("", f"on {targets}", ""),
-        ("data", files, "strong"),
-        ("", f"at most {data.max_length} tokens a row, loss on {data.loss_on}", ""),
+        ("", f"on {_adapted(adapter, shape)}", ""),
+        *_data(data),
         ("training", f"{length}, {batch} rows a step", "strong"),
         ("", f"{training.learning_rate:.2g} {training.lr_scheduler_type}, {training.optim}", ""),
         ("samples", _samples(recipe), ""),
         ("saved", _saved(recipe), ""),
     ]
+
+
+def _data(data: Data) -> list[Fact]:
+    """One source in a line, several below their count."""
+    first, *others = map(_source, data.sources)
+    rows = f"at most {data.max_length} tokens a row, loss on {data.loss_on}"
+    if not others:
+        return [("data", first, "strong"), ("", rows, "")]
+    count = wording.amount(len(data.sources), "source")
+    told: list[Fact] = [("", told, "") for told in (rows, first, *others)]
+    return [("data", count, "strong"), *told]
+
+
+def _source(source: Source) -> str:
+    """Its name, where it lies, how much is taken of it, how often each row is seen."""
+    where, told = source.id or _near(source.path or ""), source.label
+    folder = where.removesuffix(told)
+    if folder == where:
+        told = f"{told}: {where}"
+    elif folder:
+        told = f"{told} in {folder}"
+    if source.rows is not None:
+        is_share = isinstance(source.rows, float)
+        taken = wording.share(source.rows) if is_share else wording.count(source.rows)
+        told += f", {taken} of the rows" if is_share else f", {taken} rows"
+    return told if source.weight == 1 else f"{told}, weight {source.weight:g}"
+
+
+def _near(path: str) -> str:
+    """From the current folder, where there still is one and the path lies below it."""
+    with contextlib.suppress(OSError):
+        return path.removeprefix(f"{os.getcwd()}{os.sep}")
+    return path
+
+
+def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
+    """The projections that get an adapter; where they lie and what it has, of a known shape."""
+    if shape is None:
+        return wording.amount(len(adapter.target_modules), "projection")
+    from engine import parameters
+
+    per_layer = [{name for name, _, _ in parameters.linears(shape, at)} for at in shape.layers]
+    wanted = frozenset(adapter.target_modules)
+    there = wording.amount(len(wanted.intersection(set().union(*per_layer))), "projection")
+    layers = wording.amount(sum(bool(names & wanted) for names in per_layer), "layer")
+    trained = wording.count(parameters.lora(shape, wanted, adapter.r))
+    return f"{there} in {layers}, {trained} trained parameters"
 
 
 def _opening_comment(text: str) -> str:

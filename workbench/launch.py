@@ -73,8 +73,9 @@ def start(run: RunDir, job: str = "train") -> None:
         time.sleep(0.01)
 
 
-def start_beside(files: PreviewDir, job: str) -> "subprocess.Popen[bytes]":
-    """Start an engine that answers this process and needs no GPU: a preview, or a simulation."""
+def start_beside(files: PreviewDir, job: str, device: str = "cpu") -> "subprocess.Popen[bytes]":
+    """Start an engine that answers this process; one that needs no GPU gets none."""
+    hidden = {} if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
     log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
@@ -83,7 +84,7 @@ def start_beside(files: PreviewDir, job: str) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**_environment("cpu"), "CUDA_VISIBLE_DEVICES": ""},
+            env={**_environment(device), **hidden},
         )
     finally:
         os.close(log)

@@ -7,10 +7,12 @@ from typing import Any
 from engine import budget, check, gemma, hardware, pace, suggest
 from engine.budget import Budget
 from engine.case import of_recipe
+from engine.gemma import Gemma
 from engine.hardware import AUTO, Profile
 from engine.recipe import Recipe
 from engine.refusal import Problem, Refusal
-from workbench import budget_text, facts, fitting
+from workbench import budget_text, draft, facts, fitting
+from workbench.draft import Changes, Draft
 from workbench.facts import Fact
 from workbench.fitting import Known
 
@@ -29,6 +31,8 @@ class Outcome:
     budget: Budget | None = None
     note: str = ""
     """What is to be said of the budget, or why there is none."""
+    draft: Draft | None = None
+    """The recipe as it can be edited; none where its file can't be read."""
 
     @property
     def is_too_large(self) -> bool:
@@ -43,14 +47,26 @@ class Outcome:
         return Known(self.recipe, self.profile, self.budget)
 
 
-def of_choice(profile_name: str, recipe_name: str, here: Profile) -> Outcome:
+def of_choice(
+    profile_name: str, recipe_name: str, here: Profile, changes: Changes | None = None
+) -> Outcome:
     """What is known of a choice in milliseconds; `here` is this machine."""
+    edited = draft.read(recipe_name, changes or {})
+    found = _of_names(profile_name, recipe_name, here, draft.overrides(changes or {}))
+    shown = [*facts.of_changes(changes or {}), *found.facts]
+    found = replace(found, facts=shown, draft=edited)
+    if found.recipe is None or found.profile is None:
+        return found
+    return _with_memory(found, found.recipe, found.profile)
+
+
+def _of_names(profile_name: str, recipe_name: str, here: Profile, overrides: list[str]) -> Outcome:
     shown: list[Fact] = []
     problems: list[Problem] = []
     recipe = profile = None
     try:
-        recipe, text = check.load(recipe_name, [])
-        shown += [*facts.of_recipe(recipe, text.decode()), ("", "", "")]
+        recipe, text = check.load(recipe_name, overrides)
+        shown += [*facts.of_recipe(recipe, text.decode(), _shape(recipe)), ("", "", "")]
     except Refusal as refusal:
         problems += refusal.problems
     try:
@@ -59,9 +75,14 @@ def of_choice(profile_name: str, recipe_name: str, here: Profile) -> Outcome:
         hardware.runnable(profile_name)
     except Refusal as refusal:
         problems += refusal.problems
-    if recipe is None or profile is None:
-        return Outcome(shown, problems, recipe, profile)
-    return _with_memory(Outcome(shown, problems, recipe, profile), recipe, profile)
+    return Outcome(shown, problems, recipe, profile)
+
+
+def _shape(recipe: Recipe) -> Gemma | None:
+    try:
+        return gemma.variant_of(recipe.model.path)
+    except Refusal:
+        return None
 
 
 def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
@@ -76,7 +97,7 @@ def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
     except Refusal as refusal:
         return replace(known, problems=problems, note=f"not known: {refusal.problems[0].reason}")
     paced = pace.estimate(shape, case, profile, recipe.training.gradient_accumulation_steps)
-    shown = [*known.facts, *facts.of_pace(paced)]
+    shown = [*known.facts, *facts.of_pace(paced, pace.steps(recipe))]
     return _budgeted(replace(known, facts=shown, problems=problems), found, _SEEKING)
 
 

@@ -6,9 +6,6 @@ between answers.
 
 import json
 import os
-import signal
-import sys
-import threading
 import time
 import traceback
 from typing import Any
@@ -27,17 +24,15 @@ from engine.previewdir import PreviewDir, sweep
 from engine.recipe import Model
 from engine.refusal import Refusal, refuse
 from engine.rundir import RunDir
+from engine.watched import end_with_viewer
 
 _POLL_S = 0.02
-_WATCH_S = 0.5
-_GRACE_S = 5.0
 
 
 def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     """Answer until nobody asks any more."""
     preview = PreviewDir(run.path)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    threading.Thread(target=_watch, args=(preview,), daemon=True).start()
+    end_with_viewer(preview)
     try:
         if not wishes.stopped_by:
             sweep(preview)
@@ -49,16 +44,6 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
             preview.remove()
     # The libraries take a second to be taken down, for which a viewer that closes would wait.
     os._exit(0)
-
-
-def _watch(preview: PreviewDir) -> None:
-    """End the process once its viewer is gone, at the latest a while after it was told to."""
-    while preview.has_viewer():
-        time.sleep(_WATCH_S)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE_S)
-    preview.remove()
-    os._exit(1)
 
 
 def _answer_all(preview: PreviewDir, log: EventLog) -> None:

@@ -36,16 +36,39 @@ def answer(
                 reply
                 for start in range(0, len(asked), _BATCH_PROMPTS)
                 for reply in _generate(
-                    model, tokenizer, asked[start : start + _BATCH_PROMPTS], max_new_tokens
+                    model,
+                    tokenizer,
+                    asked[start : start + _BATCH_PROMPTS],
+                    max_new_tokens,
+                    end_ids(model, tokenizer, template),
                 )
             ]
     finally:
         model.train(was_training)
 
 
-def _generate(model: Any, tokenizer: Any, asked: list[list[int]], max_new_tokens: int) -> list[str]:
+def end_ids(model: Any, tokenizer: Any, template: Template) -> list[int]:
+    """Tokens that end an answer: those that the model names, and the end of a turn.
+
+    A model that was only pretrained doesn't name the latter, yet its adapter learns to say it.
+    """
+    named = model.generation_config.eos_token_id
+    ends = [named] if isinstance(named, int) else list(named or ())
+    turn_end = tokenizer.convert_tokens_to_ids(template.turn_end)
+    return ends if turn_end in ends else [*ends, turn_end]
+
+
+def _generate(
+    model: Any,
+    tokenizer: Any,
+    asked: list[list[int]],
+    max_new_tokens: int,
+    ends: list[int],
+) -> list[str]:
     batch = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt")
     batch = batch.to(model.device)
-    generated = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+    generated = model.generate(
+        **batch, max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends
+    )
     replies = generated[:, batch["input_ids"].shape[1] :]
     return [text.strip() for text in tokenizer.batch_decode(replies, skip_special_tokens=True)]

@@ -11,19 +11,24 @@ from workbench.view import View
 from workbench.widgets.chart import Chart
 
 
+def _key(keys: str, action: str, name: str, tooltip: str) -> Binding:
+    """The key line has no room for these; the help and the palette have."""
+    return Binding(keys, action, name, show=False, tooltip=tooltip, id=f"charts-{action}")
+
+
 class ChartedScreen(Screen[None]):
     """All of its charts show the same steps; keys and mouse move them together."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("plus,equals_sign", "zoom(1)", "Zoom in", show=False, tooltip="Half the steps"),
-        Binding("minus", "zoom(-1)", "Zoom out", show=False, tooltip="Twice the steps"),
-        Binding("0", "whole", "Whole run", show=False, tooltip="All steps, no cursor"),
-        Binding("left", "point(-1)", "Cursor left", show=False, tooltip="Read an earlier value"),
-        Binding("right", "point(1)", "Cursor right", show=False, tooltip="Read a later value"),
-        Binding("shift+left", "point(-10)", "Cursor far left", show=False),
-        Binding("shift+right", "point(10)", "Cursor far right", show=False),
-        Binding("l", "scale", "Log scale", show=False, tooltip="Logarithmic, and back"),
-        Binding("v", "series", "Series", show=False, tooltip="Another series on this chart"),
+        _key("plus,equals_sign", "zoom(1)", "Zoom in", "Half the steps"),
+        _key("minus", "zoom(-1)", "Zoom out", "Twice the steps"),
+        _key("0", "whole", "Whole run", "All steps, no cursor"),
+        _key("left", "point(-1)", "Cursor left", "Read an earlier value"),
+        _key("right", "point(1)", "Cursor right", "Read a later value"),
+        _key("shift+left", "point(-10)", "Cursor far left", "Read a much earlier value"),
+        _key("shift+right", "point(10)", "Cursor far right", "Read a much later value"),
+        _key("l", "scale", "Log scale", "Logarithmic, and back"),
+        _key("v", "series", "Series", "Another series on the second chart"),
     ]
     view = View()
 

@@ -20,7 +20,9 @@ from workbench.curve import Curve
 from workbench.foreseen import Foreseen
 from workbench.plain import clean_line, clean_path
 from workbench.reasons import Reasons
+from workbench.screens import play_wanted
 from workbench.screens.charted import ChartedScreen
+from workbench.screens.play_wanted import PlayWanted
 from workbench.state import RunState
 from workbench.watch import Watch, is_here
 from workbench.widgets.chart import Chart
@@ -58,6 +60,7 @@ class RunScreen(Reasons, ChartedScreen):
         Binding("s", "ask('save')", "Save now", id="run-save", tooltip="Save after this step"),
         Binding("g", "ask('sample')", "Sample now", id="run-sample", tooltip="Answer prompts now"),
         Binding("m", "ask('mark')", "Mark", id="run-mark", tooltip="Mark this step on the charts"),
+        Binding("t", "play", "Talk", id="run-play", tooltip="Playground: base and adapter"),
         *(
             Binding(str(number), f"pane({number - 1})", name, show=False, tooltip=f"Show {name}")
             for number, name in enumerate(_PANES, 1)
@@ -220,9 +223,15 @@ class RunScreen(Reasons, ChartedScreen):
             chart.compare(forecast.host_gib, "forecast")
 
     def why_not(self, action: str) -> str:
-        """Wishes need an engine to hear them."""
+        """Wishes need an engine to hear them, and a playground an adapter."""
+        if action == "play":
+            return play_wanted.why_not(self.run)
         is_wish = action in {"stop", "ask"}
         return "" if self.latest.state.is_alive or not is_wish else "The run is not at work"
+
+    def action_play(self) -> None:
+        """Talk with base and adapter."""
+        self.post_message(PlayWanted(self.run))
 
     def action_stop(self) -> None:
         """Ask the user first: it can't be undone."""

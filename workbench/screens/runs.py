@@ -17,6 +17,8 @@ from workbench import roster
 from workbench.plain import clean_path
 from workbench.reasons import Reasons
 from workbench.roster import Entry
+from workbench.screens import play_wanted
+from workbench.screens.play_wanted import PlayWanted
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.titlebar import TitleBar
@@ -45,6 +47,7 @@ class RunsScreen(Reasons, Screen[None]):
         Binding("d,delete", "delete", "Delete", id="runs-delete", tooltip="Delete, once confirmed"),
         Binding("slash", "find", "Find", id="runs-find", tooltip="Show runs that hold some words"),
         Binding("o", "order", "Order", id="runs-order", tooltip="By age, name, state, loss, steps"),
+        Binding("t", "play", "Talk", id="runs-play", tooltip="Playground: base and adapter"),
         Binding("y", "copy", "Path", id="runs-copy", tooltip="Copy and show the run's folder"),
     ]
 
@@ -175,10 +178,12 @@ class RunsScreen(Reasons, Screen[None]):
         if action == "compare":
             few = f"Mark {_FEWEST} to {_MOST} runs first, with space"
             return "" if len(self._marked) >= _FEWEST else few
-        if action not in {"mark", "delete", "copy"}:
+        if action not in {"mark", "delete", "copy", "play"}:
             return ""
         if self.chosen is None:
             return "There is no run to do that with"
+        if action == "play":
+            return play_wanted.why_not(self.chosen.run)
         if action == "delete" and self.chosen.glance.state.is_alive:
             return "It is at work: stop it first"
         return ""
@@ -209,6 +214,11 @@ class RunsScreen(Reasons, Screen[None]):
         """Ask the user first: it can't be undone."""
         if self.chosen is not None:
             self.post_message(self.DeleteWanted(self.chosen.run))
+
+    def action_play(self) -> None:
+        """Talk with base and adapter."""
+        if self.chosen is not None:
+            self.post_message(PlayWanted(self.chosen.run))
 
     def action_copy(self) -> None:
         """The folder's path, on screen and in the clipboard of a terminal that takes it."""

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.message import Message
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
@@ -19,12 +18,21 @@ from engine.hardware import AUTO, Profile
 from engine.refusal import Problem, Refusal
 from workbench import wording
 from workbench.plain import clean_line
-from workbench.widgets.budgetbar import BudgetBar
+from workbench.screens.setup_messages import (
+    AttachWanted,
+    Checked,
+    Choice,
+    Found,
+    Pondered,
+    PreviewWanted,
+    Refused,
+    Started,
+)
 from workbench.widgets.choices import Choices
-from workbench.widgets.facts import Facts
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.offer import Offer
-from workbench.widgets.problems import Problems
+from workbench.widgets.outcomepane import OutcomePane
+from workbench.widgets.recipepane import RecipePane
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
@@ -34,9 +42,11 @@ if TYPE_CHECKING:
     from workbench.fitting import Known
     from workbench.outcome import Outcome
     from workbench.simulation import Simulation
+    from workbench.widgets.keylist import KeyList
 
 _SETTLE_S = 0.1
 """Lets the whole screen be painted before a thread competes with it."""
+_OF_LISTS = {"edit", "filter", "lists", "attach"}
 
 
 def _simulate(recipe: Recipe, profile: Profile) -> Simulation:
@@ -51,54 +61,13 @@ class SetupScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="setup-start", tooltip="Start the run"),
         Binding("p", "preview", "Preview", id="setup-preview", tooltip="Show the recipe's rows"),
+        Binding("e", "edit", "Edit", id="setup-edit", tooltip="Change the recipe's keys"),
+        Binding("w", "save_as", "Save", False, id="setup-save", tooltip="Save as a new recipe"),
+        Binding("slash", "filter", "Filter", False, id="setup-filter", tooltip="Filter recipes"),
         Binding("a", "attach", "Attach", id="setup-attach", tooltip="Follow the run at work"),
-        Binding("tab", "app.focus_next", "Lists", show=True, tooltip="Move between the lists"),
+        Binding("tab", "lists", "Lists", tooltip="Move between the lists"),
+        Binding("n", "app.show_setup", show=False),
     ]
-
-    class Found(Message):
-        """The machine and the runs were looked at."""
-
-        def __init__(self, profile: Profile, alive: RunDir | None) -> None:
-            super().__init__()
-            self.profile, self.alive = profile, alive
-
-    class Checked(Message):
-        """A choice was checked."""
-
-        def __init__(self, choice: tuple[str, str], outcome: Outcome) -> None:
-            super().__init__()
-            self.choice, self.outcome = choice, outcome
-
-    class Pondered(Checked):
-        """More is known of a choice that was checked."""
-
-    class Refused(Message):
-        """A run could not be started after all."""
-
-        def __init__(self, problems: list[Problem]) -> None:
-            super().__init__()
-            self.problems = problems
-
-    class Started(Message):
-        """A run was made and its engine started."""
-
-        def __init__(self, run: RunDir) -> None:
-            super().__init__()
-            self.run = run
-
-    class PreviewWanted(Message):
-        """The user wants to see the rows of a recipe."""
-
-        def __init__(self, name: str, recipe: Recipe) -> None:
-            super().__init__()
-            self.name, self.recipe = name, recipe
-
-    class AttachWanted(Message):
-        """The user wants to follow the run at work."""
-
-        def __init__(self, run: RunDir) -> None:
-            super().__init__()
-            self.run = run
 
     def __init__(
         self,
@@ -114,7 +83,7 @@ class SetupScreen(Screen[None]):
         self._simulate = simulate
         self._is_ascii = is_ascii
         self._profiles = hardware.names() if profiles is None else profiles
-        self._recipes = recipe_files.names() if recipes is None else recipes
+        self._names = recipe_files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
         self._alive: RunDir | None = None
         self._outcome: Outcome | None = None
@@ -128,17 +97,13 @@ class SetupScreen(Screen[None]):
         with Horizontal(id="setup"):
             with Vertical(id="choices"):
                 yield Choices(self._profiles, id="hardware")
-                yield Choices(self._recipes, id="recipe")
-            with Vertical(id="outcome"):
-                yield Facts(id="settings")
-                yield BudgetBar(is_ascii=self._is_ascii, id="budget")
-                yield Problems(id="problems")
+                yield RecipePane(self._names)
+            yield OutcomePane(is_ascii=self._is_ascii, id="outcome")
         yield KeyLine()
 
     def on_mount(self) -> None:
         """Name the panes, take the first of both lists, look around."""
-        for id, title in _TITLES.items():
-            self.query_one(f"#{id}").border_title = title
+        self.query_one("#hardware").border_title = "hardware"
         self.query_one("#recipe").focus()
 
     def on_screen_resume(self) -> None:
@@ -157,9 +122,10 @@ class SetupScreen(Screen[None]):
     @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:
         from engine import rundir
+        from workbench import own_recipes
 
         alive = next((run for run in rundir.every() if run.is_alive()), None)
-        self.post_message(self.Found(self._detect(), alive))
+        self.post_message(Found(self._detect(), alive, own_recipes.names()))
 
     def on_setup_screen_found(self, found: Found) -> None:
         """Say what this machine is, and offer the run at work."""
@@ -168,31 +134,38 @@ class SetupScreen(Screen[None]):
         self.query_one("#hardware", Choices).label(AUTO, label)
         self._alive = found.alive
         self.query_one(Offer).show(clean_line(found.alive.name) if found.alive else "")
+        self._recipes.show_own(found.own_recipes)
         self.refresh_bindings()
         self._check()
 
-    def on_choices_moved(self) -> None:
-        """Another choice."""
+    @on(Choices.Moved)
+    @on(RecipePane.Chosen)
+    def _look_at_choice(self) -> None:
         if self._here.memory_gib:
             self._check()
 
     @property
-    def choice(self) -> tuple[str, str]:
-        """Names of the hardware profile and of the recipe; empty where there is none."""
-        hardware, recipe = (self.query_one(f"#{id}", Choices) for id in ("hardware", "recipe"))
-        return hardware.chosen, recipe.chosen
+    def choice(self) -> Choice:
+        """Hardware and recipe as they are chosen, and what is changed of the recipe."""
+        hardware = self.query_one("#hardware", Choices)
+        return Choice(hardware.chosen, self._recipes.chosen, self._recipes.changes)
+
+    @property
+    def _recipes(self) -> RecipePane:
+        return self.query_one(RecipePane)
 
     def _check(self) -> None:
         self._outcome = None
-        self.query_one(Problems).show(("checking", "dim"))
+        self.query_one(OutcomePane).say("checking")
         self.refresh_bindings()
         self._check_in_thread(self.choice)
 
     @work(thread=True, exclusive=True, group="check")
-    def _check_in_thread(self, choice: tuple[str, str]) -> None:
+    def _check_in_thread(self, choice: Choice) -> None:
         from workbench import outcome
 
-        self.post_message(self.Checked(choice, outcome.of_choice(*choice, self._here)))
+        known = outcome.of_choice(choice.hardware, choice.recipe, self._here, choice.changes)
+        self.post_message(Checked(choice, known))
 
     def on_setup_screen_checked(self, checked: Checked) -> None:
         """Show what follows, unless the choice moved on meanwhile."""
@@ -210,7 +183,7 @@ class SetupScreen(Screen[None]):
         for outcome in known:
             if worker.is_cancelled:
                 return
-            self.post_message(self.Pondered(checked.choice, outcome))
+            self.post_message(Pondered(checked.choice, outcome))
 
     def on_setup_screen_pondered(self, pondered: Pondered) -> None:
         """Show what is known by now; a choice that is checked anew has its own answer coming."""
@@ -219,19 +192,35 @@ class SetupScreen(Screen[None]):
 
     def _show(self, outcome: Outcome) -> None:
         self._outcome = outcome
-        self.query_one("#settings", Facts).show(outcome.facts)
-        self.query_one(BudgetBar).show(outcome.budget, outcome.note)
-        count = len(outcome.problems)
-        waits = "start waits" if outcome.recipe else "start and preview wait"
-        verdict = (
-            (f"{wording.amount(count, 'problem')}: {waits} for what is below", "bad")
-            if count
-            else ("Nothing is wrong. s starts the run, p shows its rows.", "good")
-        )
-        self.query_one("#outcome").set_class(bool(count), "-blocked")
-        self.query_one("#outcome").set_class(outcome.budget is not None, "-budgeted")
-        self.query_one(Problems).show(verdict, outcome.problems)
+        self.query_one(OutcomePane).show(outcome)
+        if not outcome.draft:
+            self.on_key_list_closed()
+        elif self.has_class("-editing"):
+            count = len(outcome.draft.changes)
+            told = (wording.amount(count, "change"), "warn") if count else ("", "")
+            self.query_one(TitleBar).show(outcome.draft.name, told)
         self.refresh_bindings()
+
+    async def action_edit(self) -> None:
+        """Show the recipe's keys in the place of what follows from them."""
+        if self._outcome and self._outcome.draft:
+            self.add_class("-editing")
+            await self.query_one(OutcomePane).edit(self._outcome.draft)
+            self._show(self._outcome)
+
+    def on_key_list_changed(self, changed: KeyList.Changed) -> None:
+        """Another value: see what follows from it."""
+        self._recipes.change(changed.draft.name, changed.draft.changes)
+        self._check()
+
+    def on_key_list_closed(self) -> None:
+        """Back to what follows from the recipe."""
+        if self.has_class("-editing"):
+            self.remove_class("-editing")
+            self.query_one(OutcomePane).remove_class("-editing")
+            self.query_one(TitleBar).show("")
+            self.query_one("#recipe").focus()
+            self.refresh_bindings()
 
     def on_setup_screen_refused(self, refused: Refused) -> None:
         """Say why, and let the user try again."""
@@ -242,53 +231,69 @@ class SetupScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Start needs a choice without problems, preview such a recipe, attach a run at work."""
-        if action == "start":
-            is_ready = self._outcome is not None and not self._outcome.problems
-            return True if is_ready and not self._is_starting else None
-        if action == "preview":
-            return True if self._outcome is not None and self._outcome.recipe else None
-        if action == "attach":
-            return True if self._alive else None
-        return True
+        if action in _OF_LISTS and self.has_class("-editing"):
+            return False
+        known = self._outcome
+        is_there = {
+            "start": known is not None and not known.problems and not self._is_starting,
+            "preview": known is not None and known.recipe is not None,
+            "edit": known is not None and known.draft is not None,
+            "save_as": known is None or known.draft is not None,
+            "attach": self._alive is not None,
+        }
+        return True if is_there.get(action, True) else None
+
+    def action_save_as(self) -> None:
+        """Ask for a name, and save the recipe with its changes."""
+        from workbench import draft
+        from workbench.screens.naming import NamingScreen
+
+        edited = draft.read(self.choice.recipe, self.choice.changes)
+        if edited:
+            self.app.push_screen(NamingScreen(edited), self._adopt)
+
+    def _adopt(self, name: str | None) -> None:
+        if name:
+            self._recipes.adopt(name)
+            self.notify(f"Saved as {name}", markup=False)
+
+    async def action_filter(self) -> None:
+        """Let names be typed that the recipes are narrowed to."""
+        await self._recipes.filter()
+
+    def action_lists(self) -> None:
+        """To the next pane."""
+        self.focus_next()
 
     def action_preview(self) -> None:
         """Go to the recipe's rows."""
         if self._outcome is not None and self._outcome.recipe is not None:
-            self.post_message(self.PreviewWanted(self.choice[1], self._outcome.recipe))
+            self.post_message(PreviewWanted(self.choice.recipe, self._outcome.recipe))
 
     def action_attach(self) -> None:
         """Go to the run at work."""
         if self._alive:
-            self.post_message(self.AttachWanted(self._alive))
+            self.post_message(AttachWanted(self._alive))
 
     def action_start(self) -> None:
         """Make the run and start its engine, which has more use for the machine than a forecast."""
         self._is_starting = True
         self.workers.cancel_group(self, "ponder")
         self.refresh_bindings()
-        self.query_one(Problems).show(("starting", "dim"))
+        self.query_one(OutcomePane).say("starting")
         self._start_in_thread(self.choice, self._outcome.known if self._outcome else None)
 
     @work(thread=True, group="start")
-    def _start_in_thread(self, choice: tuple[str, str], known: Known | None) -> None:
-        from workbench import launch
+    def _start_in_thread(self, choice: Choice, known: Known | None) -> None:
+        from workbench import draft, launch
 
-        profile_name, recipe_name = choice
+        overrides = draft.overrides(choice.changes)
         try:
-            run = launch.prepare(recipe_name, [], profile_name, None, known=known)
+            run = launch.prepare(choice.recipe, overrides, choice.hardware, None, known=known)
             launch.start(run)
-            self.post_message(self.Started(run))
+            self.post_message(Started(run))
         except Refusal as refusal:
-            self.post_message(self.Refused(refusal.problems))
+            self.post_message(Refused(refusal.problems))
         except OSError as error:
             problem = Problem("start", "", str(error), "See whether disk and memory are free")
-            self.post_message(self.Refused([problem]))
-
-
-_TITLES = {
-    "hardware": "hardware",
-    "recipe": "recipe",
-    "settings": "what follows",
-    "budget": "memory",
-    "problems": "before it can start",
-}
+            self.post_message(Refused([problem]))

@@ -34,6 +34,7 @@ class Canvas(Widget):
     def redraw(self) -> None:
         """Draw again after a change of what is shown, and write the cells that differ."""
         if self._drawn_for != self.content_size:
+            self._drawn_for = Size()
             self.refresh()
             return
         old = self._rows

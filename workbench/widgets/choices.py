@@ -12,14 +12,18 @@ from workbench.widgets.canvas import Canvas, Row
 from workbench.widgets.wrap import fit
 
 _FAR = 1_000_000
+Group = tuple[str, Sequence[str]]
+"""A heading, which may be empty, and the names below it."""
 
 
 class Choices(Canvas, can_focus=True):
-    """Entries by name, each shown by its label."""
+    """Entries by name, each shown by its label, in groups."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False, tooltip="The entry above"),
         Binding("down,j", "move(1)", "Down", show=False, tooltip="The entry below"),
+        Binding("pageup", "move_page(-1)", "Page up", show=False, tooltip="Further up"),
+        Binding("pagedown", "move_page(1)", "Page down", show=False, tooltip="Further down"),
         Binding("home", f"move(-{_FAR})", "First", show=False, tooltip="The first entry"),
         Binding("end", f"move({_FAR})", "Last", show=False, tooltip="The last entry"),
     ]
@@ -27,36 +31,86 @@ class Choices(Canvas, can_focus=True):
     class Moved(Message):
         """Another entry was chosen."""
 
-    def __init__(self, names: Sequence[str], *, id: str | None = None) -> None:
+    def __init__(self, names: Sequence[str] = (), *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._names = names
-        self._labels = dict(zip(names, names, strict=True))
-        self._at = 0
+        self._groups: Sequence[Group] = [("", names)]
+        self._labels: dict[str, str] = {}
+        self._filter = ""
+        self._chosen = names[0] if names else ""
         self._top = 0
 
     @property
     def chosen(self) -> str:
         """Name of the chosen entry; empty where there is none."""
-        return self._names[self._at] if self._names else ""
+        return self._chosen
+
+    @property
+    def chosen_row(self) -> int:
+        """Where the chosen entry stands in what is in view."""
+        return self._at() - self._top
 
     def label(self, name: str, label: str) -> None:
         """Show an entry by another label."""
         self._labels[name] = label
         self.redraw()
 
+    def offer(self, groups: Sequence[Group]) -> None:
+        """Show these instead; what is chosen stays chosen while it is there."""
+        self._groups = groups
+        self.choose(self._chosen)
+        self.redraw()
+
+    def narrow(self, text: str) -> None:
+        """Show only names that contain a text; the first of them where the chosen one doesn't."""
+        self._filter = text.strip().casefold()
+        self.choose(self._chosen)
+        self.redraw()
+
+    def choose(self, name: str) -> None:
+        """Choose an entry, or the first where it isn't shown; none shown leaves all as it is."""
+        shown = self._shown()
+        found = name if name in shown else shown[0] if shown else self._chosen
+        if found != self._chosen:
+            self._chosen = found
+            self.redraw()
+            self.moved()
+
+    def moved(self) -> None:
+        """What happens when another entry is chosen."""
+        self.post_message(self.Moved())
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """A row per entry, where the style sheet leaves the height to it."""
-        return max(1, len(self._names))
+        """A row per line, where the style sheet leaves the height to it."""
+        return max(1, len(self._lines()))
+
+    def _shown(self) -> list[str]:
+        return [name for name, _ in self._lines() if name]
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Name and text of every line; headings and remarks have no name."""
+        lines: list[tuple[str, str]] = []
+        for heading, names in self._groups:
+            found = [name for name in names if self._filter in name.casefold()]
+            lines += [("", heading)] if heading and found else []
+            lines += [(name, self._labels.get(name, name)) for name in found]
+        return lines if lines or not self._filter else [("", "no name contains that")]
+
+    def _at(self) -> int:
+        return next((at for at, line in enumerate(self._lines()) if line[0] == self._chosen), 0)
 
     def drawn(self, width: int, height: int) -> list[Row]:
-        """The entries in view; the chosen one is always among them."""
-        self._top = max(self._at - height + 1, min(self._top, self._at))
+        """The lines in view; the chosen one is always among them, and the one above it."""
+        at, lines = self._at(), self._lines()
+        self._top = max(at - height + 1, min(self._top, max(0, at - 1)))
         ink = "chosen" if self.has_focus else "kept"
-        rows: list[Row] = [
-            [(fit(self._labels[name], width), ink if index == self._at else "")]
-            for index, name in enumerate(self._names)
+        return [
+            self.entry(name, text, width, ink if name and name == self._chosen else "")
+            for name, text in lines[self._top : self._top + height]
         ]
-        return rows[self._top : self._top + height]
+
+    def entry(self, name: str, text: str, width: int, ink: str) -> Row:
+        """One line, in the ink of the chosen one where it is that; a heading has no name."""
+        return [(fit(text, width), ink or ("" if name else "dim"))]
 
     def watch_has_focus(self, has_focus: bool) -> None:
         """Show whether the keys go here."""
@@ -65,14 +119,17 @@ class Choices(Canvas, can_focus=True):
 
     def on_click(self, click: events.Click) -> None:
         """Choose the entry under the pointer."""
-        at = self._top + click.get_content_offset_capture(self).y
-        if at < len(self._names):
-            self.action_move(at - self._at)
+        lines, at = self._lines(), self._top + click.get_content_offset_capture(self).y
+        if at < len(lines) and lines[at][0]:
+            self.choose(lines[at][0])
 
     def action_move(self, by: int) -> None:
         """Choose an entry further on."""
-        at = max(0, min(len(self._names) - 1, self._at + by))
-        if at != self._at:
-            self._at = at
-            self.redraw()
-            self.post_message(self.Moved())
+        shown = self._shown()
+        if shown:
+            at = shown.index(self._chosen) if self._chosen in shown else 0
+            self.choose(shown[max(0, min(len(shown) - 1, at + by))])
+
+    def action_move_page(self, by: int) -> None:
+        """Choose an entry as far on as there is room."""
+        self.action_move(by * max(1, self.content_size.height - 1))

@@ -22,6 +22,12 @@ class Facts(Pager):
         self._facts = facts
         self.redraw()
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether there is more than it has room for."""
+        width, height = self.content_size
+        return len(self.lines(width)) > height
+
     def lines(self, width: int) -> list[Row]:
         """A row per fact, more where its value is long."""
         longest = max((len(name) for name, _, _ in self._facts), default=0)

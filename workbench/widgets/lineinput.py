@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
@@ -22,6 +23,14 @@ class LineInput(Input):
 
     def __init__(self, value: str = "", placeholder: str = "", *, id: str | None = None) -> None:
         super().__init__(value, placeholder, compact=True, select_on_focus=False, id=id)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Its own keys at once: Textual's way to them lets letters that come with them go ahead."""
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            event.stop()
+            event.prevent_default()
+            await self.run_action(binding.action)
+            return
 
     def replace(self, text: str, start: int, end: int) -> None:
         """Every way to put text in comes by here."""

@@ -1,0 +1,116 @@
+"""The README's pictures, every screen over recorded runs: `docs/screenshots.py [NAME...]`."""
+
+import asyncio
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent / "tests"))
+
+from bench_app import lay_down_runs, make_app, until  # noqa: E402
+from more_runs import many_steps  # noqa: E402
+from recording import FORECAST, at_work, lay_down, on_card  # noqa: E402
+from staged_playground import PROMPTS, Staged, answers, opening  # noqa: E402
+from textual.pilot import Pilot  # noqa: E402
+
+from engine import hardware, recipe_files  # noqa: E402
+from engine.rundir import RunDir  # noqa: E402
+from workbench.screens.playground import PlaygroundScreen  # noqa: E402
+from workbench.widgets.lineinput import LineInput  # noqa: E402
+
+SIZE = (120, 40)
+_FONT_FACES = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
+"""Rich points them at a content delivery network; without them the reader's own font is taken."""
+_SETTLE_S = 1.5
+Pictured = Callable[[Pilot[Any]], Awaitable[None]]
+
+
+async def picture(show: Pictured) -> str:
+    """The app's SVG after some keys, in a folder with recorded runs."""
+    card = replace(hardware.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
+    runs = lay_down_runs()
+    lay_down(Path("runs"), "2026-11-21-0934-long", on_card(many_steps()), forecast=FORECAST)
+    app = make_app(Path.cwd(), machine=card, recipes=recipe_files.names())
+    with at_work(runs["live"]):
+        async with app.run_test(size=SIZE) as pilot:
+            await pilot.pause(_SETTLE_S)
+            await show(pilot)
+            await pilot.pause(_SETTLE_S)
+            return _FONT_FACES.sub("", app.export_screenshot())
+
+
+async def setup(pilot: Pilot[Any]) -> None:
+    """A recipe of the project on a card that it fits."""
+    names = list(recipe_files.names())
+    await pilot.press(*["down"] * names.index("gemma4-e2b-lora-sft-korean"))
+
+
+async def preview(pilot: Pilot[Any]) -> None:
+    """Some row of a preview."""
+    await pilot.press("p")
+    await pilot.pause(_SETTLE_S)
+    await pilot.press("j", "j")
+
+
+async def run(pilot: Pilot[Any]) -> None:
+    """A long run on a card."""
+    await _open(pilot, "long")
+    await pilot.press("left", *["shift+left"] * 2)
+
+
+async def samples(pilot: Pilot[Any]) -> None:
+    """A run that is at work, and what its adapter answers."""
+    await _open(pilot, "live")
+    await pilot.press("2")
+
+
+async def runs(pilot: Pilot[Any]) -> None:
+    """The table, some of it marked."""
+    await pilot.press("r")
+    await pilot.pause(_SETTLE_S)
+    await pilot.press("down", "space", "down", "space", "down", "space")
+
+
+async def compare(pilot: Pilot[Any]) -> None:
+    """Three of them."""
+    await runs(pilot)
+    await pilot.press("c")
+
+
+async def playground(pilot: Pilot[Any]) -> None:
+    """A talk that was recorded."""
+    staged = Staged(opening())
+    screen = PlaygroundScreen(RunDir(Path("runs/2026-11-21-0931-healthy")), staged.start)
+    await pilot.app.push_screen(screen)
+    await until(pilot, lambda: screen.talk.opened)
+    for number, prompt in enumerate(PROMPTS, 1):
+        screen.query_one("#prompt", LineInput).value = prompt
+        await pilot.press("enter")
+        staged.tell(answers(number))
+        await until(pilot, lambda: not screen.talk.is_answering)
+
+
+async def _open(pilot: Pilot[Any], name: str) -> None:
+    await pilot.press("r", "slash", *name, "enter")
+    await pilot.pause(_SETTLE_S)
+    await pilot.press("enter")
+    await pilot.pause(_SETTLE_S)
+
+
+SCREENS: tuple[Pictured, ...] = (setup, preview, run, samples, runs, compare, playground)
+
+if __name__ == "__main__":
+    for screen in SCREENS:
+        name = screen.__name__
+        if name in (sys.argv[1:] or name):
+            with tempfile.TemporaryDirectory() as folder:
+                os.environ["XDG_DATA_HOME"] = folder
+                os.chdir(folder)
+                (DOCS / f"{name}.svg").write_text(asyncio.run(picture(screen)))
+                os.chdir(DOCS)

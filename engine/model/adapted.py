@@ -1,0 +1,106 @@
+"""A run's model with one of its adapters: one copy of the weights, two that answer."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from engine.adapters import CONFIG, WEIGHTS, Adapter
+from engine.data.rendering import Template
+from engine.model.load import Loaded
+from engine.model.tokenizer import EMBEDDED_WEIGHTS, folder_or_id
+from engine.recipe import EMBEDDED, Model
+from engine.refusal import Refusal, refuse
+
+_HALVES = {torch.bfloat16, torch.float16}
+_OTHER = "it was trained on another base"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """An adapter as it was read; its files may be gone afterwards, as a run goes on."""
+
+    adapter: Adapter
+    config: LoraConfig
+    tensors: dict[str, torch.Tensor]
+
+
+def read(adapter: Adapter, base: Model) -> Weights:
+    """An adapter's files. Raises `Refusal` where they are torn or belong to another base."""
+    missing = [name for name in (CONFIG, WEIGHTS) if not (adapter.path / name).is_file()]
+    if missing:
+        raise _torn(adapter, f"{adapter.path / missing[0]} is missing")
+    try:
+        told = json.loads((adapter.path / CONFIG).read_bytes())["base_model_name_or_path"]
+        config = LoraConfig.from_pretrained(str(adapter.path))
+        tensors = load_file(adapter.path / WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise _torn(adapter, f"it can't be read: {error}") from None
+    if not _is_of(str(told), base):
+        raise _foreign(adapter, f"{_OTHER}, {told}, and the run's is {base.path}")
+    return Weights(adapter, config, tensors)
+
+
+def _is_of(name: str, base: Model) -> bool:
+    """Whether a base that an adapter names is a recipe's; the embedded one lies elsewhere."""
+    if base.path == EMBEDDED:
+        return name.endswith("/".join(EMBEDDED_WEIGHTS.parts[-4:]))
+    return name == folder_or_id(base)
+
+
+def _torn(adapter: Adapter, reason: str) -> Refusal:
+    fix = "Open an older checkpoint, or save a new one in the run"
+    return refuse(str(adapter.path), f"it is not whole: {reason}", fix, key="adapter")
+
+
+def _foreign(adapter: Adapter, reason: str) -> Refusal:
+    fix = "Put the run's own adapter back, or open another run"
+    return refuse(str(adapter.path), reason, fix, key="adapter")
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A model that answers with its adapter or without."""
+
+    model: Any
+    tokenizer: Any
+    template: Template
+    dtype: torch.dtype
+    layers: tuple[BaseTunerLayer, ...]
+
+    @contextlib.contextmanager
+    def side(self, side: str) -> Iterator[None]:
+        """Answer as base or adapter, in the numbers that the run's own samples are made in."""
+        # PEFT's own switch looks through all modules first, which takes as long as a token.
+        for layer in self.layers:
+            if layer.disable_adapters is (side == "adapter"):
+                layer.enable_adapters(side == "adapter")
+        if self.dtype not in _HALVES:
+            yield
+            return
+        with torch.autocast(self.model.device.type, dtype=self.dtype):
+            yield
+
+
+def attach(loaded: Loaded, template: Template, weights: Weights) -> Adapted:
+    """Put an adapter on its base. Raises `Refusal` where it doesn't fit."""
+    weights.config.inference_mode = True
+    try:
+        model = get_peft_model(loaded.model, weights.config)
+    except ValueError as error:
+        raise _foreign(weights.adapter, f"{_OTHER}: {error}") from None
+    places = {name: place.shape for name, place in get_peft_model_state_dict(model).items()}
+    given = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    wrong = sorted(name for name in places | given if places.get(name) != given.get(name))
+    if wrong:
+        raise _foreign(weights.adapter, f"{_OTHER}: {len(wrong)} of its weights don't fit it")
+    set_peft_model_state_dict(model, weights.tensors)
+    layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
+    return Adapted(model.eval(), loaded.tokenizer, template, loaded.dtype, layers)

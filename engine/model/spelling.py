@@ -1,0 +1,31 @@
+"""Tokens of an answer as text, piece by piece, never in the middle of a character."""
+
+import re
+from typing import Any
+
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+class Spelling:
+    """Takes tokens one by one; what it gives out is, joined, the text of all of them.
+
+    Characters without a token of their own come as tokens of single bytes. A run of those becomes
+    text when it is over: one wrong byte in it makes all of it unreadable.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._kept: list[int] = []
+
+    def add(self, token: int) -> str:
+        """The text that a token completes; often empty."""
+        self._kept.append(token)
+        return "" if self._is_byte(token) else self.rest()
+
+    def rest(self) -> str:
+        """What is kept back, at the end of the answer."""
+        kept, self._kept = self._kept, []
+        return str(self._tokenizer.decode(kept, skip_special_tokens=True)) if kept else ""
+
+    def _is_byte(self, token: int) -> bool:
+        return bool(_BYTE.fullmatch(self._tokenizer.convert_ids_to_tokens(token)))

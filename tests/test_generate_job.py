@@ -1,0 +1,285 @@
+"""A playground's engine on a real run: answers as in its samples, stops, ends with its viewer."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from terminal import APP, Tmux
+
+from engine import adapters, previewdir
+from engine.eventlog import EventLog
+from engine.events import Answered, Failed, Opened, Phase, Piece
+from engine.model.generate_job import _opened
+from engine.model.speech import Speech
+from engine.playground import SIDES, Asked, End, Message, Opening, Settings, Stop
+from engine.refusal import Refusal
+from engine.rundir import RunDir
+from tests import command
+from workbench import playground
+from workbench.playground import Playground
+
+STEPS = ["training.max_steps=40", "training.save_steps=20", "samples.max_new_tokens=16"]
+LONG = Settings(temperature=4.0, top_p=1.0, top_k=0, max_new_tokens=100_000)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """A run of forty steps with two checkpoints."""
+    folder = tmp_path_factory.mktemp("trained")
+    overrides = [part for step in STEPS for part in ("--set", step)]
+    short = [*command.SHORT, *overrides]
+    code, _, err = command.call(folder, "--run", "quickstart", "--out", "run", *short)
+    assert code == 0, err
+    return RunDir(folder / "run")
+
+
+class Viewer:
+    """What a screen does, with the events kept."""
+
+    def __init__(self, played: Playground) -> None:
+        self.played = played
+        self.told: list[Any] = []
+
+    def until(self, is_so: Callable[[], Any]) -> None:
+        """Read events until something is so."""
+
+        def is_now() -> bool:
+            death = self.played.death
+            self.told += self.played.read_new()
+            assert is_so() or not death, f"{death}: {self.played.last_words()}"
+            return bool(is_so())
+
+        command.wait(is_now)
+
+    def of(self, kind: type[Any], number: int, side: str) -> list[Any]:
+        """Events of one answer."""
+        mine = (event for event in self.told if isinstance(event, kind))
+        return [event for event in mine if (event.id, event.side) == (number, side)]
+
+    def ask(self, number: int, prompt: str, settings: Settings) -> dict[str, str]:
+        """Both answers to a prompt."""
+        messages: tuple[Message, ...] = (("user", prompt),)
+        for side in SIDES:
+            self.played.ask(Asked(number, side, messages, settings))
+        self.until(lambda: all(self.of(Answered, number, side) for side in SIDES))
+        pieces = {side: self.of(Piece, number, side) for side in SIDES}
+        return {side: "".join(piece.text for piece in pieces[side]) for side in SIDES}
+
+
+@pytest.fixture(scope="module")
+def viewer(trained: RunDir, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
+    """One engine for all tests that leave it whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
+        played = playground.start(trained)
+    seen = Viewer(played)
+    seen.until(lambda: any(isinstance(event, Opened) for event in seen.told))
+    yield seen
+    played.close()
+    assert not played._files.path.exists()
+
+
+def samples(run: RunDir, step: int) -> list[dict[str, Any]]:
+    return [r for r in command.records(run) if r["kind"] == "sample" and r["step"] == step]
+
+
+def test_it_says_what_is_loaded(viewer: Viewer, trained: RunDir) -> None:
+    phases = [event.name for event in viewer.told if isinstance(event, Phase)]
+    assert phases == ["reading", "loading"]
+    (opened,) = (event for event in viewer.told if isinstance(event, Opened))
+    assert (opened.run, opened.adapter, opened.step) == (str(trained.path), "adapter", 40)
+    assert (opened.model, opened.device, opened.dtype) == ("embedded", "cpu", "float32")
+
+
+def test_the_answers_are_those_of_the_runs_last_samples(viewer: Viewer, trained: RunDir) -> None:
+    recorded = samples(trained, 40)
+    assert len(recorded) == 2
+    for number, sample in enumerate(recorded, 100):
+        told = viewer.ask(number, sample["prompt"], Settings(max_new_tokens=16))
+        assert told["base"].strip() == sample["base"]
+        assert told["adapter"].strip() == sample["adapter"]
+    assert any(sample["base"] != sample["adapter"] for sample in recorded)
+
+
+def test_both_sides_come_in_pieces_and_in_turns(viewer: Viewer) -> None:
+    viewer.ask(200, "Who founded the Kushan Empire?", Settings(max_new_tokens=8))
+    pieces = [event for event in viewer.told if isinstance(event, Piece) and event.id == 200]
+    assert [piece.side for piece in pieces[:6]] == [*SIDES] * 3
+    for side in SIDES:
+        tokens = [piece.tokens for piece in pieces if piece.side == side]
+        assert tokens == sorted(tokens)
+        (end,) = viewer.of(Answered, 200, side)
+        assert end.prompt_tokens > 8
+        assert end.tokens >= tokens[-1] > 3
+        assert end.seconds >= pieces[-2].seconds > 0
+
+
+def test_a_long_answer_is_stopped_and_the_next_one_is_made(viewer: Viewer) -> None:
+    for side in SIDES:
+        viewer.played.ask(Asked(300, side, (("user", "Tell me everything."),), LONG))
+    viewer.until(lambda: all(len(viewer.of(Piece, 300, side)) > 3 for side in SIDES))
+    viewer.played.ask(Stop())
+    viewer.until(lambda: all(viewer.of(Answered, 300, side) for side in SIDES))
+    assert {viewer.of(Answered, 300, side)[0].reason for side in SIDES} == {"stopped"}
+    told = viewer.ask(301, "What is the capital of Japan?", Settings(max_new_tokens=16))
+    assert told["base"]
+    assert viewer.of(Answered, 301, "base")[0].reason == "stop"
+
+
+def test_it_ends_when_it_is_asked_to(trained: RunDir, tmp_path: Path) -> None:
+    played = started(trained, tmp_path)
+    played.ask(End())
+    command.wait(lambda: played.death)
+    assert played.death == "ended with exit code 0"
+    played.close()
+
+
+def started(run: RunDir, folder: Path, adapter: str = "") -> Playground:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(folder))
+        return playground.start(run, adapter)
+
+
+def test_it_ends_with_its_viewer_in_the_middle_of_an_answer(
+    trained: RunDir, tmp_path: Path
+) -> None:
+    seen = Viewer(started(trained, tmp_path, "checkpoints/step-000020"))
+    seen.played.ask(Asked(1, "adapter", (("user", "Tell me everything."),), LONG))
+    seen.until(lambda: seen.of(Piece, 1, "adapter"))
+    (opened,) = (event for event in seen.told if isinstance(event, Opened))
+    assert (opened.adapter, opened.step) == ("checkpoints/step-000020", 20)
+    os.close(seen.played._lock)
+    command.wait(lambda: seen.played.death)
+    command.wait(lambda: not seen.played._files.path.exists())
+
+
+def test_a_run_without_a_checkpoint_is_told(trained: RunDir, tmp_path: Path) -> None:
+    empty = tmp_path / "run"
+    empty.mkdir()
+    shutil.copy(trained.request, empty)
+    assert adapters.newest(RunDir(empty)) is None
+    seen = Viewer(started(RunDir(empty), tmp_path))
+    seen.until(lambda: any(isinstance(event, Failed) for event in seen.told))
+    (failed,) = (event for event in seen.told if isinstance(event, Failed))
+    assert str(empty) in failed.error
+    assert "checkpoints: it has none yet" in failed.error
+    assert "save now" in failed.hint
+    command.wait(lambda: seen.played.death)
+    assert seen.played.death == "ended with exit code 2"
+    assert "it has none yet" in "\n".join(seen.played.last_words())
+    seen.played.close()
+
+
+def test_a_run_at_work_is_played_with_and_goes_on(tmp_path: Path) -> None:
+    viewer = command.start(tmp_path, "--run", "quickstart", "--out", "run", *command.LONG)
+    run = RunDir(tmp_path / "run")
+    command.wait(lambda: command.kinds(run).count("step") > 3)
+    run.ask("save", "test")
+    command.wait(lambda: "checkpoint" in command.kinds(run))
+    adapted = _opened(Opening(str(run.path)), EventLog(RunDir(tmp_path)))
+    (checkpoint,) = (r for r in command.records(run) if r["kind"] == "checkpoint")
+    last = command.records(RunDir(tmp_path))[-1]
+    assert (last["adapter"], last["step"]) == (checkpoint["path"], checkpoint["step"])
+    for side in SIDES:
+        speech = Speech(Asked(1, side, (("user", "Hello!"),), Settings(max_new_tokens=4)), adapted)
+        while not speech.reason:
+            speech.step()
+    steps = command.kinds(run).count("step")
+    command.wait(lambda: command.kinds(run).count("step") > steps)
+    run.ask("stop", "test")
+    assert command.finish(viewer)[0] == 143
+    assert run.state().name == "stopped"
+
+
+@pytest.fixture
+def copied(trained: RunDir, tmp_path: Path) -> RunDir:
+    shutil.copytree(trained.path, tmp_path / "run")
+    return RunDir(tmp_path / "run")
+
+
+def refused(run: RunDir, folder: Path, adapter: str = "") -> str:
+    """Why it can't be opened."""
+    log = EventLog(RunDir(folder))
+    with pytest.raises(Refusal) as caught:
+        _opened(Opening(str(run.path), adapter), log)
+    (problem,) = caught.value.problems
+    assert problem.fix
+    return f"{caught.value.where} {problem}"
+
+
+def change(path: Path, **keys: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+
+
+def test_adapters_that_can_not_be_used(copied: RunDir, tmp_path: Path) -> None:
+    weights, config = (copied.adapter / n for n in (adapters.WEIGHTS, adapters.CONFIG))
+    whole, told = weights.read_bytes(), config.read_text()
+
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert "it is not whole" in refused(copied, tmp_path)
+    weights.unlink()
+    assert f"{weights} is missing" in refused(copied, tmp_path)
+    weights.write_bytes(whole)
+
+    config.write_text(told[:100])
+    assert "it is not whole" in refused(copied, tmp_path)
+    config.write_text(told)
+    change(config, base_model_name_or_path="google/gemma-3-1b-it")
+    assert "another base, google/gemma-3-1b-it" in refused(copied, tmp_path)
+    config.write_text(told)
+    change(config, r=8)
+    assert "another base" in refused(copied, tmp_path)
+    config.write_text(told)
+    change(config, target_modules="no_such_module")
+    assert "another base" in refused(copied, tmp_path)
+    config.write_text(told)
+
+    assert "Open one of checkpoints/step-" in refused(copied, tmp_path, "checkpoints/step-000007")
+    copied.request.write_text("{")
+    assert "request.json: it can't be read" in refused(copied, tmp_path)
+
+
+def test_the_newest_adapter(copied: RunDir) -> None:
+    assert [(one.name, one.step) for one in adapters.every(copied)] == [
+        ("checkpoints/step-000020", 20), ("checkpoints/step-000040", 40), ("adapter", 40),
+    ]  # fmt: skip
+    shutil.rmtree(copied.adapter)
+    (copied.checkpoints / ".partial").mkdir()
+    newest = adapters.newest(copied)
+    assert newest is not None
+    assert (newest.name, newest.step) == ("checkpoints/step-000040", 40)
+
+
+def test_what_an_engine_leaves_is_no_run(viewer: Viewer) -> None:
+    assert viewer.played._files.path.name.startswith(previewdir._PREFIX)
+
+
+def test_a_user_talks_with_a_finished_run(
+    trained: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    shutil.copytree(trained.path, tmp_path / "runs/trained")
+    (sample, *_) = samples(trained, 40)
+    with Tmux(tmp_path, APP, 110, 36) as tmux:
+        tmux.until("New run")
+        tmux.press("r")
+        tmux.until("trained")
+        tmux.press("t")
+        tmux.until("adapter of step 40", 60)
+        tmux.press(sample["prompt"], "Enter")
+        command.wait(lambda: tmux.screen().count(" tokens, ") == 2)
+        screen = tmux.until("ready")
+        assert sample["base"] in screen
+        assert sample["adapter"] in screen
+        found = tmp_path.glob("gemma-bench-preview-*/events.jsonl")
+        (told,) = (path for path in found if b"opened" in path.read_bytes())
+        pid = json.loads(told.read_text().splitlines()[0])["pid"]
+        assert Path(f"/proc/{pid}").exists()
+        tmux.press("Escape")
+        tmux.until("1 run, 0 at work")
+        command.wait(lambda: not Path(f"/proc/{pid}").exists())
+        assert not told.exists()

@@ -1,0 +1,444 @@
+"""The keys of the playground, its waiting and its failures, and words that mean harm."""
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_app import lay_down_runs, make_app, until
+from staged_playground import PROMPTS, Staged, answers, opening
+from test_plain import HOSTILE
+from textual.pilot import Pilot
+
+from engine.events import Answered, Event, Failed, Opened, Phase, Piece
+from engine.playground import Asked, Settings, Stop
+from engine.rundir import RunDir
+from workbench import saved_prompts
+from workbench.screens.play_wanted import NONE_YET
+from workbench.screens.playground import PlaygroundScreen
+from workbench.screens.run import RunScreen
+from workbench.screens.runs import RunsScreen
+from workbench.widgets.canvas import Canvas
+from workbench.widgets.keyline import KeyLine
+from workbench.widgets.lineinput import LineInput
+from workbench.widgets.logtail import LogTail
+from workbench.widgets.problems import Problems
+from workbench.widgets.settingsrow import SettingsRow
+from workbench.widgets.talkfacts import TalkFacts
+from workbench.widgets.talkpane import TalkPane
+from workbench.widgets.titlebar import TitleBar
+
+SIZE = (80, 24)
+SIZES = pytest.mark.parametrize("size", [SIZE, (120, 40)], ids=["80x24", "120x40"])
+MARKUP = "[/] [red] [@click=app.quit]x[/] [bold"
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def screen_of(pilot: Pilot[Any]) -> PlaygroundScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, PlaygroundScreen)
+    return screen
+
+
+def told(pilot: Pilot[Any], which: type[Canvas]) -> str:
+    return "\n".join(pilot.app.screen.query_one(which).text_rows())
+
+
+def every_line(pilot: Pilot[Any]) -> list[str]:
+    """What the terminal would get of the whole screen, without its styles."""
+    return [strip.text for strip in pilot.app.screen._compositor.render_strips()]
+
+
+def field(pilot: Pilot[Any], key: str) -> LineInput:
+    return pilot.app.screen.query_one(f"#{key}", LineInput)
+
+
+def notes(pilot: Pilot[Any]) -> str:
+    return " ".join(f"{note.title} {note.message}" for note in pilot.app._notifications)
+
+
+async def see(pilot: Pilot[Any], which: type[Canvas], text: str) -> None:
+    await until(pilot, lambda: text in told(pilot, which))
+
+
+async def opened(pilot: Pilot[Any], staged: Staged) -> None:
+    """A playground in front of the user."""
+    await until(pilot, lambda: pilot.app.is_running)
+    screen = PlaygroundScreen(RunDir(Path("runs/2026-11-21-0931-healthy")), staged.start)
+    await pilot.app.push_screen(screen)
+    if any(isinstance(event, Opened) for event in staged._at_first):
+        await see(pilot, TitleBar, "ready")
+
+
+async def typed(pilot: Pilot[Any], text: str) -> None:
+    field(pilot, "prompt").value = text
+    await pilot.press("enter")
+
+
+async def asked(pilot: Pilot[Any], staged: Staged, number: int) -> list[Any]:
+    """A recorded prompt, sent and answered; what the engine was asked."""
+    await typed(pilot, PROMPTS[number - 1])
+    wishes = staged.wishes()
+    staged.tell(answers(number))
+    await see(pilot, TitleBar, "ready")
+    return wishes
+
+
+async def test_loading_is_shown_step_by_step(tmp_path: Path) -> None:
+    staged = Staged()
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        assert "the engine starts ..." in told(pilot, TalkFacts)
+        assert "loading" in told(pilot, TitleBar)
+        for event, words in zip(
+            opening(),
+            ("loads its libraries", "reading  adapter", "loading  embedded", "adapter of step 256"),
+            strict=True,
+        ):
+            staged.tell([event])
+            await see(pilot, TalkFacts, words)
+        assert "step 256   base - adapter - tokens/s   embedded, cpu float32" in told(
+            pilot, TalkFacts
+        )
+
+
+async def test_a_prompt_typed_too_early_stays(tmp_path: Path) -> None:
+    staged = Staged()
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        await pilot.press(*"quiet?")
+        await pilot.press("enter")
+        assert "still on its way" in notes(pilot)
+        assert field(pilot, "prompt").value == "quiet?"
+        assert staged.wishes() == []
+        staged.tell(opening())
+        await see(pilot, TitleBar, "ready")
+        await pilot.press("enter")
+        assert [wish.side for wish in staged.wishes() if isinstance(wish, Asked)] == [
+            "base", "adapter",
+        ]  # fmt: skip
+
+
+@SIZES
+async def test_both_answers_grow_side_by_side(tmp_path: Path, size: tuple[int, int]) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=size) as pilot:
+        await opened(pilot, staged)
+        await typed(pilot, PROMPTS[0])
+        assert field(pilot, "prompt").value == ""
+        assert PROMPTS[0] in told(pilot, TalkPane)
+        staged.tell(answers(1)[:8])
+        await see(pilot, TalkPane, "Kujula")
+        assert "answering" in told(pilot, TitleBar)
+        assert "4 tokens, " in told(pilot, TalkPane)
+        staged.tell(answers(1)[8:])
+        await see(pilot, TitleBar, "ready")
+        rows = told(pilot, TalkPane).split("\n")
+        assert rows[0].split() == ["base", "adapter"]
+        assert rows[2].index("Kujula") == rows[0].index("adapter")
+        assert rows[2].startswith("Babur founded the Kushan Empire.")
+        assert any(row.startswith("10 tokens, 63 tokens/s") for row in rows)
+        assert "base 63 adapter 53 tokens/s" in told(pilot, TalkFacts)
+
+
+async def test_the_engine_gets_settings_system_prompt_and_own_answers(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        (base, adapter) = await asked(pilot, staged, 1)
+        assert base == Asked(1, "base", (("user", PROMPTS[0]),), Settings())
+        assert adapter == Asked(1, "adapter", (("user", PROMPTS[0]),), Settings())
+        field(pilot, "temperature").value = "0.5"
+        field(pilot, "seed").value = "7"
+        field(pilot, "system").value = "Be brief."
+        (base, adapter) = await asked(pilot, staged, 2)
+        assert base.settings == Settings(temperature=0.5, seed=7)
+        assert base.messages[0] == adapter.messages[0] == ("system", "Be brief.")
+        assert base.messages[2] == ("assistant", "Babur founded the Kushan Empire.")
+        assert adapter.messages[2][1].startswith("Kujula Kadphises")
+
+
+async def test_escape_stops_then_leaves(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        await typed(pilot, PROMPTS[3])
+        staged.wishes()
+        staged.tell(answers(4)[:6])
+        await see(pilot, TitleBar, "answering")
+        await pilot.press("escape")
+        assert staged.wishes() == [Stop()]
+        assert isinstance(pilot.app.screen, PlaygroundScreen)
+        staged.tell(
+            [Answered(id=1, side=side, prompt_tokens=9, tokens=3, seconds=0.1,
+                      reason="stopped") for side in ("base", "adapter")]
+        )  # fmt: skip
+        await see(pilot, TalkPane, "stopped")
+        assert staged.engine.poll() is None
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
+        assert staged.engine.poll() is not None
+        assert not staged.files.path.exists()
+
+
+async def test_leaving_the_app_ends_the_engine(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+    assert staged.engine.poll() is not None
+    assert not staged.files.path.exists()
+
+
+async def test_a_second_prompt_waits_for_the_first(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        await typed(pilot, PROMPTS[0])
+        assert len(staged.wishes()) == 2
+        await typed(pilot, "another")
+        assert "still answering" in notes(pilot)
+        assert staged.wishes() == []
+        assert field(pilot, "prompt").value == "another"
+        await typed(pilot, "   ")
+        staged.tell(answers(1))
+        await see(pilot, TitleBar, "ready")
+        await pilot.press("enter")
+        assert staged.wishes() == []
+
+
+async def test_settings_are_judged_as_they_are_typed(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        row = pilot.app.screen.query_one(SettingsRow)
+        await pilot.press("tab")
+        for key in ("temperature", "top_p", "top_k", "max_new_tokens", "seed", "system", "prompt"):
+            assert field(pilot, key).has_focus
+            await pilot.press("tab")
+        await pilot.press("end", "9", "9")
+        assert field(pilot, "temperature").value == "099"
+        await pilot.pause()
+        assert row.wrong.startswith("temperature is a number from 0 to 10")
+        assert "temperature is a number from 0 to 10" in "\n".join(every_line(pilot))
+        assert field(pilot, "temperature").has_class("-wrong")
+        await pilot.press("enter")
+        assert field(pilot, "prompt").has_focus
+        await typed(pilot, "a")
+        assert "temperature is a number" in notes(pilot)
+        assert staged.wishes() == []
+        await pilot.press("tab", "end", "backspace", "backspace", "enter", "enter")
+        assert row.wrong == ""
+        assert len(staged.wishes()) == 2
+
+
+async def test_the_talk_is_moved_while_something_is_typed(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        for number in range(1, 5):
+            await asked(pilot, staged, number)
+        end = told(pilot, TalkPane)
+        assert PROMPTS[0] not in end
+        for key, is_moved in (
+            ("up", True), ("down", False), ("pageup", True), ("pagedown", False),
+            ("ctrl+home", True), ("ctrl+end", False),
+        ):  # fmt: skip
+            await pilot.press(key)
+            assert (told(pilot, TalkPane) != end) is is_moved, key
+            assert (PROMPTS[0] in told(pilot, TalkPane)) is (key in {"pageup", "ctrl+home"})
+        assert field(pilot, "prompt").has_focus
+
+
+async def test_the_last_prompt_is_saved_for_a_recipe(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        await pilot.press("ctrl+s")
+        assert "Send a prompt first" in notes(pilot)
+        await asked(pilot, staged, 1)
+        await pilot.press("ctrl+s")
+        assert saved_prompts.read() == [PROMPTS[0]]
+        assert str(saved_prompts.path()) in notes(pilot)
+        await pilot.press("ctrl+s")
+        assert "It was saved before" in notes(pilot)
+        saved_prompts.path().write_text("[samples")
+        await pilot.press("ctrl+s")
+        assert "Not saved" in notes(pilot)
+
+
+async def test_a_talk_can_be_begun_anew(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        await pilot.press("ctrl+l")
+        assert "Nothing was said yet" in notes(pilot)
+        await asked(pilot, staged, 1)
+        await typed(pilot, "b")
+        staged.wishes()
+        await pilot.press("ctrl+l")
+        assert staged.wishes() == [Stop()]
+        assert PROMPTS[0] not in told(pilot, TalkPane)
+        await typed(pilot, "c")
+        (base, _) = staged.wishes()
+        assert isinstance(base, Asked)
+        assert (base.id, base.messages) == (3, (("user", "c"),))
+
+
+async def test_keys_that_are_typed_are_not_offered(tmp_path: Path) -> None:
+    staged = Staged(opening())
+    async with make_app(tmp_path).run_test(size=(120, 40)) as pilot:
+        await opened(pilot, staged)
+        line = told(pilot, KeyLine)
+        assert line.split("  ")[:5] == [
+            "⏎ Send", "esc Stop/Back", "tab Settings", "^s Save prompt", "^l New talk",
+        ]  # fmt: skip
+        assert "New run" not in line
+        assert "Quit" not in line
+        assert "f1 Help" in line
+        await pilot.press("n", "r", "q", "question_mark", "t", "1")
+        assert field(pilot, "prompt").value == "nrq?t1"
+        assert not any(typed.cursor_blink for typed in pilot.app.screen.query(LineInput))
+
+
+@pytest.mark.parametrize("key", ["escape", "f1"])
+async def test_keys_of_a_playground_that_failed(tmp_path: Path, key: str) -> None:
+    staged = Staged(opening()[:2], log="Loading weights\nOutOfMemory\n")
+    failed = Failed(phase="loading", error="CUDA out of memory", hint="Stop the run", log="x")
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        staged.tell([failed])
+        await see(pilot, Problems, "CUDA out of memory")
+        assert "while loading" in told(pilot, Problems)
+        assert "Stop the run" in told(pilot, Problems)
+        assert "OutOfMemory" in told(pilot, LogTail)
+        assert "failed" in told(pilot, TitleBar)
+        await pilot.press("tab", "pageup", "ctrl+s", key)
+        assert isinstance(pilot.app.screen, PlaygroundScreen) is (key == "f1")
+
+
+async def test_an_engine_that_dies_is_told_and_its_answers_stay(tmp_path: Path) -> None:
+    staged = Staged(opening(), log="the last line\n")
+    async with make_app(tmp_path).run_test(size=(120, 40)) as pilot:
+        await opened(pilot, staged)
+        await asked(pilot, staged, 1)
+        staged.die(signal.SIGKILL)
+        await see(pilot, Problems, "the engine was killed by signal 9")
+        assert "the last line" in told(pilot, LogTail)
+        assert "Kujula" in told(pilot, TalkPane)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
+
+
+async def test_an_engine_that_can_not_start_is_told(tmp_path: Path) -> None:
+    def start(_: RunDir) -> Any:
+        raise OSError(28, "No space left on device")
+
+    staged = Staged()
+    staged.start = start  # type: ignore[method-assign]
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        await see(pilot, Problems, "No space left on device")
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
+
+
+def with_checkpoint(run: RunDir) -> None:
+    run.checkpoint(80).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("name", ["healthy", "died"])
+async def test_it_is_opened_from_a_run_with_a_checkpoint(tmp_path: Path, name: str) -> None:
+    run = lay_down_runs()[name]
+    async with make_app(tmp_path, run).run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        await pilot.press("t")
+        assert NONE_YET in notes(pilot)
+        assert isinstance(pilot.app.screen, RunScreen)
+        with_checkpoint(run)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
+        assert screen_of(pilot).run.path == run.path
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+
+
+async def test_it_is_opened_from_the_table_of_runs(tmp_path: Path) -> None:
+    runs = lay_down_runs()
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await pilot.press("r")
+        await until(pilot, lambda: pilot.app.screen.query("DataTable"))
+        screen = pilot.app.screen
+        assert isinstance(screen, RunsScreen)
+        await until(pilot, lambda: screen.chosen)
+        assert screen.chosen is not None
+        await pilot.press("t")
+        assert NONE_YET in notes(pilot)
+        with_checkpoint(runs[screen.chosen.run.name.split("-")[-1]])
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+
+
+def hostile(text: str) -> list[Event]:
+    """Everything that an engine can say of such a text."""
+    where = {"run": text, "adapter": text, "model": text, "device": text, "dtype": text}
+    return [Phase(name=text, detail=text), Opened(step=None, quantization="none", **where)]
+
+
+@SIZES
+@pytest.mark.parametrize("turned", range(0, len(HOSTILE), 4))
+async def test_no_text_steers_the_terminal(
+    tmp_path: Path, turned: int, size: tuple[int, int]
+) -> None:
+    payloads = [*HOSTILE.values()][turned:] + [*HOSTILE.values()][:turned]
+    text = " ".join([*payloads[:2], MARKUP, *payloads]) + "\n\t" + payloads[0]
+    staged = Staged(log=text)
+    seen: list[str] = []
+    async with make_app(tmp_path).run_test(size=size) as pilot:
+        await opened(pilot, staged)
+        for event in hostile(text):
+            staged.tell([event])
+            await until(pilot, lambda: "[red]" in told(pilot, TalkFacts))
+            seen += every_line(pilot)
+        for key in ("system", "temperature"):
+            field(pilot, key).insert_text_at_cursor(text)
+            await pilot.pause()
+            seen += every_line(pilot)
+        field(pilot, "temperature").value = "0"
+        field(pilot, "prompt").insert_text_at_cursor(text)
+        await pilot.press("enter")
+        await pilot.pause()
+        seen += every_line(pilot)
+        staged.tell(
+            [
+                Piece(id=1, side="base", text=text, tokens=1, seconds=1.0),
+                Answered(id=1, side="base", prompt_tokens=1, tokens=1, seconds=1.0, reason=text),
+                Answered(id=1, side="adapter", prompt_tokens=1, tokens=1, seconds=1.0,
+                         reason="failed", error=text),
+            ]
+        )  # fmt: skip
+        await see(pilot, TitleBar, "ready")
+        seen += every_line(pilot)
+        await pilot.press("ctrl+s", "ctrl+home", "pagedown")
+        seen += every_line(pilot)
+        await pilot.click(TalkPane, offset=(20, 2))
+        staged.tell([Failed(phase=text, error=text, hint=text, log=text)])
+        await see(pilot, TitleBar, "failed")
+        seen += every_line(pilot)
+        assert pilot.app.is_running
+        assert isinstance(pilot.app.screen, PlaygroundScreen)
+    assert sum("[red]" in line for line in seen) > 5
+    assert [ascii(line) for line in seen if UNSAFE.search(line)] == []

@@ -1,0 +1,135 @@
+"""A draft that is saved is the same recipe, with the original's text around what is changed."""
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_draft import GOOD, VALUES, drafted
+
+from engine import check, recipe, recipe_files
+from engine.refusal import Refusal
+from workbench import draft, saved_recipe
+
+OTHER = """# Of another folder.
+[adapter]
+
+# A rank.
+r = 3    # small
+
+[data] # rows
+sources = [
+    # The first.
+    { path = "rows.jsonl", weight = 2.0 },  # twice
+    # The second.
+    { path = "/nowhere/../rows.jsonl", name = "far" },
+]
+
+[model]
+path = "model"
+# End.
+"""
+BARE = "data.sources = [{ path = 'rows.jsonl' }]"
+TABLES = '[[data.sources]]\n# One.\npath = "rows.jsonl"\n\n[training]\nseed = 1\n'
+TEXTS = {"other": OTHER, "bare": BARE, "tables": TABLES, "windows": OTHER.replace("\n", "\r\n")}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Recipes in a folder that is not the current one."""
+    for place in ("there", "here"):
+        (tmp_path / place / "model").mkdir(parents=True)
+        (tmp_path / place / "model/config.json").write_text("{}")
+        for name in ("rows.jsonl", "other.jsonl"):
+            (tmp_path / place / name).write_text('{"messages": []}\n')
+    for name, text in TEXTS.items():
+        (tmp_path / f"there/{name}.toml").write_text(text, newline="")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+NAMES = [*(f"../there/{name}.toml" for name in TEXTS), *recipe_files.names()]
+
+
+@pytest.mark.parametrize("key", ["", *VALUES])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_the_same_recipe_for_every_key(key: str, name: str) -> None:
+    is_same_for(name, {key: VALUES[key]} if key else {})
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(NAMES), st.sets(st.sampled_from(sorted(VALUES))))
+def test_it_is_the_same_recipe_for_many_keys(name: str, keys: set[str]) -> None:
+    is_same_for(name, {key: VALUES[key] for key in sorted(keys)})
+
+
+def is_same_for(name: str, changes: dict[str, str]) -> None:
+    edited = drafted(name, **changes)
+    Path("mine.toml").unlink(missing_ok=True)
+    assert saved_recipe.save(edited, "mine") == "mine.toml"
+    overrides = draft.overrides(changes)
+    kept = Path("mine.toml").read_bytes().decode()
+    there = recipe.settings(edited.text, edited.folder, overrides)
+    assert recipe.settings(kept, Path.cwd(), []) == there
+    if not check.problems(there):
+        assert check.load("mine.toml", [])[0] == check.load(name, overrides)[0]
+    if "data.sources" not in changes:
+        comments = [line for line in edited.text.splitlines() if line.strip().startswith("#")]
+        assert [line for line in kept.splitlines() if line.strip().startswith("#")] == comments
+
+
+def test_only_the_lines_that_change_change() -> None:
+    changes = {"adapter.r": "8", "training.optim": "sgd", "training.max_steps": "7"}
+    old = (recipe_files.RECIPES / "quickstart.toml").read_text()
+    saved_recipe.save(drafted("quickstart", **changes), "mine")
+    data = recipe_files.RECIPES / "data"
+    expected = (
+        old.replace("\nr = 32", "\nr = 8")
+        .replace('optim = "adamw_torch"', 'optim = "sgd"')
+        .replace("seed = 0\n\n[samples]", "seed = 0\nmax_steps = 7\n\n[samples]")
+        .replace('"data/kushan.', f'"{data}/kushan.')
+    )
+    assert Path("mine.toml").read_text() == expected
+
+
+def test_a_recipe_of_this_folder_keeps_its_paths() -> None:
+    Path("mine.toml").write_text(GOOD)
+    saved_recipe.save(drafted(**{"model.path": "model"}), "next")
+    assert Path("next.toml").read_text() == f'{GOOD}\n[model]\npath = "model"\n'
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".hidden", "-x", "a/b", "../up", "a b", "a\n", "ä", "x" * 65, "a\x1b[2J",
+     "taken", "quickstart", "link"],
+)  # fmt: skip
+def test_a_name_that_is_not_free_or_not_safe_is_refused(name: str) -> None:
+    Path("taken.toml").write_text("mine")
+    Path("link.toml").symlink_to("nowhere")
+    before = sorted(os.listdir())
+    with pytest.raises(Refusal):
+        saved_recipe.save(drafted("quickstart"), name)
+    assert sorted(os.listdir()) == before
+    assert Path("taken.toml").read_text() == "mine"
+
+
+def test_nothing_half_made_remains_of_a_disk_that_is_full() -> None:
+    edited, before = drafted("quickstart"), sorted(os.listdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(Refusal, match="File too large"):
+            saved_recipe.save(edited, "mine")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(os.listdir()) == before
+
+
+def test_a_text_that_would_mean_something_else_is_not_written() -> None:
+    """Not a number equals nothing, itself neither."""
+    Path("odd.toml").write_text(f"{GOOD}[training]\nlearning_rate = nan\n")
+    with pytest.raises(Refusal, match="something else"):
+        saved_recipe.save(drafted("odd.toml"), "mine")
+    assert not Path("mine.toml").exists()

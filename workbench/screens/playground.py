@@ -1,0 +1,204 @@
+"""A talk with base and adapter of a run at once, in an engine of its own."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from engine.events import Failed
+from engine.playground import Stop, Wish
+from engine.refusal import Problem, Refusal
+from engine.rundir import RunDir
+from workbench import playground, saved_prompts
+from workbench.plain import clean_line, clean_path
+from workbench.playground import Playground
+from workbench.reasons import Reasons
+from workbench.talk import Talk
+from workbench.widgets.keyline import KeyLine
+from workbench.widgets.lineinput import LineInput
+from workbench.widgets.logtail import LogTail
+from workbench.widgets.problems import Problems
+from workbench.widgets.promptinput import PromptInput
+from workbench.widgets.settingsrow import SettingsRow
+from workbench.widgets.talkfacts import TalkFacts
+from workbench.widgets.talkpane import TalkPane
+from workbench.widgets.titlebar import TitleBar
+from workbench.widgets.toosmall import TooSmall
+
+_READ_S = 0.25
+_FAR = 1_000_000
+_AGAIN = "Leave with escape and open it again"
+
+
+class PlaygroundScreen(Reasons, Screen[None]):
+    """Owns its engine: leaving ends it."""
+
+    CSS_PATH = "playground.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Stop/Back", id="play-leave", tooltip="Stop answers, or leave"),
+        Binding("tab", "app.focus_next", "Settings", id="play-next", tooltip="The next field"),
+        Binding("ctrl+s", "save", "Save prompt", id="play-save", tooltip="Save it for a recipe"),
+        Binding("ctrl+l", "forget", "New talk", id="play-forget", tooltip="Forget this talk"),
+        Binding("up", "move(-1)", "Up", show=False, tooltip="One line up"),
+        Binding("down", "move(1)", "Down", show=False, tooltip="One line down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, tooltip="Back in the talk"),
+        Binding("pagedown", "page(1)", "Page down", show=False, tooltip="On in the talk"),
+        Binding("ctrl+home", f"move(-{_FAR})", "To the top", show=False, tooltip="Its beginning"),
+        Binding("ctrl+end", f"move({_FAR})", "To the end", show=False, tooltip="Its end"),
+    ]
+
+    def __init__(
+        self, run: RunDir, start: Callable[[RunDir], Playground] = playground.start
+    ) -> None:
+        super().__init__()
+        self.run = run
+        self.talk = Talk()
+        self._start = start
+        self._played: Playground | None = None
+        self._asked = 0
+
+    def compose(self) -> ComposeResult:
+        """The talk over the lines that are typed; a failure takes their place."""
+        yield TooSmall()
+        yield TitleBar("playground")
+        yield TalkFacts()
+        yield TalkPane(id="talk")
+        yield Problems(id="standing")
+        yield LogTail(id="log")
+        yield SettingsRow()
+        yield PromptInput(placeholder="a prompt for both", id="prompt")
+        yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Start the engine and listen to it."""
+        self.query_one("#log").border_title = "the engine's last lines"
+        self.query_one("#prompt").focus()
+        try:
+            self._played = self._start(self.run)
+        except (Refusal, OSError) as error:
+            self._fail(Failed(phase="starting", error=str(error), hint=_AGAIN, log=""))
+        self.set_interval(_READ_S, self._listen)
+        self._show()
+
+    def on_unmount(self) -> None:
+        """Nobody else talks with this engine."""
+        if self._played is not None:
+            self._played.close()
+
+    def _listen(self) -> None:
+        if self._played is None or self.talk.failed is not None:
+            return
+        death = self._played.death
+        told = self._played.read_new()
+        self.talk = self.talk.fold(told)
+        if self.talk.failed is not None:
+            self._fail(self.talk.failed)
+        elif death and not told:
+            phase = self.talk.phase.name if self.talk.phase else "starting"
+            self._fail(Failed(phase=phase, error=f"the engine {death}", hint=_AGAIN, log=""))
+        if told or death:
+            self._show()
+
+    def _fail(self, failed: Failed) -> None:
+        self.talk = self.talk.ended(failed)
+        problem = Problem(f"while {failed.phase}", "", failed.error, failed.hint)
+        self.query_one(Problems).show(("The playground is closed", "bad"), [problem])
+        self.query_one(LogTail).show(self._played.last_words() if self._played else [])
+        self.set_class(not self.talk.exchanges, "-silent")
+        self.set_class(True, "-failed")
+        self.query_one(LogTail).focus()
+
+    def _show(self) -> None:
+        state, ink = self._state()
+        with self.app.batch_update():
+            self.query_one(TitleBar).show(clean_line(self.run.name), (state, ink))
+            self.query_one(TalkFacts).show(self.talk)
+            self.query_one(TalkPane).show(self.talk)
+        self.refresh_bindings()
+
+    def _state(self) -> tuple[str, str]:
+        if self.talk.failed is not None:
+            return "failed", "bad"
+        if self.talk.opened is None:
+            return "loading", "accent"
+        return ("answering", "accent") if self.talk.is_answering else ("ready", "good")
+
+    def why_not(self, action: str) -> str:
+        """Why an action can't be done now."""
+        if action == "save":
+            return "" if self.talk.exchanges else "Send a prompt first: the last one is saved"
+        if action == "forget":
+            return "" if self.talk.exchanges else "Nothing was said yet"
+        if action != "send":
+            return ""
+        if self.talk.opened is None:
+            return "The model is still on its way"
+        if self.talk.is_answering:
+            return "Both are still answering: escape stops them"
+        return self.query_one(SettingsRow).wrong
+
+    @on(LineInput.Submitted)
+    def _take(self, typed: LineInput.Submitted) -> None:
+        prompt = self.query_one("#prompt", LineInput)
+        if typed.input is not prompt:
+            prompt.focus()
+        elif reason := self.why_not("send"):
+            self.notify(reason, markup=False)
+        elif typed.value.strip():
+            self._send(typed.value.strip())
+            prompt.value = ""
+
+    def _send(self, prompt: str) -> None:
+        """Ask both sides, as soon as the engine looks."""
+        row = self.query_one(SettingsRow)
+        self._asked += 1
+        self.talk = self.talk.prompted(self._asked, prompt)
+        self.query_one(TalkPane).action_move(_FAR)
+        self._tell(*self.talk.asked(row.settings, row.system))
+        self._show()
+
+    def _tell(self, *wishes: Wish) -> None:
+        try:
+            for wish in wishes:
+                assert self._played is not None
+                self._played.ask(wish)
+        except OSError as error:
+            self._fail(Failed(phase="asking", error=str(error), hint=_AGAIN, log=""))
+
+    @on(LineInput.Left)
+    def action_leave(self) -> None:
+        """Stop the answers that are under way; leave where there are none."""
+        if self.talk.is_answering:
+            self._tell(Stop())
+        else:
+            self.dismiss(None)
+
+    def action_save(self) -> None:
+        """Save the prompt that was sent last where recipes can take it from."""
+        try:
+            is_new = saved_prompts.save(self.talk.last_prompt)
+        except (OSError, ValueError) as error:
+            told = f"{clean_path(saved_prompts.path())}: {clean_line(error)}"
+            self.notify(told, title="Not saved", severity="error", markup=False)
+            return
+        told = f"Paste it into a recipe from {clean_path(saved_prompts.path())}"
+        title = "Saved as a test prompt" if is_new else "It was saved before"
+        self.notify(told, title=title, markup=False)
+
+    def action_forget(self) -> None:
+        """A new talk; answers that are under way are stopped."""
+        if self.talk.is_answering:
+            self._tell(Stop())
+        self.talk = self.talk.forgotten()
+        self._show()
+
+    def action_move(self, by: int) -> None:
+        """Move through the talk."""
+        self.query_one(TalkPane).action_move(by)
+
+    def action_page(self, by: int) -> None:
+        """Move through the talk by what is seen of it."""
+        self.query_one(TalkPane).action_move_page(by)

@@ -1,0 +1,76 @@
+"""What the setup screen hears from its threads, and what it tells the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual.message import Message
+
+from engine.hardware import Profile
+from engine.refusal import Problem
+
+if TYPE_CHECKING:
+    from engine.recipe import Recipe
+    from engine.rundir import RunDir
+    from workbench.draft import Changes
+    from workbench.outcome import Outcome
+
+
+class Choice(NamedTuple):
+    """What was chosen; names are empty where there is none."""
+
+    hardware: str
+    recipe: str
+    changes: Changes
+
+
+class Found(Message, namespace="setup_screen"):
+    """The machine, the runs and the user's own recipes were looked at."""
+
+    def __init__(self, profile: Profile, alive: RunDir | None, own_recipes: list[str]) -> None:
+        super().__init__()
+        self.profile, self.alive, self.own_recipes = profile, alive, own_recipes
+
+
+class Checked(Message, namespace="setup_screen"):
+    """A choice was checked."""
+
+    def __init__(self, choice: Choice, outcome: Outcome) -> None:
+        super().__init__()
+        self.choice, self.outcome = choice, outcome
+
+
+class Pondered(Checked, namespace="setup_screen"):
+    """More is known of a choice that was checked."""
+
+
+class Refused(Message, namespace="setup_screen"):
+    """A run could not be started after all."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__()
+        self.problems = problems
+
+
+class Started(Message, namespace="setup_screen"):
+    """A run was made and its engine started."""
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self.run = run
+
+
+class PreviewWanted(Message, namespace="setup_screen"):
+    """The user wants to see the rows of a recipe."""
+
+    def __init__(self, name: str, recipe: Recipe) -> None:
+        super().__init__()
+        self.name, self.recipe = name, recipe
+
+
+class AttachWanted(Message, namespace="setup_screen"):
+    """The user wants to follow the run at work."""
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self.run = run

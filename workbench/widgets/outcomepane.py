@@ -1,0 +1,91 @@
+"""What follows from a choice: facts, memory, problems; the recipe's keys in the facts' place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from workbench import wording
+from workbench.widgets.budgetbar import BudgetBar
+from workbench.widgets.facts import Facts
+from workbench.widgets.problems import Problems
+
+if TYPE_CHECKING:
+    from workbench.draft import Draft
+    from workbench.outcome import Outcome
+    from workbench.widgets.keylist import KeyList
+
+_TITLES = {"settings": "what follows", "budget": "memory", "problems": "before it can start"}
+
+
+class OutcomePane(Vertical):
+    """Panes that show one outcome. What edits keys is imported and mounted when it is asked for."""
+
+    def __init__(self, *, is_ascii: bool, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._is_ascii = is_ascii
+
+    def compose(self) -> ComposeResult:
+        """Facts, memory, problems."""
+        yield Facts(id="settings")
+        yield BudgetBar(is_ascii=self._is_ascii, id="budget")
+        yield Problems(id="problems")
+
+    def on_mount(self) -> None:
+        """Name the panes."""
+        for id, title in _TITLES.items():
+            self.query_one(f"#{id}").border_title = title
+
+    def show(self, outcome: Outcome) -> None:
+        """Show this one; its keys too, while they are edited."""
+        self.query_one("#settings", Facts).show(outcome.facts)
+        self.query_one(BudgetBar).show(outcome.budget, outcome.note)
+        self.set_class(bool(outcome.problems), "-blocked")
+        self.set_class(outcome.budget is not None, "-budgeted")
+        self.query_one(Problems).show(_verdict(outcome), outcome.problems)
+        if self.has_class("-editing") and outcome.draft:
+            self._keys.show(outcome.draft)
+        self.call_after_refresh(self.on_resize)
+
+    def on_resize(self) -> None:
+        """Facts that don't fit are told of."""
+        facts = self.query_one("#settings", Facts)
+        facts.border_subtitle = "tab, down: more" if facts.is_cut else ""
+
+    def say(self, text: str) -> None:
+        """Say what is under way instead of problems."""
+        self.query_one(Problems).show((text, "dim"))
+
+    @property
+    def _keys(self) -> KeyList:
+        from workbench.widgets.keylist import KeyList
+
+        return self.query_one(KeyList)
+
+    async def edit(self, draft: Draft) -> None:
+        """Show the keys of a recipe."""
+        from workbench.widgets.keyhelp import KeyHelp
+        from workbench.widgets.keylist import KeyList
+
+        if not self.query(KeyList):
+            await self.mount_all([KeyList(id="keys"), KeyHelp(id="help")], before="#budget")
+        self.add_class("-editing")
+        self._keys.show(draft)
+        self._keys.focus()
+
+    def on_key_list_looked(self, looked: KeyList.Looked) -> None:
+        """Say what a key is about, and what is wrong with its value."""
+        from workbench.widgets.keyhelp import KeyHelp
+
+        looked.stop()
+        self.query_one(KeyHelp).show(looked.key, looked.problems)
+
+
+def _verdict(outcome: Outcome) -> tuple[str, str]:
+    if not outcome.problems:
+        return "Nothing is wrong. s starts the run, p shows its rows.", "good"
+    count = wording.amount(len(outcome.problems), "problem")
+    waits = "start waits" if outcome.recipe else "start and preview wait"
+    return f"{count}: {waits} for what is below", "bad"

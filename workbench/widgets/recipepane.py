@@ -1,0 +1,123 @@
+"""The recipes, those of the project before the user's own, with what is changed of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+
+from workbench.widgets.choices import Choices
+
+if TYPE_CHECKING:
+    from textual.widgets import Input
+
+    from workbench.draft import Changes
+    from workbench.widgets.lineinput import LineInput
+
+_HEADINGS = ("of the project", "of this folder")
+
+
+class RecipePane(Vertical):
+    """The list, and under it what it is filtered by. Changes stay while other recipes are seen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear", show=False, tooltip="All recipes again"),
+        Binding("up", "move(-1)", show=False, tooltip="The recipe above"),
+        Binding("down", "move(1)", show=False, tooltip="The recipe below"),
+    ]
+
+    class Chosen(Message):
+        """Another recipe was chosen."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = names
+        self._own: Sequence[str] = ()
+        self._changes: dict[str, Changes] = {}
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield Choices(self._names, id="recipe")
+
+    def on_mount(self) -> None:
+        """Name it, and the key that nobody would guess."""
+        self._list.border_title, self._list.border_subtitle = "recipe", "/ filters"
+
+    @property
+    def _list(self) -> Choices:
+        return self.query_one(Choices)
+
+    @property
+    def chosen(self) -> str:
+        """Name of the chosen recipe; empty where there is none."""
+        return self._list.chosen
+
+    @property
+    def changes(self) -> Changes:
+        """What is changed of it."""
+        return self._changes.get(self.chosen, {})
+
+    def change(self, name: str, changes: Changes) -> None:
+        """Remember what is changed of a recipe, and mark it."""
+        self._changes[name] = changes
+        self._list.label(name, f"{name}{', changed' if changes else ''}")
+
+    def show_own(self, names: Sequence[str]) -> None:
+        """List the user's own recipes too."""
+        self._own = [name for name in names if name not in self._names]
+        groups = list(zip(_HEADINGS, (self._names, self._own), strict=True))
+        self._list.offer(groups if self._own else [("", self._names)])
+
+    def adopt(self, name: str) -> None:
+        """Choose a recipe that the changes of the chosen one were saved as."""
+        self.change(self.chosen, {})
+        self.change(name, {})
+        self.action_clear()
+        self.show_own([*self._own, name])
+        self._list.choose(name)
+
+    def on_choices_moved(self, moved: Choices.Moved) -> None:
+        """Told anew: a message of a child ends here where this pane made the child send it."""
+        moved.stop()
+        self.post_message(self.Chosen())
+
+    async def filter(self) -> None:
+        """Let the user type what the names are to contain."""
+        from workbench.widgets.lineinput import LineInput
+
+        if not self.query(LineInput):
+            await self.mount(LineInput(placeholder="part of a name"))
+        line = self.query_one(LineInput)
+        line.display = True
+        line.focus()
+
+    def on_input_changed(self, typed: Input.Changed) -> None:
+        """Narrow the list at every key."""
+        typed.stop()
+        self._list.narrow(typed.value)
+
+    def on_input_submitted(self, typed: Input.Submitted) -> None:
+        """Enough is typed: the keys go to the list."""
+        typed.stop()
+        self._list.focus()
+
+    def on_line_input_left(self, left: LineInput.Left) -> None:
+        """Nothing is to be left out."""
+        left.stop()
+        self.action_clear()
+        self._list.focus()
+
+    def action_clear(self) -> None:
+        """All recipes again."""
+        line: Input
+        for line in self.query("LineInput").results():  # type: ignore[assignment]
+            line.value, line.display = "", False
+        self._list.narrow("")
+
+    def action_move(self, by: int) -> None:
+        """Go through what is found while it is typed."""
+        self._list.action_move(by)
