@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from rich.color import ColorSystem
 from rich.console import Console
 from rich.control import Control
 from rich.segment import Segments
@@ -28,6 +29,7 @@ from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers import linux_driver
 
+from workbench.ink_codes import Pen
 from workbench.keyqueue import KeyPassed, KeyQueue
 from workbench.plain import clean_line
 from workbench.reasons import Reasons
@@ -50,13 +52,14 @@ vars(linux_driver)["getincrementaldecoder"] = _forgiving_decoder
 def _render_segments(update: ChopsUpdate, console: Console) -> str:
     """The changed cells of each line and no others; Textual's own begins at the widget's left."""
     written: list[str] = []
+    pen = Pen(console._color_system or ColorSystem.TRUECOLOR)
     for y, left, right in update.spans:
         for end, (start, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
             first, last = max(start, left), min(end, right)
             if strip is not None and first < last:
                 written.append(Control.move_to(first, y).segment.text)
-                written.append(strip.crop(first - start, last - start).render(console))
-    return "".join(written)
+                written.append(pen.written(strip.crop(first - start, last - start)))
+    return "".join(written) + pen.laid_down()
 
 
 ChopsUpdate.render_segments = _render_segments  # type: ignore[assignment]
