@@ -78,10 +78,9 @@ class Adapted:
     @contextlib.contextmanager
     def side(self, side: str) -> Iterator[None]:
         """Answer as base or adapter, in the numbers that the run's own samples are made in."""
-        # PEFT's own switch looks through all modules first, which takes as long as a token.
+        # PEFT's own switches also visit every weight, which takes as long as a token.
         for layer in self.layers:
-            if layer.disable_adapters is (side == "adapter"):
-                layer.enable_adapters(side == "adapter")
+            layer._disable_adapters = side == "base"
         if self.dtype not in _HALVES:
             yield
             return
