@@ -12,16 +12,19 @@ from typing import Any
 import pytest
 import staged_playground as recorded_talk
 from bench_app import LOG, MACHINE, lay_down_runs, make_app, until, write_recipes
+from more_runs import STATES
 from recording import FORECAST, at_work, compared, lay_down, load, on_card
 from staged_playground import Staged as StagedPlayground
 from staged_preview import ANSWER, Staged
 from textual.pilot import Pilot
 
 from engine import hardware
+from engine.events import Step
 from engine.preview import Broken, Refused
 from engine.refusal import Problem
 from engine.rundir import RunDir
 from workbench.app import BenchApp
+from workbench.screens.compare import CompareScreen
 from workbench.screens.playground import PlaygroundScreen
 from workbench.screens.run import RunScreen
 from workbench.widgets.lineinput import LineInput
@@ -187,10 +190,9 @@ def test_run_after_a_key(
     assert snap_compare(app, terminal_size=(80, 24), run_before=followed("running", key))
 
 
-@SIZES
-@pytest.mark.parametrize("device", ["cpu", "card"])
+@pytest.mark.parametrize(("device", "size"), [("cpu", (80, 24)), ("card", (120, 40))])
 def test_run_beside_its_forecast(
-    snap_compare: Compare, tmp_path: Path, size: tuple[int, int], device: str
+    snap_compare: Compare, tmp_path: Path, device: str, size: tuple[int, int]
 ) -> None:
     told = compared(on_card(load("healthy")) if device == "card" else load("healthy"))
     run = lay_down(Path("runs"), "2026-11-21-0931-healthy", told, LOG, FORECAST)
@@ -207,6 +209,63 @@ def test_runs(
         await until(pilot, lambda: pilot.app.screen.query_one("DataTable").row_count == 4)
 
     assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=steps)
+
+
+def test_runs_found_and_marked(
+    snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]
+) -> None:
+    async def steps(pilot: Pilot[Any]) -> None:
+        await pilot.press("r")
+        await until(pilot, lambda: pilot.app.screen.query_one("DataTable").row_count == 4)
+        await pilot.press("space", "down", "space", "slash", *"memory")
+        await until(pilot, lambda: pilot.app.screen.query_one("DataTable").row_count == 2)
+        await pilot.press("enter")
+
+    assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=steps)
+
+
+@pytest.mark.parametrize(
+    ("size", "keys"), [((120, 40), ""), ((80, 24), "v"), ((80, 24), "2")], ids=["all", "1", "2"]
+)
+def test_compare(
+    snap_compare: Compare,
+    tmp_path: Path,
+    runs: dict[str, RunDir],
+    size: tuple[int, int],
+    keys: str,
+) -> None:
+    for at, name in enumerate(("healthy", "died")):
+        recipe = {"adapter": {"r": 8 << at}, "data": {"max_length": 512}}
+        runs[name].write_request({"name": name, "recipe": recipe})
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: is_judged(pilot))
+        screen = CompareScreen([runs[name] for name in ("healthy", "died", "live")])
+        await pilot.app.push_screen(screen)
+        await until(pilot, lambda: screen.sides)
+        await pilot.press(*keys)
+
+    assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_run_in_rarer_states(snap_compare: Compare, tmp_path: Path, name: str) -> None:
+    make, state = STATES[name]
+    run = lay_down(Path("runs"), f"2026-11-21-0931-{name}", make(), LOG)
+    last_step = max((event.step for event in make() if isinstance(event, Step)), default=-1)
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await followed(state)(pilot)
+        await until(pilot, lambda: pilot.app.screen.latest.run.steps.last_step == last_step)
+        await pilot.pause(0.5)
+
+    assert snap_compare(make_app(tmp_path, run), terminal_size=(80, 24), run_before=steps)
+
+
+def test_run_from_near(snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]) -> None:
+    steps = followed("done", "left", "plus", "plus", "shift+left", "l")
+    app = make_app(tmp_path, runs["healthy"])
+    assert snap_compare(app, terminal_size=(120, 56), run_before=steps)
 
 
 @SIZES
