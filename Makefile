@@ -16,7 +16,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 snapshots: $(VENV)/.installed-test
-	$(BIN)/python -m pytest tests/test_screens.py --snapshot-update
+	$(BIN)/python -m pytest tests/test_screens.py tests/test_run_pictures.py --snapshot-update
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -28,6 +28,8 @@ SIZE = (120, 40)
 _FONT_FACES = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 """Rich points them at a content delivery network; without them the reader's own font is taken."""
 _SETTLE_S = 1.5
+_TOLD = 14_000
+"""Events that the long run has told so far."""
 Pictured = Callable[[Pilot[Any]], Awaitable[None]]
 
 
@@ -35,9 +37,10 @@ async def picture(show: Pictured) -> str:
     """The app's SVG after some keys, in a folder with recorded runs."""
     card = replace(hardware.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
     runs = lay_down_runs()
-    lay_down(Path("runs"), "2026-11-21-0934-long", on_card(many_steps()), forecast=FORECAST)
+    told = on_card(many_steps())[:_TOLD]
+    long = lay_down(Path("runs"), "2026-11-21-0934-long", told, forecast=FORECAST)
     app = make_app(Path.cwd(), machine=card, recipes=recipe_files.names())
-    with at_work(runs["live"]):
+    with at_work(runs["live"]), at_work(long):
         async with app.run_test(size=SIZE) as pilot:
             await pilot.pause(_SETTLE_S)
             await show(pilot)

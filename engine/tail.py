@@ -12,6 +12,8 @@ class Tail:
         self._path = path
         self._offset = 0
         self._rest = b""
+        self.is_behind = False
+        """Whether the last read left off before the file's end."""
 
     def read_new(self) -> list[bytes]:
         """Whole lines appended since the last call, at most about a megabyte at a time.
@@ -19,11 +21,13 @@ class Tail:
         Empty only where no whole line is left to read.
         """
         lines: list[bytes] = []
+        self.is_behind = False
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 while not lines and (piece := file.read(_SLICE_BYTES)):
                     self._offset += len(piece)
+                    self.is_behind = len(piece) == _SLICE_BYTES
                     *whole, self._rest = (self._rest + piece).split(b"\n")
                     lines = [line for line in whole if line]
         except FileNotFoundError:

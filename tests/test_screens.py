@@ -1,18 +1,18 @@
-"""Every screen as a picture, at two sizes, from recorded runs.
+"""Every screen but those of runs as a picture, at two sizes.
 
-After a wanted change: `pytest tests/test_screens.py --snapshot-update`, and look at the pictures.
+After a wanted change: `make snapshots`, and look at the pictures.
 """
 
-import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import staged_playground as recorded_talk
-from bench_app import LOG, MACHINE, lay_down_runs, make_app, until, write_recipes
-from recording import FORECAST, at_work, compared, lay_down, load, on_card
+from bench_app import MACHINE, lay_down_runs, make_app, until, write_recipes
+from pictures import SIZES, Compare, followed, plain_surroundings, pressed, previewed, problems_of
+from recording import at_work
 from staged_playground import Staged as StagedPlayground
 from staged_preview import ANSWER, Staged
 from textual.pilot import Pilot
@@ -23,24 +23,12 @@ from engine.refusal import Problem
 from engine.rundir import RunDir
 from workbench.app import BenchApp
 from workbench.screens.playground import PlaygroundScreen
-from workbench.screens.run import RunScreen
 from workbench.widgets.lineinput import LineInput
-from workbench.widgets.problems import Problems
-
-SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-Steps = Callable[[Pilot[Any]], Awaitable[None]]
-Compare = Callable[..., bool]
 
 
 @pytest.fixture(autouse=True)
-def plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of the developer's own terminal in the pictures."""
-    for name in list(os.environ):
-        if name == "NO_COLOR" or (name.startswith("TEXTUAL_") and "SNAPSHOT" not in name):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
+def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plain_surroundings(monkeypatch, tmp_path)
 
 
 @pytest.fixture
@@ -48,54 +36,6 @@ def runs() -> Iterator[dict[str, RunDir]]:
     runs = lay_down_runs()
     with at_work(runs["live"]):
         yield runs
-
-
-def pressed(*keys: str) -> Steps:
-    """Wait for the setup's verdict, then press keys, and wait for it again."""
-
-    async def steps(pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: is_judged(pilot))
-        await pilot.press(*keys)
-        await until(pilot, lambda: is_judged(pilot))
-
-    return steps
-
-
-def is_judged(pilot: Pilot[Any]) -> bool:
-    rows = problems_of(pilot)
-    return bool(rows) and rows[0] not in {"", "checking"}
-
-
-def problems_of(pilot: Pilot[Any]) -> list[str]:
-    return pilot.app.screen.query_one(Problems).text_rows()
-
-
-def followed(state: str, *keys: str) -> Steps:
-    """Wait until the run screen has read its run, then press keys."""
-
-    async def steps(pilot: Pilot[Any]) -> None:
-        def is_read() -> bool:
-            screen = pilot.app.screen
-            return isinstance(screen, RunScreen) and screen.latest.state.name == state
-
-        await until(pilot, is_read)
-        await until(pilot, lambda: pilot.app.screen.latest.log)
-        await pilot.press(*keys)
-
-    return steps
-
-
-def previewed(staged: Staged, *keys: str) -> Steps:
-    """Open the preview, wait for its answer, then press keys."""
-
-    async def steps(pilot: Pilot[Any]) -> None:
-        await pressed()(pilot)
-        await pilot.press("p")
-        await until(pilot, lambda: staged.asked and (staged.is_held or not staged.is_waiting))
-        await pilot.press(*keys)
-        await until(pilot, lambda: staged.is_held or not staged.is_waiting)
-
-    return steps
 
 
 @SIZES
@@ -160,53 +100,6 @@ def test_setup_offers_the_run_at_work(
     snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir]
 ) -> None:
     assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed())
-
-
-@SIZES
-@pytest.mark.parametrize(
-    ("name", "state"),
-    [("live", "running"), ("healthy", "done"), ("failed", "failed"), ("died", "died")],
-)
-def test_run(
-    snap_compare: Compare,
-    tmp_path: Path,
-    runs: dict[str, RunDir],
-    size: tuple[int, int],
-    name: str,
-    state: str,
-) -> None:
-    app = make_app(tmp_path, runs[name])
-    assert snap_compare(app, terminal_size=size, run_before=followed(state))
-
-
-@pytest.mark.parametrize("key", ["2", "3", "4", "x", "q"])
-def test_run_after_a_key(
-    snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir], key: str
-) -> None:
-    app = make_app(tmp_path, runs["live"])
-    assert snap_compare(app, terminal_size=(80, 24), run_before=followed("running", key))
-
-
-@SIZES
-@pytest.mark.parametrize("device", ["cpu", "card"])
-def test_run_beside_its_forecast(
-    snap_compare: Compare, tmp_path: Path, size: tuple[int, int], device: str
-) -> None:
-    told = compared(on_card(load("healthy")) if device == "card" else load("healthy"))
-    run = lay_down(Path("runs"), "2026-11-21-0931-healthy", told, LOG, FORECAST)
-    app = make_app(tmp_path, run)
-    assert snap_compare(app, terminal_size=size, run_before=followed("done", "5"))
-
-
-@SIZES
-def test_runs(
-    snap_compare: Compare, tmp_path: Path, runs: dict[str, RunDir], size: tuple[int, int]
-) -> None:
-    async def steps(pilot: Pilot[Any]) -> None:
-        await pilot.press("r")
-        await until(pilot, lambda: pilot.app.screen.query_one("DataTable").row_count == 4)
-
-    assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=steps)
 
 
 @SIZES

@@ -6,9 +6,9 @@ import random
 import time
 
 import pytest
-from recording import TRAINED, compared, healthy, load, opening, steps, told
+from recording import TRAINED, compared, healthy, load, opening, samples, steps, told
 
-from engine.events import Event, Hello, Step
+from engine.events import Checkpoint, Event, Hello, Step, Warned
 from workbench.state import RunState
 
 
@@ -100,6 +100,39 @@ def test_a_resumed_run_replaces_what_it_does_again() -> None:
     again = [hello, *steps(15, 100, 9)]
     run = RunState().fold([*opening(100), *steps(12, 100), *again])
     assert run.steps.means("loss")[0] == list(range(1, 16))
+
+
+def test_a_run_resumed_within_a_bucket_loses_none_of_its_steps() -> None:
+    run = RunState().fold(steps(10_000, 10_000))
+    firsts, _ = run.steps.means("loss")
+    width = firsts[-1] - firsts[-2]
+    assert width > 1
+    again = run.fold(steps(10_000, 10_000, firsts[5] + width - 1))
+    assert again.steps.means("loss")[0] == firsts
+    assert sum(bucket.count for bucket in again.steps.curve("loss", 0, 10_000, 60) if bucket) == (
+        10_000 + 1
+    )
+
+
+def test_the_pace_of_a_resumed_run_is_taken_from_its_own_steps() -> None:
+    before = [step_at(number, 100.0 * number) for number in range(1, 21)]
+    after = [step_at(number, 2.0 * number) for number in range(11, 41)]
+    run = RunState().fold(before).fold(after)
+    assert [step for step, _ in run.recent] == list(range(1, 41))
+
+
+def test_what_a_state_keeps_of_a_long_run_does_not_grow() -> None:
+    run = RunState()
+    for number in range(1, 1_000):
+        run = run.fold([Checkpoint(step=number, path="p"), *samples(number, TRAINED), *warned()])
+    assert run.num_checkpoints == 999
+    assert len(run.checkpoints) == len(run.warnings) == 100
+    assert len(run.samples) <= 64
+    assert run.checkpoints[-1].step == max(run.samples) == 999
+
+
+def warned() -> list[Event]:
+    return [Warned(code="c", message="m", fix="f")]
 
 
 def test_a_new_hello_takes_back_the_ending() -> None:

@@ -28,7 +28,9 @@ PLAIN = encode(STEP).rstrip()
 NEXT = encode(replace(STEP, step=2)).rstrip()
 
 figures = st.sampled_from([0.5, 2.25, 1, 7, None, math.nan, math.inf, 1e200, -1e200, -3.5])
-at = st.one_of(st.integers(0, 60), st.integers(-3, 6_000), st.integers(0, 10**6))
+at = st.one_of(
+    st.integers(0, 60), st.integers(-9, 0), st.integers(-3, 6_000), st.integers(0, 10**6)
+)
 taken = st.builds(
     lambda step, loss, rss_gib, seconds: replace(
         STEP, step=step, loss=loss, rss_gib=rss_gib, reserved_gib=loss, elapsed_s=seconds

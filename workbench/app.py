@@ -83,6 +83,8 @@ class BenchApp(TerminalApp):
         setup: Callable[[], SetupScreen] | None = None,
         warm: Warm | None = None,
     ) -> None:
+        if attach is not None:
+            self.DEFAULT_MODE = "runs"  # type: ignore[misc]
         super().__init__()
         self.warm = warm or Warm()
         self._first = attach
@@ -97,7 +99,7 @@ class BenchApp(TerminalApp):
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
-        """The run that was asked for; the setup stands otherwise."""
+        """The run that was asked for, over the table of runs; the setup stands otherwise."""
         self.theme_changed_signal.subscribe(self, lambda theme: taste.keep_theme(theme.name))
         if self._first is not None:
             self._open(self._first)

@@ -57,7 +57,7 @@ class Columns:
         return self._joined(name, place, place + 1) if place < len(self._counts) else None
 
     def _joined(self, name: str, start: int, stop: int) -> Bucket | None:
-        num_steps = sum(self._counts[start:stop])
+        num_steps = sum(self._counts[start:stop]) if start < stop else 0
         return self._held[name].joined(start, stop, num_steps) if num_steps else None
 
     def extended(self, parts: Iterable[Numbers]) -> "Columns":

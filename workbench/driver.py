@@ -17,16 +17,20 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from rich.color import ColorSystem
 from rich.console import Console
 from rich.control import Control
 from rich.segment import Segments
 from rich.text import Text
+from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers import linux_driver
 
+from workbench.ink_codes import Pen
+from workbench.keyqueue import KeyPassed, KeyQueue
 from workbench.plain import clean_line
 from workbench.reasons import Reasons
 from workbench.terminal import takes_utf8, to_ascii
@@ -48,13 +52,14 @@ vars(linux_driver)["getincrementaldecoder"] = _forgiving_decoder
 def _render_segments(update: ChopsUpdate, console: Console) -> str:
     """The changed cells of each line and no others; Textual's own begins at the widget's left."""
     written: list[str] = []
+    pen = Pen(console._color_system or ColorSystem.TRUECOLOR)
     for y, left, right in update.spans:
         for end, (start, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
             first, last = max(start, left), min(end, right)
             if strip is not None and first < last:
                 written.append(Control.move_to(first, y).segment.text)
-                written.append(strip.crop(first - start, last - start).render(console))
-    return "".join(written)
+                written.append(pen.written(strip.crop(first - start, last - start)))
+    return "".join(written) + pen.laid_down()
 
 
 ChopsUpdate.render_segments = _render_segments  # type: ignore[assignment]
@@ -70,6 +75,21 @@ class AsciiDriver(linux_driver.LinuxDriver):
 
 class TerminalApp(App[None]):
     """An app that gives the terminal back as it was, however it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys = KeyQueue(self, super().on_event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys wait for each other; nothing else does."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self._keys.add(event)
+        else:
+            await super().on_event(event)
+
+    def on_key_passed(self, passed: KeyPassed) -> None:
+        """The next key may come."""
+        self._keys.passed(passed.key)
 
     def get_driver_class(self) -> type[Driver]:
         """The one that the locale asks for."""

@@ -1,9 +1,10 @@
 """What a run has told so far, as a pure fold of its events; no screen and no file is known here."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from functools import reduce
+from itertools import chain, groupby
 
 from engine import stretch
 from engine.events import (
@@ -72,13 +73,13 @@ class RunState:
     def fold(self, events: Iterable[Event | Stretch]) -> "RunState":
         """The state after more events; steps may come one by one or as stretches."""
         state = self
-        waiting: list[Stretch] = []
-        for event in _in_stretches(events):
-            if isinstance(event, Stretch):
-                waiting.append(event)
+        for are_steps, group in groupby(_in_stretches(events), lambda it: isinstance(it, Stretch)):
+            if are_steps:
+                state = state._with_steps(it for it in group if isinstance(it, Stretch))
             else:
-                state, waiting = state._with_steps(waiting)._with(event), []
-        return state._with_steps(waiting)
+                alone = (it for it in group if not isinstance(it, Stretch))
+                state = reduce(RunState._with, alone, state)
+        return state
 
     def _with(self, event: Event) -> "RunState":
         state = replace(self, t=event.t)
@@ -106,27 +107,26 @@ class RunState:
                 return replace(state, failed=event)
         return state
 
-    def _with_steps(self, stretches: Sequence[Stretch]) -> "RunState":
-        """Append steps; one that comes again, as after a resumption, replaces what followed it."""
-        if not stretches:
-            return self
-        recent, best_loss = self.recent, self.best_loss
-        parts: list[Numbers] = []
-        for new in stretches:
-            for numbers in new.rising():
-                parts.append(numbers)
-                recent = _latest(recent, numbers)
-            known = () if best_loss is None else (best_loss,)
-            losses = filter(math.isfinite, new.numbers["loss"])
-            best_loss = min(chain(known, losses), default=None)
-        return replace(
-            self,
-            t=stretches[-1].last.t,
-            last_step=stretches[-1].last,
-            steps=self.steps.extended(parts),
-            recent=recent,
-            best_loss=best_loss,
-        )
+    def _with_steps(self, stretches: Iterable[Stretch]) -> "RunState":
+        """Append steps; one that comes again, as after a resumption, replaces what followed it.
+
+        Each stretch is read when the one before it is done with, so that little is held at once.
+        """
+        last, recent, best_loss = self.last_step, self.recent, self.best_loss
+
+        def parts() -> Iterator[Numbers]:
+            nonlocal last, recent, best_loss
+            for new in stretches:
+                known = () if best_loss is None else (best_loss,)
+                losses = filter(math.isfinite, new.numbers["loss"])
+                last, best_loss = new.last, min(chain(known, losses), default=None)
+                for numbers in new.rising():
+                    recent = _latest(recent, numbers)
+                    yield numbers
+
+        steps = self.steps.extended(parts())
+        t = last.t if last else self.t
+        return replace(self, t=t, last_step=last, steps=steps, recent=recent, best_loss=best_loss)
 
     @property
     def is_ended(self) -> bool:

@@ -30,6 +30,11 @@ class Watch:
         """The last lines of the engine's output."""
         return tuple(self._lines)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last read left some of the events for the next."""
+        return self._events.is_behind
+
     def read(self) -> bool:
         """Take in what the files tell since; whether there was anything."""
         batch, logged = self._events.read_new(), self._log.read_new()

@@ -38,7 +38,8 @@ from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
 _READ_EVERY_S = 0.1
-_TELL_EVERY_S = 0.25
+_TELL_EVERY_S, _TELL_LATE_S = 0.25, 1.0
+"""While most of a long run is still to be read, drawing what is known would only hold it up."""
 _METER_EVERY_S = 2.0
 _LOFTY = 52
 _PANES = ("charts", "samples", "figures", "log", "memory")
@@ -147,7 +148,7 @@ class RunScreen(Reasons, ChartedScreen):
 
     @work(thread=True, group="follow")
     def _follow(self) -> None:
-        """Read and fold in a thread; one message per batch, at most four a second."""
+        """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
         watch, forecast = Watch(self.run), foreseen.read(self.run)
         sent_at, is_new = 0.0, True
@@ -155,7 +156,8 @@ class RunScreen(Reasons, ChartedScreen):
             has_read = watch.read()
             is_new = is_new or has_read
             now = time.monotonic()
-            if is_new and now - sent_at >= _TELL_EVERY_S:
+            pause_s = _TELL_LATE_S if watch.is_behind else _TELL_EVERY_S
+            if is_new and now - sent_at >= pause_s:
                 self.post_message(self.Arrived(watch.run, watch.state, watch.log, forecast))
                 is_new, sent_at = False, now
             if not (is_new or has_read or watch.state.is_alive):

@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from workbench.axis import Scale
 
 DOTS_X, DOTS_Y = 2, 4
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_STROKES = [
+    [
+        [sum(_BITS[y][x] for y in range(top, low + 1)) for low in range(DOTS_Y)]
+        for top in range(DOTS_Y)
+    ]
+    for x in range(DOTS_X)
+]
+"""The bits of a cell from a dot down to another, by column."""
 _ASCII_BY_DOT = "'\"-."
 """One mark per height of a dot in its cell."""
 LEVEL_INK, BOUND_INK, BAND_INK = "strong", "warn", "band"
@@ -63,15 +72,12 @@ class Raster:
 
     def plot(self, *, is_ascii: bool) -> Plot:
         """The layers as characters."""
+        names = tuple(self._layers)
         marks, inks = [], []
-        stacks = zip(*(dots.cells for dots in self._layers.values()), strict=True)
-        for rows in stacks:
-            cells = (
-                dict(zip(self._layers, stack, strict=True)) for stack in zip(*rows, strict=True)
-            )
-            found = [_topmost(cell) for cell in cells]
-            marks.append("".join(_mark(bits, ink, is_ascii=is_ascii) for ink, bits in found))
-            inks.append([ink for ink, _ in found])
+        for rows in zip(*(dots.cells for dots in self._layers.values()), strict=True):
+            found = [_cell(names, stack, is_ascii) for stack in zip(*rows, strict=True)]
+            marks.append("".join(mark for mark, _ in found))
+            inks.append([ink for _, ink in found])
         return Plot(marks, inks)
 
     def _layer(self, ink: str) -> "_Dots":
@@ -90,8 +96,10 @@ class _Dots:
 
     def fill(self, x: int, top: int, bottom: int) -> None:
         """A vertical stroke."""
-        for y in range(top, bottom + 1):
-            self.cells[y // DOTS_Y][x // DOTS_X] |= _BITS[y % DOTS_Y][x % DOTS_X]
+        at, strokes = x // DOTS_X, _STROKES[x % DOTS_X]
+        for row in range(top // DOTS_Y, bottom // DOTS_Y + 1):
+            first, last = max(0, top - row * DOTS_Y), min(DOTS_Y - 1, bottom - row * DOTS_Y)
+            self.cells[row][at] |= strokes[first][last]
 
     def draw(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """A stroke from a point to one that is not to its left."""
@@ -101,6 +109,13 @@ class _Dots:
             y = y1 if x1 == x0 else round(y0 + (y1 - y0) * (x - x0) / (x1 - x0))
             self.fill(x, min(previous, y), max(previous, y))
             previous = y
+
+
+@lru_cache(maxsize=4096)
+def _cell(names: tuple[str, ...], stack: tuple[int, ...], is_ascii: bool) -> tuple[str, str]:
+    """Mark and ink of the dots of each layer; few of all that can be do come."""
+    ink, bits = _topmost(dict(zip(names, stack, strict=True)))
+    return _mark(bits, ink, is_ascii=is_ascii), ink
 
 
 def _topmost(cell: dict[str, int]) -> tuple[str, int]:

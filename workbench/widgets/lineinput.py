@@ -27,10 +27,10 @@ class LineInput(Input):
     async def on_key(self, event: events.Key) -> None:
         """Its own keys at once: Textual's way to them lets letters that come with them go ahead."""
         for binding in self._bindings.key_to_bindings.get(event.key, ()):
-            event.stop()
-            event.prevent_default()
-            await self.run_action(binding.action)
-            return
+            if await self.app.run_action(binding.action, self):
+                event.stop()
+                event.prevent_default()
+                return
 
     def replace(self, text: str, start: int, end: int) -> None:
         """Every way to put text in comes by here."""

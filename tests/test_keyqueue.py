@@ -1,0 +1,60 @@
+"""Keys that arrive in one packet, as over a slow line, are taken one after the other."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_app import lay_down_runs, make_app, until
+from terminal import APP, Pty
+from test_terminal import is_painted
+from textual import events
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from workbench.screens.runs import RunsScreen
+from workbench.widgets.lineinput import LineInput
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def at_once(pilot: Pilot[Any], *keys: str) -> None:
+    for key in keys:
+        pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+
+async def test_letters_behind_a_change_of_focus_go_to_the_new_one(tmp_path: Path) -> None:
+    lay_down_runs()
+    async with make_app(tmp_path).run_test(size=(100, 30)) as pilot:
+        await pilot.press("r")
+        table: DataTable[Any] = pilot.app.screen.query_one(DataTable)
+        await until(pilot, lambda: table.row_count == 4)
+        at_once(pilot, "slash", *"dcuda", "enter", "d")
+        typed = pilot.app.screen.query_one(LineInput)
+        await until(pilot, lambda: typed.value == "dcuda")
+        at_once(pilot, "slash", "escape", "q")
+        await until(pilot, lambda: not pilot.app.is_running or not typed.value)
+
+
+async def test_a_screen_that_goes_takes_no_key_along(tmp_path: Path) -> None:
+    lay_down_runs()
+    async with make_app(tmp_path).run_test(size=(100, 30)) as pilot:
+        at_once(pilot, "r", "d", "escape", "n", "r", "f1", "f1", "ctrl+p", "escape", "n", "r")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+        await pilot.press("o")
+        assert isinstance(pilot.app.screen, RunsScreen)
+
+
+def test_a_packet_that_would_start_a_run_searches_for_it(tmp_path: Path) -> None:
+    with Pty(tmp_path, APP) as terminal:
+        terminal.until(is_painted)
+        terminal.until(lambda written: b"starts the run" in written)
+        terminal.press(b"/s")
+        terminal.read(2)
+        terminal.press(b"\x1b")
+        terminal.read(0.5)
+        terminal.press(b"q")
+        assert terminal.end() == 0
+    assert not (tmp_path / "runs").exists()
