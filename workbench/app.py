@@ -28,6 +28,7 @@ from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
     from engine.rundir import RunDir
+    from workbench.ahead import Ahead
     from workbench.screens.play_wanted import PlayWanted
     from workbench.screens.run import RunScreen
     from workbench.screens.runs import RunsScreen
@@ -82,12 +83,13 @@ class BenchApp(TerminalApp):
         attach: RunDir | None = None,
         setup: Callable[[], SetupScreen] | None = None,
         warm: Warm | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         if attach is not None:
             self.DEFAULT_MODE = "runs"  # type: ignore[misc]
         super().__init__()
         self.warm = warm or Warm()
-        self._first = attach
+        self._first, self._ahead = attach, ahead
         self._opened: dict[str, RunDir] = {}
         self.animation_level = "none"
         self.register_theme(_THEME)
@@ -102,14 +104,14 @@ class BenchApp(TerminalApp):
         """The run that was asked for, over the table of runs; the setup stands otherwise."""
         self.theme_changed_signal.subscribe(self, lambda theme: taste.keep_theme(theme.name))
         if self._first is not None:
-            self._open(self._first)
+            self._open(self._first, self._ahead)
 
-    def _open(self, run: RunDir) -> None:
+    def _open(self, run: RunDir, ahead: Ahead | None = None) -> None:
         from workbench.screens.run import RunScreen
 
         self._opened[run.name] = run
         self.action_show_runs()
-        self.push_screen(RunScreen(run, is_ascii=not draws_braille()))
+        self.push_screen(RunScreen(run, is_ascii=not draws_braille(), ahead=ahead))
 
     def _ask(self, question: str, detail: str, choices: tuple[str, str], then: Deed) -> None:
         from workbench.screens.confirm import ConfirmScreen
@@ -259,9 +261,9 @@ def way_back(run: RunDir) -> str:
     return f"gemma-bench attach {clean_line(name)}"
 
 
-def run_app(attach: RunDir | None = None) -> int:
-    """Run the app, on one run where it is given; its exit code."""
-    app = BenchApp(attach)
+def run_app(attach: RunDir | None = None, ahead: Ahead | None = None) -> int:
+    """Run the app, on one run where it is given, which may be read ahead; its exit code."""
+    app = BenchApp(attach, ahead=ahead)
     try:
         app.run()
     finally:

@@ -173,9 +173,12 @@ def _attach(options: argparse.Namespace) -> int:
     run = rundir.find(options.run_name)
     if options.json or not sys.stdout.isatty():
         return follow.follow(run, as_json=options.json)
+    from workbench.ahead import Ahead
+
+    ahead = Ahead(run)
     from workbench.app import run_app
 
-    return run_app(run)
+    return run_app(run, ahead)
 
 
 def _stop(name: str) -> int:

@@ -91,6 +91,19 @@ class TerminalApp(App[None]):
         """The next key may come."""
         self._keys.passed(passed.key)
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Restyle what stands; before anything does, parsing waits for the first widget's styles.
+
+        Textual parses all of it three times while it starts, as long as a tenth of the first paint.
+        """
+        if self._is_mounted:
+            super().refresh_css(animate)
+            return
+        self.stylesheet.set_variables(self.get_css_variables())
+        self.stylesheet._require_parse = True
+        for screen in self.screen_stack if self._screen_stacks[self._current_mode] else ():
+            screen._css_update_count = self._css_update_count
+
     def get_driver_class(self) -> type[Driver]:
         """The one that the locale asks for."""
         return super().get_driver_class() if takes_utf8() else AsciiDriver

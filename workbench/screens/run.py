@@ -16,6 +16,9 @@ from textual.worker import get_current_worker
 from engine.meters import Gauge, Meters
 from engine.rundir import RunDir, State
 from workbench import foreseen, measures, run_facts
+from workbench.ahead import Ahead
+from workbench.calm import Calm
+from workbench.columns import Columns
 from workbench.curve import Curve
 from workbench.foreseen import Foreseen
 from workbench.plain import clean_line, clean_path
@@ -41,6 +44,9 @@ _READ_EVERY_S = 0.1
 _TELL_EVERY_S, _TELL_LATE_S = 0.25, 1.0
 """While most of a long run is still to be read, drawing what is known would only hold it up."""
 _METER_EVERY_S = 2.0
+_DRAW_EVERY_S = 1.0
+"""A step moves a curve by less than a dot; steps that come in a bundle are drawn at once."""
+_JUMP_STEPS, _JUMP_PARTS = 20, 100
 _LOFTY = 52
 _PANES = ("charts", "samples", "figures", "log", "memory")
 _INKS = {"running": "accent", "starting": "accent", "done": "good", "stopped": "good"}
@@ -95,9 +101,11 @@ class RunScreen(Reasons, ChartedScreen):
             super().__init__()
             self.run = run
 
-    def __init__(self, run: RunDir, *, is_ascii: bool = False) -> None:
+    def __init__(self, run: RunDir, *, is_ascii: bool = False, ahead: Ahead | None = None) -> None:
         super().__init__()
         self.run = run
+        self._ahead = ahead
+        self._curves = Calm(self, _DRAW_EVERY_S, self._show_curves)
         self.latest = RunScreen.Arrived(RunState(), State("starting"), (), Foreseen())
         self._is_ascii = is_ascii
         self._is_left = Event()
@@ -131,6 +139,7 @@ class RunScreen(Reasons, ChartedScreen):
             self.query_one(f"#{id}").border_title = title
         self.action_pane(0)
         self._show(self.latest)
+        self._show_curves()
         self._follow()
 
     def on_resize(self, resized: Resize) -> None:
@@ -150,7 +159,8 @@ class RunScreen(Reasons, ChartedScreen):
     def _follow(self) -> None:
         """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
-        watch, forecast = Watch(self.run), foreseen.read(self.run)
+        forecast = foreseen.read(self.run)
+        watch = Watch(self.run) if self._ahead is None else self._caught_up(self._ahead, forecast)
         sent_at, is_new = 0.0, True
         while not worker.is_cancelled:
             has_read = watch.read()
@@ -165,16 +175,34 @@ class RunScreen(Reasons, ChartedScreen):
             if not has_read:
                 time.sleep(_READ_EVERY_S)
 
+    def _caught_up(self, ahead: Ahead, forecast: Foreseen) -> Watch:
+        """The last of what another process read, each shown as it comes."""
+        worker, watch = get_current_worker(), None
+        for watch in ahead.watches():
+            self.post_message(self.Arrived(watch.run, watch.state, watch.log, forecast))
+            if worker.is_cancelled:
+                break
+        return watch or Watch(self.run)
+
     def on_run_screen_arrived(self, arrived: Arrived) -> None:
         """Draw what came."""
         known, self.latest = self.latest, arrived
         with self.app.batch_update():
             self._show(arrived)
-        self.refresh_bindings()
+            is_calm = known.state.is_alive and arrived.state.is_alive
+            is_calm = is_calm and known.run.marks == arrived.run.marks
+            self._curves.want(at_once=not is_calm or self._has_jumped(arrived.run.steps))
+        if arrived.state != known.state or arrived.run.checkpoints != known.run.checkpoints:
+            self.refresh_bindings()
         hello = arrived.run.hello
         if hello and not known.run.hello and arrived.state.is_alive and is_here(hello):
             gauge = Gauge(self.run.path, hello.pid)
             Thread(target=self._measure, args=(gauge,), daemon=True).start()
+
+    def _has_jumped(self, steps: Columns) -> bool:
+        """Whether curves would be seen to lag behind."""
+        extent = self.turning.extent
+        return steps.last_step - extent.last_step > max(_JUMP_STEPS, extent.end // _JUMP_PARTS)
 
     def _measure(self, gauge: Gauge) -> None:
         """Read the meters as long as the run lives and somebody looks."""
@@ -197,14 +225,14 @@ class RunScreen(Reasons, ChartedScreen):
         self.query_one(Standing).show(run, state, clean_path(self.run.path))
         self.query_one(Notices).show(run.warnings)
         self._choose_memory(run, foreseen.beside(arrived.forecast, run.memory))
-        self._show_curves(run)
         self.query_one("#step", Facts).show(run_facts.of_last_step(run))
         plan = run_facts.of_plan(run.plan) if run.plan else [("", "no plan yet", "dim")]
         self.query_one("#plan", Facts).show(plan)
         self.query_one(Samples).show(run.samples)
         self.query_one(LogTail).show(arrived.log)
 
-    def _show_curves(self, run: RunState) -> None:
+    def _show_curves(self) -> None:
+        run = self.latest.run
         if run.plan is not None:
             most = math.log(run.plan.vocab_size)
             bound = ("token_accuracy", lambda accuracy: (1 - accuracy) * most)
