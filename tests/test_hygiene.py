@@ -58,6 +58,25 @@ def test_hostile_runs_beside_each_other(tmp_path: Path) -> None:
     assert foreign(COPIED.sub(b"", terminal.written)) == []
 
 
+def test_hostile_recipes_are_listed_and_edited(tmp_path: Path) -> None:
+    (tmp_path / "aa\x1b[2J[red]\u202e.toml").write_text(
+        "[data]\nsources = []\n# \x1b]0;owned\x07\n"
+    )
+    (tmp_path / "ab.toml").write_text(
+        f"# {TEXT.encode('unicode-escape').decode()} [/] [red] \u202e\n"
+        "[model]\n# [@click=app.quit]x[/] \u202e\u200b\n"
+        f"path = {json.dumps(TEXT)}\n[data]\nsources = [{{ path = {json.dumps(TEXT)} }}]\n"
+    )
+    with Pty(tmp_path, APP) as terminal:
+        terminal.until(lambda written: b"ab.toml" in written)
+        for _ in range(4):
+            pressed(terminal, b"\x1b[B", b"e", b"j", b"\r", b"\x1b", b"\x1b", b"w", b"\x1b")
+        pressed(terminal, b"s", b"p", b"/a[", b"\x1b", b"?", b"?", b"q")
+        assert terminal.end() == 0
+    assert foreign(terminal.written) == []
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
 @pytest.mark.parametrize(
     "name", ["linux", "xterm", "xterm-256color", "screen", "screen-256color", "tmux-256color"]

@@ -18,6 +18,7 @@ from workbench.widgets.chart import Chart
 from workbench.widgets.meterline import MeterLine
 from workbench.widgets.samples import Samples
 from workbench.widgets.standing import Standing
+from workbench.widgets.titlebar import TitleBar
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +96,28 @@ async def test_a_mark_is_asked_for_and_shown(tmp_path: Path) -> None:
             await until(pilot, lambda: screen.latest.run.marks == (90,))
             await pilot.pause()
             assert "▲" in rows(screen, "loss")[-1]
+
+
+async def test_pausing_holds_the_view_and_not_the_run(tmp_path: Path) -> None:
+    recorded = load("healthy")
+    run = lay_down(Path("runs"), "2026-11-21-0930-live", recorded[:60])
+    with at_work(run):
+        async with make_app(tmp_path, run).run_test(size=(100, 30)) as pilot:
+            screen = await followed(pilot)
+            await until(pilot, lambda: screen.latest.run.steps.last_step > 20)
+            before = rows(screen, "loss")
+            await pilot.press("p")
+            with run.events.open("ab") as file:
+                file.writelines(map(events.encode, recorded[60:200]))
+            last_step = max(event.step for event in recorded[:200] if isinstance(event, Step))
+            await until(pilot, lambda: screen.latest.run.steps.last_step == last_step)
+            await pilot.pause(1.2)
+            assert rows(screen, "loss") == before
+            assert "view held" in screen.query_one(TitleBar).text_rows()[0]
+            assert not run.control.exists()
+            await pilot.press("p")
+            assert rows(screen, "loss") != before
+            assert "view held" not in screen.query_one(TitleBar).text_rows()[0]
 
 
 async def test_an_ended_run_says_why_it_hears_nothing(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.rundir import RunDir
     from workbench.ahead import Ahead
     from workbench.screens.play_wanted import PlayWanted
-    from workbench.screens.run import RunScreen
+    from workbench.screens.run_messages import StopWanted
     from workbench.screens.runs import RunsScreen
     from workbench.screens.setup_messages import AttachWanted, PreviewWanted, Started
 
@@ -177,7 +177,7 @@ class BenchApp(TerminalApp):
         if isinstance(self.screen, RunsScreen):
             self.screen.look()
 
-    def on_run_screen_stop_wanted(self, wanted: RunScreen.StopWanted) -> None:
+    def on_run_screen_stop_wanted(self, wanted: StopWanted) -> None:
         """Ending a run can't be undone."""
 
         def stop() -> None:

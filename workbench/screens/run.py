@@ -10,11 +10,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.events import Resize
-from textual.message import Message
 from textual.worker import get_current_worker
 
-from engine.meters import Gauge, Meters
-from engine.rundir import RunDir, State
+from engine.meters import Gauge
+from engine.rundir import RunDir
 from workbench import foreseen, measures, run_facts
 from workbench.ahead import Ahead
 from workbench.calm import Calm
@@ -26,6 +25,7 @@ from workbench.reasons import Reasons
 from workbench.screens import play_wanted
 from workbench.screens.charted import ChartedScreen
 from workbench.screens.play_wanted import PlayWanted
+from workbench.screens.run_messages import Arrived, Measured, StopWanted
 from workbench.state import RunState
 from workbench.watch import Watch, is_here
 from workbench.widgets.chart import Chart
@@ -71,44 +71,19 @@ class RunScreen(Reasons, ChartedScreen):
             Binding(str(number), f"pane({number - 1})", name, show=False, tooltip=f"Show {name}")
             for number, name in enumerate(_PANES, 1)
         ),
+        Binding("p", "pause", "Pause", show=False, id="run-pause", tooltip="Hold this view"),
         Binding("escape", "leave", "Back", id="run-leave", tooltip="Back; the run goes on"),
     ]
-
-    class Arrived(Message):
-        """What the run told since, folded; the latest holds all of it."""
-
-        def __init__(
-            self, run: RunState, state: State, log: tuple[str, ...], forecast: Foreseen
-        ) -> None:
-            super().__init__()
-            self.run, self.state, self.log, self.forecast = run, state, log, forecast
-
-        def can_replace(self, message: Message) -> bool:
-            """A later one makes an earlier one needless."""
-            return isinstance(message, RunScreen.Arrived)
-
-    class Measured(Message):
-        """How busy the machine is; None once that does not matter any more."""
-
-        def __init__(self, meters: Meters | None) -> None:
-            super().__init__()
-            self.meters = meters
-
-    class StopWanted(Message):
-        """The user wants to end the run."""
-
-        def __init__(self, run: RunDir) -> None:
-            super().__init__()
-            self.run = run
 
     def __init__(self, run: RunDir, *, is_ascii: bool = False, ahead: Ahead | None = None) -> None:
         super().__init__()
         self.run = run
         self._ahead = ahead
         self._curves = Calm(self, _DRAW_EVERY_S, self._show_curves)
-        self.latest = RunScreen.Arrived(RunState(), State("starting"), (), Foreseen())
+        self.latest = Arrived()
         self._is_ascii = is_ascii
         self._is_left = Event()
+        self.is_held = False
 
     def compose(self) -> ComposeResult:
         """All panes; the style sheet shows one of them where there is no room for more."""
@@ -168,7 +143,7 @@ class RunScreen(Reasons, ChartedScreen):
             now = time.monotonic()
             pause_s = _TELL_LATE_S if watch.is_behind else _TELL_EVERY_S
             if is_new and now - sent_at >= pause_s:
-                self.post_message(self.Arrived(watch.run, watch.state, watch.log, forecast))
+                self.post_message(Arrived(watch.run, watch.state, watch.log, forecast))
                 is_new, sent_at = False, now
             if not (is_new or has_read or watch.state.is_alive):
                 return
@@ -179,7 +154,7 @@ class RunScreen(Reasons, ChartedScreen):
         """The last of what another process read, each shown as it comes."""
         worker, watch = get_current_worker(), None
         for watch in ahead.watches():
-            self.post_message(self.Arrived(watch.run, watch.state, watch.log, forecast))
+            self.post_message(Arrived(watch.run, watch.state, watch.log, forecast))
             if worker.is_cancelled:
                 break
         return watch or Watch(self.run)
@@ -187,17 +162,23 @@ class RunScreen(Reasons, ChartedScreen):
     def on_run_screen_arrived(self, arrived: Arrived) -> None:
         """Draw what came."""
         known, self.latest = self.latest, arrived
-        with self.app.batch_update():
-            self._show(arrived)
-            is_calm = known.state.is_alive and arrived.state.is_alive
-            is_calm = is_calm and known.run.marks == arrived.run.marks
-            self._curves.want(at_once=not is_calm or self._has_jumped(arrived.run.steps))
+        if self.is_held:
+            self._show_title()
+        else:
+            self._draw(known)
         if arrived.state != known.state or arrived.run.checkpoints != known.run.checkpoints:
             self.refresh_bindings()
         hello = arrived.run.hello
         if hello and not known.run.hello and arrived.state.is_alive and is_here(hello):
             gauge = Gauge(self.run.path, hello.pid)
             Thread(target=self._measure, args=(gauge,), daemon=True).start()
+
+    def _draw(self, known: Arrived) -> None:
+        with self.app.batch_update():
+            self._show(self.latest)
+            is_calm = known.state.is_alive and self.latest.state.is_alive
+            is_calm = is_calm and known.run.marks == self.latest.run.marks
+            self._curves.want(at_once=not is_calm or self._has_jumped(self.latest.run.steps))
 
     def _has_jumped(self, steps: Columns) -> bool:
         """Whether curves would be seen to lag behind."""
@@ -208,11 +189,11 @@ class RunScreen(Reasons, ChartedScreen):
         """Read the meters as long as the run lives and somebody looks."""
         while self.latest.state.is_alive and not self._is_left.is_set():
             try:
-                self.post_message(self.Measured(gauge.read()))
+                self.post_message(Measured(gauge.read()))
             except OSError:
                 break
             self._is_left.wait(_METER_EVERY_S)
-        self.post_message(self.Measured(None))
+        self.post_message(Measured(None))
 
     def on_run_screen_measured(self, measured: Measured) -> None:
         """Draw the meters."""
@@ -220,8 +201,7 @@ class RunScreen(Reasons, ChartedScreen):
 
     def _show(self, arrived: Arrived) -> None:
         run, state = arrived.run, arrived.state
-        ink = _INKS.get(state.name, "bad")
-        self.query_one(TitleBar).show(clean_line(self.run.name), (state.name, ink))
+        self._show_title()
         self.query_one(Standing).show(run, state, clean_path(self.run.path))
         self.query_one(Notices).show(run.warnings)
         self._choose_memory(run, foreseen.beside(arrived.forecast, run.memory))
@@ -231,8 +211,15 @@ class RunScreen(Reasons, ChartedScreen):
         self.query_one(Samples).show(run.samples)
         self.query_one(LogTail).show(arrived.log)
 
+    def _show_title(self) -> None:
+        state = self.latest.state.name
+        told = f"{state}, view held" if self.is_held else state
+        self.query_one(TitleBar).show(clean_line(self.run.name), (told, _INKS.get(state, "bad")))
+
     def _show_curves(self) -> None:
         run = self.latest.run
+        if self.is_held:
+            return
         if run.plan is not None:
             most = math.log(run.plan.vocab_size)
             bound = ("token_accuracy", lambda accuracy: (1 - accuracy) * most)
@@ -263,7 +250,7 @@ class RunScreen(Reasons, ChartedScreen):
 
     def action_stop(self) -> None:
         """Ask the user first: it can't be undone."""
-        self.post_message(self.StopWanted(self.run))
+        self.post_message(StopWanted(self.run))
 
     def action_ask(self, want: str) -> None:
         """Tell the engine a wish; it hears it after this step."""
@@ -273,6 +260,13 @@ class RunScreen(Reasons, ChartedScreen):
             self.notify(clean_line(error), title="Not asked", severity="error", markup=False)
         else:
             self.notify(_PROMISES[want], markup=False)
+
+    def action_pause(self) -> None:
+        """Hold what is shown, or go on with what came since; the run goes on either way."""
+        self.is_held = not self.is_held
+        self._show_title()
+        if not self.is_held:
+            self._draw(Arrived())
 
     def action_pane(self, index: int) -> None:
         """Show one pane where there is room for one only, else move to it."""

@@ -18,6 +18,8 @@ from engine.hardware import AUTO, Profile
 from engine.refusal import Problem, Refusal
 from workbench import wording
 from workbench.plain import clean_line
+from workbench.reasons import Reasons
+from workbench.screens import setup_messages
 from workbench.screens.setup_messages import (
     AttachWanted,
     Checked,
@@ -37,11 +39,10 @@ from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
 if TYPE_CHECKING:
-    from engine.recipe import Recipe
     from engine.rundir import RunDir
     from workbench.fitting import Known
     from workbench.outcome import Outcome
-    from workbench.simulation import Simulation
+    from workbench.pondering import Simulate
     from workbench.widgets.keylist import KeyList
 
 _SETTLE_S = 0.1
@@ -49,13 +50,7 @@ _SETTLE_S = 0.1
 _OF_LISTS = {"edit", "filter", "lists", "attach"}
 
 
-def _simulate(recipe: Recipe, profile: Profile) -> Simulation:
-    from workbench import simulation
-
-    return simulation.start(recipe, profile)
-
-
-class SetupScreen(Screen[None]):
+class SetupScreen(Reasons, Screen[None]):
     """Nothing slow happens before the first paint: machine and recipe are looked at in threads."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,7 +69,7 @@ class SetupScreen(Screen[None]):
         detect: Callable[[], Profile] = hardware.detect,
         profiles: Sequence[str] | None = None,
         recipes: Sequence[str] | None = None,
-        simulate: Callable[[Recipe, Profile], Simulation] | None = _simulate,
+        simulate: Simulate | None = setup_messages.simulate,
         *,
         is_ascii: bool = False,
     ) -> None:
@@ -230,18 +225,18 @@ class SetupScreen(Screen[None]):
             self._show(known)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Start needs a choice without problems, preview such a recipe, attach a run at work."""
+        """Keys of the lists go while the recipe is edited."""
         if action in _OF_LISTS and self.has_class("-editing"):
             return False
-        known = self._outcome
-        is_there = {
-            "start": known is not None and not known.problems and not self._is_starting,
-            "preview": known is not None and known.recipe is not None,
-            "edit": known is not None and known.draft is not None,
-            "save_as": known is None or known.draft is not None,
-            "attach": self._alive is not None,
-        }
-        return True if is_there.get(action, True) else None
+        return super().check_action(action, parameters)
+
+    def why_not(self, action: str) -> str:
+        """Why an action can't be done now."""
+        if action == "attach":
+            return "" if self._alive is not None else "No run is at work"
+        if action == "start" and self._is_starting:
+            return "It is being started"
+        return setup_messages.why_not(action, self._outcome)
 
     def action_save_as(self) -> None:
         """Ask for a name, and save the recipe with its changes."""

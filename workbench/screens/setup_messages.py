@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from engine.rundir import RunDir
     from workbench.draft import Changes
     from workbench.outcome import Outcome
+    from workbench.simulation import Simulation
+
+
+def simulate(recipe: Recipe, profile: Profile) -> Simulation:
+    """Begin to simulate a step; what that takes is imported when it is wanted."""
+    from workbench import simulation
+
+    return simulation.start(recipe, profile)
 
 
 class Choice(NamedTuple):
@@ -74,3 +82,17 @@ class AttachWanted(Message, namespace="setup_screen"):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self.run = run
+
+
+def why_not(action: str, known: Outcome | None) -> str:
+    """Why an action can't be done with what is known of the choice; empty where it can."""
+    if known is None:
+        return "The choice is being checked" if action in {"start", "preview", "edit"} else ""
+    match action:
+        case "start":
+            return "What is wrong is told above; mend it first" if known.problems else ""
+        case "preview":
+            return "" if known.recipe is not None else "The recipe has to be right first"
+        case "edit" | "save_as":
+            return "" if known.draft is not None else "The recipe's file can't be read"
+    return ""
