@@ -1,29 +1,19 @@
 """The keys of the playground, its waiting and its failures, and words that mean harm."""
 
 import re
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bench_app import lay_down_runs, make_app, until
+from bench_app import make_app, until
+from playground_pilot import asked, every_line, field, notes, opened, see, told, typed
 from staged_playground import PROMPTS, Staged, answers, opening
-from test_plain import HOSTILE
-from textual.pilot import Pilot
 
-from engine.events import Answered, Event, Failed, Opened, Phase, Piece
+from engine.events import Answered
 from engine.playground import Asked, Settings, Stop
-from engine.rundir import RunDir
 from workbench import saved_prompts
-from workbench.screens.play_wanted import NONE_YET
 from workbench.screens.playground import PlaygroundScreen
-from workbench.screens.run import RunScreen
-from workbench.screens.runs import RunsScreen
-from workbench.widgets.canvas import Canvas
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lineinput import LineInput
-from workbench.widgets.logtail import LogTail
-from workbench.widgets.problems import Problems
 from workbench.widgets.settingsrow import SettingsRow
 from workbench.widgets.talkfacts import TalkFacts
 from workbench.widgets.talkpane import TalkPane
@@ -44,56 +34,6 @@ def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-
-
-def screen_of(pilot: Pilot[Any]) -> PlaygroundScreen:
-    screen = pilot.app.screen
-    assert isinstance(screen, PlaygroundScreen)
-    return screen
-
-
-def told(pilot: Pilot[Any], which: type[Canvas]) -> str:
-    return "\n".join(pilot.app.screen.query_one(which).text_rows())
-
-
-def every_line(pilot: Pilot[Any]) -> list[str]:
-    """What the terminal would get of the whole screen, without its styles."""
-    return [strip.text for strip in pilot.app.screen._compositor.render_strips()]
-
-
-def field(pilot: Pilot[Any], key: str) -> LineInput:
-    return pilot.app.screen.query_one(f"#{key}", LineInput)
-
-
-def notes(pilot: Pilot[Any]) -> str:
-    return " ".join(f"{note.title} {note.message}" for note in pilot.app._notifications)
-
-
-async def see(pilot: Pilot[Any], which: type[Canvas], text: str) -> None:
-    await until(pilot, lambda: text in told(pilot, which))
-
-
-async def opened(pilot: Pilot[Any], staged: Staged) -> None:
-    """A playground in front of the user."""
-    await until(pilot, lambda: pilot.app.is_running)
-    screen = PlaygroundScreen(RunDir(Path("runs/2026-11-21-0931-healthy")), staged.start)
-    await pilot.app.push_screen(screen)
-    if any(isinstance(event, Opened) for event in staged._at_first):
-        await see(pilot, TitleBar, "ready")
-
-
-async def typed(pilot: Pilot[Any], text: str) -> None:
-    field(pilot, "prompt").value = text
-    await pilot.press("enter")
-
-
-async def asked(pilot: Pilot[Any], staged: Staged, number: int) -> list[Any]:
-    """A recorded prompt, sent and answered; what the engine was asked."""
-    await typed(pilot, PROMPTS[number - 1])
-    wishes = staged.wishes()
-    staged.tell(answers(number))
-    await see(pilot, TitleBar, "ready")
-    return wishes
 
 
 async def test_loading_is_shown_step_by_step(tmp_path: Path) -> None:
@@ -311,135 +251,3 @@ async def test_keys_that_are_typed_are_not_offered(tmp_path: Path) -> None:
         await pilot.press("n", "r", "q", "question_mark", "t", "1")
         assert field(pilot, "prompt").value == "nrq?t1"
         assert not any(typed.cursor_blink for typed in pilot.app.screen.query(LineInput))
-
-
-@pytest.mark.parametrize("key", ["escape", "f1"])
-async def test_keys_of_a_playground_that_failed(tmp_path: Path, key: str) -> None:
-    staged = Staged(opening()[:2], log="Loading weights\nOutOfMemory\n")
-    failed = Failed(phase="loading", error="CUDA out of memory", hint="Stop the run", log="x")
-    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
-        await opened(pilot, staged)
-        staged.tell([failed])
-        await see(pilot, Problems, "CUDA out of memory")
-        assert "while loading" in told(pilot, Problems)
-        assert "Stop the run" in told(pilot, Problems)
-        assert "OutOfMemory" in told(pilot, LogTail)
-        assert "failed" in told(pilot, TitleBar)
-        await pilot.press("tab", "pageup", "ctrl+s", key)
-        assert isinstance(pilot.app.screen, PlaygroundScreen) is (key == "f1")
-
-
-async def test_an_engine_that_dies_is_told_and_its_answers_stay(tmp_path: Path) -> None:
-    staged = Staged(opening(), log="the last line\n")
-    async with make_app(tmp_path).run_test(size=(120, 40)) as pilot:
-        await opened(pilot, staged)
-        await asked(pilot, staged, 1)
-        staged.die(signal.SIGKILL)
-        await see(pilot, Problems, "the engine was killed by signal 9")
-        assert "the last line" in told(pilot, LogTail)
-        assert "Kujula" in told(pilot, TalkPane)
-        await pilot.press("escape")
-        await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
-
-
-async def test_an_engine_that_can_not_start_is_told(tmp_path: Path) -> None:
-    def start(_: RunDir) -> Any:
-        raise OSError(28, "No space left on device")
-
-    staged = Staged()
-    staged.start = start  # type: ignore[method-assign]
-    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
-        await opened(pilot, staged)
-        await see(pilot, Problems, "No space left on device")
-        await pilot.press("escape")
-        await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
-
-
-def with_checkpoint(run: RunDir) -> None:
-    run.checkpoint(80).mkdir(parents=True)
-
-
-@pytest.mark.parametrize("name", ["healthy", "died"])
-async def test_it_is_opened_from_a_run_with_a_checkpoint(tmp_path: Path, name: str) -> None:
-    run = lay_down_runs()[name]
-    async with make_app(tmp_path, run).run_test(size=SIZE) as pilot:
-        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-        await pilot.press("t")
-        assert NONE_YET in notes(pilot)
-        assert isinstance(pilot.app.screen, RunScreen)
-        with_checkpoint(run)
-        await pilot.press("t")
-        await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
-        assert screen_of(pilot).run.path == run.path
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-
-
-async def test_it_is_opened_from_the_table_of_runs(tmp_path: Path) -> None:
-    runs = lay_down_runs()
-    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
-        await pilot.press("r")
-        await until(pilot, lambda: pilot.app.screen.query("DataTable"))
-        screen = pilot.app.screen
-        assert isinstance(screen, RunsScreen)
-        await until(pilot, lambda: screen.chosen)
-        assert screen.chosen is not None
-        await pilot.press("t")
-        assert NONE_YET in notes(pilot)
-        with_checkpoint(runs[screen.chosen.run.name.split("-")[-1]])
-        await pilot.press("t")
-        await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
-
-
-def hostile(text: str) -> list[Event]:
-    """Everything that an engine can say of such a text."""
-    where = {"run": text, "adapter": text, "model": text, "device": text, "dtype": text}
-    return [Phase(name=text, detail=text), Opened(step=None, quantization="none", **where)]
-
-
-@SIZES
-@pytest.mark.parametrize("turned", range(0, len(HOSTILE), 4))
-async def test_no_text_steers_the_terminal(
-    tmp_path: Path, turned: int, size: tuple[int, int]
-) -> None:
-    payloads = [*HOSTILE.values()][turned:] + [*HOSTILE.values()][:turned]
-    text = " ".join([*payloads[:2], MARKUP, *payloads]) + "\n\t" + payloads[0]
-    staged = Staged(log=text)
-    seen: list[str] = []
-    async with make_app(tmp_path).run_test(size=size) as pilot:
-        await opened(pilot, staged)
-        for event in hostile(text):
-            staged.tell([event])
-            await until(pilot, lambda: "[red]" in told(pilot, TalkFacts))
-            seen += every_line(pilot)
-        for key in ("system", "temperature"):
-            field(pilot, key).insert_text_at_cursor(text)
-            await pilot.pause()
-            seen += every_line(pilot)
-        field(pilot, "temperature").value = "0"
-        field(pilot, "prompt").insert_text_at_cursor(text)
-        await pilot.press("enter")
-        await pilot.pause()
-        seen += every_line(pilot)
-        staged.tell(
-            [
-                Piece(id=1, side="base", text=text, tokens=1, seconds=1.0),
-                Answered(id=1, side="base", prompt_tokens=1, tokens=1, seconds=1.0, reason=text),
-                Answered(id=1, side="adapter", prompt_tokens=1, tokens=1, seconds=1.0,
-                         reason="failed", error=text),
-            ]
-        )  # fmt: skip
-        await see(pilot, TitleBar, "ready")
-        seen += every_line(pilot)
-        await pilot.press("ctrl+s", "ctrl+home", "pagedown")
-        seen += every_line(pilot)
-        await pilot.click(TalkPane, offset=(20, 2))
-        staged.tell([Failed(phase=text, error=text, hint=text, log=text)])
-        await see(pilot, TitleBar, "failed")
-        seen += every_line(pilot)
-        assert pilot.app.is_running
-        assert isinstance(pilot.app.screen, PlaygroundScreen)
-    assert sum("[red]" in line for line in seen) > 5
-    assert [ascii(line) for line in seen if UNSAFE.search(line)] == []

@@ -1,0 +1,172 @@
+"""Ways into the playground and out of it: opened, failed, died; hostile talk."""
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_app import lay_down_runs, make_app, until
+from playground_pilot import asked, every_line, field, notes, opened, screen_of, see, told
+from staged_playground import Staged, opening
+from test_plain import HOSTILE
+
+from engine.events import Answered, Event, Failed, Opened, Phase, Piece
+from engine.rundir import RunDir
+from workbench.screens.play_wanted import NONE_YET
+from workbench.screens.playground import PlaygroundScreen
+from workbench.screens.run import RunScreen
+from workbench.screens.runs import RunsScreen
+from workbench.widgets.logtail import LogTail
+from workbench.widgets.problems import Problems
+from workbench.widgets.talkfacts import TalkFacts
+from workbench.widgets.talkpane import TalkPane
+from workbench.widgets.titlebar import TitleBar
+
+SIZE = (80, 24)
+SIZES = pytest.mark.parametrize("size", [SIZE, (120, 40)], ids=["80x24", "120x40"])
+MARKUP = "[/] [red] [@click=app.quit]x[/] [bold"
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.mark.parametrize("key", ["escape", "f1"])
+async def test_keys_of_a_playground_that_failed(tmp_path: Path, key: str) -> None:
+    staged = Staged(opening()[:2], log="Loading weights\nOutOfMemory\n")
+    failed = Failed(phase="loading", error="CUDA out of memory", hint="Stop the run", log="x")
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        staged.tell([failed])
+        await see(pilot, Problems, "CUDA out of memory")
+        assert "while loading" in told(pilot, Problems)
+        assert "Stop the run" in told(pilot, Problems)
+        assert "OutOfMemory" in told(pilot, LogTail)
+        assert "failed" in told(pilot, TitleBar)
+        await pilot.press("tab", "pageup", "ctrl+s", key)
+        assert isinstance(pilot.app.screen, PlaygroundScreen) is (key == "f1")
+
+
+async def test_an_engine_that_dies_is_told_and_its_answers_stay(tmp_path: Path) -> None:
+    staged = Staged(opening(), log="the last line\n")
+    async with make_app(tmp_path).run_test(size=(120, 40)) as pilot:
+        await opened(pilot, staged)
+        await asked(pilot, staged, 1)
+        staged.die(signal.SIGKILL)
+        await see(pilot, Problems, "the engine was killed by signal 9")
+        assert "the last line" in told(pilot, LogTail)
+        assert "Kujula" in told(pilot, TalkPane)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
+
+
+async def test_an_engine_that_can_not_start_is_told(tmp_path: Path) -> None:
+    def start(_: RunDir) -> Any:
+        raise OSError(28, "No space left on device")
+
+    staged = Staged()
+    staged.start = start  # type: ignore[method-assign]
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, staged)
+        await see(pilot, Problems, "No space left on device")
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
+
+
+def with_checkpoint(run: RunDir) -> None:
+    run.checkpoint(80).mkdir(parents=True)
+
+
+@pytest.mark.parametrize("name", ["healthy", "died"])
+async def test_it_is_opened_from_a_run_with_a_checkpoint(tmp_path: Path, name: str) -> None:
+    run = lay_down_runs()[name]
+    async with make_app(tmp_path, run).run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        await pilot.press("t")
+        assert NONE_YET in notes(pilot)
+        assert isinstance(pilot.app.screen, RunScreen)
+        with_checkpoint(run)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
+        assert screen_of(pilot).run.path == run.path
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+
+
+async def test_it_is_opened_from_the_table_of_runs(tmp_path: Path) -> None:
+    runs = lay_down_runs()
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await pilot.press("r")
+        await until(pilot, lambda: pilot.app.screen.query("DataTable"))
+        screen = pilot.app.screen
+        assert isinstance(screen, RunsScreen)
+        await until(pilot, lambda: screen.chosen)
+        assert screen.chosen is not None
+        await pilot.press("t")
+        assert NONE_YET in notes(pilot)
+        with_checkpoint(runs[screen.chosen.run.name.split("-")[-1]])
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
+
+
+def hostile(text: str) -> list[Event]:
+    """Everything that an engine can say of such a text."""
+    where = {"run": text, "adapter": text, "model": text, "device": text, "dtype": text}
+    return [Phase(name=text, detail=text), Opened(step=None, quantization="none", **where)]
+
+
+@SIZES
+@pytest.mark.parametrize("turned", range(0, len(HOSTILE), 4))
+async def test_no_text_steers_the_terminal(
+    tmp_path: Path, turned: int, size: tuple[int, int]
+) -> None:
+    payloads = [*HOSTILE.values()][turned:] + [*HOSTILE.values()][:turned]
+    text = " ".join([*payloads[:2], MARKUP, *payloads]) + "\n\t" + payloads[0]
+    staged = Staged(log=text)
+    seen: list[str] = []
+    async with make_app(tmp_path).run_test(size=size) as pilot:
+        await opened(pilot, staged)
+        for event in hostile(text):
+            staged.tell([event])
+            await until(pilot, lambda: "[red]" in told(pilot, TalkFacts))
+            seen += every_line(pilot)
+        for key in ("system", "temperature"):
+            field(pilot, key).insert_text_at_cursor(text)
+            await pilot.pause()
+            seen += every_line(pilot)
+        field(pilot, "temperature").value = "0"
+        field(pilot, "prompt").insert_text_at_cursor(text)
+        await pilot.press("enter")
+        await pilot.pause()
+        seen += every_line(pilot)
+        staged.tell(
+            [
+                Piece(id=1, side="base", text=text, tokens=1, seconds=1.0),
+                Answered(id=1, side="base", prompt_tokens=1, tokens=1, seconds=1.0, reason=text),
+                Answered(id=1, side="adapter", prompt_tokens=1, tokens=1, seconds=1.0,
+                         reason="failed", error=text),
+            ]
+        )  # fmt: skip
+        await see(pilot, TitleBar, "ready")
+        seen += every_line(pilot)
+        await pilot.press("ctrl+s", "ctrl+home", "pagedown")
+        seen += every_line(pilot)
+        await pilot.click(TalkPane, offset=(20, 2))
+        staged.tell([Failed(phase=text, error=text, hint=text, log=text)])
+        await see(pilot, TitleBar, "failed")
+        seen += every_line(pilot)
+        assert pilot.app.is_running
+        assert isinstance(pilot.app.screen, PlaygroundScreen)
+    assert sum("[red]" in line for line in seen) > 5
+    assert [ascii(line) for line in seen if UNSAFE.search(line)] == []
