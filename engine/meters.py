@@ -56,21 +56,25 @@ class Gauge:
         if not self._is_answering:
             return None
         found: list[GpuMeter | None] = []
-        thread = threading.Thread(target=lambda: found.append(_measured(self._pid)), daemon=True)
+        thread = threading.Thread(target=_measure, args=(self._pid, found), daemon=True)
         thread.start()
         thread.join(DEADLINE_S)
-        self._is_answering = bool(found) and found[0] is not None
+        self._is_answering = bool(found)
         return found[0] if found else None
 
 
-def _measured(pid: int) -> GpuMeter | None:
-    """The card that a process computes on, or the only one."""
+def _measure(pid: int, found: list[GpuMeter | None]) -> None:
+    """Find the card that a process computes on, or the only one; nothing without a driver."""
     import pynvml
 
-    try:
+    with contextlib.suppress(pynvml.NVMLError):
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
+        found.append(_measured(pid))
+
+
+def _measured(pid: int) -> GpuMeter | None:
+    import pynvml
+
     try:
         cards = [
             pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())

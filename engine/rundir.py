@@ -135,15 +135,22 @@ class RunDir:
         return plan
 
     def delete(self) -> None:
-        """Remove the run with all that it made, whole or not at all where it can't be begun.
+        """Remove the run with all that it made; one that can't go whole stays a run.
 
-        Raises `Refusal` where the run is at work, `OSError` where its files can't be removed.
+        Raises `Refusal` where the run is at work or a link, `OSError` where files can't be removed.
         """
         if self.is_alive():
             fix = f"Stop it first: gemma-bench attach {self.path}"
             raise refuse(str(self.path), "the run is at work", fix, exit_code=3)
-        self.request.unlink()  # without it the folder is no run, however far the rest gets
-        shutil.rmtree(self.path)
+        if self.path.is_symlink():
+            raise refuse(str(self.path), "it is a link to a folder", "Remove the link by hand")
+        for made in self.path.iterdir():
+            if made.is_dir() and not made.is_symlink():
+                shutil.rmtree(made)
+            elif made != self.request:
+                made.unlink()
+        self.request.unlink()
+        self.path.rmdir()
 
 
 def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path | None) -> RunDir:

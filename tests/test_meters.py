@@ -16,10 +16,13 @@ from workbench.widgets.meterline import MeterLine
 
 ROOT = Path(__file__).parents[1]
 _READ = """
-import dataclasses, json, sys
+import dataclasses, json, os, sys
 from engine.meters import Gauge
-gauge = Gauge(".", 4242)
-print(json.dumps([dataclasses.asdict(gauge.read()) for _ in range(2)]))
+gauge, told = Gauge(".", 4242), []
+for pid in (os.environ.get("FAKE_PID", "0"), os.environ.get("LATER_PID", "0")):
+    os.environ["FAKE_PID"] = pid
+    told.append(dataclasses.asdict(gauge.read()))
+print(json.dumps(told))
 """
 
 
@@ -47,6 +50,12 @@ def test_the_only_card_is_read(drivers: Path) -> None:
 def test_of_several_cards_the_one_that_the_engine_computes_on(drivers: Path) -> None:
     assert read(drivers, "two", FAKE_PID="4242")[0]["gpu"]["busy_share"] == 0.87
     assert read(drivers, "two", FAKE_PID="1")[0]["gpu"] is None
+
+
+def test_an_engine_may_come_to_its_card_later(drivers: Path) -> None:
+    first, second = read(drivers, "two", FAKE_PID="1", LATER_PID="4242")
+    assert first["gpu"] is None
+    assert second["gpu"]["busy_share"] == 0.87
 
 
 def test_what_a_card_does_not_tell_is_left_out(drivers: Path) -> None:

@@ -1,11 +1,10 @@
 """The keys of the playground, its waiting and its failures, and words that mean harm."""
 
-import re
 from pathlib import Path
 
 import pytest
 from bench_app import make_app, until
-from playground_pilot import asked, every_line, field, notes, opened, see, told, typed
+from playground_pilot import SIZE, SIZES, asked, every_line, field, notes, opened, see, told, typed
 from staged_playground import PROMPTS, Staged, answers, opening
 
 from engine.events import Answered
@@ -18,14 +17,6 @@ from workbench.widgets.settingsrow import SettingsRow
 from workbench.widgets.talkfacts import TalkFacts
 from workbench.widgets.talkpane import TalkPane
 from workbench.widgets.titlebar import TitleBar
-
-SIZE = (80, 24)
-SIZES = pytest.mark.parametrize("size", [SIZE, (120, 40)], ids=["80x24", "120x40"])
-MARKUP = "[/] [red] [@click=app.quit]x[/] [bold"
-UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,25 @@
 """Ways into the playground and out of it: opened, failed, died; hostile talk."""
 
-import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_app import lay_down_runs, make_app, until
-from playground_pilot import asked, every_line, field, notes, opened, screen_of, see, told
+from playground_pilot import (
+    MARKUP,
+    SIZE,
+    SIZES,
+    UNSAFE,
+    asked,
+    every_line,
+    field,
+    notes,
+    opened,
+    screen_of,
+    see,
+    told,
+)
 from staged_playground import Staged, opening
 from test_plain import HOSTILE
 
@@ -22,14 +34,6 @@ from workbench.widgets.problems import Problems
 from workbench.widgets.talkfacts import TalkFacts
 from workbench.widgets.talkpane import TalkPane
 from workbench.widgets.titlebar import TitleBar
-
-SIZE = (80, 24)
-SIZES = pytest.mark.parametrize("size", [SIZE, (120, 40)], ids=["80x24", "120x40"])
-MARKUP = "[/] [red] [@click=app.quit]x[/] [bold"
-UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 
 
 @pytest.fixture(autouse=True)

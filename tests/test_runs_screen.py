@@ -191,3 +191,33 @@ def test_deleting_leaves_no_half_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run.delete()
     assert rundir.every() == []
     assert not run.path.exists()
+
+
+def test_a_run_that_can_not_go_whole_stays_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lay_down(tmp_path, "one", load("healthy"))
+    (run.path / "adapter").mkdir()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("not yours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", refuse)
+        with pytest.raises(PermissionError):
+            run.delete()
+    assert run.exists
+    run.delete()
+    assert not run.path.exists()
+
+
+def test_what_a_link_leads_to_is_not_deleted(tmp_path: Path) -> None:
+    elsewhere = lay_down(tmp_path / "elsewhere", "one", load("healthy"))
+    link = RunDir(tmp_path / "link")
+    link.path.symlink_to(elsewhere.path)
+    with pytest.raises(Refusal, match="a link"):
+        link.delete()
+    assert elsewhere.exists
+    (elsewhere.path / "samples").symlink_to(tmp_path)
+    elsewhere.delete()
+    assert tmp_path.exists()

@@ -17,7 +17,7 @@ from engine import hardware, rundir
 from engine.hardware import Profile
 from engine.recipe import Recipe
 from engine.refusal import refuse
-from workbench import outcome, simulation
+from workbench import outcome, pondering, simulation
 from workbench.screens.run import RunScreen
 from workbench.simulation import Simulation
 from workbench.widgets.budgetbar import BudgetBar
@@ -185,16 +185,21 @@ async def test_the_job_ends_with_a_start_that_is_refused(tmp_path: Path) -> None
         assert not can_start(pilot)
 
 
-async def test_a_choice_that_is_passed_by_is_not_simulated(tmp_path: Path) -> None:
+async def test_a_choice_that_is_passed_by_is_not_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pondering, "_STANDS_S", 5.0)
     started = Started()
     app = make_app(tmp_path, recipes=["quickstart"], simulate=started)
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, shows(pilot, "estimated"))
         await pilot.press("shift+tab")
-        for key in ("down", "up") * 3:
+        for key in ("down", "up", "down"):
             await pilot.press(key)
-            await pilot.pause(0.3)
-        assert not started.all
+            await until(pilot, lambda: pilot.app.screen._outcome is not None)
+        await until(pilot, lambda: started.all)
+        await pilot.pause(3)
+        assert len(started.all) == 1
 
 
 async def test_an_engine_that_dies_leaves_the_estimate(tmp_path: Path) -> None:

@@ -63,7 +63,6 @@ def test_before_the_first_step() -> None:
     run = RunState().fold(opening(100))
     assert run.progress_ratio == 0.0
     assert run.eta_s is None
-    assert run.last_loss is None
     assert RunState().progress_ratio is None
     assert RunState().last_samples == ()
 

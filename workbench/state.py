@@ -134,11 +134,6 @@ class RunState:
         return self.done is not None or self.failed is not None
 
     @property
-    def last_loss(self) -> float | None:
-        """Loss of the last step; None before it, or where it was not a number."""
-        return self.last_step.loss if self.last_step else None
-
-    @property
     def progress_ratio(self) -> float | None:
         """Share of the planned steps that are done; None before the plan."""
         if self.plan is None or self.plan.total_steps <= 0:
