@@ -1,5 +1,6 @@
 """Products of rows, grouped by expert, with 4-bit matrices of which nothing spelled out is kept."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -111,11 +112,11 @@ def _width(weight: Any, *, back: bool) -> int:
 def _slab_width(weight: Any, *, back: bool) -> int:
     """Whole blocks in a slab; everything where a row of weights is none."""
     state, width = weight.quant_state, _width(weight, back=back)
-    count, rows, columns = state.shape
-    slabs = -(-count * rows * columns * state.dtype.itemsize // SLAB_BYTES)
-    if columns % state.blocksize:
+    if state.shape[2] % state.blocksize:
         return width
-    return min(width, -(-width // slabs // state.blocksize) * state.blocksize)
+    of_one = math.prod(state.shape) // width * state.dtype.itemsize
+    blocks = SLAB_BYTES // of_one // state.blocksize
+    return int(min(width, max(1, blocks) * state.blocksize))
 
 
 def way(given: torch.Tensor, experts: int) -> Way:
