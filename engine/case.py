@@ -8,14 +8,12 @@ from typing import Any, Literal
 from engine.hardware import Profile
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import refuse
+from engine.stacks import BLOCK_SIZE
 
 Objective = Literal["sft", "dpo", "dpo_cached"]
 """dpo_cached has the reference model's log-probabilities computed beforehand."""
 Sharding = Literal["none", "ddp", "zero2", "fsdp"]
 """How several GPUs share a step: copies of all, or parts of what is trained, or of everything."""
-
-_EXPERT_BLOCK_SIZE = 64
-"""That of `engine.model.nf4`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +108,7 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
             "model": recipe.model.path,
             "dtype": dtype,
             "quantization": recipe.model.quantization,
-            "expert_block_size": _EXPERT_BLOCK_SIZE if recipe.model.quantization == "nf4" else 0,
+            "expert_block_size": BLOCK_SIZE if recipe.model.quantization == "nf4" else 0,
             "method": recipe.adapter.method,
             "r": recipe.adapter.r,
             "lora_dropout": recipe.adapter.lora_dropout,

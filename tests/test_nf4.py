@@ -8,6 +8,7 @@ import torch
 from bitsandbytes import functional as four_bit
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from engine import stacks
 from engine.model import grouped, nf4
 
 SHAPES = [(8, 64, 64), (8, 64, 32), (6, 128, 96), (5, 128, 192)]
@@ -89,8 +90,8 @@ def test_every_way_gives_the_product(
     shape: tuple[int, int, int], way: grouped.Way, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forward and back, at once and in parts, with experts that no row was routed to."""
-    monkeypatch.setattr(grouped, "SLAB_BYTES", limit)
-    monkeypatch.setattr(grouped, "CHUNK_BYTES", limit)
+    monkeypatch.setattr(stacks, "SLAB_BYTES", limit)
+    monkeypatch.setattr(stacks, "CHUNK_BYTES", limit)
     made, spelled_out = nf4.quantised(stack(shape)), whole(stack(shape))[1]
     groups = routed([0, 1, 3], shape[0])
     of_rows = spelled_out[groups.experts]
@@ -108,7 +109,7 @@ def test_experts_without_rows_stay_packed(
     limit: int, most_matrices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no more of the others are spelled out at once than a limit allows."""
-    monkeypatch.setattr(grouped, "CHUNK_BYTES", limit)
+    monkeypatch.setattr(stacks, "CHUNK_BYTES", limit)
     made, groups = nf4.quantised(stack((8, 64, 64))), routed([1, 4, 5], 8)
     with SpelledOut() as seen:
         grouped.by_chunk(torch.randn(ROWS, 64), made, groups, back=False)
@@ -119,7 +120,7 @@ def test_experts_without_rows_stay_packed(
 @pytest.mark.parametrize("back", [False, True])
 def test_a_slab_is_no_larger_than_its_limit(back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 5 * 64 * 192 * 4
-    monkeypatch.setattr(grouped, "SLAB_BYTES", limit)
+    monkeypatch.setattr(stacks, "SLAB_BYTES", limit)
     made, groups = nf4.quantised(stack((5, 128, 192))), routed([0, 2], 5)
     with SpelledOut() as seen:
         grouped.by_slab(torch.randn(ROWS, 128 if back else 192), made, groups, back=back)

@@ -1,6 +1,5 @@
 """Products of rows, grouped by expert, with 4-bit matrices of which nothing spelled out is kept."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,10 +9,8 @@ from torch.nn import functional
 
 from engine.model import nf4
 
-CHUNK_BYTES = 2 << 20
-"""The most that is spelled out at once on a CPU, unless one matrix is larger."""
-SLAB_BYTES = 256 << 20
-"""The most that is spelled out at once on a GPU; 26B-A4B's larger stack has 968 MiB."""
+Range = tuple[int, int, int]
+"""An expert, its first row, and where its rows end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +22,8 @@ class Groups:
     ends: torch.Tensor
     """Where each expert's rows end."""
 
-    def ranges(self) -> Iterator[tuple[int, int, int]]:
-        """Expert, first row and last row of experts that have rows; the device is waited for."""
+    def ranges(self) -> Iterator[Range]:
+        """Those of experts that have rows; the device is waited for."""
         first = 0
         for expert, last in enumerate(self.ends.tolist()):
             if last > first:
@@ -50,25 +47,32 @@ class Way(Protocol):
 
 def by_chunk(given: torch.Tensor, weight: Any, groups: Groups, *, back: bool) -> torch.Tensor:
     """Experts with rows only, and no more of them at once than the cache holds spelled out."""
-    out = given.new_empty((len(given), _width(weight, back=back)))
-    routed = list(groups.ranges())
-    _, rows, columns = weight.quant_state.shape
-    size = max(1, CHUNK_BYTES // (rows * columns * weight.quant_state.dtype.itemsize))
+    stack, routed = nf4.stack_of(weight), list(groups.ranges())
+    size = stack.chunk()
+    if 1 < len(routed) <= size:
+        return _multiplied(given, weight, routed, back=back)
+    out = given.new_empty((len(given), stack.outputs(back=back)))
     for place in range(0, len(routed), size):
         chunk = routed[place : place + size]
-        experts, first, last = [each[0] for each in chunk], chunk[0][1], chunk[-1][2]
-        matrices = _matrices(weight, experts)
+        first, last = chunk[0][1], chunk[-1][2]
         if len(chunk) == 1:
-            matrix = matrices[0] if back else matrices[0].T
-            torch.mm(given[first:last], matrix, out=out[first:last])
-            continue
-        ends = torch.tensor([each[2] - first for each in chunk], dtype=torch.int32)
-        of_chunk = Groups(groups.experts, ends.to(given.device))
-        out[first:last] = _grouped_mm(given[first:last], matrices, of_chunk, back=back)
+            matrix = _matrices(weight, chunk)[0]
+            torch.mm(given[first:last], matrix if back else matrix.T, out=out[first:last])
+        else:
+            out[first:last] = _multiplied(given[first:last], weight, chunk, back=back)
     return out
 
 
-def _matrices(weight: Any, experts: list[int]) -> torch.Tensor:
+def _multiplied(
+    given: torch.Tensor, weight: Any, chunk: list[Range], *, back: bool
+) -> torch.Tensor:
+    first = chunk[0][1]
+    ends = torch.tensor([last - first for _, _, last in chunk], dtype=torch.int32)
+    return _grouped_mm(given, _matrices(weight, chunk), ends.to(given.device), back=back)
+
+
+def _matrices(weight: Any, chunk: list[Range]) -> torch.Tensor:
+    experts = [expert for expert, _, _ in chunk]
     if experts[-1] - experts[0] == len(experts) - 1:
         return nf4.matrices(weight, experts[0], experts[-1] + 1)
     return nf4.chosen(weight, torch.tensor(experts, device=weight.device))
@@ -82,41 +86,24 @@ def by_row(given: torch.Tensor, weight: Any, groups: Groups, *, back: bool) -> t
 
 def by_slab(given: torch.Tensor, weight: Any, groups: Groups, *, back: bool) -> torch.Tensor:
     """Grouped products with a slab of every expert's outputs at a time, none of them waited for."""
-    width, slab = _width(weight, back=back), _slab_width(weight, back=back)
+    stack = nf4.stack_of(weight)
+    width, slab = stack.outputs(back=back), stack.slab(back=back)
     if slab == width:
-        whole = nf4.matrices(weight, 0, weight.quant_state.shape[0])
-        return _grouped_mm(given, whole, groups, back=back)
+        return _grouped_mm(given, nf4.matrices(weight, 0, stack.count), groups.ends, back=back)
     out, scales = given.new_empty((len(given), width)), nf4.all_scales(weight)
     part_of_all = nf4.columns_of_all if back else nf4.rows_of_all
     for first in range(0, width, slab):
         last = min(first + slab, width)
         part = part_of_all(weight, scales, first, last)
-        out[:, first:last] = _grouped_mm(given, part, groups, back=back)
+        out[:, first:last] = _grouped_mm(given, part, groups.ends, back=back)
         del part
     return out
 
 
 def _grouped_mm(
-    given: torch.Tensor, matrices: torch.Tensor, groups: Groups, *, back: bool
+    given: torch.Tensor, matrices: torch.Tensor, ends: torch.Tensor, *, back: bool
 ) -> torch.Tensor:
-    chosen = matrices if back else matrices.mT
-    return functional.grouped_mm(given, chosen, offs=groups.ends)
-
-
-def _width(weight: Any, *, back: bool) -> int:
-    """Numbers in a row of the product."""
-    width: int = weight.quant_state.shape[2 if back else 1]
-    return width
-
-
-def _slab_width(weight: Any, *, back: bool) -> int:
-    """Whole blocks in a slab; everything where a row of weights is none."""
-    state, width = weight.quant_state, _width(weight, back=back)
-    if state.shape[2] % state.blocksize:
-        return width
-    of_one = math.prod(state.shape) // width * state.dtype.itemsize
-    blocks = SLAB_BYTES // of_one // state.blocksize
-    return int(min(width, max(1, blocks) * state.blocksize))
+    return functional.grouped_mm(given, matrices if back else matrices.mT, offs=ends)
 
 
 def way(given: torch.Tensor, experts: int) -> Way:
@@ -128,6 +115,11 @@ def way(given: torch.Tensor, experts: int) -> Way:
     """
     if given.device.type != "cuda" or torch.cuda.get_device_capability(given.device) < (8, 0):
         return by_chunk
+    return of_card(given, experts)
+
+
+def of_card(given: torch.Tensor, experts: int) -> Way:
+    """The fastest way on a card from Ampere on."""
     return by_row if 2 * len(given) <= experts else by_slab
 
 

@@ -7,8 +7,10 @@ import torch
 from bitsandbytes import functional as four_bit
 from bitsandbytes.nn import Params4bit
 
-BLOCK_SIZE, NESTED_BLOCK_SIZE = 64, 256
-"""Weights per scale, and scales per scale where these are quantised again."""
+from engine.stacks import BLOCK_SIZE, Stack
+
+_NESTED_BLOCK_SIZE = 256
+"""Scales per scale where these are quantised again."""
 
 
 def quantised(
@@ -48,7 +50,7 @@ def _state(
     if is_double:
         nested["offset"] = scales.mean()
         scales, nested["state2"] = four_bit.quantize_blockwise(
-            scales - nested["offset"], blocksize=NESTED_BLOCK_SIZE
+            scales - nested["offset"], blocksize=_NESTED_BLOCK_SIZE
         )
     return four_bit.QuantState(
         absmax=scales,
@@ -59,6 +61,13 @@ def _state(
         quant_type="nf4",
         **nested,
     )
+
+
+def stack_of(weight: Any) -> Stack:
+    """The shape of a quantised stack."""
+    state = weight.quant_state
+    count, rows, columns = state.shape
+    return Stack(count, rows, columns, state.dtype.itemsize, state.blocksize)
 
 
 def matrices(weight: Any, first: int, last: int) -> torch.Tensor:
