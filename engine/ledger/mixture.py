@@ -26,10 +26,10 @@ def mixture(projections: Projections, gemma: Gemma, dense: Value, residual: Valu
         return [tape.new(tokens * width, chosen_width)]
 
     chosen_width = chosen.width
-    selected = tape.out(pairs * width, chosen.width, [chosen], ungather)
+    selected = [tape.out(pairs * width, chosen.width, [chosen], ungather)]
     del chosen
     out = _experts(projections, gemma, selected, pairs)
-    del selected
+    selected.clear()
     second = _combined(tape, gemma, out, weights, tokens, inverse)
     del out, weights
     return tape.add(first, norm(tape, second, width))
@@ -65,14 +65,16 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
     return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
 
 
-def _experts(projections: Projections, gemma: Gemma, selected: Value, pairs: int) -> Value:
+def _experts(projections: Projections, gemma: Gemma, selected: list[Value], pairs: int) -> Value:
+    """transformers holds its input for as long as this takes; 4-bit experts let it go."""
     tape = projections.tape
-    experts, width, size = gemma.experts, gemma.hidden_size, selected.width
+    experts, width, size = gemma.experts, gemma.hidden_size, selected[0].width
     assert experts is not None
     inner = experts.intermediate_size
     first = _weight(projections, experts.count, 2 * inner, width)
-    gate_up = first.multiply(selected, pairs * 2 * inner)
-    del selected
+    gate_up = first.multiply(selected[0], pairs * 2 * inner)
+    if isinstance(first, Packed):
+        selected.clear()
     saved = gate_up.detached()
 
     def backward_gate(g: list[Value]) -> list[Value | None]:

@@ -32,17 +32,20 @@ class QuantisedExperts(nn.Module):
         tokens, per_token = top_k_index.shape
         experts, order = torch.sort(top_k_index.reshape(-1))
         groups = grouped(experts, self.num_experts)
-        selected = hidden_states[order // per_token]
-        gate, up = multiply(selected, self.gate_up_proj, groups).chunk(2, dim=-1)
-        del selected
-        out = multiply(self.act_fn(gate) * up, self.down_proj, groups)
-        del gate, up
-        weighted = out * top_k_weights.reshape(-1)[order].unsqueeze(-1)
-        del out
+        rows = hidden_states[order // per_token]
+        rows = multiply(rows, self.gate_up_proj, groups)
+        rows = self._gated(rows)
+        rows = multiply(rows, self.down_proj, groups)
+        rows = rows * top_k_weights.reshape(-1)[order].unsqueeze(-1)
         inverse = torch.empty_like(order)
         inverse[order] = torch.arange(len(order), device=order.device)
-        total = weighted[inverse].view(tokens, per_token, -1).sum(dim=1)
-        return total.to(hidden_states.dtype)
+        rows = rows[inverse]
+        return rows.view(tokens, per_token, -1).sum(dim=1).to(hidden_states.dtype)
+
+    def _gated(self, gate_up: torch.Tensor) -> torch.Tensor:
+        gate, up = gate_up.chunk(2, dim=-1)
+        gated: torch.Tensor = self.act_fn(gate) * up
+        return gated
 
 
 def replace_experts(model: Any) -> list[str]:
