@@ -8,6 +8,7 @@ from typing import Any, Literal
 from engine.hardware import Profile
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import refuse
+from engine.stacks import BLOCK_SIZE
 
 Objective = Literal["sft", "dpo", "dpo_cached"]
 """dpo_cached has the reference model's log-probabilities computed beforehand."""
@@ -107,6 +108,7 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
             "model": recipe.model.path,
             "dtype": dtype,
             "quantization": recipe.model.quantization,
+            "expert_block_size": BLOCK_SIZE if recipe.model.quantization == "nf4" else 0,
             "method": recipe.adapter.method,
             "r": recipe.adapter.r,
             "lora_dropout": recipe.adapter.lora_dropout,

@@ -40,7 +40,7 @@ class Model(_Section):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Number format of the frozen weights and of the arithmetic."""
     quantization: Literal["none", "nf4"] = "none"
-    """nf4 holds the language model's linear weights in 4 bits (QLoRA)."""
+    """nf4 holds the language model's linear weights and its experts in 4 bits (QLoRA)."""
 
 
 class Adapter(_Section):

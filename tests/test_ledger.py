@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from engine import budget, gemma
-from engine.case import Case
+from engine.case import Case, of_recipe
 from engine.hardware import profile
 from engine.ledger import standing
 from engine.ledger.walk import highest
 from engine.memory.configuration import source
+from engine.recipe import ATTENTION, Recipe
 from tests.random_steps import random_step
 
 KNOWN_SEED, EACH = 4, 30
@@ -111,6 +112,35 @@ def test_experts_in_blocks_of_128() -> None:
     held = standing.on_device(gemma.variant_of(case.model), case)
     total = held["experts"] + held["quantisation state"]
     assert total / budget.GIB == pytest.approx(11.30, abs=0.005)
+
+
+def test_a_recipe_in_4_bits_counts_its_experts_so() -> None:
+    """46 GiB as transformers and bitsandbytes load it alone."""
+    card = profile("l40s")
+    data, model = {"sources": [{"path": "rows.jsonl"}]}, {"path": "google/gemma-4-26B-A4B-it"}
+    held = {
+        bits: budget.forecast(
+            gemma.variant_of(model["path"]),
+            of_recipe(
+                Recipe.model_validate({"data": data, "model": {**model, "quantization": bits}}),
+                card,
+            ),
+            card,
+        ).allocated.expected
+        for bits in ("none", "nf4")
+    }
+    assert held["none"] > 48
+    assert held["nf4"] < 17
+
+
+@pytest.mark.parametrize(("length", "limit_gib"), [(512, 15.5), (4096, 17.5)])
+def test_a_part_of_the_experts_is_spelled_out_at_a_time(length: int, limit_gib: float) -> None:
+    """All of a layer's would be 1.4 GiB in bfloat16."""
+    case = Case(
+        model="gemma-4-26B-A4B", quantization="nf4", expert_block_size=64, length=length,
+        target_modules=ATTENTION,
+    )  # fmt: skip
+    assert ledger_gib(case) < limit_gib
 
 
 def test_tables_in_host_memory_are_counted_there() -> None:

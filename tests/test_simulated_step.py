@@ -66,6 +66,8 @@ def measured_bytes(
         ("embedded", "float32", "none", True, False),
         ("embedded", "bfloat16", "nf4", True, True),
         ("gemma4_moe", "float32", "none", True, False),
+        ("gemma4_moe", "float32", "nf4", True, False),
+        ("gemma4_moe", "bfloat16", "nf4", True, True),
         ("gemma4_multimodal", "bfloat16", "none", False, False),
     ],
 )
@@ -86,6 +88,7 @@ def test_a_step_holds_what_was_simulated(
         folder,
         dtype=dtype,
         quantization=quantization,
+        expert_block_size=64 if quantization == "nf4" else 0,
         gradient_checkpointing=checkpointing,
         restarts=restarts,
         length=LENGTH,

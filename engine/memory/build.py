@@ -6,7 +6,6 @@ from typing import Any
 import bitsandbytes as bnb
 import torch
 from bitsandbytes import functional as four_bit
-from bitsandbytes.nn.parametrize import replace_parameter_4bit
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 from transformers.quantizers import AutoHfQuantizer
@@ -16,8 +15,10 @@ from engine.case import Case
 from engine.memory import stand_ins
 from engine.memory.tracker import Tracker
 from engine.model import lora
+from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
 from engine.recipe import Adapter
+from engine.stacks import BLOCK_SIZE
 
 _EXPERTS = ("gate_up_proj", "down_proj")
 _HEAD_OUTPUTS = {
@@ -41,6 +42,8 @@ def skeleton(config: Any, case: Case) -> PeftModel:
         quantizer = AutoHfQuantizer.from_config(chosen)
         quantizer._process_model_before_weight_loading(model, device_map=None)
         model.is_loaded_in_4bit = True
+    if case.expert_block_size:
+        replace_experts(model)
     add_fused_lm_head(model, outputs=_HEAD_OUTPUTS[case.objective])
     adapter = Adapter(r=case.r, lora_alpha=2 * case.r, lora_dropout=case.lora_dropout)
     if case.target_modules:
@@ -60,17 +63,22 @@ def fill(model: PeftModel, case: Case) -> None:
     made: dict[int, torch.nn.Parameter] = {}
     for module, name, parameter in _parameters(model):
         if id(parameter) not in made:
-            is_4bit = isinstance(module, bnb.nn.Linear4bit) and name == "weight"
+            block_size = _block_size(module, name, case)
             made[id(parameter)] = (
-                _four_bit(module, parameter, case) if is_4bit else _empty(parameter)
+                _four_bit(parameter, block_size, case) if block_size else _empty(parameter)
             )
         module._parameters[name] = made[id(parameter)]
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.device.type == "meta":
                 module._buffers[name] = torch.empty_like(buffer, device="cpu")
-    if case.expert_block_size:
-        _quantise_experts(model, case)
+
+
+def _block_size(module: Any, name: str, case: Case) -> int:
+    """Weights per scale; 0 where they are not quantised."""
+    if isinstance(module, QuantisedExperts):
+        return case.expert_block_size
+    return BLOCK_SIZE if isinstance(module, bnb.nn.Linear4bit) and name == "weight" else 0
 
 
 def _parameters(model: Any) -> Iterator[tuple[Any, str, torch.nn.Parameter]]:
@@ -85,30 +93,15 @@ def _empty(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
     return torch.nn.Parameter(made, requires_grad=parameter.requires_grad)
 
 
-def _four_bit(module: Any, parameter: torch.nn.Parameter, case: Case) -> torch.nn.Parameter:
+def _four_bit(parameter: torch.nn.Parameter, block_size: int, case: Case) -> torch.nn.Parameter:
     """Packed values with their state; bitsandbytes' own class can't hold a fake tensor."""
     whole = torch.empty(parameter.shape, dtype=getattr(torch, case.dtype), device="cpu")
     packed, state = four_bit.quantize_4bit(
-        whole, blocksize=64, compress_statistics=case.double_quantization, quant_type="nf4"
+        whole, blocksize=block_size, compress_statistics=case.double_quantization, quant_type="nf4"
     )
     made: Any = torch.nn.Parameter(packed, requires_grad=False)
     made.quant_state, made.bnb_quantized = state, True
-    module.quant_state = state
     return made
-
-
-def _quantise_experts(model: Any, case: Case) -> None:
-    for module in list(model.modules()):
-        if type(module).__name__ != "Gemma4TextExperts":
-            continue
-        for name in _EXPERTS:
-            replace_parameter_4bit(
-                module,
-                name,
-                compress_statistics=case.double_quantization,
-                quant_type="nf4",
-                blocksize=case.expert_block_size,
-            )
 
 
 def hold(tracker: Tracker, model: PeftModel, case: Case) -> None:
@@ -118,13 +111,11 @@ def hold(tracker: Tracker, model: PeftModel, case: Case) -> None:
             tracker.hold_elsewhere(parameter)
             continue
         tracker.hold(parameter, part_of(name, parameter.requires_grad), name)
+        state = getattr(parameter, "quant_state", None)
+        for tensor in _tensors(state) if state is not None else ():
+            tracker.hold(tensor, "quantisation state", name)
     for name, buffer in model.named_buffers():
         tracker.hold(buffer, "weights", name)
-    for module in model.modules():
-        state = getattr(module, "quant_state", None)
-        if state is not None:
-            for tensor in _tensors(state):
-                tracker.hold(tensor, "quantisation state", type(module).__name__)
 
 
 def _tensors(state: Any) -> Iterator[torch.Tensor]:

@@ -7,6 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.hardware import Profile
+from engine.model.experts import QuantisedExperts
+from engine.model.quantizer import quantises_experts
 from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
 from engine.model.tokenizer import folder_or_id, tokenizer
 from engine.recipe import Model
@@ -48,14 +50,15 @@ def load(choice: Model, profile: Profile) -> Loaded:
     """
     source = folder_or_id(choice)
     dtype, why = _dtype(choice.dtype, profile)
-    model, info = AutoModelForCausalLM.from_pretrained(
-        source,
-        revision=choice.revision,
-        dtype=dtype,
-        device_map={"": profile.device},
-        quantization_config=_quantization(choice, dtype),
-        output_loading_info=True,
-    )
+    with quantises_experts():
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source,
+            revision=choice.revision,
+            dtype=dtype,
+            device_map={"": profile.device},
+            quantization_config=_quantization(choice, dtype),
+            output_loading_info=True,
+        )
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"{source} lacks {len(info['missing_keys'])} weights: {missing} ...")
@@ -63,6 +66,7 @@ def load(choice: Model, profile: Profile) -> Loaded:
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",
         "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
+        **_why_quantised(choice, model),
     }
     return Loaded(model.eval(), tokenizer(choice), dtype, profile.device, reasons)
 
@@ -76,6 +80,14 @@ def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:
         torch.float32,
         f"{profile.title} has no bfloat16 arithmetic, and Gemma overflows in float16",
     )
+
+
+def _why_quantised(choice: Model, model: Any) -> dict[str, str]:
+    if choice.quantization == "none":
+        return {}
+    mixtures = sum(isinstance(module, QuantisedExperts) for module in model.modules())
+    also = f" and of the experts in {mixtures} layers" if mixtures else ""
+    return {"quantization": f"NF4 holds the weights of the projections{also}: the recipe says so"}
 
 
 def _quantization(choice: Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:
