@@ -65,6 +65,8 @@ class Budget:
     disk_gib: float
     peak_moment: str
     rows: tuple[Row, ...]
+    tables_on_host_gib: float = 0.0
+    """Of the checkpoint's file, mapped into host memory."""
 
     @property
     def fits(self) -> bool:
@@ -94,6 +96,7 @@ class Budget:
             "reserved_gib": asdict(self.reserved),
             "device_gib": asdict(self.device),
             "host_gib": self.host_gib,
+            "tables_on_host_gib": self.tables_on_host_gib,
             "disk_gib": self.disk_gib,
             "usable_gib": round(self.usable_gib, 3),
             "peak_moment": self.peak_moment,
@@ -189,6 +192,7 @@ def _around(
         disk_gib=round(_on_disk(gemma, case), 3),
         peak_moment=moment,
         rows=tuple(Row(part, round(gib, 4), PARTS[part]) for part, gib in rows.items()),
+        tables_on_host_gib=round(standing.tables_on_host(gemma, case) / GIB, 3),
     )
 
 

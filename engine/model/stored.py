@@ -11,8 +11,8 @@ import torch
 from transformers.utils import cached_file
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_WHOLE = "model.safetensors"
-"""Where a checkpoint is in one file; transformers reads it before any others."""
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+"""A checkpoint in one file, which transformers prefers; and what names those of several."""
 
 
 class _Place(NamedTuple):
@@ -49,9 +49,7 @@ def folder_of(source: str, revision: str | None) -> Path:
 
 
 def _find(folder: Path, ending: str) -> _Place:
-    whole = folder / _WHOLE
-    files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
-    for file in files:
+    for file in _files(folder, ending):
         header, data = _header(file)
         for name, told in header.items():
             if name.endswith(ending):
@@ -60,6 +58,14 @@ def _find(folder: Path, ending: str) -> _Place:
                 first = data + told["data_offsets"][0]
                 return _Place(file, first, _DTYPES[told["dtype"]], told["shape"])
     raise ValueError(f"no safetensors file in {folder} holds {ending}")
+
+
+def _files(folder: Path, ending: str) -> list[Path]:
+    whole, index = folder / _WHOLE, folder / _INDEX
+    if whole.is_file() or not index.is_file():
+        return [whole] if whole.is_file() else []
+    names = json.loads(index.read_bytes())["weight_map"]
+    return [folder / file for name, file in names.items() if name.endswith(ending)]
 
 
 def _header(file: Path) -> tuple[dict[str, Any], int]:
