@@ -1,6 +1,8 @@
 """The budget decides where per-layer embeddings stay, and says why."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ from engine.case import Case, of_recipe
 from engine.hardware import Profile, profile
 from engine.placement import placed
 from engine.recipe import Recipe
-from engine.refusal import Problem
+from engine.refusal import Problem, Refusal
 from engine.suggest import applied, forecast, suggestions
-from workbench import budget_text
+from engine.weights import weights_gib
+from workbench import budget_text, fitting
 
 TABLE_GIB = 4.375
 E2B, E4B = "google/gemma-4-E2B-it", "google/gemma-4-E4B-it"
@@ -102,7 +105,7 @@ def test_a_kept_walk_is_the_step_itself() -> None:
     assert budget.forecast(shape, one, card(8.0)) == first
 
 
-def test_the_suggestion_can_be_typed(tmp_path: Any) -> None:
+def test_the_suggestion_can_be_typed(tmp_path: Path) -> None:
     before = recipe(**{"model.host_tables": False})
     small = card(6.0)
     made = next(m for m in suggestions(before, small) if m.changes == {"model.host_tables": True})
@@ -143,3 +146,21 @@ def test_asked_for_where_there_are_none(on_paper: bool, monkeypatch: pytest.Monk
     (problem,) = problems("embedded", "yes")
     assert problem.reason.endswith("'auto', true or false")
     assert problems("embedded", True) == problems("embedded", False) == []
+
+
+def test_weights_on_disk_are_counted_without_what_stays_on_the_host(tmp_path: Path) -> None:
+    shapes = {"model.embed_tokens_per_layer.weight": [1 << 20, 4096], "norm.weight": [1 << 29]}
+    told = {
+        name: {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}
+        for name, shape in shapes.items()
+    }
+    header = json.dumps(told).encode()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+    (tmp_path / "config.json").write_text("{}")
+    assert weights_gib(tmp_path, "auto") == 9.0
+    assert weights_gib(tmp_path, "auto", without_tables=True) == 1.0
+    on_host = recipe(str(tmp_path), **{"model.quantization": "none", "model.host_tables": True})
+    fitting.see_weights(on_host, card(4.0))
+    with pytest.raises(Refusal, match=r"9\.00 GiB"):
+        fitting.see_weights(applied(on_host, {"model.host_tables": "auto"}), card(4.0))
