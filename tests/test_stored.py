@@ -60,7 +60,7 @@ def test_rows_of_a_large_table_take_the_memory_of_rows(tmp_path: Path) -> None:
     assert not torch.index_select(table, 0, ids).any()
     grown = psutil.Process().memory_info().rss - before
     assert size == 1024 * MIB
-    assert grown < 128 * MIB
+    assert grown < 32 * MIB
 
 
 _LOADING = """
