@@ -118,7 +118,7 @@ def forecast(gemma: Gemma, case: Case, profile: Profile) -> Budget:
 def _at_the_peak(gemma: Gemma, case: Case) -> tuple[dict[str, int], str]:
     """Parts at the highest moment: of the step, or of what is done beside it."""
     standing_parts = standing.on_device(gemma, case)
-    peak = _highest(gemma, replace(case, tables_on_host=False))
+    peak = walked(gemma, replace(case, tables_on_host=False))
     parts, moment = peak.parts, peak.moment
     beside = {"images": aside.images(gemma, case), "sampling": aside.sampling(gemma, case)}
     name, size = max(beside.items(), key=lambda item: item[1])
@@ -132,7 +132,7 @@ def _at_the_peak(gemma: Gemma, case: Case) -> tuple[dict[str, int], str]:
 
 
 @lru_cache(maxsize=16)
-def _highest(gemma: Gemma, case: Case) -> Peak:
+def walked(gemma: Gemma, case: Case) -> Peak:
     """A step's highest moment, kept for the same step with its tables elsewhere."""
     return highest(gemma, case)
 
