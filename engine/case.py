@@ -99,6 +99,16 @@ class Case:
 
 def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
     """The case of a recipe's longest micro-batch on a profile; `more` overrides its fields."""
+    case = _of_recipe(recipe, profile, more)
+    if recipe.model.host_tables != "auto" or "tables_on_host" in more:
+        return case
+    # It is decided by a budget, which is one of a case.
+    from engine.placement import belong_on_host
+
+    return dataclasses.replace(case, tables_on_host=belong_on_host(case, profile))
+
+
+def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
     training, data = recipe.training, recipe.data
     dtype = recipe.model.dtype
     if dtype == "auto":
@@ -119,6 +129,7 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
             "accumulates": training.gradient_accumulation_steps > 1,
             "optim": training.optim,
             "gradient_checkpointing": training.gradient_checkpointing,
+            "tables_on_host": recipe.model.host_tables is True,
             "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
             "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from engine import recipe, recipe_files, source_files
+from engine import gemma, recipe, recipe_files, source_files
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import Problem, Refusal, refuse
 
@@ -56,7 +56,8 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
     except ValidationError as error:
         invalid = _invalid(error)
     faulty = {tuple(problem.key.split(".")[:2]) for problem in invalid}
-    return invalid + [
+    found = [*invalid, *_check_tables(document.get("model"))]
+    return found + [
         problem
         for section, check in _CHECKS.items()
         if isinstance(document.get(section), dict) and not (on_paper and section in _LOOKING)
@@ -94,7 +95,8 @@ def _problem(detail: Any) -> Problem:
         return _unknown(detail, key, value)
     if detail["type"] == "missing":
         return Problem(key, "", "it is required", f"Add {key} to the recipe")
-    return Problem(key, value, _REASONS.get(detail["type"], detail["msg"]), _fix(key))
+    reason = _REASONS.get(detail["type"], detail["msg"]).replace("True or False", "true or false")
+    return Problem(key, value, reason, _fix(key))
 
 
 def _unknown(detail: Any, key: str, value: str) -> Problem:
@@ -144,6 +146,21 @@ def _check_model(section: dict[str, Any]) -> list[Problem]:
         return [] if not _is_offline() or _is_cached(path) else [_not_cached(path)]
     fix = 'Give a model folder, a hub id such as google/gemma-3-1b-it, or "embedded"'
     return [Problem("model.path", path, "there is no such folder", fix)]
+
+
+def _check_tables(section: Any) -> list[Problem]:
+    """Whether there are per-layer embeddings where they are asked to be in host memory."""
+    if not isinstance(section, dict) or section.get("host_tables") is not True:
+        return []
+    path = section.get("path", recipe.EMBEDDED)
+    try:
+        has_tables = not isinstance(path, str) or gemma.variant_of(path).per_layer_width
+    except Refusal:
+        return []
+    if has_tables:
+        return []
+    reason = "the model has no per-layer embeddings, as Gemma 4 E2B and E4B have"
+    return [Problem("model.host_tables", "true", reason, "Leave it out")]
 
 
 def _is_offline() -> bool:

@@ -41,6 +41,8 @@ class Model(_Section):
     """Number format of the frozen weights and of the arithmetic."""
     quantization: Literal["none", "nf4"] = "none"
     """nf4 holds the language model's linear weights and its experts in 4 bits (QLoRA)."""
+    host_tables: Literal["auto", True, False] = "auto"
+    """Keep per-layer embeddings (E2B, E4B) in host memory; auto does where no step fits else."""
 
 
 class Adapter(_Section):

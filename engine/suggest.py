@@ -154,11 +154,18 @@ def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:
             },
             "the same effective batch, in more and smaller passes",
         )
+    if _has_tables_on_device(recipe, profile):
+        yield {"model.host_tables": True}, "rows of the tables come from the host with every batch"
     if not training.gradient_checkpointing:
         yield {"training.gradient_checkpointing": True}, "about a third more time for each step"
     if recipe.model.quantization == "none" and profile.device == "cuda":
         yield {"model.quantization": "nf4"}, "weights in 4 bits: a little worse, and slower steps"
     yield from _smaller(recipe)
+
+
+def _has_tables_on_device(recipe: Recipe, profile: Profile) -> bool:
+    has_tables = bool(gemma.variant_of(recipe.model.path).per_layer_width)
+    return has_tables and not of_recipe(recipe, profile).tables_on_host
 
 
 def _smaller(recipe: Recipe) -> Iterator[tuple[Changes, str]]:

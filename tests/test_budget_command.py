@@ -35,11 +35,22 @@ def test_json_has_every_figure(tmp_path: Path) -> None:
 
 
 def test_a_card_that_is_too_small_is_exit_4_with_what_would_help(tmp_path: Path) -> None:
-    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "rtx-3060-8gb")
+    on_card = ("--set", "model.host_tables=false")
+    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "rtx-3060-8gb", *on_card)
     assert code == 4
     assert "it doesn't fit" in out
     assert "--set model.quantization=nf4" in out
-    assert "per-layer embeddings" in out
+    assert "--set model.host_tables=true" in out
+    assert "per-layer embeddings     4.38 GiB" in out
+
+
+def test_tables_go_to_the_host_where_nothing_else_fits(tmp_path: Path) -> None:
+    small, large = (
+        call(tmp_path, "budget", E2B, "--hardware", name) for name in ("rtx-3060-8gb", "rtx-4090")
+    )
+    assert (small[0], large[0]) == (0, 0)
+    assert "per-layer embeddings in host memory: 4.38 GiB" in small[1]
+    assert "in host memory" not in large[1]
 
 
 def test_a_suggestion_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
@@ -62,7 +73,8 @@ def test_a_suggestion_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
 
 
 def test_a_table_of_every_card(tmp_path: Path) -> None:
-    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "all")
+    on_card = ("--set", "model.host_tables=false")
+    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "all", *on_card)
     assert code == 0
     head, _, row = out.splitlines()
     cards = [name for name in hardware.names() if name not in {"auto", "cpu"}]

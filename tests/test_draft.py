@@ -15,7 +15,8 @@ from workbench.draft import Draft
 GOOD = '[data]\nsources = [{ path = "rows.jsonl" }]\n'
 VALUES = {
     "model.path": "model", "model.revision": "main", "model.dtype": "float16",
-    "model.quantization": "nf4", "adapter.method": "lora", "adapter.r": "8",
+    "model.quantization": "nf4", "model.host_tables": "false", "adapter.method": "lora",
+    "adapter.r": "8",
     "adapter.lora_alpha": "7", "adapter.lora_dropout": "0.25",
     "adapter.target_modules": '["q_proj"]', "data.sources": '[{ path = "other.jsonl", rows = 3 }]',
     "data.max_length": "99", "data.truncation": "drop", "data.packing": "true",

@@ -77,7 +77,7 @@ def test_setup_on_a_card(
 
 def test_setup_edited(snap_compare: Compare, tmp_path: Path) -> None:
     """A change that is taken, and another that is typed wrongly."""
-    keys = ("e", *["down"] * 5, "enter", "backspace", "enter", "down", "enter", "x")
+    keys = ("e", *["down"] * 6, "enter", "backspace", "enter", "down", "enter", "x")
     assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed(*keys))
 
 

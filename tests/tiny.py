@@ -30,10 +30,10 @@ QUESTIONS = (
 )
 
 
-def loaded(folder: Path, quantization: str = "none") -> Loaded:
-    """A tiny Gemma in float32."""
-    choice = Model(path=str(folder), dtype="float32", quantization=quantization)
-    return load(choice, CPU)
+def loaded(folder: Path, quantization: str = "none", **choices: Any) -> Loaded:
+    """A tiny Gemma, in float32 where nothing else is chosen."""
+    chosen = {"dtype": "float32", "quantization": quantization, **choices}
+    return load(Model(path=str(folder), **chosen), CPU)
 
 
 def rows(gemma: Loaded) -> list[Tokens]:

@@ -67,7 +67,13 @@ def verdict(found: Budget) -> str:
 
 
 def _beside(found: Budget) -> list[str]:
-    return [f"  host memory {found.host_gib:.1f} GiB, disk {found.disk_gib:.2f} GiB"]
+    told = [f"  host memory {found.host_gib:.1f} GiB, disk {found.disk_gib:.2f} GiB"]
+    tables = found.tables_on_host_gib
+    return (
+        [*told, f"  per-layer embeddings in host memory: {tables:.2f} GiB, mapped"]
+        if tables
+        else told
+    )
 
 
 def _offers(offered: Sequence[Suggestion]) -> list[str]:

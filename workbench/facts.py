@@ -12,6 +12,7 @@ from engine.hardware import Profile
 from workbench import wording
 
 if TYPE_CHECKING:
+    from engine.budget import Budget
     from engine.gemma import Gemma
     from engine.pace import Pace
     from engine.recipe import Adapter, Data, Recipe, Source
@@ -32,6 +33,13 @@ def of_profile(profile: Profile) -> list[Fact]:
     bf16 = "bfloat16" if profile.has_bf16 else "no bfloat16"
     facts = [("hardware", profile.title, "strong"), ("", f"{memory}, {bf16}", "")]
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
+
+
+def of_tables(found: Budget) -> list[Fact]:
+    """That lookup tables don't stay on the device, where that is so."""
+    if not found.tables_on_host_gib:
+        return []
+    return [("tables", f"{found.tables_on_host_gib:.1f} GiB in host memory", "")]
 
 
 def of_pace(paced: Pace | None, steps: int | None) -> list[Fact]:

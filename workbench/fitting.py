@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine import suggest
 from engine.budget import Budget
+from engine.case import of_recipe
 from engine.hardware import Profile
 from engine.recipe import EMBEDDED, Recipe
 from engine.refusal import Problem, Refusal, refuse
@@ -73,7 +74,8 @@ def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> No
     if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
         return
     try:
-        needed = weights_gib(folder, recipe.model.dtype)
+        on_host = of_recipe(recipe, profile).tables_on_host
+        needed = weights_gib(folder, recipe.model.dtype, without_tables=on_host)
     except (OSError, ValueError) as error:
         fix = "Fetch its weights whole (with git: git lfs pull)"
         raise refuse(str(folder), str(error), fix, key="model.path") from None

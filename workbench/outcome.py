@@ -97,7 +97,7 @@ def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
     except Refusal as refusal:
         return replace(known, problems=problems, note=f"not known: {refusal.problems[0].reason}")
     paced = pace.estimate(shape, case, profile, recipe.training.gradient_accumulation_steps)
-    shown = [*known.facts, *facts.of_pace(paced, pace.steps(recipe))]
+    shown = [*known.facts, *facts.of_tables(found), *facts.of_pace(paced, pace.steps(recipe))]
     return _budgeted(replace(known, facts=shown, problems=problems), found, _SEEKING)
 
 

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.hardware import Profile
+from engine.model import stored, tables
 from engine.model.experts import QuantisedExperts
 from engine.model.quantizer import quantises_experts
 from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
@@ -43,14 +44,15 @@ class Loaded:
 
 
 def load(choice: Model, profile: Profile) -> Loaded:
-    """The model of a recipe on a hardware profile.
+    """The model of a recipe on a hardware profile; its tables on the host where that is settled.
 
     Raises `ValueError` where the files lack weights of the model, which transformers would fill
     with random numbers and only log.
     """
     source = folder_or_id(choice)
     dtype, why = _dtype(choice.dtype, profile)
-    with quantises_experts():
+    is_on_host = choice.host_tables is True
+    with tables.left_out(is_on_host), quantises_experts():
         model, info = AutoModelForCausalLM.from_pretrained(
             source,
             revision=choice.revision,
@@ -62,6 +64,8 @@ def load(choice: Model, profile: Profile) -> Loaded:
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"{source} lacks {len(info['missing_keys'])} weights: {missing} ...")
+    if is_on_host:
+        tables.put_back(model, stored.folder_of(source, choice.revision), dtype)
     reasons = {
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",

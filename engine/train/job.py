@@ -18,8 +18,9 @@ from engine.data.rendering import Template
 from engine.data.template import dialect_of
 from engine.eventlog import EventLog
 from engine.hardware import Profile
-from engine.model import lora
+from engine.model import lora, tables
 from engine.model.load import Loaded, load
+from engine.placement import placed
 from engine.recipe import Recipe
 from engine.rundir import RunDir
 from engine.train import sft
@@ -40,7 +41,9 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     profile = Profile(**request["hardware"])
 
     log.append(events.Phase(name="loading", detail=recipe.model.path))
-    loaded = load(recipe.model, profile)
+    choice, why = placed(recipe, profile)
+    loaded = load(choice, profile)
+    loaded.reasons.update({"per-layer embeddings": why} if why else {})
     chosen = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
 
     log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
@@ -138,7 +141,7 @@ def _plan(
         model=recipe.model.path,
         device=loaded.device,
         dtype=str(loaded.dtype).removeprefix("torch."),
-        parameters=trainer.model.num_parameters() - trainable,
+        parameters=trainer.model.num_parameters() + tables.parameters(trainer.model) - trainable,
         trainable_parameters=trainable,
         target_modules=tuple(targets),
         vocab_size=loaded.vocab_size,

@@ -14,9 +14,11 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
 from engine.data.batches import Collator, Sequence
+from engine.model import tables
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
 from engine.recipe import Data, Training
+from engine.train.ahead import FETCHED, Fetcher
 from engine.train.compaction import score_supervised_only
 from engine.train.guards import NotFinite
 from engine.train.order import LongestFirst
@@ -52,6 +54,8 @@ class TokenWeightedTrainer(SFTTrainer):
 
         The fused head scores in tiles, so logits of (batch, length, vocabulary) never exist.
         """
+        if FETCHED in inputs:
+            inputs.pop(FETCHED).announce()
         outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         supervised = outputs.label_mask.sum()
         padding = self.data_collator.pad_token_id
@@ -148,11 +152,13 @@ def trainer(
 ) -> TokenWeightedTrainer:
     """A trainer for an adapter on prepared sequences."""
     score_supervised_only()
+    collator = Collator(loaded.tokenizer.pad_token_id)
+    table = tables.of(model)
     built = TokenWeightedTrainer(
         model=model,
         args=config,
         train_dataset=mapped(sequences),
-        data_collator=Collator(loaded.tokenizer.pad_token_id),
+        data_collator=Fetcher(collator, table) if table else collator,
         processing_class=loaded.tokenizer,
         callbacks=[callback],
         tally=tally,
