@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_json(budget, "one JSON object")
     doctor = commands.add_parser("doctor", help="prove that the installed packages train right")
+    doctor.add_argument("--fast", action="store_true", help="only those that a run begins with")
     _add_json(doctor, "versions and checks as one JSON object")
     attach = commands.add_parser("attach", help="follow a run (default: the newest)")
     attach.add_argument("run_name", metavar="RUN", nargs="?")

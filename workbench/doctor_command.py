@@ -19,8 +19,8 @@ _NAME_CELLS = 40
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run all checks and print them; exit code 0 where all passed, 1 where one did not."""
-    asked = doctor.start(is_fast=False)
+    """Run the checks and print them; exit code 0 where all passed, 1 where one did not."""
+    asked = doctor.start(is_fast=options.fast)
     try:
         found = _waited_for(asked, is_told=not options.json)
     except KeyboardInterrupt:

@@ -32,7 +32,7 @@ def _difference(specimens: Specimens, kind: str) -> float:
     gemma = specimens.gemma(kind)
     given = rows(gemma)
     base = _logits(gemma.model, given[0].ids)
-    built = trainer(gemma, [alone(row) for row in given], Kept(), max_steps=2, learning_rate=1e-2)
+    built = trainer(gemma, [alone(row) for row in given], Kept(), max_steps=2, warmup_steps=0.0)
     built.train()
     trained = _logits(built.model, given[0].ids)
     run = RunDir(Path(mkdtemp(dir=specimens.folder)))

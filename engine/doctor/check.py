@@ -11,10 +11,11 @@ from engine.doctor.specimens import Specimens
 
 
 class Measured(NamedTuple):
-    """An error, and what there is to say about it."""
+    """An error, and what there is to say about it where it is too large, or else."""
 
     figure: float
     said: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,13 @@ class Check:
     def __call__(self, specimens: Specimens) -> Finding:
         """Measure; a check that breaks has failed, as other versions may lack what it needs."""
         try:
-            figure, said = self.measure(specimens)
+            figure, said, remark = self.measure(specimens)
         except Exception as error:
             traceback.print_exc()
-            figure, said = math.nan, f"It could not be measured: {type(error).__name__}: {error}"
+            figure, remark = math.nan, ""
+            said = f"It could not be measured: {type(error).__name__}: {error}"
         has_passed = figure <= self.limit
-        advice = said if has_passed else ". ".join(filter(None, (said, self.advice)))
+        advice = remark if has_passed else ". ".join(filter(None, (said, self.advice)))
         told = figure if math.isfinite(figure) else None
         return Finding(self.name, has_passed, told, self.limit, advice)
 

@@ -37,6 +37,7 @@ class Dictated(Speech):
     limit=2e-3,
     advice="Do not train Gemma 4 E2B or E4B here; install the tested versions: without a cache "
     "the last layers see no keys and values",
+    is_fast=True,
 )
 def kv_sharing(specimens: Specimens) -> Measured:
     """Log-probabilities of an answer in the training step against those of the playground."""

@@ -58,7 +58,7 @@ def nan_shown(specimens: Specimens) -> Measured:
     is_spoilt = not all(bool(torch.isfinite(p).all()) for p in trained)
     shown = [step for step in (2, 3) if losses.get(step) is not None]
     wrong = len(shown) + (2 not in losses) + (losses.get(1) is None) + is_spoilt
-    return Measured(wrong, f"The losses shown are {list(losses.values())}" if wrong else "")
+    return Measured(wrong, f"The losses shown are {list(losses.values())}")
 
 
 def _report(run: RunDir, tally: Tally, vocab_size: int) -> Report:

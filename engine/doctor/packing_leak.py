@@ -16,7 +16,7 @@ def packing_leak(specimens: Specimens) -> Measured:
     """Loss and gradients of packed rows against the same rows one by one, on every architecture."""
     found = {kind: _difference(specimens, kind) for kind in KINDS}
     worst = max(found, key=lambda kind: found[kind])
-    return Measured(found[worst], f"Most in {worst}" if found[worst] else "")
+    return Measured(found[worst], f"Most in {worst}")
 
 
 def _difference(specimens: Specimens, kind: str) -> float:

@@ -19,6 +19,7 @@ _CAP = 3.0
     limit=1e-3,
     advice="Do not train Gemma 4 here; install the tested versions: the loss is of other logits "
     "than the model answers with",
+    is_fast=True,
 )
 def soft_cap(specimens: Specimens) -> Measured:
     """The trainer's loss against cross-entropy over all logits of transformers' own forward."""

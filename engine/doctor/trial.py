@@ -62,7 +62,7 @@ def trainer(
     data = Data(sources=(Source(path="none"),))
     config = sft.arguments(Training(**chosen), data, gemma, Path(tempfile.gettempdir()))
     if is_reentrant:
-        config.gradient_checkpointing_kwargs = {"use_reentrant": True}
+        config.activation_checkpointing_kwargs = {"use_reentrant": True}
     return sft.trainer(model, gemma, sequences, config, callback, tally or Tally(), _not_saved)
 
 
