@@ -43,22 +43,23 @@ def before_run() -> None:
     with contextlib.suppress(Refusal, OSError):  # a full disk is the run's to tell
         asked = doctor.start(is_fast=True)
         try:
-            _waited_for(asked, is_told=False)
+            _waited_for(asked, is_told=False, before="once for these versions: ")
         finally:
             asked.close()
 
 
-def _waited_for(asked: Doctor, *, is_told: bool) -> Diagnosis | None:
+def _waited_for(asked: Doctor, *, is_told: bool, before: str = "") -> Diagnosis | None:
     """The diagnosis; until it is whole, what the engine is at stands on the terminal."""
     told, shown = 0, ""
     while True:
         found = asked.poll()
         new = found.findings[told:] if found else ()
-        if new or asked.has_ended or asked.doing != shown:
-            shown = _redrawn("" if asked.has_ended else asked.doing, is_drawn=bool(shown))
         if is_told and new:
             shown = _redrawn("", is_drawn=bool(shown))
             print("\n".join(map(line, new)), flush=True)
+        doing = "" if asked.has_ended else before + asked.doing
+        if doing != shown:
+            shown = _redrawn(doing, is_drawn=bool(shown))
         told += len(new)
         if asked.has_ended:
             return found
