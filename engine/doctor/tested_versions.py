@@ -10,7 +10,7 @@ from engine.installed import requirements, version
 @check(
     "versions inside the tested set",
     limit=0,
-    advice="Install the project again in its own environment: pip install gemma-bench",
+    advice="Install the project again in an environment of its own: pip install -e .",
     is_fast=True,
 )
 def tested_versions(specimens: Specimens) -> Measured:
