@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine import events
+from engine import diagnosis, events, installed
 from engine.control import StoppedEarly, Wishes
 from engine.data.batches import Sequences, apart, efficiency, pack
 from engine.data.cache import folder
@@ -40,6 +40,9 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
     profile = Profile(**request["hardware"])
 
+    if known := diagnosis.kept(installed.versions()):
+        for warning in known.warnings():
+            log.append(warning)
     log.append(events.Phase(name="loading", detail=recipe.model.path))
     choice, why = placed(recipe, profile)
     loaded = load(choice, profile)
@@ -94,7 +97,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
         figures = _final_answers(sampler, recipe, prepared, trainer.state.global_step)
 
     log.append(events.Phase(name="saving", detail=run.adapter.name))
-    _save_adapter(run, model)
+    save_adapter(run, model)
     log.append(_done(run, report, figures, wishes.stopped_by if was_stopped else None))
 
 
@@ -181,7 +184,8 @@ def _final_answers(sampler: Sampler, recipe: Recipe, prepared: Prepared, step: i
     return Figures()
 
 
-def _save_adapter(run: RunDir, model: Any) -> None:
+def save_adapter(run: RunDir, model: Any) -> None:
+    """Write the adapter into the run, whole or not at all."""
     partial = run.adapter.with_name(f".{run.adapter.name}.part")
     model.save_pretrained(str(partial))
     partial.rename(run.adapter)
