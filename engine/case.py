@@ -49,6 +49,8 @@ class Case:
     objective: Objective = "sft"
     tables_on_host: bool = False
     """Whether per-layer embeddings stay in host memory."""
+    is_text_only: bool = False
+    """Whether vision and audio towers are left out of the model."""
     images: int = 0
     """Images in each sequence; their positions are part of its length."""
     generates_tokens: int = 0
@@ -130,6 +132,7 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
             "optim": training.optim,
             "gradient_checkpointing": training.gradient_checkpointing,
             "tables_on_host": recipe.model.host_tables is True,
+            "is_text_only": True,
             "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
             "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",

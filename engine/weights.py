@@ -9,21 +9,22 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, 
 _CAST = {"float32": 4, "float16": 2, "bfloat16": 2}
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the format."""
-_TABLE = "embed_tokens_per_layer.weight"
+TABLE = "embed_tokens_per_layer"
+"""Module of the per-layer embeddings."""
 
 
-def weights_gib(folder: Path, dtype: str, *, without_tables: bool = False) -> float:
+def weights_gib(folder: Path, dtype: str, *, without: tuple[str, ...] = ()) -> float:
     """GiB of a model's tensors, floating ones held in `dtype` ("auto": as they are stored).
 
-    Per-layer embeddings can be left out, where they stay on the host. Reads only safetensors
-    headers: 8 bytes of little-endian length, then JSON with dtype and shape
+    Modules named in `without` are left out, as those that a device is never given. Reads only
+    safetensors headers: 8 bytes of little-endian length, then JSON with dtype and shape
     (https://github.com/huggingface/safetensors, "Format"). Raises `ValueError` for a file that is
     none, as the pointer is that git-lfs leaves in the place of a file it did not fetch.
     """
     total = 0
     for file in folder.glob("*.safetensors"):
         for name, tensor in _tensors(file):
-            if without_tables and name.endswith(_TABLE):
+            if not set(without).isdisjoint(name.split(".")):
                 continue
             stored = _BYTES.get(tensor["dtype"], 1)
             width = (

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import metadata
 from typing import Any
 
@@ -17,7 +18,9 @@ from engine.data.batches import Collator, Sequence
 from engine.data.tokens import Encoder, Tokens
 from engine.doctor.registry import CHECKS
 from engine.doctor.specimens import Specimens
-from engine.model import adapted, lora
+from engine.model import adapted, load, lora, nf4
+from engine.model.grouped import Product
+from engine.model.tables import HostTable
 from engine.train import report, sft
 from engine.train.sft import TokenWeightedTrainer
 
@@ -180,6 +183,37 @@ def adapter_not_loaded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(adapted, "set_peft_model_state_dict", lambda model, tensors: None)
 
 
+def rows_of_the_next_token(patch: pytest.MonkeyPatch) -> None:
+    right = HostTable.rows
+    patch.setattr(HostTable, "rows", lambda self, ids: right(self, (ids + 1) % len(self.table)))
+
+
+def table_not_scaled(patch: pytest.MonkeyPatch) -> None:
+    right = HostTable.__init__
+    patch.setattr(
+        HostTable, "__init__", lambda self, table, scale, *given: right(self, table, 1.0, *given)
+    )
+
+
+def scales_without_their_mean(patch: pytest.MonkeyPatch) -> None:
+    right = nf4._scales
+    patch.setattr(nf4, "_scales", lambda state, *given: right(state, *given) - state.offset)
+
+
+def gradient_of_experts_a_hundredth_off(patch: pytest.MonkeyPatch) -> None:
+    right = Product.backward
+
+    def wrong(ctx: Any, *gradients: torch.Tensor) -> Any:
+        gradient, *rest = right(ctx, *gradients)
+        return gradient * 1.01, *rest
+
+    patch.setattr(Product, "backward", staticmethod(wrong))
+
+
+def experts_left_whole(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(load, "quantises_experts", nullcontext)
+
+
 def newer_package(patch: pytest.MonkeyPatch) -> None:
     right = metadata.version
     patch.setattr(metadata, "version", lambda name: "5.99.0" if name == "trl" else right(name))
@@ -217,6 +251,11 @@ PLANTED: list[tuple[str, Plant]] = [
     ("NaN shown as NaN", zero_for_no_number),
     ("NaN shown as NaN", swallowed_gradient),
     ("adapter reload equals adapter trained", adapter_not_loaded),
+    ("host tables equal device tables", rows_of_the_next_token),
+    ("host tables equal device tables", table_not_scaled),
+    ("NF4 experts against dequantised", scales_without_their_mean),
+    ("NF4 experts against dequantised", gradient_of_experts_a_hundredth_off),
+    ("NF4 experts against dequantised", experts_left_whole),
     ("versions inside the tested set", newer_package),
     ("versions inside the tested set", missing_package),
 ]

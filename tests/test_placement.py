@@ -14,7 +14,7 @@ from engine.placement import placed
 from engine.recipe import Recipe
 from engine.refusal import Problem, Refusal
 from engine.suggest import applied, forecast, suggestions
-from engine.weights import weights_gib
+from engine.weights import TABLE, weights_gib
 from workbench import budget_text, fitting
 
 TABLE_GIB = 4.375
@@ -89,8 +89,8 @@ def test_mapped_pages_are_not_counted_where_device_and_host_are_one() -> None:
 
 @pytest.mark.parametrize(("path", "most_gib"), [(E2B, 2.6), (E4B, 4.4)])
 def test_four_bit_steps_of_the_small_ones_are_small(path: str, most_gib: float) -> None:
-    """Of the language model alone, at one row of 1,024 tokens."""
-    shape = replace(gemma.variant_of(path), vision=None, audio=None)
+    """At one row of 1,024 tokens."""
+    shape = gemma.variant_of(path)
     case = of_recipe(recipe(path, **{"model.host_tables": True}), card(8.0))
     assert budget.forecast(shape, case, card(8.0)).allocated.high <= most_gib
     on_device = replace(case, tables_on_host=False)
@@ -159,7 +159,8 @@ def test_weights_on_disk_are_counted_without_what_stays_on_the_host(tmp_path: Pa
     file.write_bytes(len(header).to_bytes(8, "little") + header)
     (tmp_path / "config.json").write_text("{}")
     assert weights_gib(tmp_path, "auto") == 9.0
-    assert weights_gib(tmp_path, "auto", without_tables=True) == 1.0
+    assert weights_gib(tmp_path, "auto", without=(TABLE,)) == 1.0
+    assert weights_gib(tmp_path, "auto", without=(TABLE, "norm")) == 0.0
     on_host = recipe(str(tmp_path), **{"model.quantization": "none", "model.host_tables": True})
     fitting.see_weights(on_host, card(4.0))
     with pytest.raises(Refusal, match=r"9\.00 GiB"):

@@ -30,10 +30,12 @@ QUESTIONS = (
 )
 
 
-def loaded(folder: Path, quantization: str = "none", **choices: Any) -> Loaded:
+def loaded(
+    folder: Path, quantization: str = "none", *, has_towers: bool = False, **choices: Any
+) -> Loaded:
     """A tiny Gemma, in float32 where nothing else is chosen."""
     chosen = {"dtype": "float32", "quantization": quantization, **choices}
-    return load(Model(path=str(folder), **chosen), CPU)
+    return load(Model(path=str(folder), **chosen), CPU, has_towers=has_towers)
 
 
 def rows(gemma: Loaded) -> list[Tokens]:

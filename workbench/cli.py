@@ -164,14 +164,11 @@ def _run(options: argparse.Namespace) -> int:
     from engine.hardware import AUTO
     from workbench import doctor_command, follow, launch
 
-    run = launch.prepare(
+    judged = launch.judge(
         options.run, options.overrides, options.hardware or AUTO, options.out, anyway=options.anyway
     )
-    try:
-        doctor_command.before_run()
-    except KeyboardInterrupt:
-        run.delete()
-        raise
+    doctor_command.before_run()
+    run = judged.make()
     launch.start(run)
     if options.detach:
         print(run.path)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import suggest
+from engine import suggest, towers
 from engine.budget import Budget
 from engine.case import of_recipe
 from engine.hardware import Profile
 from engine.recipe import EMBEDDED, Recipe
 from engine.refusal import Problem, Refusal, refuse
 from engine.suggest import Suggestion
-from engine.weights import weights_gib
+from engine.weights import TABLE, weights_gib
 from workbench import budget_text
 
 MEMORY = "memory"
@@ -74,8 +74,12 @@ def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> No
     if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
         return
     try:
-        on_host = of_recipe(recipe, profile).tables_on_host
-        needed = weights_gib(folder, recipe.model.dtype, without_tables=on_host)
+        case = of_recipe(recipe, profile)
+        absent = (
+            *(towers.MODULES if case.is_text_only else ()),
+            *((TABLE,) if case.tables_on_host else ()),
+        )
+        needed = weights_gib(folder, recipe.model.dtype, without=absent)
     except (OSError, ValueError) as error:
         fix = "Fetch its weights whole (with git: git lfs pull)"
         raise refuse(str(folder), str(error), fix, key="model.path") from None

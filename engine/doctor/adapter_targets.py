@@ -20,7 +20,7 @@ def adapter_targets(specimens: Specimens) -> Measured:
     """Modules adapted that should not be, and those left out, over all architectures."""
     wrong: list[str] = []
     for kind in KINDS:
-        model = specimens.gemma(kind).model
+        model = specimens.gemma(kind, has_towers=True).model
         names = {id(module): name for name, module in model.named_modules()}
         wanted = _projections(model)
         adapted = lora.attach(model, ADAPTER, 0)

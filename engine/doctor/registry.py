@@ -8,8 +8,10 @@ from engine.doctor.check import Check
 from engine.doctor.checkpointing import checkpointing_gradients
 from engine.doctor.double_bos import double_bos
 from engine.doctor.empty_mask import empty_mask
+from engine.doctor.host_tables import host_tables
 from engine.doctor.kv_sharing import kv_sharing
 from engine.doctor.nan_shown import nan_shown
+from engine.doctor.nf4_experts import nf4_experts
 from engine.doctor.packing_leak import packing_leak
 from engine.doctor.prompt_prefix import prompt_is_a_prefix
 from engine.doctor.soft_cap import soft_cap
@@ -33,4 +35,6 @@ CHECKS: tuple[Check, ...] = (
     nan_shown,
     adapter_targets,
     adapter_reload,
+    host_tables,
+    nf4_experts,
 )

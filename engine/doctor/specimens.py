@@ -16,6 +16,8 @@ from engine.recipe import EMBEDDED, Model
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 SHARING = ("embedded", "gemma4_multimodal")
 """Those whose last layers take keys and values from earlier ones."""
+TABLES = ("embedded", "gemma4_multimodal")
+"""Those with per-layer embeddings."""
 DIALECTS = ("gemma3", "gemma4", "gemma4-large")
 QUESTIONS = (
     ("What is two plus three?", "Five."),
@@ -49,9 +51,10 @@ class Specimens:
             getattr(siblings, f"build_{kind}")(folder)
         return Model(path=str(folder), dtype="float32")
 
-    def gemma(self, kind: str) -> Loaded:
-        """A tiny Gemma, loaded anew as a run loads it."""
-        return load(self.choice(kind), hardware.profile("cpu"))
+    def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:
+        """A tiny Gemma, loaded anew as a run loads it, under more choices of a recipe."""
+        choice = self.choice(kind).model_copy(update=choices)
+        return load(choice, hardware.profile("cpu"), has_towers=has_towers)
 
     def tokenizer(self, dialect: str) -> Any:
         """A tokenizer that has the turns of a dialect."""

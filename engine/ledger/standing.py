@@ -63,7 +63,7 @@ def _weights(gemma: Gemma, case: Case) -> Bytes:
         "embeddings": parameters.embeddings(gemma) * width,
         "per-layer embeddings": parameters.per_layer_table(gemma) * width,
         "experts": experts * len(gemma.layers) * width,
-        "towers": parameters.towers(gemma) * width,
+        "towers": 0 if case.is_text_only else parameters.towers(gemma) * width,
     }
     if case.quantization == "nf4":
         for layer in gemma.layers:

@@ -11,10 +11,11 @@ from transformers import AutoModelForCausalLM
 from transformers.quantizers import AutoHfQuantizer
 from trl.trainer.utils import add_fused_lm_head
 
+from engine import towers
 from engine.case import Case
 from engine.memory import stand_ins
 from engine.memory.tracker import Tracker
-from engine.model import lora
+from engine.model import lora, text_only
 from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
 from engine.recipe import Adapter
@@ -32,7 +33,7 @@ _HEAD_OUTPUTS = {
 def skeleton(config: Any, case: Case) -> PeftModel:
     """The adapted model on the meta device: shapes and types, no storage."""
     dtype = getattr(torch, case.dtype)
-    with torch.device("meta"):
+    with torch.device("meta"), text_only.left_out(case.is_text_only):
         # Only a choice is passed on: towers differ in which attention they have.
         chosen_attention = {"attn_implementation": "eager"} if case.attention == "eager" else {}
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, **chosen_attention)
@@ -130,8 +131,7 @@ def part_of(name: str, is_trained: bool) -> str:
     """The ledger's name for where a parameter belongs."""
     if is_trained:
         return "LoRA"
-    if any(tower in name for tower in ("vision_tower", "audio_tower", "embed_vision", "embed_audio",
-                                       "multi_modal_projector", "vision_embedder")):  # fmt: skip
+    if any(module in name for module in towers.MODULES):
         return "towers"
     if "embed_tokens_per_layer" in name:
         return "per-layer embeddings"

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from engine import towers
 from engine.hardware import Profile
-from engine.model import stored, tables
+from engine.model import stored, tables, text_only
 from engine.model.experts import QuantisedExperts
 from engine.model.quantizer import quantises_experts
 from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
@@ -17,11 +18,8 @@ from engine.recipe import Model
 _KEPT_WHOLE = [
     "lm_head",
     r".*\.router",
-    r".*\.vision_tower",
-    r".*\.audio_tower",
-    r".*\.embed_vision",
-    r".*\.embed_audio",
     r".*\.per_layer_model_projection",
+    *(rf".*\.{module}" for module in towers.MODULES),
 ]
 """What would be quantised besides the language model's projections: patterns over module names."""
 
@@ -43,16 +41,21 @@ class Loaded:
         return size
 
 
-def load(choice: Model, profile: Profile) -> Loaded:
+def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded:
     """The model of a recipe on a hardware profile; its tables on the host where that is settled.
 
-    Raises `ValueError` where the files lack weights of the model, which transformers would fill
-    with random numbers and only log.
+    Its vision and audio towers are left out where only text will be read. Raises `ValueError` where
+    the files lack weights of the model, which transformers would fill with random numbers and only
+    log.
     """
     source = folder_or_id(choice)
     dtype, why = _dtype(choice.dtype, profile)
     is_on_host = choice.host_tables is True
-    with tables.left_out(is_on_host), quantises_experts():
+    with (
+        text_only.left_out(not has_towers),
+        tables.left_out(is_on_host),
+        quantises_experts(),
+    ):
         model, info = AutoModelForCausalLM.from_pretrained(
             source,
             revision=choice.revision,
@@ -71,6 +74,7 @@ def load(choice: Model, profile: Profile) -> Loaded:
         "device": profile.reason or f"profile {profile.name}",
         "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
         **_why_quantised(choice, model),
+        **_why_blind(model),
     }
     return Loaded(model.eval(), tokenizer(choice), dtype, profile.device, reasons)
 
@@ -92,6 +96,11 @@ def _why_quantised(choice: Model, model: Any) -> dict[str, str]:
     mixtures = sum(isinstance(module, QuantisedExperts) for module in model.modules())
     also = f" and of the experts in {mixtures} layers" if mixtures else ""
     return {"quantization": f"NF4 holds the weights of the projections{also}: the recipe says so"}
+
+
+def _why_blind(model: Any) -> dict[str, str]:
+    has_some = hasattr(model.config, "vision_config") and not text_only.towers(model)
+    return {"towers": "left out: no row holds an image"} if has_some else {}
 
 
 def _quantization(choice: Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:
