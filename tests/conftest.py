@@ -40,13 +40,15 @@ def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     """The folder of a tiny Gemma by kind, built once."""
     from engine.model import siblings
     from engine.model.load import EMBEDDED_WEIGHTS
+    from tests.architectures import BUILDERS
 
     built: dict[str, Path] = {"embedded": EMBEDDED_WEIGHTS}
 
     def folder(kind: str) -> Path:
         if kind not in built:
             built[kind] = tmp_path_factory.mktemp(kind)
-            getattr(siblings, f"build_{kind}")(built[kind])
+            build = BUILDERS.get(kind) or getattr(siblings, f"build_{kind}")
+            build(built[kind])
         return built[kind]
 
     return folder
