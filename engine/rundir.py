@@ -140,16 +140,12 @@ class RunDir:
         Raises `Refusal` where the run is at work or a link, `OSError` where files can't be removed.
         """
         if self.is_alive():
-            fix = f"Stop it first: gemma-bench attach {self.path}"
-            raise refuse(str(self.path), "the run is at work", fix, exit_code=3)
+            raise refuse(str(self.path), "the run is at work", "Stop it first", exit_code=3)
         if self.path.is_symlink():
             raise refuse(str(self.path), "it is a link to a folder", "Remove the link by hand")
-        for made in self.path.iterdir():
-            if made.is_dir() and not made.is_symlink():
-                shutil.rmtree(made)
-            elif made != self.request:
-                made.unlink()
-        self.request.unlink()
+        for made in sorted(self.path.iterdir(), key=lambda made: made == self.request):
+            is_folder = made.is_dir() and not made.is_symlink()
+            shutil.rmtree(made) if is_folder else made.unlink()
         self.path.rmdir()
 
 
