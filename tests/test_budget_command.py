@@ -55,7 +55,7 @@ def test_tables_go_to_the_host_where_nothing_else_fits(tmp_path: Path) -> None:
 
 def test_a_suggestion_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
     code, found = told(
-        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=8192"
+        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=16384"
     )
     assert code == 4
     made = next(made for made in found["suggestions"] if made["fits"])
@@ -65,7 +65,7 @@ def test_a_suggestion_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
         for part in ("--set", f"{key}={json.dumps(value)}")
     ]
     code, after = told(
-        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=8192", *options
+        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=16384", *options
     )
     assert code == 0
     saved = found["device_gib"]["expected"] - after["device_gib"]["expected"]

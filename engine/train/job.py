@@ -40,13 +40,9 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
     profile = Profile(**request["hardware"])
 
-    if known := diagnosis.kept(installed.versions()):
-        for warning in known.warnings():
-            log.append(warning)
+    _tell_findings(log)
     log.append(events.Phase(name="loading", detail=recipe.model.path))
-    choice, why = placed(recipe, profile)
-    loaded = load(choice, profile)
-    loaded.reasons.update({"per-layer embeddings": why} if why else {})
+    loaded = _loaded(recipe, profile)
     chosen = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
 
     log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
@@ -95,10 +91,23 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     if not was_stopped:
         log.append(events.Phase(name="sampling", detail="base and adapter"))
         figures = _final_answers(sampler, recipe, prepared, trainer.state.global_step)
-
     log.append(events.Phase(name="saving", detail=run.adapter.name))
     save_adapter(run, model)
     log.append(_done(run, report, figures, wishes.stopped_by if was_stopped else None))
+
+
+def _tell_findings(log: EventLog) -> None:
+    """What the doctor found wrong with these versions, where it was asked."""
+    known = diagnosis.kept(installed.versions())
+    for warning in known.warnings() if known else ():
+        log.append(warning)
+
+
+def _loaded(recipe: Recipe, profile: Profile) -> Loaded:
+    choice, why = placed(recipe, profile)
+    loaded = load(choice, profile)
+    loaded.reasons.update({"per-layer embeddings": why} if why else {})
+    return loaded
 
 
 def _stop_if_asked(wishes: Wishes) -> None:
