@@ -18,7 +18,7 @@ from workbench.widgets.choices import Choices
 from workbench.widgets.lineinput import LineInput
 
 SIZE = (80, 24)
-NAMES = ["quickstart", "../there/zero.toml", "../there/one.toml", "../there/two.toml"]
+NAMES = ["quickstart", "../there/three.toml", "../there/one.toml", "../there/two.toml"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder in ("here", "there"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "rows.jsonl").write_text('{"messages": []}\n')
-    for name in ("zero", "one", "two"):
+    for name in ("three", "one", "two"):
         (tmp_path / f"there/{name}.toml").write_text(GOOD)
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("NO_COLOR", raising=False)
