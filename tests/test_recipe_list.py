@@ -118,7 +118,7 @@ async def test_own_recipes_are_listed_after_the_projects(tmp_path: Path) -> None
     Path("broken.toml").write_text(BROKEN)
     async with make_app(tmp_path, recipes=NAMES[:1]).run_test(size=SIZE) as pilot:
         await looked(pilot)
-        rows = ["of the project", NAMES[0], "of this folder", "broken.toml", "mine.toml"]
+        rows = ["to begin with", NAMES[0], "of this folder", "broken.toml", "mine.toml"]
         assert listed(pilot) == rows
         await pilot.press("end")
         assert choice(pilot) == "mine.toml"
@@ -189,7 +189,7 @@ async def test_the_projects_recipes_are_offered_by_generation(tmp_path: Path) ->
         rows = [row for row, _ in recipes(pilot)._lines()]
         assert [name for name in rows if name] == every
         headings = [text for name, text in recipes(pilot)._lines() if not name]
-        assert headings == ["of the project", "Gemma 3", "Gemma 4"]
+        assert headings == ["to begin with", "Gemma 3", "Gemma 4"]
         assert listed(pilot)[:4] == [headings[0], every[0], headings[1], every[1]]
         await pilot.press("slash", *"e2b", "enter")
         assert listed(pilot) == ["Gemma 4", *(name for name in every if "-e2b-" in name)]

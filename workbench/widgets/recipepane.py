@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.draft import Changes
     from workbench.widgets.lineinput import LineInput
 
-_OF_PROJECT, _OF_FOLDER = "of the project", "of this folder"
+_FIRST, _OF_FOLDER = "to begin with", "of this folder"
 
 
 class RecipePane(Vertical):
@@ -77,7 +77,7 @@ class RecipePane(Vertical):
     def _groups(self) -> list[Group]:
         """By the Gemma in their names, then the user's own; one group alone needs no heading."""
         families = groupby(self._names, recipe_files.family)
-        groups: list[Group] = [(family or _OF_PROJECT, [*names]) for family, names in families]
+        groups: list[Group] = [(family or _FIRST, [*names]) for family, names in families]
         if self._own:
             return [*groups, (_OF_FOLDER, self._own)]
         return groups if len(groups) > 1 else [("", self._names)]
