@@ -242,6 +242,10 @@ def _check_rows(key: str, path: str) -> list[Problem]:
     try:
         with file.open("rb") as rows:
             head = rows.read(1 << 16)
+    except FileNotFoundError:
+        setting = ".".join(key.split(".")[:2])
+        fix = f"Put it there, or name a file of yours in {setting}"
+        return [Problem(key, path, "no such file", fix)]
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", "") or str(error)).lower()
         return [Problem(key, path, reason, "Give a file that can be read")]

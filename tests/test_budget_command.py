@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine import gemma, hardware
+from engine import gemma, hardware, recipe_files
 from tests.command import call
 
 E2B = "gemma4-e2b-lora-sft-korean"
@@ -96,6 +96,27 @@ def test_a_table_of_every_variant(tmp_path: Path) -> None:
     assert found["gemma-3-1b NF4"]["apple-m"]["verdict"] is None, (
         "bitsandbytes has no kernels there"
     )
+
+
+def test_a_table_of_every_recipe_where_it_fits(tmp_path: Path) -> None:
+    code, found = told(tmp_path, "all")
+    assert code == 0
+    assert list(found) == [name for name in recipe_files.names() if recipe_files.hardware_of(name)]
+    of_frames = found["gemma4-e4b-lora-sft-frames"]
+    assert (of_frames["hardware"], of_frames["verdict"]) == ("rtx-4090", "fits")
+    assert (of_frames["batch"], of_frames["max_length"]) == (1, 2048)
+    assert 0 < of_frames["device_gib"] <= of_frames["usable_gib"]
+    assert found[E2B]["trained"] == 24_158_208
+    code, out, _ = call(tmp_path, "budget", "all")
+    rows = [line.strip("|").split("|")[0].strip() for line in out.splitlines()]
+    assert (code, rows[2:]) == (0, list(found))
+
+
+def test_a_table_of_every_recipe_on_other_cards(tmp_path: Path) -> None:
+    code, found = told(tmp_path, "all", "--hardware", "rtx-3060-8gb", "--set", "adapter.r=64")
+    assert code == 0
+    assert found["gemma3-1b-lora-sft"]["rtx-3060-8gb"]["verdict"] == "fits"
+    assert found["gemma4-31b-qlora-sft"]["rtx-3060-8gb"]["verdict"] == "no"
 
 
 def test_price_and_steps_give_a_cost(tmp_path: Path) -> None:

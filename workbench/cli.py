@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--source", metavar="NAME", default="", help="rows of this source only")
     _add_json(preview, "sources, rows and template as one JSON object")
     budget = commands.add_parser("budget", help="what a recipe needs: memory, time, and what saves")
-    budget.add_argument("recipe", metavar="RECIPE", help="a recipe's name or path")
+    budget.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe's name or path; all: each that comes along"
+    )
     _add_choices(budget)
     budget.add_argument(
         "--exact", action="store_true", help="simulate the step, at its whole depth"

@@ -66,9 +66,10 @@ def _of_names(profile_name: str, recipe_name: str, here: Profile, overrides: lis
     recipe = profile = None
     try:
         recipe, text = check.load(recipe_name, overrides)
-        shown += [*facts.of_recipe(recipe, text.decode(), _shape(recipe)), ("", "", "")]
+        shown += _facts(recipe, text)
     except Refusal as refusal:
         problems += refusal.problems
+        shown += _on_paper(recipe_name, overrides)
     try:
         profile = here if profile_name == AUTO else hardware.profile(profile_name)
         shown += facts.of_profile(profile)
@@ -76,6 +77,18 @@ def _of_names(profile_name: str, recipe_name: str, here: Profile, overrides: lis
     except Refusal as refusal:
         problems += refusal.problems
     return Outcome(shown, problems, recipe, profile)
+
+
+def _facts(recipe: Recipe, text: bytes) -> list[Fact]:
+    return [*facts.of_recipe(recipe, text.decode(), _shape(recipe)), ("", "", "")]
+
+
+def _on_paper(recipe_name: str, overrides: list[str]) -> list[Fact]:
+    """What is known of a recipe that lacks no more than its model or its rows."""
+    try:
+        return _facts(*check.load(recipe_name, overrides, on_paper=True))
+    except Refusal:
+        return []
 
 
 def _shape(recipe: Recipe) -> Gemma | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -10,7 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
-from workbench.widgets.choices import Choices
+from engine import recipe_files
+from workbench.widgets.choices import Choices, Group
 
 if TYPE_CHECKING:
     from textual.widgets import Input
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.draft import Changes
     from workbench.widgets.lineinput import LineInput
 
-_HEADINGS = ("of the project", "of this folder")
+_FIRST, _OF_FOLDER = "to begin with", "of this folder"
 
 
 class RecipePane(Vertical):
@@ -45,6 +47,7 @@ class RecipePane(Vertical):
 
     def on_mount(self) -> None:
         """Name it, and the key that nobody would guess."""
+        self._list.offer(self._groups())
         self._list.border_title, self._list.border_subtitle = "recipe", "/ filters"
 
     @property
@@ -69,8 +72,15 @@ class RecipePane(Vertical):
     def show_own(self, names: Sequence[str]) -> None:
         """List the user's own recipes too."""
         self._own = [name for name in names if name not in self._names]
-        groups = list(zip(_HEADINGS, (self._names, self._own), strict=True))
-        self._list.offer(groups if self._own else [("", self._names)])
+        self._list.offer(self._groups())
+
+    def _groups(self) -> list[Group]:
+        """By the Gemma in their names, then the user's own; one group alone needs no heading."""
+        families = groupby(self._names, recipe_files.family)
+        groups: list[Group] = [(family or _FIRST, [*names]) for family, names in families]
+        if self._own:
+            return [*groups, (_OF_FOLDER, self._own)]
+        return groups if len(groups) > 1 else [("", self._names)]
 
     def adopt(self, name: str) -> None:
         """Choose a recipe that the changes of the chosen one were saved as."""
