@@ -15,6 +15,7 @@ from engine.data.cache import folder
 from engine.data.own_template import choose, difference
 from engine.data.prepare import Prepared, prepare
 from engine.data.rendering import Template
+from engine.data.sight import sight
 from engine.data.template import dialect_of
 from engine.eventlog import EventLog
 from engine.hardware import Profile
@@ -31,6 +32,7 @@ from engine.train.sampling import Figures, Sampler
 from engine.train.tally import Tally
 from engine.train.truth import Truth
 
+_ALONE = "there are rows with images, each of which gets a sequence of its own"
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
@@ -52,7 +54,9 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
     _stop_if_asked(wishes)
     _tell_difference(log, loaded, chosen)
-    prepared = prepare(recipe.data, loaded.tokenizer, chosen, folder())
+    seen = sight(recipe.model, loaded.model.config, loaded.tokenizer)
+    prepared = prepare(recipe.data, loaded.tokenizer, chosen, folder(), sight=seen)
+    recipe = _with_images_apart(recipe, prepared, loaded, log)
     sequences = _sequences(recipe, prepared)
     targets = lora.target_modules(loaded.model, recipe.adapter.target_modules)
     model = lora.attach(loaded.model, recipe.adapter, recipe.training.seed)
@@ -74,7 +78,8 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
         log.append(events.Checkpoint(step=step, path=checkpoints.publish(written, step)))
 
     config = sft.arguments(recipe.training, recipe.data, loaded, checkpoints.staging)
-    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved)
+    looking = seen if prepared.rows.hold_images else None
+    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved, looking)
     plan = _plan(recipe, loaded, chosen, prepared, targets, trainer)
     told = _accounts(recipe, prepared, sequences)
     run.write_plan({**request, "versions": _versions(), "plan": _plain(plan), **told})
@@ -113,6 +118,17 @@ def _tell_difference(log: EventLog, loaded: Loaded, chosen: Template) -> None:
         told = f"the template trained on writes otherwise than the model's own:\n{found}"
         fix = 'data.template = "model" trains on the model\'s own'
         log.append(events.Warned(code="template_differs", message=told, fix=fix))
+
+
+def _with_images_apart(recipe: Recipe, prepared: Prepared, loaded: Loaded, log: EventLog) -> Recipe:
+    """The recipe without packing where rows hold images, which is told."""
+    if not (recipe.data.packing and prepared.rows.hold_images):
+        return recipe
+    loaded.reasons["packing"] = f"off: {_ALONE}"
+    fix = "Leave out data.packing, or train the rows without images in a run of their own"
+    log.append(events.Warned(code="packing_off", message=f"packing is off: {_ALONE}", fix=fix))
+    data = recipe.data.model_copy(update={"packing": False})
+    return recipe.model_copy(update={"data": data})
 
 
 def _sequences(recipe: Recipe, prepared: Prepared) -> Sequences:

@@ -1,0 +1,80 @@
+"""Rows with images where the model has no eyes for them, found before anything is made."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine import gemma, source_files
+from engine.refusal import Problem, Refusal
+
+_HEAD_BYTES, _HEAD_FILES = 1 << 16, 4
+_GAP = re.compile("[\ufeff \t\r\n,[]*")
+"""What stands between rows, in lines or in a list."""
+_PLAIN = (".jsonl", ".json")
+_IMAGE_PARTS = {"image", "image_url"}
+
+
+def problems(document: dict[str, Any]) -> list[Problem]:
+    """Sources of a recipe document whose first rows hold images that its model can't see."""
+    model = document.get("model", {})
+    path = model.get("path", gemma.EMBEDDED) if isinstance(model, dict) else None
+    if not isinstance(path, str) or _has_vision(path):
+        return []
+    data = document.get("data")
+    sources = data.get("sources") if isinstance(data, dict) else None
+    found = []
+    for number, source in enumerate(sources if isinstance(sources, list | tuple) else ()):
+        given = source.get("path") if isinstance(source, dict) else None
+        where = next(_with_images(given), None) if isinstance(given, str) else None
+        if where:
+            reason = f"{where} has an image, and the model ({path}) has no vision tower"
+            fix = "Choose a Gemma that sees, such as google/gemma-3-4b-it, or leave such rows out"
+            found.append(Problem(f"data.sources.{number}.path", given, reason, fix))
+    return found
+
+
+def _has_vision(path: str) -> bool:
+    """Whether a model sees; of one whose shape is unknown it is not said that it doesn't."""
+    try:
+        return gemma.variant_of(path).vision is not None
+    except Refusal:
+        return True
+
+
+def _with_images(path: str) -> Iterator[str]:
+    """Places of rows with images at the heads of a source's files."""
+    for file in source_files.files(path)[:_HEAD_FILES]:
+        if file.suffix in _PLAIN and file.is_file():
+            for line, record in _head(file):
+                if _holds_images(record):
+                    yield f"{file}:{line}"
+
+
+def _head(file: Path) -> Iterator[tuple[int, Any]]:
+    """Line and value of the rows at the head of a file, whether in lines or in a list."""
+    with file.open("rb") as stream:
+        text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
+    decoder, end, line = json.JSONDecoder(), 0, 1
+    while gap := _GAP.match(text, end):
+        line += text.count("\n", end, gap.end())
+        try:
+            record, end = decoder.raw_decode(text, gap.end())
+        except (ValueError, RecursionError):
+            return
+        yield line, record
+        line += text.count("\n", gap.end(), end)
+
+
+def _holds_images(record: Any) -> bool:
+    if not isinstance(record, dict):
+        return False
+    talk = record.get("messages") or record.get("conversations")
+    if not isinstance(talk, list):
+        return False
+    if record.get("images") or record.get("image"):
+        return True
+    said = [message.get("content") for message in talk if isinstance(message, dict)]
+    parts = [part for content in said if isinstance(content, list) for part in content]
+    return any(isinstance(part, dict) and part.get("type") in _IMAGE_PARTS for part in parts)
