@@ -100,12 +100,14 @@ PARTS = {
     ]
 }  # fmt: skip
 NONE = row(("Nothing to see?", "Nothing <|image|> at all, <start_of_image> no."))
-FRAMES = {
+FOUR = ("wide.jpg", "tall.jpg", "square.jpg", "wide.jpg")
+FRAMES = row(("<image>" * 4 + "\nWhich action?", "Juggling."), images=FOUR)
+LLAVA = {
     "conversations": [
         {"from": "human", "value": "<image><image><image><image>\nWhich action?"},
         {"from": "gpt", "value": "Juggling."},
     ],
-    "images": ["wide.jpg", "tall.jpg", "square.jpg", "wide.jpg"],
+    "images": list(FOUR),
 }
 
 
@@ -134,6 +136,20 @@ def test_an_image_is_expanded_once_and_never_supervised(
         carried = {label for label in one.labels if label != IGNORED}
         assert carried
         assert not carried & made.sight.frame
+
+
+def test_the_ways_to_write_frames_are_one(seer: Callable[[str], Seer], photos: Path) -> None:
+    made = seer("gemma4")
+    parts = [{"type": "image", "image": name} for name in FOUR]
+    asked = [*parts, {"type": "text", "text": "Which action?"}]
+    said = [{"role": "user", "content": asked}, {"role": "assistant", "content": "Juggling."}]
+    found = []
+    for number, one in enumerate((FRAMES, LLAVA, {"messages": said})):
+        path = photos / f"{number}.json"
+        path.write_text(json.dumps([one], indent=1))
+        found.append(made.prepared(path, max_length=1024).rows[0])
+    assert found[0] == found[1] == found[2]
+    assert found[0].images == tuple(str(photos / name) for name in FOUR)
 
 
 def test_text_around_images_is_the_templates(seer: Callable[[str], Seer], photos: Path) -> None:
@@ -191,7 +207,7 @@ def test_training_sees_images_and_leaves_towers_alone(
     )  # fmt: skip
     built.train()
     assert all(np.isfinite(told.losses))
-    assert min(told.losses[-2:]) < 0.8 * told.losses[0]
+    assert sum(told.losses[-2:]) < 0.96 * sum(told.losses[:2])
     assert told.gradients
     assert all("language_model" in name and "lora_" in name for name in told.gradients)
     after = dict(built.model.get_base_model().named_parameters())
@@ -258,9 +274,8 @@ def test_images_that_cannot_be_seen_drop_their_rows(
     whole = (photos / "wide.jpg").read_bytes()
     (photos / "torn.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "words.jpg").write_text("no image")
-    Image.new("RGB", (1, 5000)).save(photos / "thread.png")
     asked = [row(("<image>", "So."), images=(name,)) for name in (
-        "wide.jpg", "gone.jpg", "torn.jpg", "words.jpg", "thread.png"
+        "wide.jpg", "gone.jpg", "torn.jpg", "words.jpg"
     )]  # fmt: skip
     painted = row(("Paint.", "<image>"), images=("wide.jpg",))
     result = made.prepared(written(photos, *asked, painted))
@@ -268,7 +283,6 @@ def test_images_that_cannot_be_seen_drop_their_rows(
     assert result.dropped == {
         "an image file that is not there": 1,
         "an image file that can't be read": 2,
-        "an image too narrow for the model": 1,
         "an image in a turn of the assistant": 1,
     }
 

@@ -19,7 +19,6 @@ FILES = "image_files"
 """What a sequence calls its images; TRL takes a column named images for its own."""
 SETTINGS = ("preprocessor_config.json", "processor_config.json")
 """Files of a model that may hold its image processor's settings."""
-NARROW = "an image too narrow for the model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Sight:
     """Soft tokens of every image; 0 where they depend on its size."""
 
     def soft_tokens(self, path: str) -> int:
-        """Soft tokens of an image, from the size in its file's head. Raises `Unfit`."""
+        """Soft tokens of an image, from the size in its file's head."""
         if self.fixed_tokens:
             return self.fixed_tokens
         # Runs on text alone need neither.
@@ -55,12 +54,9 @@ class Sight:
         made = self.processor()
         patch, pooled = made.patch_size, made.pooling_kernel_size**2
         width, height = picture.size(path)
-        try:
-            sides = get_aspect_ratio_preserving_size(
-                height, width, patch, made.max_soft_tokens * pooled, made.pooling_kernel_size
-            )
-        except ValueError:
-            raise Unfit(NARROW) from None
+        sides = get_aspect_ratio_preserving_size(
+            height, width, patch, made.max_soft_tokens * pooled, made.pooling_kernel_size
+        )
         return int(sides[0] // patch * (sides[1] // patch) // pooled)
 
     def processor(self) -> Any:
@@ -76,7 +72,6 @@ class Sight:
                 raise Unfit(f"an image in a turn of the {turn.role}")
             for path in turn.images:
                 picture.check(path)
-                self.soft_tokens(path)
 
     def expanded(
         self, ids: list[int], mask: list[int], images: Sequence[str]
