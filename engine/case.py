@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine import image_rows
 from engine.hardware import Profile
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import refuse
@@ -130,6 +131,7 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
             "optim": training.optim,
             "gradient_checkpointing": training.gradient_checkpointing,
             "tables_on_host": recipe.model.host_tables is True,
+            "images": image_rows.most_images(data),
             "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
             "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",

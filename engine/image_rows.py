@@ -1,4 +1,4 @@
-"""Rows with images where the model has no eyes for them, found before anything is made."""
+"""Images at the heads of a recipe's sources, counted before anything is made."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import gemma, source_files
+from engine.recipe import Data
 from engine.refusal import Problem, Refusal
 
 _HEAD_BYTES, _HEAD_FILES = 1 << 16, 4
@@ -27,12 +28,19 @@ def problems(document: dict[str, Any]) -> list[Problem]:
     found = []
     for number, source in enumerate(sources if isinstance(sources, list | tuple) else ()):
         given = source.get("path") if isinstance(source, dict) else None
-        where = next(_with_images(given), None) if isinstance(given, str) else None
-        if where:
+        if not isinstance(given, str):
+            continue
+        if where := next(_with_images(given), None):
             reason = f"{where} has an image, and the model ({path}) has no vision tower"
             fix = "Choose a Gemma that sees, such as google/gemma-3-4b-it, or leave such rows out"
             found.append(Problem(f"data.sources.{number}.path", given, reason, fix))
     return found
+
+
+def most_images(data: Data) -> int:
+    """Images of the row that has most, as far as the heads of plain files tell."""
+    paths = [source.path for source in data.sources if source.path]
+    return max((count for path in paths for _, count in _counted(path)), default=0)
 
 
 def _has_vision(path: str) -> bool:
@@ -45,17 +53,25 @@ def _has_vision(path: str) -> bool:
 
 def _with_images(path: str) -> Iterator[str]:
     """Places of rows with images at the heads of a source's files."""
+    return (where for where, count in _counted(path) if count)
+
+
+def _counted(path: str) -> Iterator[tuple[str, int]]:
+    """Place and images of each row at the heads of a source's files."""
     for file in source_files.files(path)[:_HEAD_FILES]:
         if file.suffix in _PLAIN and file.is_file():
             for line, record in _head(file):
-                if _holds_images(record):
-                    yield f"{file}:{line}"
+                yield f"{file}:{line}", _images(record)
 
 
 def _head(file: Path) -> Iterator[tuple[int, Any]]:
     """Line and value of the rows at the head of a file, whether in lines or in a list."""
-    with file.open("rb") as stream:
-        text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
+    except OSError:
+        # A file that can't be read is a problem of its own.
+        return
     decoder, end, line = json.JSONDecoder(), 0, 1
     while gap := _GAP.match(text, end):
         line += text.count("\n", end, gap.end())
@@ -67,14 +83,14 @@ def _head(file: Path) -> Iterator[tuple[int, Any]]:
         line += text.count("\n", gap.end(), end)
 
 
-def _holds_images(record: Any) -> bool:
+def _images(record: Any) -> int:
     if not isinstance(record, dict):
-        return False
+        return 0
     talk = record.get("messages") or record.get("conversations")
     if not isinstance(talk, list):
-        return False
-    if record.get("images") or record.get("image"):
-        return True
+        return 0
     said = [message.get("content") for message in talk if isinstance(message, dict)]
     parts = [part for content in said if isinstance(content, list) for part in content]
-    return any(isinstance(part, dict) and part.get("type") in _IMAGE_PARTS for part in parts)
+    shown = sum(isinstance(part, dict) and part.get("type") in _IMAGE_PARTS for part in parts)
+    listed = record.get("images") or record.get("image") or ()
+    return max(shown, len(listed) if isinstance(listed, list) else bool(listed))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
+from engine.data import picture
 from engine.data.batches import apart
 from engine.data.excerpt import excerpt
 from engine.data.pixels import PixelCollator
@@ -165,6 +166,20 @@ def test_text_around_images_is_the_templates(seer: Callable[[str], Seer], photos
     assert 56 < first <= seers.SOFT_TOKENS
     said = [label for label in only.labels if label != IGNORED]
     assert made.gemma.tokenizer.decode(said) == "She.<turn|>\nThere.<turn|>\n"
+
+
+@pytest.mark.parametrize("kind", ["gemma4", "gemma4_unified"])
+def test_soft_tokens_are_as_many_as_the_image_processor_makes(
+    kind: str, seer: Callable[[str], Seer], photos: Path
+) -> None:
+    look = seer(kind).sight
+    lying = Image.new("RGB", (160, 50))
+    turned = lying.getexif()
+    turned[ExifTags.Base.Orientation] = 6
+    lying.save(photos / "turned.jpg", exif=turned)
+    for name in (*SIZES, "turned.jpg"):
+        found = look.processor()(images=[picture.read(str(photos / name))], return_tensors="pt")
+        assert look.soft_tokens(str(photos / name)) == int(found["num_soft_tokens_per_image"]), name
 
 
 def test_gemma3_gets_what_its_own_processor_makes(
