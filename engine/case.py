@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine import image_rows
 from engine.hardware import Profile
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import refuse
@@ -112,6 +113,7 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
 
 def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
     training, data = recipe.training, recipe.data
+    images = image_rows.most_images(data)
     dtype = recipe.model.dtype
     if dtype == "auto":
         dtype = "bfloat16" if profile.has_bf16 else "float32"
@@ -132,7 +134,8 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
             "optim": training.optim,
             "gradient_checkpointing": training.gradient_checkpointing,
             "tables_on_host": recipe.model.host_tables is True,
-            "is_text_only": True,
+            "is_text_only": not images,
+            "images": images,
             "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
             "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from engine import gemma, recipe, recipe_files, source_files
+from engine import gemma, image_rows, recipe, recipe_files, source_files
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import Problem, Refusal, refuse
 
@@ -57,6 +57,7 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
         invalid = _invalid(error)
     faulty = {tuple(problem.key.split(".")[:2]) for problem in invalid}
     found = [*invalid, *_check_tables(document.get("model"))]
+    found += [] if on_paper else image_rows.problems(document)
     return found + [
         problem
         for section, check in _CHECKS.items()

@@ -1,5 +1,6 @@
 """Runs of a few steps on tiny Gemmas, in this process."""
 
+from collections.abc import Sequence as Lines
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from transformers import TrainerCallback
 
 from engine.data.batches import Sequence, alone
 from engine.data.conversation import Turn
+from engine.data.sight import Sight
 from engine.data.template import dialect_of, template
 from engine.data.tokens import Tokens, tokenize
 from engine.hardware import Profile
@@ -70,7 +72,8 @@ def trainer(
     gemma: Loaded,
     staging: Path,
     callback: TrainerCallback,
-    sequences: list[Sequence] | None = None,
+    sequences: Lines[Sequence] | None = None,
+    sight: Sight | None = None,
     **settings: Any,
 ) -> sft.TokenWeightedTrainer:
     """A trainer on the rows above; LoRA starts with both factors filled, so all gradients flow."""
@@ -85,4 +88,4 @@ def trainer(
     data = Data(sources=(Source(path="rows.jsonl"),))
     config = sft.arguments(training, data, gemma, staging)
     given = sequences or [alone(row) for row in rows(gemma)]
-    return sft.trainer(model, gemma, given, config, callback, Tally(), lambda *_: None)
+    return sft.trainer(model, gemma, given, config, callback, Tally(), lambda *_: None, sight)

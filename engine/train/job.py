@@ -15,11 +15,13 @@ from engine.data.cache import folder
 from engine.data.own_template import choose, difference
 from engine.data.prepare import Prepared, prepare
 from engine.data.rendering import Template
+from engine.data.sight import Sight, sight
 from engine.data.template import dialect_of
 from engine.eventlog import EventLog
 from engine.hardware import Profile
 from engine.model import lora, tables
 from engine.model.load import Loaded, load
+from engine.model.tokenizer import tokenizer_and_config
 from engine.placement import placed
 from engine.recipe import Recipe
 from engine.rundir import RunDir
@@ -31,6 +33,7 @@ from engine.train.sampling import Figures, Sampler
 from engine.train.tally import Tally
 from engine.train.truth import Truth
 
+_ALONE = "there are rows with images, each of which gets a sequence of its own"
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
@@ -41,14 +44,12 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     profile = Profile(**request["hardware"])
 
     _tell_findings(log)
-    log.append(events.Phase(name="loading", detail=recipe.model.path))
-    loaded = _loaded(recipe, profile)
-    chosen = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
-
     log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
+    chosen, seen, prepared = _read(recipe, log)
     _stop_if_asked(wishes)
-    _tell_difference(log, loaded, chosen)
-    prepared = prepare(recipe.data, loaded.tokenizer, chosen, folder())
+    log.append(events.Phase(name="loading", detail=recipe.model.path))
+    loaded = _loaded(recipe, profile, has_towers=seen is not None)
+    recipe = _with_images_apart(recipe, prepared, loaded, log)
     sequences = _sequences(recipe, prepared)
     targets = lora.target_modules(loaded.model, recipe.adapter.target_modules)
     model = lora.attach(loaded.model, recipe.adapter, recipe.training.seed)
@@ -70,7 +71,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
         log.append(events.Checkpoint(step=step, path=checkpoints.publish(written, step)))
 
     config = sft.arguments(recipe.training, recipe.data, loaded, checkpoints.staging)
-    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved)
+    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved, seen)
     plan = _plan(recipe, loaded, chosen, prepared, targets, trainer)
     told = _accounts(recipe, prepared, sequences)
     run.write_plan({**request, "versions": _versions(), "plan": _plain(plan), **told})
@@ -103,9 +104,19 @@ def _tell_findings(log: EventLog) -> None:
         log.append(warning)
 
 
-def _loaded(recipe: Recipe, profile: Profile) -> Loaded:
+def _read(recipe: Recipe, log: EventLog) -> tuple[Template, Sight | None, Prepared]:
+    """The rows as tokens by a template, and how images are seen where rows hold some."""
+    tokenizer, config = tokenizer_and_config(recipe.model)
+    chosen = choose(recipe.data.template, tokenizer, dialect_of(config))
+    _tell_difference(log, tokenizer, chosen)
+    seen = sight(recipe.model, config, tokenizer)
+    prepared = prepare(recipe.data, tokenizer, chosen, folder(), sight=seen)
+    return chosen, seen if prepared.rows.hold_images else None, prepared
+
+
+def _loaded(recipe: Recipe, profile: Profile, *, has_towers: bool) -> Loaded:
     choice, why = placed(recipe, profile)
-    loaded = load(choice, profile)
+    loaded = load(choice, profile, has_towers=has_towers)
     loaded.reasons.update({"per-layer embeddings": why} if why else {})
     return loaded
 
@@ -116,12 +127,23 @@ def _stop_if_asked(wishes: Wishes) -> None:
         raise StoppedEarly(f"stopped by {wishes.stopped_by} before the first step")
 
 
-def _tell_difference(log: EventLog, loaded: Loaded, chosen: Template) -> None:
-    found = difference(loaded.tokenizer, chosen)
+def _tell_difference(log: EventLog, tokenizer: Any, chosen: Template) -> None:
+    found = difference(tokenizer, chosen)
     if found:
         told = f"the template trained on writes otherwise than the model's own:\n{found}"
         fix = 'data.template = "model" trains on the model\'s own'
         log.append(events.Warned(code="template_differs", message=told, fix=fix))
+
+
+def _with_images_apart(recipe: Recipe, prepared: Prepared, loaded: Loaded, log: EventLog) -> Recipe:
+    """The recipe without packing where rows hold images, which is told."""
+    if not (recipe.data.packing and prepared.rows.hold_images):
+        return recipe
+    loaded.reasons["packing"] = f"off: {_ALONE}"
+    fix = "Leave out data.packing, or train the rows without images in a run of their own"
+    log.append(events.Warned(code="packing_off", message=f"packing is off: {_ALONE}", fix=fix))
+    data = recipe.data.model_copy(update={"packing": False})
+    return recipe.model_copy(update={"data": data})
 
 
 def _sequences(recipe: Recipe, prepared: Prepared) -> Sequences:

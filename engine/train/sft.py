@@ -14,7 +14,8 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
 from engine.data.batches import Collator, Sequence
-from engine.model import tables
+from engine.data.sight import FILES, Sight
+from engine.model import tables, towers
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
 from engine.recipe import Data, Training
@@ -126,17 +127,22 @@ def arguments(training: Training, data: Data, loaded: Loaded, staging: Path) -> 
     )
 
 
-def mapped(sequences: Lines[Sequence]) -> Dataset:
-    """Sequences in a file that is mapped into memory; it is gone when they are let go."""
+def mapped(sequences: Lines[Sequence], *, with_images: bool = False) -> Dataset:
+    """Sequences in a file that is mapped into memory; it is gone when they are let go.
+
+    Of images the names are kept.
+    """
     columns = ("input_ids", "labels", "position_ids")
-    features = Features({**dict.fromkeys(columns, List(Value("int32"))), "length": Value("int32")})
+    kinds = {**dict.fromkeys(columns, List(Value("int32"))), "length": Value("int32")}
+    features = Features({**kinds, FILES: List(Value("string"))} if with_images else kinds)
     with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
         path = str(Path(folder) / "sequences.arrow")
         with ArrowWriter(path=path, features=features, writer_batch_size=_WRITTEN_ROWS) as writer:
             for one in sequences:
                 lists = (one.input_ids, one.labels, one.position_ids)
                 row = dict(zip(columns, lists, strict=True))
-                writer.write({**row, "length": len(one.input_ids)})
+                images = {FILES: one.images} if with_images else {}
+                writer.write({**row, "length": len(one.input_ids), **images})
             writer.finalize()
         return Dataset.from_file(path)
 
@@ -149,15 +155,18 @@ def trainer(
     callback: TrainerCallback,
     tally: Tally,
     on_saved: Any,
+    sight: Sight | None = None,
 ) -> TokenWeightedTrainer:
-    """A trainer for an adapter on prepared sequences."""
+    """A trainer for an adapter on prepared sequences; with images where there is `sight`."""
     score_supervised_only()
-    collator = Collator(loaded.tokenizer.pad_token_id)
+    collator: Any = Collator(loaded.tokenizer.pad_token_id)
+    if sight:
+        collator = _seeing(collator, sight, model)
     table = tables.of(model)
     built = TokenWeightedTrainer(
         model=model,
         args=config,
-        train_dataset=mapped(sequences),
+        train_dataset=mapped(sequences, with_images=sight is not None),
         data_collator=Fetcher(collator, table) if table else collator,
         processing_class=loaded.tokenizer,
         callbacks=[callback],
@@ -166,3 +175,11 @@ def trainer(
     )
     keep_float32(built.model)
     return built
+
+
+def _seeing(collator: Collator, sight: Sight, model: Any) -> Any:
+    # Runs on text alone need neither Pillow nor an image processor.
+    from engine.data.pixels import PixelCollator
+
+    towers.look_without_graph(model)
+    return PixelCollator(collator, sight)
