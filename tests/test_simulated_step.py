@@ -25,7 +25,13 @@ LENGTH, BATCH, SCORED = 320, 2, 4
 
 def simulated_bytes(folder: Path, **case: Any) -> int:
     asked = Case(
-        model=str(folder), r=4, target_modules=ATTENTION + MLP, batch=BATCH, device="cpu", **case
+        model=str(folder),
+        r=4,
+        target_modules=ATTENTION + MLP,
+        batch=BATCH,
+        device="cpu",
+        is_text_only=True,
+        **case,
     )
     simulated = step.simulate(configuration(source(str(folder))), asked)
     assert simulated.missing == []
