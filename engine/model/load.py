@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from engine import own_kernels
 from engine.hardware import Profile
 from engine.model import stored, tables
 from engine.model.experts import QuantisedExperts
@@ -70,6 +71,7 @@ def load(choice: Model, profile: Profile) -> Loaded:
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",
         "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
+        "kernels": own_kernels.why(profile.device),
         **_why_quantised(choice, model),
     }
     return Loaded(model.eval(), tokenizer(choice), dtype, profile.device, reasons)
