@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine import image_rows
+from engine import image_rows, own_kernels
 from engine.hardware import Profile
 from engine.recipe import ATTENTION, MLP, Recipe
 from engine.refusal import refuse
@@ -76,8 +76,19 @@ class Case:
 
     @property
     def is_autocast(self) -> bool:
-        """Whether the Trainer runs in mixed precision."""
-        return self.dtype != "float32"
+        """Whether layers run in mixed precision."""
+        return self.dtype != "float32" and not self.has_lean_adapter
+
+    @property
+    def has_own_head(self) -> bool:
+        """Whether the loss is computed by the engine's own kernel."""
+        return self.objective == "sft" and own_kernels.are_used(self.device)
+
+    @property
+    def has_lean_adapter(self) -> bool:
+        """Whether adapted layers are the engine's own, which need no autocast."""
+        is_plain = self.method == "lora" and not self.lora_dropout and not self.adapts_experts
+        return self.has_own_head and is_plain and self.quantization == "none"
 
     @property
     def tokens(self) -> int:

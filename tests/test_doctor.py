@@ -18,6 +18,7 @@ from engine.data.batches import Collator, Sequence
 from engine.data.tokens import Encoder, Tokens
 from engine.doctor.registry import CHECKS
 from engine.doctor.specimens import Specimens
+from engine.kernels import head
 from engine.model import adapted, load, lora, nf4
 from engine.model.grouped import Product
 from engine.model.tables import HostTable
@@ -170,6 +171,11 @@ def uncapped_head(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(trl_utils, "_ChunkedLogProbFunction", Wrong)
 
 
+def uncapped_own_head(patch: pytest.MonkeyPatch) -> None:
+    right = head.cross_entropy
+    patch.setattr(head, "cross_entropy", lambda *given: right(*given[:3], None))
+
+
 def zero_for_no_number(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(report, "_finite", lambda value: value if math.isfinite(value) else 0.0)
 
@@ -248,6 +254,7 @@ PLANTED: list[tuple[str, Plant]] = [
     ("tied-embedding LoRA refused", any_target_in_a_model),
     ("double BOS", begin_twice),
     ("soft cap applied by the fused head", uncapped_head),
+    ("soft cap applied by the fused head", uncapped_own_head),
     ("NaN shown as NaN", zero_for_no_number),
     ("NaN shown as NaN", swallowed_gradient),
     ("adapter reload equals adapter trained", adapter_not_loaded),

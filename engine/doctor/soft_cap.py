@@ -9,6 +9,7 @@ from engine.data.tokens import IGNORED
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens, rows
 from engine.doctor.trial import Kept, trainer
+from engine.train import scoring
 
 _CAP = 3.0
 """Lower than Gemma 4's 30, which the logits of a tiny model never come near."""
@@ -22,7 +23,7 @@ _CAP = 3.0
     is_fast=True,
 )
 def soft_cap(specimens: Specimens) -> Measured:
-    """The trainer's loss against cross-entropy over all logits of transformers' own forward."""
+    """The trainer's loss, and TRL's, against cross-entropy over all logits of transformers' own."""
     gemma = specimens.gemma("embedded")
     config = gemma.model.config.get_text_config()
     config.final_logit_softcapping = _CAP
@@ -34,11 +35,15 @@ def soft_cap(specimens: Specimens) -> Measured:
     config.final_logit_softcapping = None
     uncapped = _cross_entropy(built.model, batch)
     config.final_logit_softcapping = _CAP
+    with torch.no_grad():
+        scores = scoring.by_trl(built.model, batch)
     built.train()
+    losses = (kept.losses[0], float(scores.loss / scores.supervised))
     effect = abs(capped - uncapped)
     told = f"Without the cap the loss would be {effect:.2g} off"
     is_blind = not effect > 0.1
-    return Measured(math.inf if is_blind else abs(kept.losses[0] - capped), told)
+    off = max(abs(loss - capped) for loss in losses)
+    return Measured(math.inf if is_blind else off, told)
 
 
 def _cross_entropy(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> float:

@@ -13,6 +13,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from engine import towers
 from engine.case import Case
+from engine.kernels import linear
 from engine.memory import stand_ins
 from engine.memory.tracker import Tracker
 from engine.model import lora, text_only
@@ -56,6 +57,8 @@ def skeleton(config: Any, case: Case) -> PeftModel:
     with stand_ins.replaced(stand_ins.of_adapter()):
         adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
     lora.keep_float32(adapted)
+    if case.has_own_head:
+        linear.lean(adapted)
     return adapted
 
 

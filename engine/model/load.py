@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from engine import towers
+from engine import own_kernels, towers
 from engine.hardware import Profile
 from engine.model import stored, tables, text_only
 from engine.model.experts import QuantisedExperts
@@ -73,6 +73,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",
         "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
+        "kernels": own_kernels.why(profile.device),
         **_why_quantised(choice, model),
         **_why_blind(model),
     }

@@ -1,5 +1,6 @@
 """TRL's SFTTrainer on rows that were prepared here, with a token-weighted loss."""
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Sequence as Lines
@@ -13,12 +14,15 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
+from engine import own_kernels
 from engine.data.batches import Collator, Sequence
 from engine.data.sight import FILES, Sight
+from engine.kernels.linear import lean
 from engine.model import tables, towers
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
 from engine.recipe import Data, Training
+from engine.train import scoring
 from engine.train.ahead import FETCHED, Fetcher
 from engine.train.compaction import score_supervised_only
 from engine.train.guards import NotFinite
@@ -38,11 +42,12 @@ class TokenWeightedTrainer(SFTTrainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, tally: Tally, on_saved: Any, **kwargs: Any) -> None:
+    def __init__(self, *, tally: Tally, on_saved: Any, is_lean: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = True
         self._tally = tally
         self._on_saved = on_saved
+        self._is_lean = is_lean
 
     def compute_loss(
         self,
@@ -57,12 +62,19 @@ class TokenWeightedTrainer(SFTTrainer):
         """
         if FETCHED in inputs:
             inputs.pop(FETCHED).announce()
-        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
-        supervised = outputs.label_mask.sum()
+        if own_kernels.are_used(self.args.device.type):
+            scores = scoring.by_own_head(self.model, inputs, self._precision())
+        else:
+            scores = scoring.by_trl(model, inputs)
         padding = self.data_collator.pad_token_id
-        self._tally.add((inputs["input_ids"] != padding).sum(), supervised, outputs.is_top1.sum())
-        total = supervised if num_items_in_batch is None else num_items_in_batch
-        return -outputs.log_probs.sum() / total
+        tokens = (inputs["input_ids"] != padding).sum()
+        self._tally.add(tokens, scores.supervised, scores.correct)
+        total = scores.supervised if num_items_in_batch is None else num_items_in_batch
+        return scores.loss / total
+
+    def _precision(self) -> Any:
+        """Where the adapter's layers cast on their own, autocast would only cost time."""
+        return contextlib.nullcontext() if self._is_lean else self.accelerator.autocast()
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
@@ -172,6 +184,7 @@ def trainer(
         callbacks=[callback],
         tally=tally,
         on_saved=on_saved,
+        is_lean=own_kernels.are_used(loaded.device) and lean(model),
     )
     keep_float32(built.model)
     return built
