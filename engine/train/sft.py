@@ -14,7 +14,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
 from engine.data.batches import Collator, Sequence
-from engine.data.sight import FILES, Sight
+from engine.data.sight import FILES, LOOK, Sight
 from engine.model import tables, towers
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
@@ -57,6 +57,8 @@ class TokenWeightedTrainer(SFTTrainer):
         """
         if FETCHED in inputs:
             inputs.pop(FETCHED).announce()
+        if LOOK in inputs:
+            inputs |= inputs.pop(LOOK).on(self.args.device)
         outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         supervised = outputs.label_mask.sum()
         padding = self.data_collator.pad_token_id
