@@ -17,7 +17,7 @@ from engine.data.batches import apart
 from engine.data.excerpt import excerpt
 from engine.data.pixels import PixelCollator
 from engine.data.prepare import Prepared, prepare
-from engine.data.sight import FILES, Sight, sight
+from engine.data.sight import FILES, LOOK, Sight, sight
 from engine.data.template import dialect_of, template
 from engine.data.tokens import IGNORED
 from engine.recipe import Data, Model, Source
@@ -49,7 +49,8 @@ class Seer:
             for s in apart(prepared.rows)
         ]  # fmt: skip
         collator = tiny.sft.Collator(self.gemma.tokenizer.pad_token_id)
-        return PixelCollator(collator, self.sight)(rows)
+        batch = PixelCollator(collator, self.sight)(rows)
+        return {**batch, **batch.pop(LOOK).on(torch.device("cpu"))}
 
 
 @pytest.fixture(scope="module")

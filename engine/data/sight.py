@@ -17,6 +17,8 @@ from engine.refusal import refuse
 
 FILES = "image_files"
 """What a sequence calls its images; TRL takes a column named images for its own."""
+LOOK = "images"
+"""What a batch calls its pixels while they are under way."""
 SETTINGS = ("preprocessor_config.json", "processor_config.json")
 """Files of a model that may hold its image processor's settings."""
 

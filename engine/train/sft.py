@@ -16,7 +16,7 @@ from trl import SFTConfig, SFTTrainer
 
 from engine import own_kernels
 from engine.data.batches import Collator, Sequence
-from engine.data.sight import FILES, Sight
+from engine.data.sight import FILES, LOOK, Sight
 from engine.kernels.linear import lean
 from engine.model import tables, towers
 from engine.model.load import Loaded
@@ -62,6 +62,8 @@ class TokenWeightedTrainer(SFTTrainer):
         """
         if FETCHED in inputs:
             inputs.pop(FETCHED).announce()
+        if LOOK in inputs:
+            inputs |= inputs.pop(LOOK).on(self.args.device)
         if own_kernels.are_used(self.args.device.type):
             scores = scoring.by_own_head(self.model, inputs, self._precision())
         else:
