@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.hardware import Profile
-from engine.recipe import ATTENTION, MLP, Recipe
+from engine.recipe import ATTENTION, MLP, Recipe, Targets
 from engine.refusal import refuse
 from engine.stacks import BLOCK_SIZE
 
@@ -31,7 +31,7 @@ class Case:
     method: Literal["lora", "dora"] = "lora"
     r: int = 16
     lora_dropout: float = 0.0
-    target_modules: tuple[str, ...] = ATTENTION + MLP
+    target_modules: Targets = ATTENTION + MLP
     adapts_experts: bool = False
     """PEFT can where experts are in 16 bits."""
     batch: int = 1
@@ -123,6 +123,7 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
             "r": recipe.adapter.r,
             "lora_dropout": recipe.adapter.lora_dropout,
             "target_modules": recipe.adapter.target_modules,
+            "adapts_experts": recipe.adapter.target_experts,
             "batch": training.per_device_train_batch_size,
             "length": data.max_length,
             "restarts": data.packing or training.per_device_train_batch_size > 1,
@@ -159,5 +160,6 @@ def of_dict(given: dict[str, Any]) -> Case:
     if unknown:
         reason = f"a case has no {', '.join(unknown)}"
         raise refuse("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
-    modules = tuple(given.get("target_modules", ()))
+    modules = given.get("target_modules", ())
+    modules = modules if isinstance(modules, str) else tuple(modules)
     return Case(**{**given, "target_modules": modules})

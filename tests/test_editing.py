@@ -25,7 +25,8 @@ from workbench.widgets.lineinput import LineInput
 SIZE = (80, 24)
 KEYS = ["model.path", "model.revision", "model.dtype", "model.quantization",
         "model.host_tables", "adapter.method", "adapter.r", "adapter.lora_alpha",
-        "adapter.lora_dropout", "adapter.target_modules", "data.sources", "data.max_length",
+        "adapter.use_rslora", "adapter.lora_dropout", "adapter.target_modules",
+        "adapter.target_experts", "data.sources", "data.max_length",
         "data.truncation", "data.packing"]  # fmt: skip
 """In the order of the list."""
 

@@ -54,7 +54,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     _tell_difference(log, loaded, chosen)
     prepared = prepare(recipe.data, loaded.tokenizer, chosen, folder())
     sequences = _sequences(recipe, prepared)
-    targets = lora.target_modules(loaded.model, recipe.adapter.target_modules)
+    targets = lora.adapted(loaded.model, recipe.adapter)
     model = lora.attach(loaded.model, recipe.adapter, recipe.training.seed)
     sampler = Sampler(model, loaded.tokenizer, chosen, log)
     tally = Tally()
@@ -74,7 +74,8 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
         log.append(events.Checkpoint(step=step, path=checkpoints.publish(written, step)))
 
     config = sft.arguments(recipe.training, recipe.data, loaded, checkpoints.staging)
-    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved)
+    ratio = recipe.training.loraplus_lr_ratio
+    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved, ratio)
     plan = _plan(recipe, loaded, chosen, prepared, targets, trainer)
     told = _accounts(recipe, prepared, sequences)
     run.write_plan({**request, "versions": _versions(), "plan": _plain(plan), **told})

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
+from peft.optimizers import create_loraplus_optimizer
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
@@ -37,9 +38,12 @@ class TokenWeightedTrainer(SFTTrainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, tally: Tally, on_saved: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *, tally: Tally, on_saved: Any, loraplus_lr_ratio: float, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = True
+        self._lr_ratio = loraplus_lr_ratio
         self._tally = tally
         self._on_saved = on_saved
 
@@ -62,6 +66,21 @@ class TokenWeightedTrainer(SFTTrainer):
         self._tally.add((inputs["input_ids"] != padding).sum(), supervised, outputs.is_top1.sum())
         total = supervised if num_items_in_batch is None else num_items_in_batch
         return -outputs.log_probs.sum() / total
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The recipe's; with LoRA+ in groups whose learning rates the schedule scales alike."""
+        if self._lr_ratio == 1:
+            made: torch.optim.Optimizer = super().create_optimizer(model)
+            return made
+        kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        self.optimizer = create_loraplus_optimizer(
+            self.model,
+            kind,
+            **settings,
+            loraplus_lr_ratio=self._lr_ratio,
+            loraplus_weight_decay=self.args.weight_decay,
+        )
+        return self.optimizer
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
@@ -149,6 +168,7 @@ def trainer(
     callback: TrainerCallback,
     tally: Tally,
     on_saved: Any,
+    loraplus_lr_ratio: float = 1.0,
 ) -> TokenWeightedTrainer:
     """A trainer for an adapter on prepared sequences."""
     score_supervised_only()
@@ -163,6 +183,7 @@ def trainer(
         callbacks=[callback],
         tally=tally,
         on_saved=on_saved,
+        loraplus_lr_ratio=loraplus_lr_ratio,
     )
     keep_float32(built.model)
     return built
