@@ -180,6 +180,17 @@ def adapter_not_loaded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(adapted, "set_peft_model_state_dict", lambda model, tensors: None)
 
 
+def adapter_at_another_scale(patch: pytest.MonkeyPatch) -> None:
+    right = adapted.LoraConfig.from_pretrained
+
+    def wrong(path: str) -> Any:
+        config = right(path)
+        config.lora_alpha *= 2
+        return config
+
+    patch.setattr(adapted.LoraConfig, "from_pretrained", wrong)
+
+
 def newer_package(patch: pytest.MonkeyPatch) -> None:
     right = metadata.version
     patch.setattr(metadata, "version", lambda name: "5.99.0" if name == "trl" else right(name))
@@ -217,6 +228,7 @@ PLANTED: list[tuple[str, Plant]] = [
     ("NaN shown as NaN", zero_for_no_number),
     ("NaN shown as NaN", swallowed_gradient),
     ("adapter reload equals adapter trained", adapter_not_loaded),
+    ("adapter reload equals adapter trained", adapter_at_another_scale),
     ("versions inside the tested set", newer_package),
     ("versions inside the tested set", missing_package),
 ]

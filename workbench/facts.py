@@ -133,9 +133,9 @@ def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
     per_layer = parameters.adapted(shape, wanted)
     there = wording.amount(len(frozenset[str]().union(*per_layer)), "projection")
     layers = wording.amount(sum(map(bool, per_layer)), "layer")
-    experts = (
-        f" and {shape.experts.count} experts" * adapter.target_experts if shape.experts else ""
-    )
+    experts = ""
+    if adapter.target_experts and shape.experts:
+        experts = f" and {shape.experts.count} experts"
     trained = parameters.lora(
         shape,
         wanted,
