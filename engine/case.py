@@ -14,6 +14,8 @@ Objective = Literal["sft", "dpo", "dpo_cached"]
 """dpo_cached has the reference model's log-probabilities computed beforehand."""
 Sharding = Literal["none", "ddp", "zero2", "fsdp"]
 """How several GPUs share a step: copies of all, or parts of what is trained, or of everything."""
+DETERMINISTIC_WORKSPACE, DETERMINISTIC_WORKSPACE_BYTES = ":4096:8", 8 * 4096 * 1024
+"""What cuBLAS needs to give the same bits again: 8 buffers of 4096 KiB for each handle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,9 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
             "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",
             "has_flash": profile.has_flash,
-            "cublas_workspace_bytes": profile.cublas_workspace_bytes,
+            "cublas_workspace_bytes": DETERMINISTIC_WORKSPACE_BYTES
+            if training.deterministic and profile.cublas_workspace_bytes
+            else profile.cublas_workspace_bytes,
             **more,
         }
     )

@@ -166,7 +166,8 @@ async def test_a_choice_may_be_a_word_or_a_truth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pressed", "key"),
     [("down", "model.revision"), ("j j", "model.dtype"), ("j down k", "model.revision"),
-     ("end", "score.max_new_tokens"), ("end home", "model.path"), ("pagedown", "data.sources"),
+     ("end", "score.max_new_tokens"), ("end home", "model.path"),
+     ("pagedown", "adapter.target_modules"),
      ("pagedown pageup", "model.path"), ("up", "model.path"), ("end down", "score.max_new_tokens")],
 )  # fmt: skip
 async def test_the_keys_of_the_list(tmp_path: Path, pressed: str, key: str) -> None:

@@ -1,6 +1,7 @@
 """Facts of every Gemma against transformers' own classes and the published counts."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def on_meta(config: dict[str, Any]) -> Any:
         )
 
 
+@cache
+def known(name: str) -> Any:
+    """A known variant's class without storage."""
+    return on_meta(gemma.config_of(name))
+
+
 def test_every_variant_is_known() -> None:
     assert set(PUBLISHED) | {"gemma-4-12B"} == set(gemma.names())
 
@@ -57,7 +64,7 @@ def test_the_unified_12b_has_its_published_size() -> None:
 
 @EVERY
 def test_facts_are_those_of_transformers(name: str) -> None:
-    found, model = gemma.variant_of(name), on_meta(gemma.config_of(name))
+    found, model = gemma.variant_of(name), known(name)
     total = sum(parameter.numel() for parameter in model.parameters())
     assert parameters.text(found) + parameters.towers(found) == total
     assert found.is_text_only == (not hasattr(model.config, "text_config"))
@@ -98,7 +105,7 @@ def trained(model: Any, adapter: Adapter) -> int:
 
 @EVERY
 def test_an_adapter_has_as_many_parameters_as_peft_gives_it(name: str) -> None:
-    found, model = gemma.variant_of(name), on_meta(gemma.config_of(name))
+    found, model = gemma.variant_of(name), known(name)
     for adapter in ADAPTERS.values():
         counted = parameters.lora(
             found, adapter.target_modules, adapter.r, is_dora=adapter.method == "dora"
@@ -111,7 +118,7 @@ def test_an_adapter_has_as_many_parameters_as_peft_gives_it(name: str) -> None:
 def test_an_adapter_of_experts_has_as_many_parameters_as_peft_gives_it() -> None:
     """Attention alone has 11,489,280, as the makers of a published adapter state."""
     found = gemma.variant_of("gemma-4-26B-A4B")
-    model = on_meta(gemma.config_of("gemma-4-26B-A4B"))
+    model = known("gemma-4-26B-A4B")
     attention = parameters.lora(found, ATTENTION, 16)
     assert attention == 11_489_280
     assert trained(model, Adapter(target_modules=ATTENTION)) == attention

@@ -30,8 +30,8 @@ def cuts(config: Any, case: Case) -> Cuts | None:
 
     None also where layers differ in more than their attention: without checkpointing each kind
     keeps different activations, layers that share keys and values have other weights, and an
-    expression may adapt some layers and not others. A full attention layer has to stand before the last ones, since the mask that all of them read stays
-    until the first of them is done.
+    expression may adapt some layers and not others. A full attention layer has to stand before the
+    last ones, since the mask that all of them read stays until the first of them is done.
     """
     text = config.get_text_config()
     full = text.num_hidden_layers

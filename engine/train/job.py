@@ -23,7 +23,7 @@ from engine.model.load import Loaded, load
 from engine.placement import placed
 from engine.recipe import Recipe
 from engine.rundir import RunDir
-from engine.train import sft
+from engine.train import arithmetic, sft
 from engine.train.checkpoints import Checkpoints
 from engine.train.guards import NotFinite
 from engine.train.report import Report
@@ -45,7 +45,9 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
             log.append(warning)
     log.append(events.Phase(name="loading", detail=recipe.model.path))
     choice, why = placed(recipe, profile)
+    settled = arithmetic.settle(recipe)
     loaded = load(choice, profile)
+    loaded.reasons.update(settled)
     loaded.reasons.update({"per-layer embeddings": why} if why else {})
     chosen = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
 
