@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from engine import image_rows, own_kernels
 from engine.hardware import Profile
-from engine.recipe import ATTENTION, MLP, Recipe
+from engine.recipe import ATTENTION, MLP, Recipe, Targets
 from engine.refusal import refuse
 from engine.stacks import BLOCK_SIZE
 
@@ -15,6 +15,8 @@ Objective = Literal["sft", "dpo", "dpo_cached"]
 """dpo_cached has the reference model's log-probabilities computed beforehand."""
 Sharding = Literal["none", "ddp", "zero2", "fsdp"]
 """How several GPUs share a step: copies of all, or parts of what is trained, or of everything."""
+DETERMINISTIC_WORKSPACE, DETERMINISTIC_WORKSPACE_BYTES = ":4096:8", 8 * 4096 * 1024
+"""What cuBLAS needs to give the same bits again: 8 buffers of 4096 KiB for each handle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Case:
     method: Literal["lora", "dora"] = "lora"
     r: int = 16
     lora_dropout: float = 0.0
-    target_modules: tuple[str, ...] = ATTENTION + MLP
+    target_modules: Targets = ATTENTION + MLP
     adapts_experts: bool = False
     """PEFT can where experts are in 16 bits."""
     batch: int = 1
@@ -138,6 +140,7 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
             "r": recipe.adapter.r,
             "lora_dropout": recipe.adapter.lora_dropout,
             "target_modules": recipe.adapter.target_modules,
+            "adapts_experts": recipe.adapter.target_experts,
             "batch": training.per_device_train_batch_size,
             "length": data.max_length,
             "restarts": data.packing or training.per_device_train_batch_size > 1,
@@ -151,7 +154,9 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
             "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",
             "has_flash": profile.has_flash,
-            "cublas_workspace_bytes": profile.cublas_workspace_bytes,
+            "cublas_workspace_bytes": DETERMINISTIC_WORKSPACE_BYTES
+            if training.deterministic and profile.cublas_workspace_bytes
+            else profile.cublas_workspace_bytes,
             **more,
         }
     )
@@ -176,5 +181,6 @@ def of_dict(given: dict[str, Any]) -> Case:
     if unknown:
         reason = f"a case has no {', '.join(unknown)}"
         raise refuse("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
-    modules = tuple(given.get("target_modules", ()))
+    modules = given.get("target_modules", ())
+    modules = modules if isinstance(modules, str) else tuple(modules)
     return Case(**{**given, "target_modules": modules})

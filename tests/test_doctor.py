@@ -220,6 +220,17 @@ def experts_left_whole(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(load, "quantises_experts", nullcontext)
 
 
+def adapter_at_another_scale(patch: pytest.MonkeyPatch) -> None:
+    right = adapted.LoraConfig.from_pretrained
+
+    def wrong(path: str) -> Any:
+        config = right(path)
+        config.lora_alpha *= 2
+        return config
+
+    patch.setattr(adapted.LoraConfig, "from_pretrained", wrong)
+
+
 def newer_package(patch: pytest.MonkeyPatch) -> None:
     right = metadata.version
     patch.setattr(metadata, "version", lambda name: "5.99.0" if name == "trl" else right(name))
@@ -263,6 +274,7 @@ PLANTED: list[tuple[str, Plant]] = [
     ("NF4 experts against dequantised", scales_without_their_mean),
     ("NF4 experts against dequantised", gradient_of_experts_a_hundredth_off),
     ("NF4 experts against dequantised", experts_left_whole),
+    ("adapter reload equals adapter trained", adapter_at_another_scale),
     ("versions inside the tested set", newer_package),
     ("versions inside the tested set", missing_package),
 ]

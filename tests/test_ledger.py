@@ -17,7 +17,8 @@ from engine.case import Case, of_recipe
 from engine.hardware import profile
 from engine.ledger import standing
 from engine.ledger.walk import highest
-from engine.memory.configuration import source
+from engine.memory.configuration import configuration, source
+from engine.memory.depth import cuts
 from engine.recipe import ATTENTION, Recipe
 from tests.random_steps import random_step
 
@@ -70,6 +71,41 @@ def test_the_ledger_follows_the_simulation(tmp_path: Path) -> None:
     assert statistics.median(sizes) <= 0.005
     assert max(sizes) <= 0.04
     assert min(checkpointed) >= -0.01
+
+
+UPPER, ODD = r".*layers\.[345]\..*", r".*layers\.\d*[13579]\.(self_attn|mlp)\..*"
+
+
+def test_the_ledger_follows_an_expression(tmp_path: Path) -> None:
+    """Layers of one shape differ in what is adapted, and those below the first keep nothing."""
+    cases = [
+        Case(model="embedded", target_modules=UPPER, gradient_checkpointing=False),
+        Case(model="embedded", target_modules=ODD, r=64),
+    ]
+    for case, found in zip(cases, simulated(cases, tmp_path), strict=True):
+        assert ledger_gib(case) / found["allocated_gib"] == pytest.approx(1, abs=0.005)
+
+
+def test_a_step_with_an_expression_is_simulated_whole() -> None:
+    deep = configuration(source("gemma-3-4b"))
+    assert cuts(deep, Case(model="gemma-3-4b"))
+    assert cuts(deep, Case(model="gemma-3-4b", target_modules=ODD)) is None
+
+
+def test_adapted_experts_are_counted() -> None:
+    """Weights, gradients that accumulate, and two moments of Adam, in float32."""
+    model, adapter = {"path": "google/gemma-4-26B-A4B-it"}, {"target_modules": ["q_proj"]}
+    held = []
+    for target_experts in (False, True):
+        document = {
+            "model": model,
+            "adapter": {**adapter, "target_experts": target_experts},
+            "data": {"sources": [{"path": "rows.jsonl"}]},
+            "training": {"gradient_accumulation_steps": 2},
+        }
+        case = of_recipe(Recipe.model_validate(document), profile("l40s"))
+        held.append(sum(standing.on_device(gemma.variant_of(case.model), case).values()))
+    assert held[1] - held[0] == 29_736_960 * 16 * 4 * 4
 
 
 CASE = Case(model="gemma-3-4b", length=1024)

@@ -118,7 +118,7 @@ def test_a_step_on_preferences_holds_what_was_simulated(
     allocations = Allocations()
     trainer = DPOTrainer(
         model=gemma.model,
-        peft_config=lora.configuration(Adapter(r=4, lora_alpha=8)),
+        peft_config=lora.configuration(gemma.model, Adapter(r=4, lora_alpha=8)),
         args=DPOConfig(
             output_dir=str(tmp_path),
             per_device_train_batch_size=BATCH,

@@ -20,6 +20,7 @@ from engine.train import sft
 from engine.train.tally import Tally
 
 CPU = Profile("cpu", "CPU", "cpu", 16.0, 0.8, False)
+ADAPTER = Adapter(r=4, lora_alpha=8)
 QUESTIONS = (
     ("What is two plus three?", "Five."),
     ("Name a colour.", "Red is a colour that many people like a great deal."),
@@ -74,10 +75,11 @@ def trainer(
     callback: TrainerCallback,
     sequences: Lines[Sequence] | None = None,
     sight: Sight | None = None,
+    adapter: Adapter = ADAPTER,
     **settings: Any,
 ) -> sft.TokenWeightedTrainer:
     """A trainer on the rows above; LoRA starts with both factors filled, so all gradients flow."""
-    model = lora.attach(gemma.model, Adapter(r=4, lora_alpha=8), 0)
+    model = lora.attach(gemma.model, adapter, 0)
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -88,4 +90,7 @@ def trainer(
     data = Data(sources=(Source(path="rows.jsonl"),))
     config = sft.arguments(training, data, gemma, staging)
     given = sequences or [alone(row) for row in rows(gemma)]
-    return sft.trainer(model, gemma, given, config, callback, Tally(), lambda *_: None, sight)
+    ratio = training.loraplus_lr_ratio
+    return sft.trainer(
+        model, gemma, given, config, callback, Tally(), lambda *_: None, sight, ratio
+    )

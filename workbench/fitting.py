@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import suggest, towers
+from engine import check_device, suggest, towers
 from engine.budget import Budget
 from engine.case import of_recipe
 from engine.hardware import Profile
@@ -32,8 +32,10 @@ def forecast(
 ) -> Budget | None:
     """What is known of it, else the ledger's forecast; None for a model of unknown shape.
 
-    Raises `Refusal` with exit code 4 where it can't fit, unless it is to start anyway.
+    Raises `Refusal` where the device can't compute it, and with exit code 4 where it can't fit,
+    unless it is to start anyway.
     """
+    see_device(recipe, profile)
     see_weights(recipe, profile, anyway=anyway)
     try:
         is_known = known is not None and (known.recipe, known.profile) == (recipe, profile)
@@ -63,6 +65,12 @@ def remedy(recipe: Recipe, profile: Profile, found: Budget) -> Suggestion | None
         if is_saved and made.budget.host_gib <= made.budget.host_usable_gib:
             return made
     return None
+
+
+def see_device(recipe: Recipe, profile: Profile) -> None:
+    """Raises `Refusal` where the device has no kernels for what the recipe asks for."""
+    if found := check_device.with_profile(recipe, profile):
+        raise Refusal(profile.title, found)
 
 
 def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine import budget, check, gemma, hardware, pace, suggest
+from engine import budget, check, check_device, gemma, hardware, pace, suggest
 from engine.budget import Budget
 from engine.case import of_recipe
 from engine.gemma import Gemma
@@ -99,7 +99,7 @@ def _shape(recipe: Recipe) -> Gemma | None:
 
 
 def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
-    problems = list(known.problems)
+    problems = [*known.problems, *check_device.with_profile(recipe, profile)]
     try:
         fitting.see_weights(recipe, profile)
     except Refusal as refusal:

@@ -72,6 +72,8 @@ def _word(choice: Any) -> str:
 
 
 def _kind(annotation: Any) -> str:
+    if annotation == get_args(recipe.Targets)[0]:
+        return 'a list: ["one", "two"], or one regular expression'
     if get_origin(annotation) is tuple:
         return 'a list: ["one", "two"]' if get_args(annotation)[0] is str else "a list of tables"
     if get_origin(annotation) is Literal:

@@ -14,6 +14,7 @@ from engine.doctor.check import Measured, check
 from engine.doctor.specimens import SHARING, Specimens, rows
 from engine.doctor.trial import Kept, trainer
 from engine.model.adapted import attach, read
+from engine.refusal import Refusal
 from engine.rundir import RunDir
 from engine.train.job import save_adapter
 
@@ -25,7 +26,10 @@ from engine.train.job import save_adapter
 )
 def adapter_reload(specimens: Specimens) -> Measured:
     """Logits of a trained model against those of a fresh base with the saved adapter."""
-    return Measured(max(_difference(specimens, kind) for kind in SHARING))
+    try:
+        return Measured(max(_difference(specimens, kind) for kind in SHARING))
+    except Refusal as refusal:
+        return Measured(math.inf, refusal.problems[0].reason)
 
 
 def _difference(specimens: Specimens, kind: str) -> float:

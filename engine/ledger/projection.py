@@ -17,7 +17,8 @@ class Projections:
 
     def __init__(self, tape: Tape, case: Case) -> None:
         self.tape, self.case = tape, case
-        self.targets = frozenset(case.target_modules)
+        self.targets = frozenset[str]()
+        """Names of those that have an adapter in the layer that runs."""
         self.is_4bit = case.quantization == "nf4"
         self.casts: list[Block] = []
         """Adapter weights that autocast keeps in 16 bits until its context is left."""

@@ -19,10 +19,9 @@ from engine.memory.tracker import Tracker
 from engine.model import lora, text_only
 from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
-from engine.recipe import Adapter
+from engine.recipe import ATTENTION, MLP, Adapter
 from engine.stacks import BLOCK_SIZE
 
-_EXPERTS = ("gate_up_proj", "down_proj")
 _HEAD_OUTPUTS = {
     "sft": ("log_probs", "entropy", "is_top1"),
     "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
@@ -47,19 +46,24 @@ def skeleton(config: Any, case: Case) -> PeftModel:
     if case.expert_block_size:
         replace_experts(model)
     add_fused_lm_head(model, outputs=_HEAD_OUTPUTS[case.objective])
-    adapter = Adapter(r=case.r, lora_alpha=2 * case.r, lora_dropout=case.lora_dropout)
-    if case.target_modules:
-        adapter = adapter.model_copy(update={"target_modules": case.target_modules})
-    chosen = lora.configuration(adapter)
-    chosen.use_dora = case.method == "dora"
-    if case.adapts_experts:
-        chosen.target_parameters = [f"experts.{name}" for name in _EXPERTS]
+    chosen = lora.configuration(model, _adapter(case))
     with stand_ins.replaced(stand_ins.of_adapter()):
         adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
     lora.keep_float32(adapted)
     if case.has_own_head:
         linear.lean(adapted)
     return adapted
+
+
+def _adapter(case: Case) -> Adapter:
+    return Adapter(
+        method=case.method,
+        r=case.r,
+        lora_alpha=2 * case.r,
+        lora_dropout=case.lora_dropout,
+        target_modules=case.target_modules or ATTENTION + MLP,
+        target_experts=case.adapts_experts,
+    )
 
 
 def fill(model: PeftModel, case: Case) -> None:

@@ -72,7 +72,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     reasons = {
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",
-        "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
+        "attention": _why_attention(model, profile),
         "kernels": own_kernels.why(profile.device),
         **_why_quantised(choice, model),
         **_why_blind(model),
@@ -89,6 +89,17 @@ def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:
         torch.float32,
         f"{profile.title} has no bfloat16 arithmetic, and Gemma overflows in float16",
     )
+
+
+def _why_attention(model: Any, profile: Profile) -> str:
+    """The choice is transformers' own: asked for by name, it would hold for audio towers too."""
+    chosen = model.config.get_text_config()._attn_implementation
+    widest = max(getattr(module, "head_dim", 0) for module in model.modules())
+    why = "it keeps no matrix of scores, and gives what eager gives to 2e-5"
+    if 0 < profile.widest_flash_head < widest:
+        most = profile.widest_flash_head
+        why += f"; flash attention has no heads of {widest}, only up to {most}"
+    return f"{chosen}: {why}"
 
 
 def _why_quantised(choice: Model, model: Any) -> dict[str, str]:

@@ -25,7 +25,7 @@ from engine.model.tokenizer import tokenizer_and_config
 from engine.placement import placed
 from engine.recipe import Recipe
 from engine.rundir import RunDir
-from engine.train import sft
+from engine.train import arithmetic, sft
 from engine.train.checkpoints import Checkpoints
 from engine.train.guards import NotFinite
 from engine.train.report import Report
@@ -51,7 +51,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     loaded = _loaded(recipe, profile, has_towers=seen is not None)
     recipe = _with_images_apart(recipe, prepared, loaded, log)
     sequences = _sequences(recipe, prepared)
-    targets = lora.target_modules(loaded.model, recipe.adapter.target_modules)
+    targets = lora.adapted(loaded.model, recipe.adapter)
     model = lora.attach(loaded.model, recipe.adapter, recipe.training.seed)
     sampler = Sampler(model, loaded.tokenizer, chosen, log)
     tally = Tally()
@@ -71,7 +71,8 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
         log.append(events.Checkpoint(step=step, path=checkpoints.publish(written, step)))
 
     config = sft.arguments(recipe.training, recipe.data, loaded, checkpoints.staging)
-    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved, seen)
+    ratio = recipe.training.loraplus_lr_ratio
+    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved, seen, ratio)
     plan = _plan(recipe, loaded, chosen, prepared, targets, trainer)
     told = _accounts(recipe, prepared, sequences)
     run.write_plan({**request, "versions": _versions(), "plan": _plain(plan), **told})
@@ -116,7 +117,9 @@ def _read(recipe: Recipe, log: EventLog) -> tuple[Template, Sight | None, Prepar
 
 def _loaded(recipe: Recipe, profile: Profile, *, has_towers: bool) -> Loaded:
     choice, why = placed(recipe, profile)
+    settled = arithmetic.settle(recipe)
     loaded = load(choice, profile, has_towers=has_towers)
+    loaded.reasons.update(settled)
     loaded.reasons.update({"per-layer embeddings": why} if why else {})
     return loaded
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
+from peft.optimizers import create_loraplus_optimizer
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
@@ -42,9 +43,18 @@ class TokenWeightedTrainer(SFTTrainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, tally: Tally, on_saved: Any, is_lean: bool, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        tally: Tally,
+        on_saved: Any,
+        is_lean: bool,
+        loraplus_lr_ratio: float,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = True
+        self._lr_ratio = loraplus_lr_ratio
         self._tally = tally
         self._on_saved = on_saved
         self._is_lean = is_lean
@@ -77,6 +87,21 @@ class TokenWeightedTrainer(SFTTrainer):
     def _precision(self) -> Any:
         """Where the adapter's layers cast on their own, autocast would only cost time."""
         return contextlib.nullcontext() if self._is_lean else self.accelerator.autocast()
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The recipe's; with LoRA+ in groups whose learning rates the schedule scales alike."""
+        if self._lr_ratio == 1:
+            made: torch.optim.Optimizer = super().create_optimizer(model)
+            return made
+        kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        self.optimizer = create_loraplus_optimizer(
+            self.model,
+            kind,
+            **settings,
+            loraplus_lr_ratio=self._lr_ratio,
+            loraplus_weight_decay=self.args.weight_decay,
+        )
+        return self.optimizer
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
@@ -170,6 +195,7 @@ def trainer(
     tally: Tally,
     on_saved: Any,
     sight: Sight | None = None,
+    loraplus_lr_ratio: float = 1.0,
 ) -> TokenWeightedTrainer:
     """A trainer for an adapter on prepared sequences; with images where there is `sight`."""
     score_supervised_only()
@@ -187,6 +213,7 @@ def trainer(
         tally=tally,
         on_saved=on_saved,
         is_lean=own_kernels.are_used(loaded.device) and lean(model),
+        loraplus_lr_ratio=loraplus_lr_ratio,
     )
     keep_float32(built.model)
     return built
