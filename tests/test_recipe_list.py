@@ -113,7 +113,7 @@ async def test_keys_go_into_the_filter_while_it_is_typed(tmp_path: Path) -> None
         assert not Path("runs").exists()
 
 
-async def test_own_recipes_are_listed_after_the_projects(tmp_path: Path) -> None:
+async def test_own_recipes_are_listed_after_the_first_of_the_projects(tmp_path: Path) -> None:
     Path("mine.toml").write_text(GOOD)
     Path("broken.toml").write_text(BROKEN)
     async with make_app(tmp_path, recipes=NAMES[:1]).run_test(size=SIZE) as pilot:
@@ -191,6 +191,11 @@ async def test_the_projects_recipes_are_offered_by_generation(tmp_path: Path) ->
         headings = [text for name, text in recipes(pilot)._lines() if not name]
         assert headings == ["to begin with", "Gemma 3", "Gemma 4"]
         assert listed(pilot)[:4] == [headings[0], every[0], headings[1], every[1]]
+        Path("mine.toml").write_text(GOOD)
+        await pilot.press("r", "n")
+        await until(pilot, lambda: listed(pilot)[2:4] == ["of this folder", "mine.toml"])
+        assert listed(pilot)[4:6] == [headings[1], every[1]]
+        assert choice(pilot) == recipe_files.QUICKSTART
         await pilot.press("slash", *"e2b", "enter")
         assert listed(pilot) == ["Gemma 4", *(name for name in every if "-e2b-" in name)]
 

@@ -1,9 +1,8 @@
-"""The recipes, those of the project before the user's own, with what is changed of each."""
+"""The recipes, the project's and the user's own, with what is changed of each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -75,12 +74,14 @@ class RecipePane(Vertical):
         self._list.offer(self._groups())
 
     def _groups(self) -> list[Group]:
-        """By the Gemma in their names, then the user's own; one group alone needs no heading."""
-        families = groupby(self._names, recipe_files.family)
-        groups: list[Group] = [(family or _FIRST, [*names]) for family, names in families]
-        if self._own:
-            return [*groups, (_OF_FOLDER, self._own)]
-        return groups if len(groups) > 1 else [("", self._names)]
+        """The user's own before the many of each Gemma; one group alone needs no heading."""
+        families: dict[str, list[str]] = {}
+        for name in self._names:
+            families.setdefault(recipe_files.family(name), []).append(name)
+        first = families.pop("", [])
+        groups = [(_FIRST, first), (_OF_FOLDER, self._own), *families.items()]
+        found = [group for group in groups if group[1]]
+        return found if len(found) > 1 or self._own else [("", self._names)]
 
     def adopt(self, name: str) -> None:
         """Choose a recipe that the changes of the chosen one were saved as."""
