@@ -1,5 +1,6 @@
 """Images at the heads of a recipe's sources, counted before anything is made."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -58,20 +59,18 @@ def _with_images(path: str) -> Iterator[str]:
 
 def _counted(path: str) -> Iterator[tuple[str, int]]:
     """Place and images of each row at the heads of a source's files."""
-    for file in source_files.files(path)[:_HEAD_FILES]:
-        if file.suffix in _PLAIN and file.is_file():
-            for line, record in _head(file):
-                yield f"{file}:{line}", _images(record)
+    # What can't be read is a problem of its own.
+    with contextlib.suppress(OSError):
+        for file in source_files.files(path)[:_HEAD_FILES]:
+            if file.suffix in _PLAIN and file.is_file():
+                for line, record in _head(file):
+                    yield f"{file}:{line}", _images(record)
 
 
 def _head(file: Path) -> Iterator[tuple[int, Any]]:
     """Line and value of the rows at the head of a file, whether in lines or in a list."""
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
-    except OSError:
-        # A file that can't be read is a problem of its own.
-        return
+    with file.open("rb") as stream:
+        text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
     decoder, end, line = json.JSONDecoder(), 0, 1
     while gap := _GAP.match(text, end):
         line += text.count("\n", end, gap.end())
