@@ -79,11 +79,12 @@ UPPER, ODD = r".*layers\.[345]\..*", r".*layers\.\d*[13579]\.(self_attn|mlp)\..*
 def test_the_ledger_follows_an_expression(tmp_path: Path) -> None:
     """Layers of one shape differ in what is adapted, and those below the first keep nothing."""
     cases = [
-        Case(model="embedded", target_modules=UPPER, gradient_checkpointing=False),
-        Case(model="embedded", target_modules=ODD, r=64),
+        Case(model="embedded", target_modules=UPPER, r=512, gradient_checkpointing=False),
+        Case(model="embedded", target_modules=ODD, r=512),
     ]
     for case, found in zip(cases, simulated(cases, tmp_path), strict=True):
-        assert ledger_gib(case) / found["allocated_gib"] == pytest.approx(1, abs=0.005)
+        told = found["allocated_gib"]
+        assert ledger_gib(case) == pytest.approx(told, rel=0.005, abs=0.001)
 
 
 def test_a_step_with_an_expression_is_simulated_whole() -> None:
