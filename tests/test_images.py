@@ -357,3 +357,5 @@ def test_a_preview_shows_an_image_as_one_span(seer: Callable[[str], Seer], photo
     assert (spans["[image 1]"].tokens, spans["[image 1]"].is_supervised) == (first, False)
     assert "[image 2]" in spans
     assert shown.is_prompt_a_prefix
+    assert shown.whole_tokens == len(shown.input_ids)
+    assert "[image 1]" in [span.text for span in shown.prompt]

@@ -1,13 +1,11 @@
 """Image files: read upright and in colour, measured by their heads, checked to the last byte."""
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from engine.data.conversation import Unfit
 
 MISSING = "an image file that is not there"
 BROKEN = "an image file that can't be read"
-_TURNED = 5
-"""Exif orientations from here on swap width and height."""
 
 
 def read(path: str) -> Image.Image:
@@ -17,10 +15,9 @@ def read(path: str) -> Image.Image:
 
 
 def size(path: str) -> tuple[int, int]:
-    """Width and height of an image as `read` gives it."""
+    """Width and height of an image as it is stored; a camera held upright swaps them."""
     with Image.open(path) as image:
-        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= _TURNED
-        return (image.height, image.width) if is_turned else image.size
+        return image.size
 
 
 def check(path: str) -> None:

@@ -43,7 +43,10 @@ class Sight:
     """Soft tokens of every image; 0 where they depend on its size."""
 
     def soft_tokens(self, path: str) -> int:
-        """Soft tokens of an image, from the size in its file's head."""
+        """Soft tokens of an image, from the size in its file's head.
+
+        An image on its side takes as many.
+        """
         if self.fixed_tokens:
             return self.fixed_tokens
         # Runs on text alone need neither.
