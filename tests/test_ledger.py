@@ -17,7 +17,8 @@ from engine.case import Case, of_recipe
 from engine.hardware import profile
 from engine.ledger import standing
 from engine.ledger.walk import highest
-from engine.memory.configuration import source
+from engine.memory.answer import answer
+from engine.memory.configuration import configuration, source
 from engine.recipe import ATTENTION, Recipe
 from tests.random_steps import random_step
 
@@ -70,6 +71,19 @@ def test_the_ledger_follows_the_simulation(tmp_path: Path) -> None:
     assert statistics.median(sizes) <= 0.005
     assert max(sizes) <= 0.04
     assert min(checkpointed) >= -0.01
+
+
+@pytest.mark.parametrize(("dtype", "checkpointing"), [("float32", True), ("bfloat16", False)])
+def test_the_ledger_follows_the_simulation_on_a_cpu(dtype: Any, checkpointing: bool) -> None:
+    """Where the head and the adapted layers are the engine's own."""
+    case = Case(
+        model="gemma-3-270m", device="cpu", dtype=dtype, gradient_checkpointing=checkpointing,
+        batch=2, length=512, supervised_tokens=None if dtype == "bfloat16" else 300, restarts=True,
+    )  # fmt: skip
+    shape = gemma.variant_of(case.model)
+    counted = highest(shape, case).size_bytes + sum(standing.on_device(shape, case).values())
+    found = answer(configuration(source(case.model)), case)
+    assert counted / budget.GIB == pytest.approx(found.allocated_gib, rel=0.02)
 
 
 CASE = Case(model="gemma-3-4b", length=1024)
