@@ -17,6 +17,7 @@ from engine.case import Case, of_recipe
 from engine.hardware import profile
 from engine.ledger import standing
 from engine.ledger.walk import highest
+from engine.memory.answer import answer
 from engine.memory.configuration import configuration, source
 from engine.memory.depth import cuts
 from engine.recipe import ATTENTION, Recipe
@@ -107,6 +108,19 @@ def test_adapted_experts_are_counted() -> None:
         case = of_recipe(Recipe.model_validate(document), profile("l40s"))
         held.append(sum(standing.on_device(gemma.variant_of(case.model), case).values()))
     assert held[1] - held[0] == 29_736_960 * 16 * 4 * 4
+
+
+@pytest.mark.parametrize(("dtype", "checkpointing"), [("float32", True), ("bfloat16", False)])
+def test_the_ledger_follows_the_simulation_on_a_cpu(dtype: Any, checkpointing: bool) -> None:
+    """Where the head and the adapted layers are the engine's own."""
+    case = Case(
+        model="gemma-3-270m", device="cpu", dtype=dtype, gradient_checkpointing=checkpointing,
+        batch=2, length=512, supervised_tokens=None if dtype == "bfloat16" else 300, restarts=True,
+    )  # fmt: skip
+    shape = gemma.variant_of(case.model)
+    counted = highest(shape, case).size_bytes + sum(standing.on_device(shape, case).values())
+    found = answer(configuration(source(case.model)), case)
+    assert counted / budget.GIB == pytest.approx(found.allocated_gib, rel=0.02)
 
 
 CASE = Case(model="gemma-3-4b", length=1024)
