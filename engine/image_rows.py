@@ -47,7 +47,7 @@ def _has_vision(path: str) -> bool:
     """Whether a model sees; of one whose shape is unknown it is not said that it doesn't."""
     try:
         return gemma.variant_of(path).vision is not None
-    except Refusal:
+    except (Refusal, OSError):
         return True
 
 
