@@ -58,10 +58,18 @@ def _with_images(path: str) -> Iterator[str]:
 
 def _counted(path: str) -> Iterator[tuple[str, int]]:
     """Place and images of each row at the heads of a source's files."""
-    for file in source_files.files(path)[:_HEAD_FILES]:
-        if file.suffix in _PLAIN and file.is_file():
-            for line, record in _head(file):
-                yield f"{file}:{line}", _images(record)
+    for file in _plain_files(path):
+        for line, record in _head(file):
+            yield f"{file}:{line}", _images(record)
+
+
+def _plain_files(path: str) -> list[Path]:
+    try:
+        first = source_files.files(path)[:_HEAD_FILES]
+        return [file for file in first if file.suffix in _PLAIN and file.is_file()]
+    except OSError:
+        # A path that can't be looked at is a problem of its own.
+        return []
 
 
 def _head(file: Path) -> Iterator[tuple[int, Any]]:
