@@ -1,6 +1,5 @@
 """Images at the heads of a recipe's sources, counted before anything is made."""
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def _has_vision(path: str) -> bool:
     """Whether a model sees; of one whose shape is unknown it is not said that it doesn't."""
     try:
         return gemma.variant_of(path).vision is not None
-    except Refusal:
+    except (Refusal, OSError):
         return True
 
 
@@ -59,18 +58,28 @@ def _with_images(path: str) -> Iterator[str]:
 
 def _counted(path: str) -> Iterator[tuple[str, int]]:
     """Place and images of each row at the heads of a source's files."""
-    # What can't be read is a problem of its own.
-    with contextlib.suppress(OSError):
-        for file in source_files.files(path)[:_HEAD_FILES]:
-            if file.suffix in _PLAIN and file.is_file():
-                for line, record in _head(file):
-                    yield f"{file}:{line}", _images(record)
+    for file in _plain_files(path):
+        for line, record in _head(file):
+            yield f"{file}:{line}", _images(record)
+
+
+def _plain_files(path: str) -> list[Path]:
+    try:
+        first = source_files.files(path)[:_HEAD_FILES]
+        return [file for file in first if file.suffix in _PLAIN and file.is_file()]
+    except OSError:
+        # A path that can't be looked at is a problem of its own.
+        return []
 
 
 def _head(file: Path) -> Iterator[tuple[int, Any]]:
     """Line and value of the rows at the head of a file, whether in lines or in a list."""
-    with file.open("rb") as stream:
-        text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
+    except OSError:
+        # A file that can't be read is a problem of its own.
+        return
     decoder, end, line = json.JSONDecoder(), 0, 1
     while gap := _GAP.match(text, end):
         line += text.count("\n", end, gap.end())
