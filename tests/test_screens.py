@@ -49,7 +49,7 @@ def test_setup_blocked(snap_compare: Compare, tmp_path: Path, size: tuple[int, i
 
 
 @SIZES
-@pytest.mark.parametrize("memory_gib", [0.638, 0.5], ids=["tight", "over"])
+@pytest.mark.parametrize("memory_gib", [0.0795, 0.06], ids=["tight", "over"])
 def test_setup_at_the_end_of_memory(
     snap_compare: Compare, tmp_path: Path, size: tuple[int, int], memory_gib: float
 ) -> None:
