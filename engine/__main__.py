@@ -15,6 +15,7 @@ from engine.refusal import Refusal
 from engine.rundir import RunDir
 
 JOBS = {
+    "doctor": "engine.doctor.job",
     "generate": "engine.model.generate_job",
     "preview": "engine.data.preview_job",
     "simulate": "engine.memory.job",

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from engine import calibration
@@ -9,7 +10,7 @@ from engine.case import Case
 from engine.gemma import Gemma
 from engine.hardware import Profile
 from engine.ledger import aside, sharing, standing
-from engine.ledger.walk import highest
+from engine.ledger.walk import Peak, highest
 from engine.parts import PARTS
 
 GIB = 1 << 30
@@ -64,6 +65,8 @@ class Budget:
     disk_gib: float
     peak_moment: str
     rows: tuple[Row, ...]
+    tables_on_host_gib: float = 0.0
+    """Of the checkpoint's file, mapped into host memory."""
 
     @property
     def fits(self) -> bool:
@@ -93,6 +96,7 @@ class Budget:
             "reserved_gib": asdict(self.reserved),
             "device_gib": asdict(self.device),
             "host_gib": self.host_gib,
+            "tables_on_host_gib": self.tables_on_host_gib,
             "disk_gib": self.disk_gib,
             "usable_gib": round(self.usable_gib, 3),
             "peak_moment": self.peak_moment,
@@ -114,7 +118,7 @@ def forecast(gemma: Gemma, case: Case, profile: Profile) -> Budget:
 def _at_the_peak(gemma: Gemma, case: Case) -> tuple[dict[str, int], str]:
     """Parts at the highest moment: of the step, or of what is done beside it."""
     standing_parts = standing.on_device(gemma, case)
-    peak = highest(gemma, case)
+    peak = walked(gemma, replace(case, tables_on_host=False))
     parts, moment = peak.parts, peak.moment
     beside = {"images": aside.images(gemma, case), "sampling": aside.sampling(gemma, case)}
     name, size = max(beside.items(), key=lambda item: item[1])
@@ -125,6 +129,12 @@ def _at_the_peak(gemma: Gemma, case: Case) -> tuple[dict[str, int], str]:
     if case.device == "cuda":
         found["cuBLAS workspaces"] = _HANDLES * case.cublas_workspace_bytes
     return found, moment
+
+
+@lru_cache(maxsize=16)
+def walked(gemma: Gemma, case: Case) -> Peak:
+    """A step's highest moment, kept for the same step with its tables elsewhere."""
+    return highest(gemma, case)
 
 
 def simulated(answer: dict[str, Any], gemma: Gemma, case: Case, profile: Profile) -> Budget:
@@ -182,6 +192,7 @@ def _around(
         disk_gib=round(_on_disk(gemma, case), 3),
         peak_moment=moment,
         rows=tuple(Row(part, round(gib, 4), PARTS[part]) for part, gib in rows.items()),
+        tables_on_host_gib=round(standing.tables_on_host(gemma, case) / GIB, 3),
     )
 
 
@@ -196,9 +207,14 @@ def _rounded(band: Band) -> Band:
 
 
 def _on_host(gemma: Gemma, case: Case, allocated: Band, profile: Profile) -> float:
-    """GiB beside the process: what was put there on purpose, and all of it on a CPU."""
-    shared = allocated.expected if profile.device == "cpu" or profile.is_unified else 0.0
-    return shared + standing.on_host(gemma, case) / GIB
+    """GiB beside the process: what was put there on purpose, and all of it on a CPU.
+
+    A mapped table is counted beside a device. Where that is the host itself it takes nothing: its
+    pages are the file's, which the system drops and reads again as it needs.
+    """
+    if profile.device == "cpu" or profile.is_unified:
+        return allocated.expected + standing.paged(gemma, case) / GIB
+    return standing.on_host(gemma, case) / GIB
 
 
 def _on_disk(gemma: Gemma, case: Case) -> float:

@@ -5,14 +5,18 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine import image_rows, own_kernels
 from engine.hardware import Profile
-from engine.recipe import ATTENTION, MLP, Recipe
+from engine.recipe import ATTENTION, MLP, Recipe, Targets
 from engine.refusal import refuse
+from engine.stacks import BLOCK_SIZE
 
 Objective = Literal["sft", "dpo", "dpo_cached"]
 """dpo_cached has the reference model's log-probabilities computed beforehand."""
 Sharding = Literal["none", "ddp", "zero2", "fsdp"]
 """How several GPUs share a step: copies of all, or parts of what is trained, or of everything."""
+DETERMINISTIC_WORKSPACE, DETERMINISTIC_WORKSPACE_BYTES = ":4096:8", 8 * 4096 * 1024
+"""What cuBLAS needs to give the same bits again: 8 buffers of 4096 KiB for each handle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +34,7 @@ class Case:
     method: Literal["lora", "dora"] = "lora"
     r: int = 16
     lora_dropout: float = 0.0
-    target_modules: tuple[str, ...] = ATTENTION + MLP
+    target_modules: Targets = ATTENTION + MLP
     adapts_experts: bool = False
     """PEFT can where experts are in 16 bits."""
     batch: int = 1
@@ -48,6 +52,8 @@ class Case:
     objective: Objective = "sft"
     tables_on_host: bool = False
     """Whether per-layer embeddings stay in host memory."""
+    is_text_only: bool = False
+    """Whether vision and audio towers are left out of the model."""
     images: int = 0
     """Images in each sequence; their positions are part of its length."""
     generates_tokens: int = 0
@@ -72,8 +78,19 @@ class Case:
 
     @property
     def is_autocast(self) -> bool:
-        """Whether the Trainer runs in mixed precision."""
-        return self.dtype != "float32"
+        """Whether layers run in mixed precision."""
+        return self.dtype != "float32" and not self.has_lean_adapter
+
+    @property
+    def has_own_head(self) -> bool:
+        """Whether the loss is computed by the engine's own kernel."""
+        return self.objective == "sft" and own_kernels.are_used(self.device)
+
+    @property
+    def has_lean_adapter(self) -> bool:
+        """Whether adapted layers are the engine's own, which need no autocast."""
+        is_plain = self.method == "lora" and not self.lora_dropout and not self.adapts_experts
+        return self.has_own_head and is_plain and self.quantization == "none"
 
     @property
     def tokens(self) -> int:
@@ -98,7 +115,18 @@ class Case:
 
 def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
     """The case of a recipe's longest micro-batch on a profile; `more` overrides its fields."""
+    case = _of_recipe(recipe, profile, more)
+    if recipe.model.host_tables != "auto" or "tables_on_host" in more:
+        return case
+    # It is decided by a budget, which is one of a case.
+    from engine.placement import belong_on_host
+
+    return dataclasses.replace(case, tables_on_host=belong_on_host(case, profile))
+
+
+def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
     training, data = recipe.training, recipe.data
+    images = image_rows.most_images(data)
     dtype = recipe.model.dtype
     if dtype == "auto":
         dtype = "bfloat16" if profile.has_bf16 else "float32"
@@ -107,21 +135,28 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
             "model": recipe.model.path,
             "dtype": dtype,
             "quantization": recipe.model.quantization,
+            "expert_block_size": BLOCK_SIZE if recipe.model.quantization == "nf4" else 0,
             "method": recipe.adapter.method,
             "r": recipe.adapter.r,
             "lora_dropout": recipe.adapter.lora_dropout,
             "target_modules": recipe.adapter.target_modules,
+            "adapts_experts": recipe.adapter.target_experts,
             "batch": training.per_device_train_batch_size,
             "length": data.max_length,
             "restarts": data.packing or training.per_device_train_batch_size > 1,
             "accumulates": training.gradient_accumulation_steps > 1,
             "optim": training.optim,
             "gradient_checkpointing": training.gradient_checkpointing,
+            "tables_on_host": recipe.model.host_tables is True,
+            "is_text_only": not images,
+            "images": images,
             "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
             "checkpoints": training.save_total_limit if training.save_steps else 0,
             "device": "cpu" if profile.device == "cpu" else "cuda",
             "has_flash": profile.has_flash,
-            "cublas_workspace_bytes": profile.cublas_workspace_bytes,
+            "cublas_workspace_bytes": DETERMINISTIC_WORKSPACE_BYTES
+            if training.deterministic and profile.cublas_workspace_bytes
+            else profile.cublas_workspace_bytes,
             **more,
         }
     )
@@ -146,5 +181,6 @@ def of_dict(given: dict[str, Any]) -> Case:
     if unknown:
         reason = f"a case has no {', '.join(unknown)}"
         raise refuse("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
-    modules = tuple(given.get("target_modules", ()))
+    modules = given.get("target_modules", ())
+    modules = modules if isinstance(modules, str) else tuple(modules)
     return Case(**{**given, "target_modules": modules})

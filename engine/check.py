@@ -9,19 +9,21 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from engine import recipe, recipe_files, source_files
-from engine.recipe import ATTENTION, MLP, Recipe
+from engine import check_adapter, gemma, image_rows, recipe, recipe_files, source_files
+from engine.recipe import Adapter, Model, Recipe
 from engine.refusal import Problem, Refusal, refuse
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_TARGETS = (*ATTENTION, *MLP, "per_layer_input_gate", "per_layer_projection")
 _REASONS = {
     "model_type": "it is no table",
     "tuple_type": "it is no list",
     "too_short": "the list is empty",
 }
 """What pydantic says in Python's words, in TOML's; by its type of error."""
-_TIED = {"embed_tokens", "lm_head", "embed_tokens_per_layer"}
+
+
+_UNION = {recipe.NAMES, recipe.EXPRESSION}
+"""What pydantic puts between a key that takes several kinds of values and what is wrong with it."""
 
 
 def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Recipe, bytes]:
@@ -56,13 +58,25 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
     except ValidationError as error:
         invalid = _invalid(error)
     faulty = {tuple(problem.key.split(".")[:2]) for problem in invalid}
-    return invalid + [
+    valid = {
+        section: {
+            key: table[key]
+            for key in model.model_fields
+            if key in table and (section, key) not in faulty
+        }
+        for section, model in recipe.SECTIONS.items()
+        if isinstance(table := document.get(section), dict)
+    }
+    chosen = Model.model_validate(valid.get("model", {}))
+    adapter = Adapter.model_validate(valid.get("adapter", {}))
+    found = [*invalid, *_check_tables(chosen), *_check_dtype(chosen)]
+    found += check_adapter.with_model(chosen, adapter)
+    found += [] if on_paper else image_rows.problems(document)
+    return found + [
         problem
         for section, check in _CHECKS.items()
-        if isinstance(document.get(section), dict) and not (on_paper and section in _LOOKING)
-        for problem in check(
-            {key: value for key, value in document[section].items() if (section, key) not in faulty}
-        )
+        if section in valid and not (on_paper and section in _LOOKING)
+        for problem in check(valid[section])
     ]
 
 
@@ -77,7 +91,10 @@ def _unreadable(name: str, path: Path, error: OSError) -> Refusal:
 
 def _invalid(error: ValidationError) -> list[Problem]:
     """What the schema refuses. A list whose items are refused counts as empty; that is left out."""
-    details = error.errors(include_url=False)
+    details: list[dict[str, Any]] = [
+        {**detail, "loc": tuple(part for part in detail["loc"] if part not in _UNION)}
+        for detail in error.errors(include_url=False)
+    ]
     lists = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
     return [
         _problem(detail)
@@ -94,7 +111,8 @@ def _problem(detail: Any) -> Problem:
         return _unknown(detail, key, value)
     if detail["type"] == "missing":
         return Problem(key, "", "it is required", f"Add {key} to the recipe")
-    return Problem(key, value, _REASONS.get(detail["type"], detail["msg"]), _fix(key))
+    reason = _REASONS.get(detail["type"], detail["msg"]).replace("True or False", "true or false")
+    return Problem(key, value, reason, _fix(key))
 
 
 def _unknown(detail: Any, key: str, value: str) -> Problem:
@@ -146,6 +164,28 @@ def _check_model(section: dict[str, Any]) -> list[Problem]:
     return [Problem("model.path", path, "there is no such folder", fix)]
 
 
+def _check_tables(model: Model) -> list[Problem]:
+    """Whether there are per-layer embeddings where they are asked to be in host memory."""
+    if model.host_tables is not True:
+        return []
+    try:
+        has_tables = gemma.variant_of(model.path).per_layer_width
+    except Refusal:
+        return []
+    if has_tables:
+        return []
+    reason = "the model has no per-layer embeddings, as Gemma 4 E2B and E4B have"
+    return [Problem("model.host_tables", "true", reason, "Leave it out")]
+
+
+def _check_dtype(model: Model) -> list[Problem]:
+    if model.dtype != "float16":
+        return []
+    reason = "gradients of Gemma 3 and 4 overflow in it, and then the weights are no numbers"
+    fix = "Choose bfloat16, or float32 where the device has no bfloat16; auto does"
+    return [Problem("model.dtype", "float16", reason, fix)]
+
+
 def _is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
@@ -163,22 +203,6 @@ def _not_cached(path: str) -> Problem:
         "the hub is off (HF_HUB_OFFLINE) and the model is not in its cache",
         "Unset HF_HUB_OFFLINE, or give a local folder",
     )
-
-
-def _check_adapter(section: dict[str, Any]) -> list[Problem]:
-    found = []
-    for name in section.get("target_modules", ()):
-        if name in _TIED:
-            reason = "embeddings are tied to the output head, so an adapter there merges wrongly"
-            found.append(Problem("adapter.target_modules", name, reason, f"Remove {name}"))
-        elif name not in _TARGETS:
-            near = difflib.get_close_matches(name, _TARGETS, 1)
-            fix = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(_TARGETS)}"
-            reason = "no projection of a Gemma language model"
-            found.append(
-                Problem("adapter.target_modules", name, reason, fix, near[0] if near else "")
-            )
-    return found
 
 
 def _check_data(section: dict[str, Any]) -> list[Problem]:
@@ -225,6 +249,10 @@ def _check_rows(key: str, path: str) -> list[Problem]:
     try:
         with file.open("rb") as rows:
             head = rows.read(1 << 16)
+    except FileNotFoundError:
+        setting = ".".join(key.split(".")[:2])
+        fix = f"Put it there, or name a file of yours in {setting}"
+        return [Problem(key, path, "no such file", fix)]
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", "") or str(error)).lower()
         return [Problem(key, path, reason, "Give a file that can be read")]
@@ -252,7 +280,7 @@ _LOOKING = {"model", "data", "score"}
 """Sections whose checks look for files."""
 _CHECKS = {
     "model": _check_model,
-    "adapter": _check_adapter,
+    "adapter": check_adapter.of_section,
     "data": _check_data,
     "training": _check_training,
     "score": _check_score,

@@ -1,6 +1,7 @@
 """Facts of every Gemma: the variants that are known by name, and any local folder with one."""
 
 import json
+import os
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
@@ -108,7 +109,7 @@ def variant_of(model: str) -> Gemma:
     from engine.gemma_config import read
 
     folder = _EMBEDDED_FOLDER if model == EMBEDDED else Path(model)
-    if (folder / "config.json").is_file():
+    if os.path.isfile(folder / "config.json"):
         return replace(_of_folder(folder), name=model if model == EMBEDDED else folder.name)
     name = name_of(model)
     if name is None:

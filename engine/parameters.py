@@ -1,9 +1,11 @@
 """Parameter counts of a Gemma, part by part, and of a LoRA adapter on it."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from engine.gemma import Gemma, Layer
+from engine.recipe import Targets
+from engine.targets import is_meant
 
 Linear = tuple[str, int, int]
 """A projection's name, inputs and outputs."""
@@ -90,10 +92,29 @@ def towers(gemma: Gemma) -> int:
     return sum(tower.parameters for tower in (gemma.vision, gemma.audio) if tower)
 
 
-def lora(gemma: Gemma, targets: Iterable[str], r: int, *, is_dora: bool = False) -> int:
-    """Numbers in a LoRA adapter on these projections; DoRA adds a magnitude per output."""
-    wanted = frozenset(targets)
-    return sum(layer_lora(gemma, layer, wanted, r, is_dora=is_dora) for layer in gemma.layers)
+def adapted(gemma: Gemma, targets: Targets) -> tuple[frozenset[str], ...]:
+    """Names of the projections that get an adapter, by layer."""
+    return tuple(
+        frozenset(name for name, _, _ in linears(gemma, layer) if is_meant(targets, place, name))
+        for place, layer in enumerate(gemma.layers)
+    )
+
+
+def lora(
+    gemma: Gemma,
+    targets: Targets,
+    r: int,
+    *,
+    is_dora: bool = False,
+    adapts_experts: bool = False,
+) -> int:
+    """Numbers in a LoRA adapter; DoRA adds a magnitude per output."""
+    layers = zip(gemma.layers, adapted(gemma, targets), strict=True)
+    of_projections = sum(
+        layer_lora(gemma, layer, names, r, is_dora=is_dora) for layer, names in layers
+    )
+    of_experts = expert_lora(gemma, r) * len(gemma.layers) if adapts_experts else 0
+    return of_projections + of_experts
 
 
 def layer_lora(
@@ -108,11 +129,11 @@ def layer_lora(
 
 
 def trained_tensors(
-    gemma: Gemma, targets: Iterable[str], r: int, *, is_dora: bool, adapts_experts: bool
+    gemma: Gemma, targets: Targets, r: int, *, is_dora: bool, adapts_experts: bool
 ) -> Counter[int]:
     """How often an adapter has a tensor of so many numbers."""
-    wanted, found = frozenset(targets), Counter[int]()
-    for layer in gemma.layers:
+    found = Counter[int]()
+    for layer, wanted in zip(gemma.layers, adapted(gemma, targets), strict=True):
         for name, inputs, outputs in linears(gemma, layer):
             if name in wanted:
                 found.update([r * inputs, r * outputs, *([outputs] if is_dora else [])])

@@ -22,6 +22,7 @@ class PreviewDir(RunDir):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.viewer = path / "viewer.lock"
+        self.diagnosis = path / "diagnosis.json"
 
     def hold_for_viewer(self) -> int | None:
         """Take the viewer's lock; the engine ends when it is let go, however that comes."""
@@ -46,6 +47,18 @@ class PreviewDir(RunDir):
         except FileNotFoundError:
             return None
         self.reply(number).unlink(missing_ok=True)
+        return record
+
+    def write_diagnosis(self, record: dict[str, Any]) -> None:
+        """Write the findings so far, whole."""
+        write_whole(self.diagnosis, record)
+
+    def read_diagnosis(self) -> dict[str, Any] | None:
+        """The findings so far; None before the first."""
+        try:
+            record: dict[str, Any] = json.loads(self.diagnosis.read_bytes())
+        except FileNotFoundError:
+            return None
         return record
 
     def append(self, line: bytes) -> None:

@@ -6,9 +6,9 @@ Paths in a recipe file are relative to that file; those in `--set` to the curren
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from engine import gemma
 
@@ -40,20 +40,40 @@ class Model(_Section):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Number format of the frozen weights and of the arithmetic."""
     quantization: Literal["none", "nf4"] = "none"
-    """nf4 holds the language model's linear weights in 4 bits (QLoRA)."""
+    """nf4 holds the language model's linear weights and its experts in 4 bits (QLoRA)."""
+    host_tables: Literal["auto", True, False] = "auto"
+    """Keep per-layer embeddings (E2B, E4B) in host memory; auto does where no step fits else."""
+
+
+def _kind_of_targets(value: Any) -> str:
+    return EXPRESSION if isinstance(value, str) else NAMES
+
+
+NAMES, EXPRESSION = "names", "expression"
+"""The kinds of `Targets`, by which pydantic tells where in them a mistake is."""
+Targets = Annotated[
+    Annotated[tuple[str, ...], Field(min_length=1, strict=False), Tag(NAMES)]
+    | Annotated[str, Field(min_length=1), Tag(EXPRESSION)],
+    Discriminator(_kind_of_targets),
+]
 
 
 class Adapter(_Section):
     """What is trained."""
 
-    method: Literal["lora"] = "lora"
+    method: Literal["lora", "dora"] = "lora"
+    """dora trains direction and magnitude of a weight apart; each step takes longer."""
     r: int = Field(default=16, ge=1)
     """Rank of the update."""
     lora_alpha: int = Field(default=32, ge=1)
     """The update is scaled by lora_alpha / r."""
+    use_rslora: bool = False
+    """Scale the update by lora_alpha / sqrt(r) instead, so that high ranks learn as fast."""
     lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    target_modules: tuple[str, ...] = Field(default=ATTENTION + MLP, min_length=1, strict=False)
-    """Projections of the language model that get an adapter."""
+    target_modules: Targets = ATTENTION + MLP
+    """Projections of the language model, or one expression that matches their whole names."""
+    target_experts: bool = False
+    """Adapt every expert of 26B-A4B too, each with rank r; they must not be quantised."""
 
 
 Format = Literal[
@@ -139,6 +159,8 @@ class Training(_Section):
     optim: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"] = (
         "adamw_torch"
     )
+    loraplus_lr_ratio: float = Field(default=1.0, gt=0.0)
+    """LoRA+: B and DoRA's magnitudes learn at learning_rate times this; 1 is plain LoRA."""
     weight_decay: float = Field(default=0.0, ge=0.0)
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     gradient_checkpointing: bool = True
@@ -148,6 +170,8 @@ class Training(_Section):
     save_total_limit: int = Field(default=2, ge=1)
     seed: int = 0
     """Adapter initialisation and dropout."""
+    deterministic: bool = False
+    """Take only operations that give the same bits again; an error where there is none."""
 
 
 class Samples(_Section):

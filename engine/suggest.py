@@ -154,11 +154,19 @@ def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:
             },
             "the same effective batch, in more and smaller passes",
         )
+    if _has_tables_on_device(recipe, profile):
+        yield {"model.host_tables": True}, "rows of the tables come from the host with every batch"
     if not training.gradient_checkpointing:
         yield {"training.gradient_checkpointing": True}, "about a third more time for each step"
-    if recipe.model.quantization == "none" and profile.device == "cuda":
+    can_quantise = profile.device == "cuda" and not recipe.adapter.target_experts
+    if recipe.model.quantization == "none" and can_quantise:
         yield {"model.quantization": "nf4"}, "weights in 4 bits: a little worse, and slower steps"
     yield from _smaller(recipe)
+
+
+def _has_tables_on_device(recipe: Recipe, profile: Profile) -> bool:
+    has_tables = bool(gemma.variant_of(recipe.model.path).per_layer_width)
+    return has_tables and not of_recipe(recipe, profile).tables_on_host
 
 
 def _smaller(recipe: Recipe) -> Iterator[tuple[Changes, str]]:
@@ -168,7 +176,9 @@ def _smaller(recipe: Recipe) -> Iterator[tuple[Changes, str]]:
         yield {"data.max_length": length // 2}, cost
     if adapter.r > 8:
         yield {"adapter.r": adapter.r // 2}, "the adapter can learn less"
-    if set(adapter.target_modules) - set(ATTENTION):
+    if adapter.target_experts:
+        yield {"adapter.target_experts": False}, "experts stay as they are"
+    if isinstance(adapter.target_modules, tuple) and set(adapter.target_modules) - set(ATTENTION):
         kept = tuple(name for name in adapter.target_modules if name in ATTENTION)
         yield {"adapter.target_modules": kept or ATTENTION}, "only attention is adapted"
     if smaller := _next_smaller(recipe.model.path):

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+MODULES = ("vision_tower", "audio_tower", "embed_vision", "embed_audio", "multi_modal_projector")
+"""What they are called in transformers' classes, with their projections."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tower:

@@ -9,18 +9,23 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, 
 _CAST = {"float32": 4, "float16": 2, "bfloat16": 2}
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the format."""
+TABLE = "embed_tokens_per_layer"
+"""Module of the per-layer embeddings."""
 
 
-def weights_gib(folder: Path, dtype: str) -> float:
+def weights_gib(folder: Path, dtype: str, *, without: tuple[str, ...] = ()) -> float:
     """GiB of a model's tensors, floating ones held in `dtype` ("auto": as they are stored).
 
-    Reads only safetensors headers: 8 bytes of little-endian length, then JSON with dtype and shape
+    Modules named in `without` are left out, as those that a device is never given. Reads only
+    safetensors headers: 8 bytes of little-endian length, then JSON with dtype and shape
     (https://github.com/huggingface/safetensors, "Format"). Raises `ValueError` for a file that is
     none, as the pointer is that git-lfs leaves in the place of a file it did not fetch.
     """
     total = 0
     for file in folder.glob("*.safetensors"):
-        for tensor in _tensors(file):
+        for name, tensor in _tensors(file):
+            if not set(without).isdisjoint(name.split(".")):
+                continue
             stored = _BYTES.get(tensor["dtype"], 1)
             width = (
                 _CAST.get(dtype, stored) if tensor["dtype"] in {"F32", "F16", "BF16"} else stored
@@ -29,13 +34,16 @@ def weights_gib(folder: Path, dtype: str) -> float:
     return total / 2**30
 
 
-def _tensors(file: Path) -> list[dict[str, Any]]:
+def _tensors(file: Path) -> list[tuple[str, dict[str, Any]]]:
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         head = stream.read(length) if length <= _MAX_HEADER_BYTES else b""
     try:
         header = json.loads(head)
         header.pop("__metadata__", None)
-        return [{"dtype": str(t["dtype"]), "shape": list(t["shape"])} for t in header.values()]
+        return [
+            (name, {"dtype": str(t["dtype"]), "shape": list(t["shape"])})
+            for name, t in header.items()
+        ]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{file.name} is no safetensors file") from None

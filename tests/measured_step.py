@@ -59,11 +59,15 @@ def _kept(trainer: Any) -> Iterator[torch.Tensor]:
     for module in trainer.model.modules():
         yield from module.parameters(recurse=False)
         yield from module.buffers(recurse=False)
-        state = getattr(module, "quant_state", None)
-        for given in (state, getattr(state, "state2", None)):
-            for name in ("absmax", "code", "offset"):
-                value = getattr(given, name, None)
-                if isinstance(value, torch.Tensor):
-                    yield value
+        for parameter in module.parameters(recurse=False):
+            yield from _of_state(getattr(parameter, "quant_state", None))
     for state in trainer.optimizer.state.values():
         yield from (value for value in state.values() if isinstance(value, torch.Tensor))
+
+
+def _of_state(state: Any) -> Iterator[torch.Tensor]:
+    for given in (state, getattr(state, "state2", None)):
+        for name in ("absmax", "code", "offset"):
+            value = getattr(given, name, None)
+            if isinstance(value, torch.Tensor):
+                yield value

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine import gemma, hardware
+from engine import gemma, hardware, recipe_files
 from tests.command import call
 
 E2B = "gemma4-e2b-lora-sft-korean"
@@ -35,16 +35,27 @@ def test_json_has_every_figure(tmp_path: Path) -> None:
 
 
 def test_a_card_that_is_too_small_is_exit_4_with_what_would_help(tmp_path: Path) -> None:
-    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "rtx-3060-8gb")
+    on_card = ("--set", "model.host_tables=false")
+    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "rtx-3060-8gb", *on_card)
     assert code == 4
     assert "it doesn't fit" in out
     assert "--set model.quantization=nf4" in out
-    assert "per-layer embeddings" in out
+    assert "--set model.host_tables=true" in out
+    assert "per-layer embeddings     4.38 GiB" in out
+
+
+def test_tables_go_to_the_host_where_nothing_else_fits(tmp_path: Path) -> None:
+    small, large = (
+        call(tmp_path, "budget", E2B, "--hardware", name) for name in ("rtx-3060-8gb", "rtx-4090")
+    )
+    assert (small[0], large[0]) == (0, 0)
+    assert "per-layer embeddings in host memory: 4.38 GiB" in small[1]
+    assert "in host memory" not in large[1]
 
 
 def test_a_suggestion_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
     code, found = told(
-        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=8192"
+        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=16384"
     )
     assert code == 4
     made = next(made for made in found["suggestions"] if made["fits"])
@@ -54,7 +65,7 @@ def test_a_suggestion_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
         for part in ("--set", f"{key}={json.dumps(value)}")
     ]
     code, after = told(
-        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=8192", *options
+        tmp_path, E2B, "--hardware", "rtx-3060-12gb", "--set", "data.max_length=16384", *options
     )
     assert code == 0
     saved = found["device_gib"]["expected"] - after["device_gib"]["expected"]
@@ -62,7 +73,8 @@ def test_a_suggestion_can_be_typed_as_it_is_printed(tmp_path: Path) -> None:
 
 
 def test_a_table_of_every_card(tmp_path: Path) -> None:
-    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "all")
+    on_card = ("--set", "model.host_tables=false")
+    code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "all", *on_card)
     assert code == 0
     head, _, row = out.splitlines()
     cards = [name for name in hardware.names() if name not in {"auto", "cpu"}]
@@ -79,10 +91,32 @@ def test_a_table_of_every_variant(tmp_path: Path) -> None:
     verdicts = {name: cards["rtx-4090"]["verdict"] for name, cards in found.items()}
     assert verdicts["gemma-3-27b 16-bit"] == "no"
     assert verdicts["gemma-3-27b NF4"] == "fits"
-    assert verdicts["gemma-4-26B-A4B NF4"] == "no", "its experts stay in 16 bits"
+    assert verdicts["gemma-4-26B-A4B 16-bit"] == "no"
+    assert verdicts["gemma-4-26B-A4B NF4"] == "fits", "its experts are in 4 bits too"
     assert found["gemma-3-1b NF4"]["apple-m"]["verdict"] is None, (
         "bitsandbytes has no kernels there"
     )
+
+
+def test_a_table_of_every_recipe_where_it_fits(tmp_path: Path) -> None:
+    code, found = told(tmp_path, "all")
+    assert code == 0
+    assert list(found) == [name for name in recipe_files.names() if recipe_files.hardware_of(name)]
+    of_frames = found["gemma4-e4b-lora-sft-frames"]
+    assert (of_frames["hardware"], of_frames["verdict"]) == ("rtx-4090", "fits")
+    assert (of_frames["batch"], of_frames["max_length"]) == (1, 2048)
+    assert 0 < of_frames["device_gib"] <= of_frames["usable_gib"]
+    assert found[E2B]["trained"] == 24_158_208
+    code, out, _ = call(tmp_path, "budget", "all")
+    rows = [line.strip("|").split("|")[0].strip() for line in out.splitlines()]
+    assert (code, rows[2:]) == (0, list(found))
+
+
+def test_a_table_of_every_recipe_on_other_cards(tmp_path: Path) -> None:
+    code, found = told(tmp_path, "all", "--hardware", "rtx-3060-8gb", "--set", "adapter.r=64")
+    assert code == 0
+    assert found["gemma3-1b-lora-sft"]["rtx-3060-8gb"]["verdict"] == "fits"
+    assert found["gemma4-31b-qlora-sft"]["rtx-3060-8gb"]["verdict"] == "no"
 
 
 def test_price_and_steps_give_a_cost(tmp_path: Path) -> None:

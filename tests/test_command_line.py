@@ -24,7 +24,7 @@ PREPARE = """
 import sys
 from pathlib import Path
 from workbench import launch
-run = launch.prepare("sound.toml", [], "cpu", Path(sys.argv[1]))
+run = launch.judge("sound.toml", [], "cpu", Path(sys.argv[1])).make()
 print(run.read_request()["argv"])
 """
 DONE = Done(steps=2, loss=0.5, token_accuracy=0.9, elapsed_s=2.0, adapter="adapter")

@@ -1,5 +1,6 @@
 """Changes to a recipe, key by key: they mean what --set means, and are judged alike."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,26 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import check, recipe, recipe_files
+from engine import check, gemma, recipe, recipe_files
 from engine.refusal import Refusal
 from workbench import draft, recipe_comments, recipe_keys, toml_text
 from workbench.draft import Draft
 
 GOOD = '[data]\nsources = [{ path = "rows.jsonl" }]\n'
 VALUES = {
-    "model.path": "model", "model.revision": "main", "model.dtype": "float16",
-    "model.quantization": "nf4", "adapter.method": "lora", "adapter.r": "8",
-    "adapter.lora_alpha": "7", "adapter.lora_dropout": "0.25",
-    "adapter.target_modules": '["q_proj"]', "data.sources": '[{ path = "other.jsonl", rows = 3 }]',
+    "model.path": "model", "model.revision": "main", "model.dtype": "float32",
+    "model.quantization": "nf4", "model.host_tables": "false", "adapter.method": "dora",
+    "adapter.r": "8",
+    "adapter.lora_alpha": "7", "adapter.use_rslora": "true", "adapter.lora_dropout": "0.25",
+    "adapter.target_modules": '["q_proj"]', "adapter.target_experts": "true",
+    "data.sources": '[{ path = "other.jsonl", rows = 3 }]',
     "data.max_length": "99", "data.truncation": "drop", "data.packing": "true",
     "data.loss_on": "all", "data.thinking": "strip", "data.template": "model",
     "data.strict": "true", "data.seed": "5", "training.per_device_train_batch_size": "3",
     "training.gradient_accumulation_steps": "2", "training.learning_rate": "3e-4",
     "training.lr_scheduler_type": "linear", "training.warmup_steps": "0.5",
     "training.num_train_epochs": "2.5", "training.max_steps": "9", "training.optim": "sgd",
-    "training.weight_decay": "0.1", "training.max_grad_norm": "0.5",
+    "training.loraplus_lr_ratio": "16.0", "training.weight_decay": "0.1",
+    "training.max_grad_norm": "0.5",
     "training.gradient_checkpointing": "false", "training.save_steps": "4",
-    "training.save_total_limit": "7", "training.seed": "6", "samples.prompts": '["a", "b"]',
+    "training.save_total_limit": "7", "training.seed": "6",
+    "training.deterministic": "true", "samples.prompts": '["a", "b"]',
     "samples.every": "2", "samples.max_new_tokens": "8", "score.heldout": "other.jsonl",
     "score.max_new_tokens": "9",
 }  # fmt: skip
@@ -64,6 +69,10 @@ def test_a_change_means_what_set_means(key: str, name: str) -> None:
     changed = drafted(name).changed(key, VALUES[key])
     if name == "mine.toml" and key == "score.max_new_tokens":
         changed = changed.changed("score.heldout", "rows.jsonl")
+    if key == "adapter.target_experts":
+        shape = json.dumps(gemma.config_of("gemma-4-26B-A4B"))
+        Path("model/config.json").write_text(shape)
+        changed = changed.changed("model.path", "model")
     loaded, _ = check.load(name, draft.overrides(changed.changes))
     assert recipe.Recipe.model_validate(changed.document) == loaded
     assert not changed.wrong(key, VALUES[key])

@@ -23,9 +23,11 @@ from workbench.widgets.keylist import KeyList
 from workbench.widgets.lineinput import LineInput
 
 SIZE = (80, 24)
-KEYS = ["model.path", "model.revision", "model.dtype", "model.quantization", "adapter.method",
-        "adapter.r", "adapter.lora_alpha", "adapter.lora_dropout", "adapter.target_modules",
-        "data.sources", "data.max_length", "data.truncation", "data.packing"]  # fmt: skip
+KEYS = ["model.path", "model.revision", "model.dtype", "model.quantization",
+        "model.host_tables", "adapter.method", "adapter.r", "adapter.lora_alpha",
+        "adapter.use_rslora", "adapter.lora_dropout", "adapter.target_modules",
+        "adapter.target_experts", "data.sources", "data.max_length",
+        "data.truncation", "data.packing"]  # fmt: skip
 """In the order of the list."""
 
 
@@ -150,10 +152,22 @@ async def test_choices_turn_and_truths_toggle(tmp_path: Path) -> None:
         assert changes(pilot) == {"data.truncation": "drop"}
 
 
+async def test_a_choice_may_be_a_word_or_a_truth(tmp_path: Path) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot, "model.host_tables")
+        for text in ("true", "false"):
+            await pilot.press("right")
+            assert changes(pilot) == {"model.host_tables": text}
+            assert row(pilot) == ["*", "host_tables", text, "was", "auto"]
+        await pilot.press("right")
+        assert changes(pilot) == {}
+
+
 @pytest.mark.parametrize(
     ("pressed", "key"),
     [("down", "model.revision"), ("j j", "model.dtype"), ("j down k", "model.revision"),
-     ("end", "score.max_new_tokens"), ("end home", "model.path"), ("pagedown", "data.max_length"),
+     ("end", "score.max_new_tokens"), ("end home", "model.path"),
+     ("pagedown", "adapter.target_modules"),
      ("pagedown pageup", "model.path"), ("up", "model.path"), ("end down", "score.max_new_tokens")],
 )  # fmt: skip
 async def test_the_keys_of_the_list(tmp_path: Path, pressed: str, key: str) -> None:

@@ -40,11 +40,26 @@ def lines(recipe: Recipe, name: str, model: str = "google/gemma-4-e2b-it") -> li
             ['adapter.target_modules=["k_proj"]'],
             "on 1 projection in 15 layers, 442,368 trained parameters",
         ),
+        (
+            ["adapter.target_modules=.*layers.34.mlp.*"],
+            "on 3 projections in 1 layer, 663,552 trained parameters",
+        ),
+        (["adapter.method=dora"], "on 7 projections in 35 layers, 25,036,800 trained parameters"),
     ],
 )
 def test_what_lora_will_touch(overrides: list[str], told: str) -> None:
     """Layers that reuse keys of another have no projection of their own for them."""
     assert lines(loaded(*overrides), "adapter")[1].startswith(told)
+
+
+def test_what_lora_will_touch_in_a_mixture() -> None:
+    model = "google/gemma-4-26b-a4b-it"
+    chosen = [f"model.path={model}", "adapter.target_experts=true", "adapter.lora_dropout=0.0"]
+    told = lines(
+        loaded(*chosen, "model.host_tables=auto", "adapter.use_rslora=true"), "adapter", model
+    )
+    assert told[0] == "lora, r 16, lora_alpha 32, rank-stabilised"
+    assert told[1].startswith("on 7 projections and 128 experts in 30 layers, 494,376,960 trained")
 
 
 def sources(*given: dict[str, Any]) -> list[str]:

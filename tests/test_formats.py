@@ -155,16 +155,25 @@ IMAGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_images_are_found_beside_the_file_and_refused_for_now(name: str) -> None:
+def test_images_are_found_beside_the_file(name: str) -> None:
     turns = conversation(IMAGES[name], "messages", "/rows")
     assert turns[0].images == ("/rows/1.jpg",)
-    with pytest.raises(Unfit, match="images, and this run trains on text only"):
-        check(turns, "gemma4")
 
 
 def test_marks_and_images_must_be_as_many() -> None:
     with pytest.raises(Unfit, match="differ in number"):
         conversation({**IMAGES["marks"], "images": ["1.jpg", "2.jpg"]}, "messages")
+    asked = IMAGES["parts"]["messages"][0]["content"]
+    said = [*asked, {"type": "text", "text": "What does <image> mean?"}]
+    messages = [{"role": "user", "content": said}, {"role": "assistant", "content": "A mark."}]
+    with pytest.raises(Unfit, match="differ in number"):
+        conversation({"messages": messages}, "messages")
+
+
+def test_an_image_on_the_web_is_none_at_hand() -> None:
+    for image in ("https://example.org/1.jpg", "data:image/jpeg;base64,AAAA"):
+        with pytest.raises(Unfit, match="an image that is no local file"):
+            conversation({**IMAGES["marks"], "images": [image]}, "messages")
 
 
 THOUGHT = (USER, Turn("assistant", "<think>\nHm.\n</think>\n\nSo."))

@@ -1,17 +1,18 @@
 """Facts of every Gemma against transformers' own classes and the published counts."""
 
 import json
-import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from engine import gemma, parameters
-from engine.model.lora import pattern
-from engine.recipe import ATTENTION, MLP
+from engine.model.lora import configuration
+from engine.recipe import ATTENTION, MLP, Adapter
 from engine.refusal import Refusal
 
 PUBLISHED = {
@@ -38,6 +39,12 @@ def on_meta(config: dict[str, Any]) -> Any:
         )
 
 
+@cache
+def known(name: str) -> Any:
+    """A known variant's class without storage."""
+    return on_meta(gemma.config_of(name))
+
+
 def test_every_variant_is_known() -> None:
     assert set(PUBLISHED) | {"gemma-4-12B"} == set(gemma.names())
 
@@ -57,19 +64,67 @@ def test_the_unified_12b_has_its_published_size() -> None:
 
 @EVERY
 def test_facts_are_those_of_transformers(name: str) -> None:
-    found, model = gemma.variant_of(name), on_meta(gemma.config_of(name))
+    found, model = gemma.variant_of(name), known(name)
     total = sum(parameter.numel() for parameter in model.parameters())
     assert parameters.text(found) + parameters.towers(found) == total
-    wanted = re.compile(pattern(ATTENTION + MLP))
-    adapted = [module for path, module in model.named_modules() if wanted.fullmatch(path)]
-    counted = sum(16 * (module.in_features + module.out_features) for module in adapted)
-    assert parameters.lora(found, ATTENTION + MLP, 16) == counted
     assert found.is_text_only == (not hasattr(model.config, "text_config"))
     text = model.config.get_text_config()
     assert (found.sliding_window, found.heads) == (text.sliding_window, text.num_attention_heads)
     assert found.final_softcap == text.final_logit_softcapping
     kinds = [f"{layer.attention}_attention" for layer in found.layers]
     assert kinds == text.layer_types
+
+
+LORA = {
+    "gemma-3-270m": 3_796_992,
+    "gemma-3-1b": 13_045_760,
+    "gemma-3-4b": 29_802_496,
+    "gemma-3-12b": 65_470_464,
+    "gemma-3-27b": 113_516_544,
+    "gemma-4-E2B": 24_158_208,
+    "gemma-4-E4B": 34_881_536,
+    "gemma-4-31B": 122_429_440,
+    "gemma-4-26B-A4B": 18_585_600,
+}
+"""Trained parameters with rank 16 on all projections of attention and MLP; r = 8 of 26B-A4B, and
+r = 16 of E2B, are those that published runs state."""
+ADAPTERS = {
+    "all": Adapter(),
+    "dora": Adapter(method="dora", r=3),
+    "expression": Adapter(target_modules=r".*layers\.\d\.(self_attn\.[qv]|mlp\.down)_proj"),
+}
+
+
+def trained(model: Any, adapter: Adapter) -> int:
+    """What PEFT trains; the model is as it was afterwards."""
+    adapted = get_peft_model(model, configuration(model, adapter), low_cpu_mem_usage=True)
+    count: int = adapted.get_nb_trainable_parameters()[0]
+    adapted.unload()
+    return count
+
+
+@EVERY
+def test_an_adapter_has_as_many_parameters_as_peft_gives_it(name: str) -> None:
+    found, model = gemma.variant_of(name), known(name)
+    for adapter in ADAPTERS.values():
+        counted = parameters.lora(
+            found, adapter.target_modules, adapter.r, is_dora=adapter.method == "dora"
+        )
+        assert trained(model, adapter) == counted
+    if name in LORA:
+        assert parameters.lora(found, ATTENTION + MLP, 16) == LORA[name]
+
+
+def test_an_adapter_of_experts_has_as_many_parameters_as_peft_gives_it() -> None:
+    """Attention alone has 11,489,280, as the makers of a published adapter state."""
+    found = gemma.variant_of("gemma-4-26B-A4B")
+    model = known("gemma-4-26B-A4B")
+    attention = parameters.lora(found, ATTENTION, 16)
+    assert attention == 11_489_280
+    assert trained(model, Adapter(target_modules=ATTENTION)) == attention
+    both = parameters.lora(found, ATTENTION, 16, adapts_experts=True)
+    assert both - attention == 29_736_960 * 16
+    assert trained(model, Adapter(target_modules=ATTENTION, target_experts=True)) == both
 
 
 def test_layers_of_e2b() -> None:

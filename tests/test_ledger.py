@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from engine import budget, gemma
-from engine.case import Case
+from engine.case import Case, of_recipe
 from engine.hardware import profile
 from engine.ledger import standing
 from engine.ledger.walk import highest
-from engine.memory.configuration import source
+from engine.memory.answer import answer
+from engine.memory.configuration import configuration, source
+from engine.memory.depth import cuts
+from engine.recipe import ATTENTION, Recipe
 from tests.random_steps import random_step
 
 KNOWN_SEED, EACH = 4, 30
@@ -71,6 +74,55 @@ def test_the_ledger_follows_the_simulation(tmp_path: Path) -> None:
     assert min(checkpointed) >= -0.01
 
 
+UPPER, ODD = r".*layers\.[345]\..*", r".*layers\.\d*[13579]\.(self_attn|mlp)\..*"
+
+
+def test_the_ledger_follows_an_expression(tmp_path: Path) -> None:
+    """Layers of one shape differ in what is adapted, and those below the first keep nothing."""
+    cases = [
+        Case(model="embedded", target_modules=UPPER, r=512, gradient_checkpointing=False),
+        Case(model="embedded", target_modules=ODD, r=512),
+    ]
+    for case, found in zip(cases, simulated(cases, tmp_path), strict=True):
+        told = found["allocated_gib"]
+        assert ledger_gib(case) == pytest.approx(told, rel=0.005, abs=0.001)
+
+
+def test_a_step_with_an_expression_is_simulated_whole() -> None:
+    deep = configuration(source("gemma-3-4b"))
+    assert cuts(deep, Case(model="gemma-3-4b"))
+    assert cuts(deep, Case(model="gemma-3-4b", target_modules=ODD)) is None
+
+
+def test_adapted_experts_are_counted() -> None:
+    """Weights, gradients that accumulate, and two moments of Adam, in float32."""
+    model, adapter = {"path": "google/gemma-4-26B-A4B-it"}, {"target_modules": ["q_proj"]}
+    held = []
+    for target_experts in (False, True):
+        document = {
+            "model": model,
+            "adapter": {**adapter, "target_experts": target_experts},
+            "data": {"sources": [{"path": "rows.jsonl"}]},
+            "training": {"gradient_accumulation_steps": 2},
+        }
+        case = of_recipe(Recipe.model_validate(document), profile("l40s"))
+        held.append(sum(standing.on_device(gemma.variant_of(case.model), case).values()))
+    assert held[1] - held[0] == 29_736_960 * 16 * 4 * 4
+
+
+@pytest.mark.parametrize(("dtype", "checkpointing"), [("float32", True), ("bfloat16", False)])
+def test_the_ledger_follows_the_simulation_on_a_cpu(dtype: Any, checkpointing: bool) -> None:
+    """Where the head and the adapted layers are the engine's own."""
+    case = Case(
+        model="gemma-3-270m", device="cpu", dtype=dtype, gradient_checkpointing=checkpointing,
+        batch=2, length=512, supervised_tokens=None if dtype == "bfloat16" else 300, restarts=True,
+    )  # fmt: skip
+    shape = gemma.variant_of(case.model)
+    counted = highest(shape, case).size_bytes + sum(standing.on_device(shape, case).values())
+    found = answer(configuration(source(case.model)), case)
+    assert counted / budget.GIB == pytest.approx(found.allocated_gib, rel=0.02)
+
+
 CASE = Case(model="gemma-3-4b", length=1024)
 CASE_1B = Case(model="gemma-3-1b", length=1024)
 
@@ -111,6 +163,35 @@ def test_experts_in_blocks_of_128() -> None:
     held = standing.on_device(gemma.variant_of(case.model), case)
     total = held["experts"] + held["quantisation state"]
     assert total / budget.GIB == pytest.approx(11.30, abs=0.005)
+
+
+def test_a_recipe_in_4_bits_counts_its_experts_so() -> None:
+    """46 GiB as transformers and bitsandbytes load it alone."""
+    card = profile("l40s")
+    data, model = {"sources": [{"path": "rows.jsonl"}]}, {"path": "google/gemma-4-26B-A4B-it"}
+    held = {
+        bits: budget.forecast(
+            gemma.variant_of(model["path"]),
+            of_recipe(
+                Recipe.model_validate({"data": data, "model": {**model, "quantization": bits}}),
+                card,
+            ),
+            card,
+        ).allocated.expected
+        for bits in ("none", "nf4")
+    }
+    assert held["none"] > 48
+    assert held["nf4"] < 17
+
+
+@pytest.mark.parametrize(("length", "limit_gib"), [(512, 15.5), (4096, 17.5)])
+def test_a_part_of_the_experts_is_spelled_out_at_a_time(length: int, limit_gib: float) -> None:
+    """All of a layer's would be 1.4 GiB in bfloat16."""
+    case = Case(
+        model="gemma-4-26B-A4B", quantization="nf4", expert_block_size=64, length=length,
+        target_modules=ATTENTION,
+    )  # fmt: skip
+    assert ledger_gib(case) < limit_gib
 
 
 def test_tables_in_host_memory_are_counted_there() -> None:

@@ -17,7 +17,7 @@ from tests.conftest import KINDS
 def test_the_modules_named_before_the_run_are_those_adapted(
     kind: str, gemma_folder: Callable[[str], Path]
 ) -> None:
-    model = tiny.loaded(gemma_folder(kind)).model
+    model = tiny.loaded(gemma_folder(kind), has_towers=True).model
     named = lora.target_modules(model, ATTENTION + MLP)
     adapted = lora.attach(model, Adapter(r=2, lora_alpha=4), 0)
     found = [
@@ -50,7 +50,7 @@ def test_a_projection_the_model_lacks_is_refused(gemma_folder: Callable[[str], P
 def test_four_bit_base_keeps_router_towers_and_adapter_whole(
     kind: str, gemma_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    gemma = tiny.loaded(gemma_folder(kind), quantization="nf4")
+    gemma = tiny.loaded(gemma_folder(kind), quantization="nf4", has_towers=True)
     quantised = [
         name for name, module in gemma.model.named_modules() if "4bit" in type(module).__name__
     ]

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from trl.trainer import utils as trl_utils
 
+from engine import own_kernels
 from engine.data.batches import pack
+from engine.kernels import head
 from tests import tiny
 from tests.conftest import KINDS
 
@@ -79,11 +82,29 @@ def test_checkpointing_changes_no_gradient_where_layers_share_keys_and_values(
     assert_same(kept, again)
 
 
-def test_only_tokens_with_loss_are_scored(
-    gemma_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernels_change_neither_loss_nor_gradient(
+    kind: str, gemma_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And logits are made in tiles: the kernel gets hidden states of the supervised tokens."""
-    kernel, scored = trl_utils._ChunkedLogProbFunction, []
+    """The engine's head and LoRA layers against TRL's and PEFT's."""
+    folder = gemma_folder(kind)
+    ours = one_step(folder, tmp_path, per_device_train_batch_size=8)
+    monkeypatch.setattr(own_kernels, "are_used", lambda device: False)
+    assert_same(ours, one_step(folder, tmp_path, per_device_train_batch_size=8))
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(head, "_CrossEntropy"), (trl_utils, "_ChunkedLogProbFunction")]
+)
+def test_only_tokens_with_loss_are_scored(
+    module: Any,
+    name: str,
+    gemma_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And logits are made in tiles: each kernel gets hidden states of the supervised tokens."""
+    kernel, scored = getattr(module, name), []
 
     class Recording:
         @staticmethod
@@ -92,7 +113,8 @@ def test_only_tokens_with_loss_are_scored(
             return kernel.apply(hidden, *rest)
 
     gemma = tiny.loaded(gemma_folder("embedded"))
-    monkeypatch.setattr(trl_utils, "_ChunkedLogProbFunction", Recording)
+    monkeypatch.setattr(module, name, Recording)
+    monkeypatch.setattr(own_kernels, "are_used", lambda device: module is head)
     tiny.trainer(gemma, tmp_path, tiny.Gradients(), per_device_train_batch_size=8).train()
     assert scored == [sum(row.supervised for row in tiny.rows(gemma))]
 

@@ -122,7 +122,7 @@ def test_a_recipe_is_changed_and_saved_in_a_terminal(tmp_path: Path) -> None:
         tmux.until("Nothing is wrong")
         tmux.press("e")
         tmux.until("model.path")
-        tmux.press(*["Down"] * 5, "Enter")
+        tmux.press(*["Down"] * 6, "Enter")
         tmux.until("Take it")
         tmux.press("C-u", "7", "Enter")
         tmux.until("1 change")

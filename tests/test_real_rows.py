@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="GEMMA_BENCH_REAL_ROWS names no folder of published rows"
 )
 DUPLICATE, PLACEHOLDER = "a duplicate of an earlier row", "an unfilled {{placeholder}}"
-IMAGES = "images, and this run trains on text only"
+IMAGES = "images, which the model can't see"
 FFFD = "replacement characters (U+FFFD) in the text"
 JUDGED, UNKNOWN = "rows that judge answers", "no known format has the columns"
 KEPT: dict[str, tuple[str, int, dict[str, int]]] = {

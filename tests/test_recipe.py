@@ -9,6 +9,7 @@ import pytest
 from engine import check, recipe_files
 from engine.recipe import Recipe
 from engine.refusal import Problem, Refusal
+from tests.test_variants import ROWS_TO_GIVE
 
 DATA = '[data]\nsources = [{ path = "rows.jsonl" }]\n'
 Load = Callable[..., Recipe]
@@ -68,7 +69,7 @@ def test_recipes_are_found_by_name() -> None:
 @pytest.mark.parametrize("name", recipe_files.names())
 def test_a_recipe_that_comes_along_is_sound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    loaded, text = check.load(name, [])
+    loaded, text = check.load(name, [], on_paper=name in ROWS_TO_GIVE)
     assert text == recipe_files.find(name).read_bytes()
     assert Recipe.model_validate(json.loads(loaded.model_dump_json())) == loaded
 
@@ -120,11 +121,15 @@ def test_an_unknown_key_names_the_nearest(
         (DATA + "[adapter]\nlora_dropout = 1.0\n", "adapter.lora_dropout", "1.0"),
         (DATA + "[adapter]\ntarget_modules = []\n", "adapter.target_modules", "[]"),
         (DATA + "[adapter]\ntarget_modules = [3]\n", "adapter.target_modules.0", "3"),
+        (DATA + "[adapter]\ntarget_modules = 3\n", "adapter.target_modules", "3"),
+        (DATA + '[adapter]\nmethod = "lora+"\n', "adapter.method", "'lora+'"),
+        (DATA + '[model]\ndtype = "float16"\n', "model.dtype", "float16"),
         (DATA + "[training]\nlearning_rate = -1.0\n", "training.learning_rate", "-1.0"),
         (DATA + "[training]\nlearning_rate = nan\n", "training.learning_rate", "nan"),
         (DATA + "[training]\nnum_train_epochs = inf\n", "training.num_train_epochs", "inf"),
         (DATA + "[training]\nwarmup_steps = inf\n", "training.warmup_steps", "inf"),
         (DATA + '[training]\noptim = "adam"\n', "training.optim", "'adam'"),
+        (DATA + "[training]\nloraplus_lr_ratio = 0.0\n", "training.loraplus_lr_ratio", "0.0"),
         (DATA + "[training]\nwarmup_steps = 1.5\n", "training.warmup_steps", "1.5"),
         (DATA + "[training]\nmax_steps = 0\n", "training.max_steps", "0"),
         (DATA + "packing = 1\n", "data.packing", "1"),
@@ -247,6 +252,7 @@ def test_a_recipe_that_is_not_there_names_the_nearest(folder: Path) -> None:
         ("model.dtype=float32", "model", "dtype", "float32"),
         ('model.dtype="float32"', "model", "dtype", "float32"),
         ("adapter.target_modules=['q_proj']", "adapter", "target_modules", ("q_proj",)),
+        ("adapter.target_modules=.*mlp.*", "adapter", "target_modules", ".*mlp.*"),
         ("adapter={r=3}", "adapter", "r", 3),
         ("samples.prompts=['a=b', 'c']", "samples", "prompts", ("a=b", "c")),
     ],

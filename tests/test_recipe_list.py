@@ -18,7 +18,7 @@ from workbench.widgets.choices import Choices
 from workbench.widgets.lineinput import LineInput
 
 SIZE = (80, 24)
-NAMES = ["quickstart", "gemma4-e2b-lora-sft-korean", "../there/one.toml", "../there/two.toml"]
+NAMES = ["quickstart", "../there/three.toml", "../there/one.toml", "../there/two.toml"]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder in ("here", "there"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "rows.jsonl").write_text('{"messages": []}\n')
-    for name in ("one", "two"):
+    for name in ("three", "one", "two"):
         (tmp_path / f"there/{name}.toml").write_text(GOOD)
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -74,15 +74,15 @@ async def test_what_is_typed_narrows_the_list_and_all_follows(tmp_path: Path) ->
         await looked(pilot)
         assert "/ filters" in "".join(every_line(pilot))
         await pilot.press("slash", *"THERE")
-        assert listed(pilot) == NAMES[2:]
-        assert choice(pilot) == NAMES[2]
+        assert listed(pilot) == NAMES[1:]
+        assert choice(pilot) == NAMES[1]
         await seen(pilot, "Teach a small Gemma a few facts.")
-        await pilot.press("down")
+        await pilot.press("down", "down")
         assert choice(pilot) == NAMES[3]
         await pilot.press("up", "enter", "j")
         assert choice(pilot) == NAMES[3]
         assert recipes(pilot).has_focus
-        assert listed(pilot) == NAMES[2:]
+        assert listed(pilot) == NAMES[1:]
         await pilot.press("escape")
         assert listed(pilot) == NAMES
         assert choice(pilot) == NAMES[3]
@@ -113,12 +113,12 @@ async def test_keys_go_into_the_filter_while_it_is_typed(tmp_path: Path) -> None
         assert not Path("runs").exists()
 
 
-async def test_own_recipes_are_listed_after_the_projects(tmp_path: Path) -> None:
+async def test_own_recipes_are_listed_after_the_first_of_the_projects(tmp_path: Path) -> None:
     Path("mine.toml").write_text(GOOD)
     Path("broken.toml").write_text(BROKEN)
     async with make_app(tmp_path, recipes=NAMES[:1]).run_test(size=SIZE) as pilot:
         await looked(pilot)
-        rows = ["of the project", NAMES[0], "of this folder", "broken.toml", "mine.toml"]
+        rows = ["to begin with", NAMES[0], "of this folder", "broken.toml", "mine.toml"]
         assert listed(pilot) == rows
         await pilot.press("end")
         assert choice(pilot) == "mine.toml"
@@ -181,5 +181,32 @@ async def test_no_harm_comes_of_a_file_s_name(tmp_path: Path, text: str) -> None
         assert not [line for line in every_line(pilot) if UNSAFE.search(line)]
 
 
-def test_the_projects_recipes_are_offered() -> None:
-    assert SetupScreen()._names == recipe_files.names()
+async def test_the_projects_recipes_are_offered_by_generation(tmp_path: Path) -> None:
+    every = recipe_files.names()
+    async with make_app(tmp_path, recipes=SetupScreen()._names).run_test(size=SIZE) as pilot:
+        await looked(pilot)
+        assert choice(pilot) == recipe_files.QUICKSTART
+        rows = [row for row, _ in recipes(pilot)._lines()]
+        assert [name for name in rows if name] == every
+        headings = [text for name, text in recipes(pilot)._lines() if not name]
+        assert headings == ["to begin with", "Gemma 3", "Gemma 4"]
+        assert listed(pilot)[:4] == [headings[0], every[0], headings[1], every[1]]
+        Path("mine.toml").write_text(GOOD)
+        await pilot.press("r", "n")
+        await until(pilot, lambda: listed(pilot)[2:4] == ["of this folder", "mine.toml"])
+        assert listed(pilot)[4:6] == [headings[1], every[1]]
+        assert choice(pilot) == recipe_files.QUICKSTART
+        await pilot.press("slash", *"e2b", "enter")
+        assert listed(pilot) == ["Gemma 4", *(name for name in every if "-e2b-" in name)]
+
+
+async def test_a_recipe_without_its_rows_is_shown_with_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    name = "gemma4-e4b-lora-sft-frames"
+    async with make_app(tmp_path, recipes=[name]).run_test(size=(120, 40)) as pilot:
+        await seen(pilot, "names what happens in a short video")
+        await until(pilot, lambda: "no such file" in told(pilot, "#problems"))
+        assert "name a file of yours in data.sources" in told(pilot, "#problems")
+        assert not {"start", "preview"} & set(enabled(pilot))

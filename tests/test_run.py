@@ -27,8 +27,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, list[dic
     """A run of six steps, and the events that --json printed."""
     folder = tmp_path_factory.mktemp("finished")
     code, out, err = command.call(
-        folder, "--run", "quickstart", "--json", "--out", "run", *command.SHORT
-    )
+        folder, "--run", "quickstart", "--json", "--out", "run", *command.SHORT,
+        "--set", "training.deterministic=true",
+    )  # fmt: skip
     assert code == 0, err
     return RunDir(folder / "run"), [json.loads(line) for line in out.splitlines()]
 
@@ -56,7 +57,7 @@ def test_events_come_in_order(finished: tuple[RunDir, list[dict[str, Any]]]) -> 
     assert printed[0]["kind"] == "hello"
     assert printed[-1]["kind"] == "done"
     phases = [record["name"] for record in of("phase", printed)]
-    assert phases == ["loading", "data", "training", "sampling", "saving"]
+    assert phases == ["data", "loading", "training", "sampling", "saving"]
     assert [record["step"] for record in of("step", printed)] == [1, 2, 3, 4, 5, 6]
     times = [record["t"] for record in printed]
     assert times == sorted(times)
@@ -99,6 +100,10 @@ def test_the_directory_holds_the_run(finished: tuple[RunDir, list[dict[str, Any]
     assert plan["recipe"]["training"]["max_steps"] == 6
     assert plan["versions"].keys() >= {"torch", "transformers", "trl", "peft"}
     assert plan["plan"]["target_modules"]
+    why = plan["plan"]["reasons"]
+    assert why["algorithms"] == "deterministic algorithms only: asked for by the recipe"
+    assert why["TF32"].startswith("off")
+    assert why["seeds"].startswith("adapter and dropout 0, order 0")
     (source,) = plan["sources"]
     assert (source["name"], source["format"]) == ("kushan.jsonl", "sharegpt")
     assert (source["asked"], source["taken"], source["dropped"]) == (255, 255, {})

@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NAMES = [*(f"../there/{name}.toml" for name in TEXTS), *recipe_files.names()]
+NAMES = [*(f"../there/{name}.toml" for name in TEXTS), recipe_files.QUICKSTART]
 
 
 @pytest.mark.parametrize("key", ["", *VALUES])
@@ -59,8 +59,13 @@ def test_it_is_the_same_recipe_for_every_key(key: str, name: str) -> None:
     is_same_for(name, {key: VALUES[key]} if key else {})
 
 
+@pytest.mark.parametrize("name", recipe_files.names())
+def test_every_recipe_can_be_saved(name: str) -> None:
+    is_same_for(name, {"data.max_length": VALUES["data.max_length"]})
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(NAMES), st.sets(st.sampled_from(sorted(VALUES))))
+@given(st.sampled_from([*NAMES, *recipe_files.names()]), st.sets(st.sampled_from(sorted(VALUES))))
 def test_it_is_the_same_recipe_for_many_keys(name: str, keys: set[str]) -> None:
     is_same_for(name, {key: VALUES[key] for key in sorted(keys)})
 

@@ -49,7 +49,7 @@ def test_setup_blocked(snap_compare: Compare, tmp_path: Path, size: tuple[int, i
 
 
 @SIZES
-@pytest.mark.parametrize("memory_gib", [0.638, 0.5], ids=["tight", "over"])
+@pytest.mark.parametrize("memory_gib", [0.0795, 0.06], ids=["tight", "over"])
 def test_setup_at_the_end_of_memory(
     snap_compare: Compare, tmp_path: Path, size: tuple[int, int], memory_gib: float
 ) -> None:
@@ -77,7 +77,7 @@ def test_setup_on_a_card(
 
 def test_setup_edited(snap_compare: Compare, tmp_path: Path) -> None:
     """A change that is taken, and another that is typed wrongly."""
-    keys = ("e", *["down"] * 5, "enter", "backspace", "enter", "down", "enter", "x")
+    keys = ("e", *["down"] * 6, "enter", "backspace", "enter", "down", "enter", "x")
     assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed(*keys))
 
 

@@ -80,9 +80,9 @@ async def test_the_pane_follows_the_keys(tmp_path: Path) -> None:
     Path("long.toml").write_text(GOOD.replace("[data]", "[data]\nmax_length = 1024"))
     app = make_app(tmp_path, recipes=[short, "long.toml"])
     async with app.run_test(size=SIZE) as pilot:
-        await until(pilot, shows(pilot, "0.54 of 6.80 GiB usable: it fits"))
+        await until(pilot, shows(pilot, "0.07 of 6.80 GiB usable: it fits"))
         await pilot.press("down")
-        await until(pilot, shows(pilot, "1.07 of 6.80 GiB usable: it fits"))
+        await until(pilot, shows(pilot, "0.12 of 6.80 GiB usable: it fits"))
         await pilot.press("shift+tab", "down")
         await until(pilot, shows(pilot, "of 11.40 GiB usable: it fits"))
         assert memory(pilot)[0] == "estimated"
@@ -91,10 +91,10 @@ async def test_the_pane_follows_the_keys(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_fit_is_not_started(tmp_path: Path) -> None:
-    app = make_app(tmp_path, machine=replace(MACHINE, memory_gib=0.5))
+    app = make_app(tmp_path, machine=replace(MACHINE, memory_gib=0.06))
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "It would fit with" in verdict(pilot))
-        assert "memory   it needs 0.54 of 0.42 GiB usable: it doesn't fit" in verdict(pilot)
+        assert "memory   it needs 0.07 of 0.05 GiB usable: it doesn't fit" in verdict(pilot)
         assert "training.per_device_train_batch_size = 2" in verdict(pilot)
         assert shows(pilot, "it doesn't fit")()
         assert not can_start(pilot)
@@ -226,19 +226,19 @@ async def test_an_engine_that_cannot_be_started_leaves_the_estimate(tmp_path: Pa
 
 ANSWER = {
     "source": "simulated", "error": None, "missing": [], "peak_moment": "head backward",
-    "allocated_gib": 0.3, "reserved_gib": 0.3, "rows": [{"part": "head", "gib": 0.3}],
+    "allocated_gib": 0.03, "reserved_gib": 0.03, "rows": [{"part": "head", "gib": 0.03}],
 }  # fmt: skip
 
 
 def test_a_simulated_step_has_the_last_word(tmp_path: Path) -> None:
-    tight = replace(MACHINE, memory_gib=0.5)
+    tight = replace(MACHINE, memory_gib=0.06)
     known = outcome.of_choice("auto", write_recipe("facts.toml"), tight)
     assert [problem.key for problem in known.problems] == ["memory"]
     less = outcome.simulated(known, ANSWER)
     assert (less.is_too_large, list(less.problems)) == (False, [])
-    more = outcome.simulated(less, {**ANSWER, "allocated_gib": 0.6})
+    more = outcome.simulated(less, {**ANSWER, "allocated_gib": 0.06})
     assert more.is_too_large
-    assert "0.60 of 0.42 GiB usable" in more.problems[0].reason
+    assert "0.06 of 0.05 GiB usable" in more.problems[0].reason
 
 
 def test_what_could_not_be_simulated_says_why(tmp_path: Path) -> None:

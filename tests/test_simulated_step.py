@@ -25,7 +25,13 @@ LENGTH, BATCH, SCORED = 320, 2, 4
 
 def simulated_bytes(folder: Path, **case: Any) -> int:
     asked = Case(
-        model=str(folder), r=4, target_modules=ATTENTION + MLP, batch=BATCH, device="cpu", **case
+        model=str(folder),
+        r=4,
+        target_modules=ATTENTION + MLP,
+        batch=BATCH,
+        device="cpu",
+        is_text_only=True,
+        **case,
     )
     simulated = step.simulate(configuration(source(str(folder))), asked)
     assert simulated.missing == []
@@ -66,6 +72,8 @@ def measured_bytes(
         ("embedded", "float32", "none", True, False),
         ("embedded", "bfloat16", "nf4", True, True),
         ("gemma4_moe", "float32", "none", True, False),
+        ("gemma4_moe", "float32", "nf4", True, False),
+        ("gemma4_moe", "bfloat16", "nf4", True, True),
         ("gemma4_multimodal", "bfloat16", "none", False, False),
     ],
 )
@@ -86,6 +94,7 @@ def test_a_step_holds_what_was_simulated(
         folder,
         dtype=dtype,
         quantization=quantization,
+        expert_block_size=64 if quantization == "nf4" else 0,
         gradient_checkpointing=checkpointing,
         restarts=restarts,
         length=LENGTH,
@@ -109,7 +118,7 @@ def test_a_step_on_preferences_holds_what_was_simulated(
     allocations = Allocations()
     trainer = DPOTrainer(
         model=gemma.model,
-        peft_config=lora.configuration(Adapter(r=4, lora_alpha=8)),
+        peft_config=lora.configuration(gemma.model, Adapter(r=4, lora_alpha=8)),
         args=DPOConfig(
             output_dir=str(tmp_path),
             per_device_train_batch_size=BATCH,

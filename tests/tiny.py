@@ -1,5 +1,6 @@
 """Runs of a few steps on tiny Gemmas, in this process."""
 
+from collections.abc import Sequence as Lines
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from transformers import TrainerCallback
 
 from engine.data.batches import Sequence, alone
 from engine.data.conversation import Turn
+from engine.data.sight import Sight
 from engine.data.template import dialect_of, template
 from engine.data.tokens import Tokens, tokenize
 from engine.hardware import Profile
@@ -18,6 +20,7 @@ from engine.train import sft
 from engine.train.tally import Tally
 
 CPU = Profile("cpu", "CPU", "cpu", 16.0, 0.8, False)
+ADAPTER = Adapter(r=4, lora_alpha=8)
 QUESTIONS = (
     ("What is two plus three?", "Five."),
     ("Name a colour.", "Red is a colour that many people like a great deal."),
@@ -30,10 +33,12 @@ QUESTIONS = (
 )
 
 
-def loaded(folder: Path, quantization: str = "none") -> Loaded:
-    """A tiny Gemma in float32."""
-    choice = Model(path=str(folder), dtype="float32", quantization=quantization)
-    return load(choice, CPU)
+def loaded(
+    folder: Path, quantization: str = "none", *, has_towers: bool = False, **choices: Any
+) -> Loaded:
+    """A tiny Gemma, in float32 where nothing else is chosen."""
+    chosen = {"dtype": "float32", "quantization": quantization, **choices}
+    return load(Model(path=str(folder), **chosen), CPU, has_towers=has_towers)
 
 
 def rows(gemma: Loaded) -> list[Tokens]:
@@ -68,11 +73,13 @@ def trainer(
     gemma: Loaded,
     staging: Path,
     callback: TrainerCallback,
-    sequences: list[Sequence] | None = None,
+    sequences: Lines[Sequence] | None = None,
+    sight: Sight | None = None,
+    adapter: Adapter = ADAPTER,
     **settings: Any,
 ) -> sft.TokenWeightedTrainer:
     """A trainer on the rows above; LoRA starts with both factors filled, so all gradients flow."""
-    model = lora.attach(gemma.model, Adapter(r=4, lora_alpha=8), 0)
+    model = lora.attach(gemma.model, adapter, 0)
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -83,4 +90,7 @@ def trainer(
     data = Data(sources=(Source(path="rows.jsonl"),))
     config = sft.arguments(training, data, gemma, staging)
     given = sequences or [alone(row) for row in rows(gemma)]
-    return sft.trainer(model, gemma, given, config, callback, Tally(), lambda *_: None)
+    ratio = training.loraplus_lr_ratio
+    return sft.trainer(
+        model, gemma, given, config, callback, Tally(), lambda *_: None, sight, ratio
+    )

@@ -1,4 +1,4 @@
-"""`gemma-bench budget`: what a recipe needs on a device, as a table, or as JSON."""
+"""`gemma-bench budget`: what recipes need on a device, as a table, or as JSON."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any
 
-from engine import budget, check, gemma, hardware, pace, suggest
+from engine import budget, check, gemma, hardware, pace, parameters, recipe_files, suggest
 from engine.budget import Budget
 from engine.case import of_recipe
 from engine.hardware import AUTO, Profile
@@ -20,10 +20,13 @@ _DOES_NOT_FIT = 4
 
 def run(options: argparse.Namespace) -> int:
     """Print what was asked for; exit code 4 where it doesn't fit. Raises `Refusal`."""
+    if options.recipe == _ALL:
+        return _print_recipes(options)
     recipe, _ = check.load(options.recipe, options.overrides, on_paper=True)
     named = (options.hardware or AUTO).split(",")
     if named == [_ALL] or len(named) > 1:
-        return _print_cards(recipe, _cards(named), options)
+        rows = _variants(recipe) if options.variants else {options.recipe: recipe}
+        return _print_cards(rows, _cards(named), options)
     began = time.monotonic()
     profile = hardware.profile(options.hardware or AUTO)
     found = suggest.forecast(recipe, profile)
@@ -81,9 +84,36 @@ def _cards(named: list[str]) -> list[Profile]:
     return [hardware.profile(name) for name in (every if named == [_ALL] else named)]
 
 
-def _print_cards(recipe: Recipe, cards: list[Profile], options: argparse.Namespace) -> int:
-    """Verdicts for several profiles: of the recipe, or with --variants of every Gemma in it."""
-    rows = _variants(recipe) if options.variants else {options.recipe: recipe}
+def _print_recipes(options: argparse.Namespace) -> int:
+    """The project's recipes, each on the hardware that it says it fits, or on what is asked for."""
+    names = [name for name in recipe_files.names() if recipe_files.hardware_of(name)]
+    rows = {name: check.load(name, options.overrides, on_paper=True)[0] for name in names}
+    if options.hardware:
+        return _print_cards(rows, _cards(options.hardware.split(",")), options)
+    found = {name: _where_it_fits(name, recipe) for name, recipe in rows.items()}
+    print(json.dumps(found) if options.json else "\n".join(budget_text.recipes(found)))
+    return 0
+
+
+def _where_it_fits(name: str, recipe: Recipe) -> dict[str, Any]:
+    """What a recipe trains, and what it needs on its own hardware."""
+    profile = hardware.profile(recipe_files.hardware_of(name))
+    found, adapter = suggest.forecast(recipe, profile), recipe.adapter
+    shape = gemma.variant_of(recipe.model.path)
+    return {
+        "hardware": profile.name,
+        "verdict": found.verdict,
+        "device_gib": found.device.expected,
+        "usable_gib": round(profile.usable_gib, 3),
+        "host_gib": found.host_gib,
+        "batch": recipe.training.per_device_train_batch_size,
+        "max_length": recipe.data.max_length,
+        "trained": parameters.lora(shape, adapter.target_modules, adapter.r),
+    }
+
+
+def _print_cards(rows: dict[str, Recipe], cards: list[Profile], options: argparse.Namespace) -> int:
+    """Verdicts for several profiles."""
     found = {
         name: {card.name: _verdict(changed, card) for card in cards}
         for name, changed in rows.items()

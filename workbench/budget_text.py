@@ -67,7 +67,13 @@ def verdict(found: Budget) -> str:
 
 
 def _beside(found: Budget) -> list[str]:
-    return [f"  host memory {found.host_gib:.1f} GiB, disk {found.disk_gib:.2f} GiB"]
+    told = [f"  host memory {found.host_gib:.1f} GiB, disk {found.disk_gib:.2f} GiB"]
+    tables = found.tables_on_host_gib
+    return (
+        [*told, f"  per-layer embeddings in host memory: {tables:.2f} GiB, mapped"]
+        if tables
+        else told
+    )
 
 
 def _offers(offered: Sequence[Suggestion]) -> list[str]:
@@ -119,8 +125,28 @@ def time(paced: dict[str, Any]) -> list[str]:
 def cards(verdicts: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
     """A Markdown table in GiB: a row for each recipe or model, a column for each card."""
     names = list(next(iter(verdicts.values())))
-    head = ["", *names]
     rows = [[name, *(_cell(found[card]) for card in names)] for name, found in verdicts.items()]
+    return _markdown(["", *names], rows)
+
+
+def recipes(found: dict[str, dict[str, Any]]) -> list[str]:
+    """A Markdown table in GiB: a row for each recipe on its own hardware."""
+    head = ["recipe", "hardware", "needs", "of", "rows x tokens", "trained parameters"]
+    rows = [
+        [
+            name,
+            one["hardware"],
+            _cell(one),
+            f"{one['usable_gib']:.1f}",
+            f"{one['batch']} x {count(one['max_length'])}",
+            count(one["trained"]),
+        ]
+        for name, one in found.items()
+    ]
+    return _markdown(head, rows)
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     return [_row(head, widths), _row(["-" * width for width in widths], widths)] + [
         _row(row, widths) for row in rows

@@ -34,6 +34,7 @@ _OPTIONS = {"run", "hardware", "overrides", "out", "json", "detach", "anyway"}
 _TAKEN: dict[str | None, set[str]] = {
     "preview": {"hardware", "overrides", "json"},
     "budget": {"hardware", "overrides", "json"},
+    "doctor": {"json"},
     "attach": {"json"},
     "runs": {"json"},
     "stop": set(),
@@ -77,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     preview.add_argument("--source", metavar="NAME", default="", help="rows of this source only")
     _add_json(preview, "sources, rows and template as one JSON object")
     budget = commands.add_parser("budget", help="what a recipe needs: memory, time, and what saves")
-    budget.add_argument("recipe", metavar="RECIPE", help="a recipe's name or path")
+    budget.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe's name or path; all: each that comes along"
+    )
     _add_choices(budget)
     budget.add_argument(
         "--exact", action="store_true", help="simulate the step, at its whole depth"
@@ -89,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         "--price", metavar="N", type=float, help="of an hour, for the cost of a run"
     )
     _add_json(budget, "one JSON object")
+    doctor = commands.add_parser("doctor", help="prove that the installed packages train right")
+    doctor.add_argument("--fast", action="store_true", help="only those that a run begins with")
+    _add_json(doctor, "versions and checks as one JSON object")
     attach = commands.add_parser("attach", help="follow a run (default: the newest)")
     attach.add_argument("run_name", metavar="RUN", nargs="?")
     _add_json(attach, "events as JSON lines on stdout")
@@ -137,6 +143,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from workbench import budget_command
 
         return budget_command.run(options)
+    if options.command == "doctor":
+        from workbench import doctor_command
+
+        return doctor_command.run(options)
     if options.command == "attach":
         return _attach(options)
     if options.command == "runs":
@@ -154,11 +164,13 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from engine.hardware import AUTO
-    from workbench import follow, launch
+    from workbench import doctor_command, follow, launch
 
-    run = launch.prepare(
+    judged = launch.judge(
         options.run, options.overrides, options.hardware or AUTO, options.out, anyway=options.anyway
     )
+    doctor_command.before_run()
+    run = judged.make()
     launch.start(run)
     if options.detach:
         print(run.path)

@@ -12,9 +12,10 @@ from engine.hardware import Profile
 from workbench import wording
 
 if TYPE_CHECKING:
+    from engine.budget import Budget
     from engine.gemma import Gemma
     from engine.pace import Pace
-    from engine.recipe import Adapter, Data, Recipe, Source
+    from engine.recipe import Adapter, Data, Recipe, Source, Training
 
 Fact = tuple[str, str, str]
 """Name, value, and the value's ink."""
@@ -32,6 +33,13 @@ def of_profile(profile: Profile) -> list[Fact]:
     bf16 = "bfloat16" if profile.has_bf16 else "no bfloat16"
     facts = [("hardware", profile.title, "strong"), ("", f"{memory}, {bf16}", "")]
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
+
+
+def of_tables(found: Budget) -> list[Fact]:
+    """That lookup tables don't stay on the device, where that is so."""
+    if not found.tables_on_host_gib:
+        return []
+    return [("tables", f"{found.tables_on_host_gib:.1f} GiB in host memory", "")]
 
 
 def of_pace(paced: Pace | None, steps: int | None) -> list[Fact]:
@@ -59,14 +67,20 @@ def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fac
     return [
         *([("recipe", purpose, "dim")] if purpose else []),
         ("model", f"{model.path}, {model.dtype}{quantization}", "strong"),
-        ("adapter", f"{adapter.method}, r {adapter.r}, lora_alpha {adapter.lora_alpha}", ""),
+        ("adapter", _method(adapter), ""),
         ("", f"on {_adapted(adapter, shape)}", ""),
         *_data(data),
         ("training", f"{length}, {batch} rows a step", "strong"),
-        ("", f"{training.learning_rate:.2g} {training.lr_scheduler_type}, {training.optim}", ""),
+        ("", _rates(training), ""),
         ("samples", _samples(recipe), ""),
         ("saved", _saved(recipe), ""),
     ]
+
+
+def _rates(training: Training) -> str:
+    ratio = training.loraplus_lr_ratio
+    of_b = "" if ratio == 1 else f" (B times {ratio:g})"
+    return f"{training.learning_rate:.2g}{of_b} {training.lr_scheduler_type}, {training.optim}"
 
 
 def _data(data: Data) -> list[Fact]:
@@ -102,18 +116,34 @@ def _near(path: str) -> str:
     return path
 
 
+def _method(adapter: Adapter) -> str:
+    scaled = ", rank-stabilised" if adapter.use_rslora else ""
+    return f"{adapter.method}, r {adapter.r}, lora_alpha {adapter.lora_alpha}{scaled}"
+
+
 def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
     """The projections that get an adapter; where they lie and what it has, of a known shape."""
+    wanted = adapter.target_modules
     if shape is None:
-        return wording.amount(len(adapter.target_modules), "projection")
+        if isinstance(wanted, str):
+            return wanted
+        return wording.amount(len(wanted), "projection")
     from engine import parameters
 
-    per_layer = [{name for name, _, _ in parameters.linears(shape, at)} for at in shape.layers]
-    wanted = frozenset(adapter.target_modules)
-    there = wording.amount(len(wanted.intersection(set().union(*per_layer))), "projection")
-    layers = wording.amount(sum(bool(names & wanted) for names in per_layer), "layer")
-    trained = wording.count(parameters.lora(shape, wanted, adapter.r))
-    return f"{there} in {layers}, {trained} trained parameters"
+    per_layer = parameters.adapted(shape, wanted)
+    there = wording.amount(len(frozenset[str]().union(*per_layer)), "projection")
+    layers = wording.amount(sum(map(bool, per_layer)), "layer")
+    experts = ""
+    if adapter.target_experts and shape.experts:
+        experts = f" and {shape.experts.count} experts"
+    trained = parameters.lora(
+        shape,
+        wanted,
+        adapter.r,
+        is_dora=adapter.method == "dora",
+        adapts_experts=adapter.target_experts,
+    )
+    return f"{there}{experts} in {layers}, {wording.count(trained)} trained parameters"
 
 
 def _opening_comment(text: str) -> str:

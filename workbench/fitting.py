@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import suggest
+from engine import check_device, suggest, towers
 from engine.budget import Budget
+from engine.case import of_recipe
 from engine.hardware import Profile
 from engine.recipe import EMBEDDED, Recipe
 from engine.refusal import Problem, Refusal, refuse
 from engine.suggest import Suggestion
-from engine.weights import weights_gib
+from engine.weights import TABLE, weights_gib
 from workbench import budget_text
 
 MEMORY = "memory"
@@ -31,8 +32,10 @@ def forecast(
 ) -> Budget | None:
     """What is known of it, else the ledger's forecast; None for a model of unknown shape.
 
-    Raises `Refusal` with exit code 4 where it can't fit, unless it is to start anyway.
+    Raises `Refusal` where the device can't compute it, and with exit code 4 where it can't fit,
+    unless it is to start anyway.
     """
+    see_device(recipe, profile)
     see_weights(recipe, profile, anyway=anyway)
     try:
         is_known = known is not None and (known.recipe, known.profile) == (recipe, profile)
@@ -64,6 +67,12 @@ def remedy(recipe: Recipe, profile: Profile, found: Budget) -> Suggestion | None
     return None
 
 
+def see_device(recipe: Recipe, profile: Profile) -> None:
+    """Raises `Refusal` where the device has no kernels for what the recipe asks for."""
+    if found := check_device.with_profile(recipe, profile):
+        raise Refusal(profile.title, found)
+
+
 def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> None:
     """What the files of a local model say, which holds for shapes that are not known too.
 
@@ -73,7 +82,12 @@ def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> No
     if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
         return
     try:
-        needed = weights_gib(folder, recipe.model.dtype)
+        case = of_recipe(recipe, profile)
+        absent = (
+            *(towers.MODULES if case.is_text_only else ()),
+            *((TABLE,) if case.tables_on_host else ()),
+        )
+        needed = weights_gib(folder, recipe.model.dtype, without=absent)
     except (OSError, ValueError) as error:
         fix = "Fetch its weights whole (with git: git lfs pull)"
         raise refuse(str(folder), str(error), fix, key="model.path") from None

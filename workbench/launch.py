@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine import hardware, recipe_files, rundir, supervise
 from engine.previewdir import PreviewDir
@@ -19,7 +20,21 @@ _MALLOC_BYTES = str(8 << 30)
 """glibc then keeps freed memory, which saves a CPU step most of its page faults."""
 
 
-def prepare(
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A run that may be made."""
+
+    name: str
+    recipe: bytes
+    request: dict[str, Any]
+    out: Path | None
+
+    def make(self) -> RunDir:
+        """Its directory, ready to start. Raises `Refusal`, exit code 3, where one is in the way."""
+        return rundir.create(self.name, self.recipe, self.request, self.out)
+
+
+def judge(
     name: str,
     overrides: list[str],
     profile_name: str,
@@ -27,11 +42,10 @@ def prepare(
     *,
     anyway: bool = False,
     known: "Known | None" = None,
-) -> RunDir:
-    """A run directory for a recipe on a profile, ready to start; `known` is a better forecast.
+) -> Judged:
+    """A recipe on a profile, judged; `known` is a better forecast. Nothing is made yet.
 
-    Raises `Refusal` before anything is made: exit code 2 for bad input, 3 where a live run is in
-    the way, 4 where it can't fit, unless it is to start anyway.
+    Raises `Refusal`: exit code 2 for bad input, 4 where it can't fit, unless it is to start anyway.
     """
     from engine import check
     from workbench import fitting
@@ -47,7 +61,7 @@ def prepare(
         "forecast": forecast.as_dict() if forecast else None,
         "argv": sys.argv,
     }
-    return rundir.create(recipe_files.find(name).stem, text, request, out)
+    return Judged(recipe_files.find(name).stem, text, request, out)
 
 
 def start(run: RunDir, job: str = "train") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine import budget, check, gemma, hardware, pace, suggest
+from engine import budget, check, check_device, gemma, hardware, pace, suggest
 from engine.budget import Budget
 from engine.case import of_recipe
 from engine.gemma import Gemma
@@ -66,9 +66,10 @@ def _of_names(profile_name: str, recipe_name: str, here: Profile, overrides: lis
     recipe = profile = None
     try:
         recipe, text = check.load(recipe_name, overrides)
-        shown += [*facts.of_recipe(recipe, text.decode(), _shape(recipe)), ("", "", "")]
+        shown += _facts(recipe, text)
     except Refusal as refusal:
         problems += refusal.problems
+        shown += _on_paper(recipe_name, overrides)
     try:
         profile = here if profile_name == AUTO else hardware.profile(profile_name)
         shown += facts.of_profile(profile)
@@ -76,6 +77,18 @@ def _of_names(profile_name: str, recipe_name: str, here: Profile, overrides: lis
     except Refusal as refusal:
         problems += refusal.problems
     return Outcome(shown, problems, recipe, profile)
+
+
+def _facts(recipe: Recipe, text: bytes) -> list[Fact]:
+    return [*facts.of_recipe(recipe, text.decode(), _shape(recipe)), ("", "", "")]
+
+
+def _on_paper(recipe_name: str, overrides: list[str]) -> list[Fact]:
+    """What is known of a recipe that lacks no more than its model or its rows."""
+    try:
+        return _facts(*check.load(recipe_name, overrides, on_paper=True))
+    except Refusal:
+        return []
 
 
 def _shape(recipe: Recipe) -> Gemma | None:
@@ -86,7 +99,7 @@ def _shape(recipe: Recipe) -> Gemma | None:
 
 
 def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
-    problems = list(known.problems)
+    problems = [*known.problems, *check_device.with_profile(recipe, profile)]
     try:
         fitting.see_weights(recipe, profile)
     except Refusal as refusal:
@@ -97,7 +110,7 @@ def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
     except Refusal as refusal:
         return replace(known, problems=problems, note=f"not known: {refusal.problems[0].reason}")
     paced = pace.estimate(shape, case, profile, recipe.training.gradient_accumulation_steps)
-    shown = [*known.facts, *facts.of_pace(paced, pace.steps(recipe))]
+    shown = [*known.facts, *facts.of_tables(found), *facts.of_pace(paced, pace.steps(recipe))]
     return _budgeted(replace(known, facts=shown, problems=problems), found, _SEEKING)
 
 

@@ -63,12 +63,19 @@ def _key(edited: Draft, name: str, field: FieldInfo, comments: dict[str, str]) -
 def _choices(annotation: Any) -> tuple[str, ...]:
     if annotation is bool:
         return BOOLS
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+    return tuple(map(_word, get_args(annotation))) if get_origin(annotation) is Literal else ()
+
+
+def _word(choice: Any) -> str:
+    """A choice as --set takes it."""
+    return BOOLS[choice] if isinstance(choice, bool) else str(choice)
 
 
 def _kind(annotation: Any) -> str:
+    if annotation == get_args(recipe.Targets)[0]:
+        return 'a list: ["one", "two"], or one regular expression'
     if get_origin(annotation) is tuple:
         return 'a list: ["one", "two"]' if get_args(annotation)[0] is str else "a list of tables"
     if get_origin(annotation) is Literal:
-        return f"one of {', '.join(get_args(annotation))}"
+        return f"one of {', '.join(_choices(annotation))}"
     return next((kind for of, kind in _KINDS.items() if of in (annotation, *get_args(annotation))))

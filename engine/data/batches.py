@@ -22,11 +22,13 @@ class Sequence:
     input_ids: list[int]
     labels: list[int]
     position_ids: list[int]
+    images: tuple[str, ...] = ()
+    """Files of the images among the tokens, in order."""
 
 
 def alone(row: Tokens) -> Sequence:
     """A row as its own sequence."""
-    return Sequence(row.ids, row.labels, list(range(len(row.ids))))
+    return Sequence(row.ids, row.labels, list(range(len(row.ids))), row.images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def _joined(rows: list[Tokens]) -> Sequence:
         [token for row in rows for token in row.ids],
         [label for row in rows for label in row.labels],
         [position for row in rows for position in range(len(row.ids))],
+        tuple(image for row in rows for image in row.images),
     )
 
 

@@ -35,8 +35,6 @@ def check(turns: Conversation, dialect: str) -> tuple[str, ...]:
 
     A placeholder counts outside code only; joiners and direction marks that scripts need are fine.
     """
-    if any(turn.images for turn in turns):
-        raise Unfit("images, and this run trains on text only")
     if dialect == "gemma3" and any(t.calls or t.tools or t.role == "tool" for t in turns):
         raise Unfit("tool calls, which Gemma 3's template does not have; choose a Gemma 4")
     notes = []

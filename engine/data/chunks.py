@@ -3,19 +3,20 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.data.checks import check
 from engine.data.conversation import Conversation, Unfit, thinking
 from engine.data.formats.registry import conversation, renamed
 from engine.data.rendering import Template
-from engine.data.tokens import Encoder, Tokens, labels
+from engine.data.tokens import IGNORED, Encoder, Tokens, labels
 from engine.data.truncation import truncated
 from engine.recipe import Data, Filter, Source
 
 NO_LOSS = "no token with loss within max_length"
 TOO_LONG = "a row of more than 16 MiB"
+UNSEEN = "images, which the model can't see"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,11 @@ class Kept:
     turns: Conversation
     fact: str | None
 
+    @property
+    def images(self) -> list[str]:
+        """Files that the row names."""
+        return _images(self.turns)
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
@@ -53,6 +59,8 @@ class Left:
 
     number: int
     reason: str
+    images: list[str] = field(default_factory=list)
+    """Files that the row names."""
 
 
 def settings(data: Data, source: Source, format_name: str, folder: str) -> Settings:
@@ -109,14 +117,16 @@ class Mill:
         ]
 
     def _read(self, chosen: Settings, number: int, raw: bytes | None) -> Kept | Left:
+        turns: Conversation = ()
         try:
             record = parsed(raw)
             turns = conversation(renamed(record, chosen.columns), chosen.format, chosen.folder)
             dialect = self.template.dialect
             turns = thinking(turns, chosen.thinking, has_channel=dialect != "gemma3")
             notes = check(turns, dialect)
+            self._look(turns)
         except Unfit as reason:
-            return Left(number, str(reason))
+            return Left(number, str(reason), _images(turns))
         except RecursionError:
             return Left(number, "values nested too deeply")
         fact = record.get("fact")
@@ -124,21 +134,38 @@ class Mill:
         prompt, whole = _hash(turns[:-1]), _hash(turns)
         return Kept(number, _NOTHING, 0, notes, prompt, whole, turns, fact)
 
+    def _look(self, turns: Conversation) -> None:
+        if _images(turns):
+            if self.encoder.sight is None:
+                raise Unfit(UNSEEN)
+            self.encoder.sight.check(turns)
+
     def _cut(self, chosen: Settings, row: Kept, ids: list[int], mask: Sequence[int]) -> Kept | Left:
         try:
             _check_length(chosen.filter, len(ids))
             start = self.encoder.turn_start
             loss_on = "all" if row.turns[0].role == "text" else chosen.loss_on
-            whole = Tokens(ids, labels(ids, mask, start, loss_on), False)
-            tokens = truncated(whole, chosen.max_length, chosen.truncation, start)
+            carried, sight = labels(ids, mask, start, loss_on), self.encoder.sight
+            if sight and row.images:
+                carried = [
+                    IGNORED if token in sight.frame else label
+                    for token, label in zip(ids, carried, strict=True)
+                ]
+            whole = Tokens(ids, carried, False, tuple(row.images))
+            seen = sight.image_token if sight else None
+            tokens = truncated(whole, chosen.max_length, chosen.truncation, start, seen)
             if not tokens.supervised:
                 raise Unfit(NO_LOSS)
         except Unfit as reason:
-            return Left(row.number, str(reason))
+            return Left(row.number, str(reason), row.images)
         return replace(row, tokens=tokens, length=len(ids))
 
 
 _NOTHING = Tokens([], [], False)
+
+
+def _images(turns: Conversation) -> list[str]:
+    return [image for turn in turns for image in turn.images]
 
 
 def _check_length(wanted: Filter, length: int) -> None:

@@ -12,6 +12,7 @@ from engine.data.conversation import Conversation
 from engine.data.own_template import inference
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
+from engine.data.sight import Sight
 from engine.data.tokens import IGNORED, Encoder, Tokens
 from engine.preview import Question, Row, Source, Span, check_source
 
@@ -109,22 +110,27 @@ class Excerpt:
     def _spans(
         self, ids: list[int], supervised: list[bool], marks: list[bool], cut_at: int | None
     ) -> tuple[Span, ...]:
+        sight = self.encoder.sight
+        soft = sight.image_token if sight else None
+
         def alike(place: int) -> tuple[bool, ...]:
             after_cut = cut_at is not None and place >= cut_at
             is_control = self.encoder.is_control(ids[place])
-            return is_control, supervised[place], marks[place], after_cut
+            return is_control, supervised[place], marks[place], after_cut, ids[place] == soft
 
-        found = []
+        found, images = [], 0
         for kind, group in groupby(range(len(ids)), alike):
             part = [ids[place] for place in group]
-            found.append(Span(self.encoder.decode(part), len(part), *kind[:3]))
+            images += kind[-1]
+            text = f"[image {images}]" if kind[-1] else self.encoder.decode(part)
+            found.append(Span(text, len(part), *kind[:3]))
         return tuple(found)
 
 
-def excerpt(tokenizer: Any, chosen: Template) -> Excerpt:
+def excerpt(tokenizer: Any, chosen: Template, sight: Sight | None = None) -> Excerpt:
     """What shows rows trained on by a template."""
     own = inference(tokenizer, chosen)
-    return Excerpt(Encoder(tokenizer, chosen), Encoder(tokenizer, own))
+    return Excerpt(Encoder(tokenizer, chosen, sight), Encoder(tokenizer, own, sight))
 
 
 def _cut_at(tokens: Tokens, whole: list[int], turn_start: int) -> int | None:

@@ -38,11 +38,16 @@ class _Seen:
         return is_known and len(row.turns) > 1
 
 
-def write(data: Data, sources: list[Opened], crew: Crew, path: Path) -> list[Account]:
-    """Write the rows of all sources, one after the other, with an account of each."""
+def write(
+    data: Data, sources: list[Opened], crew: Crew, path: Path, images: set[str]
+) -> list[Account]:
+    """Write the rows of all sources, one after the other, with an account of each.
+
+    `images` gets the image files that any row names.
+    """
     writer = Writer(path)
     try:
-        found = _written(data, sources, crew, writer)
+        found = _written(data, sources, crew, writer, images)
     except BaseException:
         writer.discard()
         raise
@@ -50,11 +55,14 @@ def write(data: Data, sources: list[Opened], crew: Crew, path: Path) -> list[Acc
     return found
 
 
-def _written(data: Data, sources: list[Opened], crew: Crew, writer: Writer) -> list[Account]:
+def _written(
+    data: Data, sources: list[Opened], crew: Crew, writer: Writer, images: set[str]
+) -> list[Account]:
     found, seen = [], _Seen()
     for number, source in enumerate(sources):
         account = Account(source.source.label, source.format, source.asked)
         for file, rows in _ground(data, source, crew):
+            images.update(image for row in rows for image in row.images)
             kept = _kept(rows, source.shelves[file].origin, account, seen)
             writer.write(number, file, kept)
             if account.taken >= source.asked:

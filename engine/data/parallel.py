@@ -12,6 +12,7 @@ from typing import Any
 from engine.data.chunks import Kept, Left, Mill, Settings
 from engine.data.rendering import Template
 from engine.data.shelf import Shelf
+from engine.data.sight import Sight
 from engine.data.tokens import Encoder
 
 CHUNK_ROWS = 500
@@ -35,17 +36,24 @@ class Vocabulary:
 class Crew(AbstractContextManager["Crew"]):
     """Grinds chunks, here or in `processes` others; 0 chooses by the number of rows."""
 
-    def __init__(self, tokenizer: Any, template: Template, rows: int, processes: int = 0) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: Template,
+        rows: int,
+        processes: int = 0,
+        sight: Sight | None = None,
+    ) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
         self.processes = processes or (cores if rows >= _WORTH_ROWS else 1)
-        self._mill = Mill(Encoder(tokenizer, template), template)
+        self._mill = Mill(Encoder(tokenizer, template, sight), template)
         self._stack = ExitStack()
         self._pool: ProcessPoolExecutor | None = None
         if self.processes > 1:
             plain = dict(tokenizer.special_tokens_map)
             vocabulary = Vocabulary(tokenizer.backend_tokenizer, plain)
             self._pool = ProcessPoolExecutor(
-                self.processes, get_context("spawn"), _start, (vocabulary, template)
+                self.processes, get_context("spawn"), _start, (vocabulary, template, sight)
             )
             self._stack.callback(self._pool.shutdown, wait=True, cancel_futures=True)
 
@@ -68,11 +76,11 @@ class Crew(AbstractContextManager["Crew"]):
             yield number, done.result()
 
 
-def _start(vocabulary: Vocabulary, template: Template) -> None:
+def _start(vocabulary: Vocabulary, template: Template, sight: Sight | None) -> None:
     global _mill
     # The processes are the parallelism; threads of the tokenizer in each would fight over cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _mill = Mill(Encoder(vocabulary, template), template)
+    _mill = Mill(Encoder(vocabulary, template, sight), template)
 
 
 def _grind(chosen: Settings, rows: list[tuple[int, bytes | None]]) -> list[Kept | Left]:

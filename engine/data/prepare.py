@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
-from engine.data import mixing
+from engine.data import album, mixing
 from engine.data.account import Account, account, refusal_of_drops
 from engine.data.chunks import readable
 from engine.data.conversation import Conversation, Unfit
@@ -19,11 +19,12 @@ from engine.data.files import as_line, write_lines
 from engine.data.formats.registry import conversation
 from engine.data.parallel import Crew
 from engine.data.rendering import Template
+from engine.data.sight import Sight
 from engine.data.sources import Opened, opened
 from engine.data.store import Rows
 from engine.recipe import Data, Source
 
-_VERSION = 2
+_VERSION = 3
 """Of the rules; a change of them makes what was cached before unfit."""
 
 
@@ -70,7 +71,7 @@ class Prepared:
     """The example behind each of `rows`."""
     sources: tuple[Account, ...]
     fingerprint: str
-    """SHA-256 over all ids and labels in order, shortened to 16 hexadecimal digits."""
+    """SHA-256 over all ids, labels and images in order, shortened to 16 hexadecimal digits."""
 
     @property
     def tokens(self) -> int:
@@ -99,22 +100,28 @@ def prepare(
     template: Template,
     cache: Path | None = None,
     processes: int = 0,
+    sight: Sight | None = None,
 ) -> Prepared:
     """Read, convert, tokenise and mask all sources; training and preview both call this.
 
     With a `cache` folder, rows that were prepared before by the same settings are found there.
+    Rows with images are kept where the model has `sight`.
     Raises `Refusal` where a source can't be read, where no row is left to train on, and in strict
     data where any is dropped.
     """
     sources = [opened(source, cache) for source in data.sources]
     with tempfile.TemporaryDirectory(prefix="gemma-bench-") as temporary:
         folder = cache or Path(temporary)
-        stored = folder / "rows" / f"{_key(data, sources, tokenizer, template)}.arrow"
+        key = _key(data, sources, tokenizer, template, sight)
+        stored = folder / "rows" / f"{key}.arrow"
         told = stored.with_suffix(".json")
-        if not (stored.exists() and told.exists()):
+        stamps = stored.with_suffix(".images")
+        if not (stored.exists() and told.exists() and album.is_current(stamps)):
+            images: set[str] = set()
             read = sum(min(source.asked, len(source)) for source in sources)
-            with Crew(tokenizer, template, read, processes) as crew:
-                found = mixing.write(data, sources, crew, stored)
+            with Crew(tokenizer, template, read, processes, sight) as crew:
+                found = mixing.write(data, sources, crew, stored, images)
+            album.write(images, stamps, sight)
             write_lines(iter([as_line([one.report() for one in found])]), told)
         accounts = [account(report) for report in json.loads(told.read_text())]
         # Where the folder is temporary, the mapping keeps the contents until it is let go.
@@ -138,13 +145,16 @@ def read_examples(path: Path) -> list[Example]:
     return examples
 
 
-def _key(data: Data, sources: list[Opened], tokenizer: Any, template: Template) -> str:
+def _key(
+    data: Data, sources: list[Opened], tokenizer: Any, template: Template, sight: Sight | None
+) -> str:
     """What the prepared rows depend on: contents, settings, template and tokenizer."""
     plain = data.model_dump(exclude={"packing", "strict"})
     contents = [(one.contents, one.format, [s.origin for s in one.shelves]) for one in sources]
     vocabulary = _digest(tokenizer)
-    told = json.dumps([_VERSION, plain, contents, asdict(template), vocabulary], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    seen = repr(sight) if sight else ""
+    told = [_VERSION, plain, contents, asdict(template), vocabulary, seen]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=4)

@@ -16,6 +16,7 @@ from engine.data.cache import folder
 from engine.data.excerpt import excerpt, sample, sources
 from engine.data.own_template import choose, difference
 from engine.data.prepare import prepare
+from engine.data.sight import Sight, sight
 from engine.data.template import dialect_of
 from engine.eventlog import EventLog
 from engine.model.tokenizer import tokenizer_and_config
@@ -83,17 +84,17 @@ class Desk:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._known: dict[tuple[str, str | None], tuple[Any, str]] = {}
+        self._known: dict[tuple[str, str | None], tuple[Any, str, Sight | None]] = {}
 
     def answer(self, question: Question) -> Answer:
         """The answer to a question. Raises `Refusal`."""
         began = time.monotonic()
         data = question.recipe.data
-        tokenizer, dialect = self._tokenizer(question.recipe.model)
+        tokenizer, dialect, seen = self._tokenizer(question.recipe.model)
         chosen = choose(data.template, tokenizer, dialect)
         self._log.append(events.Phase(name="data", detail=", ".join(s.label for s in data.sources)))
-        prepared = prepare(data, tokenizer, chosen, folder())
-        shown = excerpt(tokenizer, chosen)
+        prepared = prepare(data, tokenizer, chosen, folder(), sight=seen)
+        shown = excerpt(tokenizer, chosen, seen)
         return Answer(
             number=question.number,
             sources=sources(prepared),
@@ -104,14 +105,15 @@ class Desk:
             elapsed_s=round(time.monotonic() - began, 3),
         )
 
-    def _tokenizer(self, model: Model) -> tuple[Any, str]:
+    def _tokenizer(self, model: Model) -> tuple[Any, str, Sight | None]:
         known = model.path, model.revision
         if known not in self._known:
             self._log.append(events.Phase(name="loading", detail=model.path))
             tokenizer, config = tokenizer_and_config(model)
             try:
-                self._known[known] = tokenizer, dialect_of(config)
+                dialect = dialect_of(config)
             except ValueError as error:
                 fix = "Choose a Gemma 3 or Gemma 4"
                 raise refuse(model.path, str(error), fix, key="model.path") from None
+            self._known[known] = tokenizer, dialect, sight(model, config, tokenizer)
         return self._known[known]

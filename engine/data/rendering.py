@@ -13,7 +13,8 @@ from typing import Any
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from engine.data.conversation import Conversation, Turn
+from engine.data.conversation import IMAGE, Conversation, Turn
+from engine.data.sight import Sight
 
 BREAK = "\ufdd0"
 """Stands inside a control token's name in the words, so that the template's own are told apart."""
@@ -47,6 +48,18 @@ class Rendered:
     text: str
     spans: list[tuple[int, int]]
 
+    def replaced(self, old: str, new: str) -> "Rendered":
+        """The same with one text for another, which stands outside of all spans."""
+        growth = len(new) - len(old)
+        spans = [
+            (
+                start + growth * self.text.count(old, 0, start),
+                end + growth * self.text.count(old, 0, end),
+            )
+            for start, end in self.spans
+        ]
+        return Rendered(self.text.replace(old, new), spans)
+
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
@@ -70,7 +83,8 @@ def messages(turns: Conversation) -> list[dict[str, Any]]:
 
 
 def _message(turn: Turn) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    content = _parts(turn.content) if turn.images else turn.content
+    message: dict[str, Any] = {"role": turn.role, "content": content}
     if turn.reasoning:
         message["reasoning_content"] = turn.reasoning
     if turn.calls:
@@ -83,6 +97,17 @@ def _message(turn: Turn) -> dict[str, Any]:
     return message
 
 
+def _parts(content: str) -> list[dict[str, str]]:
+    """Words and images apart, in order."""
+    first, *rest = content.split(IMAGE)
+    said = [first, *(part for words in rest for part in (IMAGE, words))]
+    return [
+        {"type": "image"} if part is IMAGE else {"type": "text", "text": part}
+        for part in said
+        if part.strip()
+    ]
+
+
 def tools(turns: Conversation) -> list[dict[str, Any]] | None:
     """Functions that the conversation declares."""
     declared = next((turn.tools for turn in turns if turn.tools), "")
@@ -91,11 +116,15 @@ def tools(turns: Conversation) -> list[dict[str, Any]] | None:
 
 @dataclass(slots=True)
 class Renderer:
-    """Renders conversations of one template; `controls` finds control tokens in words."""
+    """Renders conversations of one template; `controls` finds control tokens in words.
+
+    With `sight`, images are written as the model reads them.
+    """
 
     template: Template
     variables: dict[str, str]
     controls: re.Pattern[str]
+    sight: Sight | None = None
     _shapes: dict[tuple[str, ...], list[_Piece]] = field(default_factory=dict)
 
     def render(self, turns: Conversation) -> Rendered:
@@ -117,15 +146,18 @@ class Renderer:
 
     def _is_special(self, turn: Turn) -> bool:
         """Whether a turn is more than words, or its words must not be put in as they are."""
-        if turn.reasoning or turn.calls or turn.tools or turn.role == "tool":
+        if turn.reasoning or turn.calls or turn.tools or turn.images or turn.role == "tool":
             return True
         said = turn.content
         return not said.strip() or ("<" in said and bool(self.controls.search(said)))
 
     def _safely(self, turns: Conversation, *, add_generation_prompt: bool) -> Rendered:
-        return self._rendered(
+        rendered = self._rendered(
             self._broken(messages(turns)), self._broken(tools(turns)), add_generation_prompt
         )
+        if self.sight and any(turn.images for turn in turns):
+            return rendered.replaced(self.sight.mark, self.sight.written)
+        return rendered
 
     def _broken(self, value: Any) -> Any:
         """Words, or all words within a structure, with control tokens broken."""

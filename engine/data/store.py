@@ -25,6 +25,7 @@ SCHEMA = pyarrow.schema(
         "is_truncated": pyarrow.bool_(),
         "fact": pyarrow.string(),
         "turns": pyarrow.string(),
+        "images": pyarrow.list_(pyarrow.string()),
     }
 )
 
@@ -52,6 +53,7 @@ class Writer:
             [row.tokens.is_truncated for row in rows],
             [row.fact for row in rows],
             [_text(row.turns) for row in rows],
+            [row.tokens.images for row in rows],
         ]
         arrays = [
             pyarrow.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)
@@ -71,17 +73,21 @@ class Writer:
 
 def _text(turns: Conversation) -> str:
     plain = [
-        [t.role, t.content, t.reasoning, [[c.name, c.arguments] for c in t.calls], t.tools, t.name]
+        [t.role, t.content, t.reasoning, [[c.name, c.arguments] for c in t.calls], t.tools, t.name,
+         *t.images]
         for t in turns
-    ]
+    ]  # fmt: skip
     return json.dumps(plain, ensure_ascii=False)
 
 
 def _turns(text: str) -> Conversation:
     return tuple(
-        Turn(role, content, reasoning, tuple(ToolCall(*call) for call in calls), tools, (), name)
-        for role, content, reasoning, calls, tools, name in json.loads(text)
-    )
+        Turn(
+            role, content, reasoning, tuple(ToolCall(*call) for call in calls), tools,
+            tuple(images), name,
+        )
+        for role, content, reasoning, calls, tools, name, *images in json.loads(text)
+    )  # fmt: skip
 
 
 class Rows(Sequence[Tokens]):
@@ -94,6 +100,7 @@ class Rows(Sequence[Tokens]):
         self._firsts = np.cumsum([0, *sizes])
         self.order = np.arange(self._firsts[-1])
         """Row of the file for each row of the epoch; a weight repeats or leaves out rows."""
+        self.hold_images = any(len(batch.column("images").flatten()) for batch in self._batches)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -108,7 +115,8 @@ class Rows(Sequence[Tokens]):
             return [self[i] for i in range(*index.indices(len(self)))]
         batch, at = self._place(index)
         ids, labels = (batch.column(name)[at].values.to_pylist() for name in ("ids", "labels"))
-        return Tokens(ids, labels, batch.column("is_truncated")[at].as_py())
+        images = tuple(batch.column("images")[at].as_py()) if self.hold_images else ()
+        return Tokens(ids, labels, batch.column("is_truncated")[at].as_py(), images)
 
     def _place(self, index: int) -> tuple[Any, int]:
         row = int(self.order[index])
@@ -121,7 +129,7 @@ class Rows(Sequence[Tokens]):
         return batch.column(name)[at].as_py()
 
     def turns(self, index: int) -> Conversation:
-        """The conversation of one row; images are not kept."""
+        """The conversation of one row."""
         return _turns(self.cell(index, "turns"))
 
     def column(self, name: str) -> np.ndarray:
@@ -137,10 +145,20 @@ class Rows(Sequence[Tokens]):
         return np.concatenate([np.zeros(0, np.int64), *parts])[self.order]
 
     def contents(self) -> Iterator[bytes]:
-        """Bytes that differ where ids, labels, their bounds or the order do."""
+        """Bytes that differ where ids, labels, their bounds, the order or images do.
+
+        Of an image its name and size count.
+        """
         for batch in self._batches:
             ids, labels = batch.column("ids"), batch.column("labels")
             yield ids.value_lengths().to_numpy().tobytes()
             yield ids.flatten().to_numpy().tobytes()
             yield (labels.flatten().to_numpy() != IGNORED).tobytes()
         yield self.order.tobytes()
+        for image in self.images():
+            yield f"{Path(image).name} {os.path.getsize(image)}\n".encode()
+
+    def images(self) -> Iterator[str]:
+        """Every image file of the file's rows, in order."""
+        for batch in self._batches:
+            yield from batch.column("images").flatten().to_pylist()

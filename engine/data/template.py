@@ -38,7 +38,8 @@ def dialect_of(config: Any) -> str:
         return "gemma3"
     if not text_config.model_type.startswith("gemma4"):
         raise ValueError(f"{text_config.model_type} is neither Gemma 3 nor Gemma 4")
-    return "gemma4" if text_config.hidden_size_per_layer_input else "gemma4-large"
+    has_tables = getattr(text_config, "hidden_size_per_layer_input", 0)
+    return "gemma4" if has_tables else "gemma4-large"
 
 
 def prompt_ids(tokenizer: Any, chosen: Template, turns: Conversation) -> list[int]:

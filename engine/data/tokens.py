@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.data.conversation import Conversation
 from engine.data.rendering import BREAK, Rendered, Renderer, Template
+from engine.data.sight import Sight
 
 IGNORED = -100
 """Label of a token without loss (torch.nn.CrossEntropyLoss's ignore_index)."""
@@ -19,6 +20,8 @@ class Tokens:
     ids: list[int]
     labels: list[int]
     is_truncated: bool
+    images: tuple[str, ...] = ()
+    """Files of the images among the tokens, in order."""
 
     @property
     def supervised(self) -> int:
@@ -32,7 +35,8 @@ class Encoder:
     Words never become control ids: a control token's name in them is encoded as plain text.
     """
 
-    def __init__(self, tokenizer: Any, template: Template) -> None:
+    def __init__(self, tokenizer: Any, template: Template, sight: Sight | None = None) -> None:
+        self.sight = sight
         self._backend = tokenizer.backend_tokenizer
         added = self._backend.get_added_tokens_decoder()
         self._control = {token.content: number for number, token in added.items() if token.special}
@@ -41,7 +45,7 @@ class Encoder:
         pattern = re.compile("|".join(map(re.escape, names)))
         self._split = re.compile(f"({pattern.pattern})")
         variables = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
-        self._renderer = Renderer(template, variables, pattern)
+        self._renderer = Renderer(template, variables, pattern, sight)
         self.turn_start: int = self._control[template.turn_start]
 
     def encode(self, conversations: list[Conversation]) -> list[tuple[list[int], list[int]]]:
@@ -50,13 +54,16 @@ class Encoder:
         plain = [one.text for one in rendered if BREAK not in one.text]
         encoded = iter(self._backend.encode_batch(plain, add_special_tokens=False))
         return [
-            self._encode_broken(one) if BREAK in one.text else _masked(next(encoded), one)
-            for one in rendered
+            self._expanded(
+                turns,
+                *(self._encode_broken(one) if BREAK in one.text else _masked(next(encoded), one)),
+            )
+            for turns, one in zip(conversations, rendered, strict=True)
         ]
 
     def prompt(self, turns: Conversation) -> list[int]:
         """Ids of what the model sees before it answers the last turn."""
-        return self._encode_broken(self._renderer.prompt(turns))[0]
+        return self._expanded(turns, *self._encode_broken(self._renderer.prompt(turns)))[0]
 
     def is_control(self, token: int) -> bool:
         """Whether an id is that of a control token."""
@@ -65,6 +72,12 @@ class Encoder:
     def decode(self, ids: list[int]) -> str:
         """Ids as text, control tokens among it."""
         return str(self._backend.decode(ids, skip_special_tokens=False))
+
+    def _expanded(
+        self, turns: Conversation, ids: list[int], mask: list[int]
+    ) -> tuple[list[int], list[int]]:
+        images = [image for turn in turns for image in turn.images]
+        return self.sight.expanded(ids, mask, images) if self.sight and images else (ids, mask)
 
     def _encode_broken(self, rendered: Rendered) -> tuple[list[int], list[int]]:
         """Piece by piece between the template's control tokens, as the tokenizer itself splits."""

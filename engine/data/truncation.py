@@ -1,32 +1,61 @@
 """What becomes of a row that is longer than the recipe's max_length."""
 
+from itertools import chain, groupby, islice
+
 from engine.data.conversation import Unfit
 from engine.data.tokens import Tokens
 
 LONGER = "longer than data.max_length"
+TORN = "an image that data.max_length would cut in two"
 
 
-def truncated(row: Tokens, max_length: int, policy: str, turn_start: int) -> Tokens:
-    """The row within `max_length` tokens. Raises `Unfit` where the policy drops it.
+def truncated(
+    row: Tokens, max_length: int, policy: str, turn_start: int, image_token: int | None = None
+) -> Tokens:
+    """The row within `max_length` tokens, with the images that are left.
 
     cut_middle takes out whole exchanges from the middle of a talk, never the first or the last;
     where that is not enough, the end is cut as well.
+    Raises `Unfit` where the policy drops the row, and where a part of an image would be left.
     """
     if len(row.ids) <= max_length:
         return row
     if policy == "drop":
         raise Unfit(LONGER)
+    kept = [slice(0, len(row.ids))]
     if policy == "cut_middle":
-        row = _without_middle(row, max_length, turn_start)
-    return Tokens(row.ids[:max_length], row.labels[:max_length], True)
+        kept = _without_middle(row, max_length, turn_start)
+    ranges = (range(part.start, part.stop) for part in kept)
+    places = list(islice(chain.from_iterable(ranges), max_length))
+    return Tokens(
+        [row.ids[place] for place in places],
+        [row.labels[place] for place in places],
+        True,
+        _left(row, set(places), image_token) if row.images else (),
+    )
 
 
-def _without_middle(row: Tokens, max_length: int, turn_start: int) -> Tokens:
+def _left(row: Tokens, places: set[int], image_token: int | None) -> tuple[str, ...]:
+    """Images all of whose soft tokens are among these places."""
+    left = []
+    soft = groupby(range(len(row.ids)), lambda place: row.ids[place] == image_token)
+    runs = (list(run) for is_image, run in soft if is_image)
+    for image, run in zip(row.images, runs, strict=True):
+        count = len(places.intersection(run))
+        if count == len(run):
+            left.append(image)
+        elif count:
+            raise Unfit(TORN)
+    return tuple(left)
+
+
+def _without_middle(row: Tokens, max_length: int, turn_start: int) -> list[slice]:
+    """What stays of a row."""
     starts = [place for place, token in enumerate(row.ids) if token == turn_start]
     # Talks end with the model's turn, so exchanges are pairs from the end; a system turn is left.
     exchanges = starts[len(starts) % 2 :: 2]
     if len(exchanges) < 3:
-        return row
+        return [slice(0, len(row.ids))]
     bounds = list(zip(exchanges, [*exchanges[1:], len(row.ids)], strict=True))
     gone: set[int] = set()
     length = len(row.ids)
@@ -38,8 +67,4 @@ def _without_middle(row: Tokens, max_length: int, turn_start: int) -> Tokens:
         length -= bounds[number][1] - bounds[number][0]
     kept = [slice(0, exchanges[0])]
     kept += [slice(*bounds[number]) for number in range(len(bounds)) if number not in gone]
-    return Tokens(
-        [token for part in kept for token in row.ids[part]],
-        [label for part in kept for label in row.labels[part]],
-        True,
-    )
+    return kept

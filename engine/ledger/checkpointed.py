@@ -2,7 +2,7 @@
 
 from engine.gemma import Layer
 from engine.ledger.decoder import SharedKeys
-from engine.ledger.setting import Setting
+from engine.ledger.setting import Kind, Setting
 from engine.ledger.tape import Block, Node, Value
 
 
@@ -22,13 +22,13 @@ class Checkpointed:
     def forward(self, hidden: Value, per_layer: Value | None) -> Value:
         """The output of the last layer, off the tape."""
         setting, tape = self.setting, self.setting.tape
-        seen: set[Layer] = set()
+        seen: set[Kind] = set()
         width = setting.case.width
         for place, layer in enumerate(setting.gemma.layers):
             setting.enter("forward", place)
             self.inputs.append(hidden)
-            if layer not in seen or place in setting.ends:
-                seen.add(layer)
+            if setting.kind(place) not in seen or place in setting.ends:
+                seen.add(setting.kind(place))
                 width = self._run_unrecorded(hidden, layer, per_layer)
             hidden = tape.new(setting.hidden, width)
             if setting.case.is_autocast:

@@ -1,8 +1,12 @@
-"""Bytes of the loss: TRL's fused head, which never holds the logits of more than a tile."""
+"""Bytes of the loss: TRL's fused head or the engine's, which hold the logits of a tile only.
+
+Which it is `engine.own_kernels` decides: on every GPU it is TRL's.
+"""
 
 from engine.case import Case
 from engine.gemma import Gemma
 from engine.ledger.tape import Block, Tape, Value
+from engine.own_kernels import TILE_TOKENS, TILE_VOCABULARY
 
 _TILE_TOKENS, _TILE_VOCABULARY = 4096, 32_768
 """trl.kernels.chunked_logprob: TOKEN_CHUNK_SIZE, and trl.trainer.utils' chunk size."""
@@ -19,7 +23,13 @@ class Head:
         """What the loss and the metrics are computed from, held to the end of the step."""
 
     def score(self, hidden: Value) -> Value:
-        """Log-probabilities of the supervised tokens, from the normed output of the last layer."""
+        """The loss of the supervised tokens, from the normed output of the last layer."""
+        selected = self._selected(hidden)
+        del hidden
+        return self._own(selected) if self.case.has_own_head else self._of_trl(selected)
+
+    def _selected(self, hidden: Value) -> Value:
+        """The supervised tokens' rows."""
         case, tape = self.case, self.tape
         width, scored, size = self.gemma.hidden_size, case.scored_tokens, hidden.width
         positions = case.sequences * (case.length - 1)
@@ -37,6 +47,34 @@ class Head:
         places = tape.block(scored * 16)
         selected = tape.out(scored * width, size, [hidden], spread)
         del hidden, places
+        return selected
+
+    def _own(self, selected: Value) -> Value:
+        """Keeps the gradient, which is there before the backward pass; see engine/kernels/head."""
+        case, tape, width = self.case, self.tape, self.gemma.hidden_size
+        labels, selected = tape.block(case.scored_tokens * 8), tape.cast(selected, case.width)
+        tape.memory.part = "head"
+        gradient = tape.new(selected.count, case.width)
+        tokens = min(case.scored_tokens, TILE_TOKENS)
+        tile = tokens * min(self.gemma.vocab_size, TILE_VOCABULARY)
+        tiles = [tape.block(tile * 4)]
+        tiles += [tape.block(tile * 4)] if self.gemma.final_softcap else []
+        tiles += [tape.block(tile * 2)] if case.width == 2 else []
+        sums = tape.block(tokens * (width + 4) * 4)
+        rows = tape.block(tokens * width * 4)
+        del tiles, sums, rows, labels
+
+        def backward(g: list[Value]) -> list[Value | None]:
+            _ = gradient
+            return [tape.new(gradient.count, gradient.width)]
+
+        return tape.out(1, 4, [selected], backward)
+
+    def _of_trl(self, selected: Value) -> Value:
+        """Log-probabilities, and a backward pass that computes every tile again."""
+        case, tape = self.case, self.tape
+        width, scored, size = self.gemma.hidden_size, case.scored_tokens, selected.width
+        positions = case.sequences * (case.length - 1)
         labels = tape.block(scored * 8)
         tape.memory.part = "head"
         statistics = [tape.block(scored * 4) for _ in range(_STATISTICS)]

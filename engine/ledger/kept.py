@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from engine.gemma import Layer
 from engine.ledger.decoder import SharedKeys
-from engine.ledger.setting import Setting
+from engine.ledger.setting import Kind, Setting
 from engine.ledger.tape import Block, Node, Value
 
 
@@ -24,8 +24,10 @@ class Kept:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.held: list[_Run | Block | None] = []
+        self.first = next((place for place, count in enumerate(setting.lora) if count), 0)
+        """The layer from which on gradients are wanted; those below keep nothing."""
         self.shared: SharedKeys = {}
-        self.sizes: dict[tuple[Layer, int], tuple[int, int]] = {}
+        self.sizes: dict[tuple[Kind, int], tuple[int, int]] = {}
         """What a layer keeps, by kind."""
 
     def forward(self, hidden: Value, per_layer: Value | None) -> Value:
@@ -33,18 +35,30 @@ class Kept:
         setting = self.setting
         for place, layer in enumerate(setting.gemma.layers):
             setting.enter("forward", place)
-            if place in setting.ends or not place:
-                run, hidden = self._run(hidden, layer, per_layer, is_first=not place)
+            if place < self.first:
+                hidden = self._unrecorded(hidden, layer, per_layer)
+                self.held.append(None)
+            elif place in setting.ends or place == self.first:
+                is_first = place == self.first
+                run, hidden = self._run(hidden, layer, per_layer, is_first=is_first)
                 self.held.append(run)
                 del run
             else:
-                key = layer, hidden.width
+                key = setting.kind(place), hidden.width
                 if key not in self.sizes:
                     self.sizes[key] = self._kept_bytes(hidden, layer, per_layer)
                 size, width = self.sizes[key]
                 self.held.append(setting.tape.block(size))
                 hidden = setting.tape.new(setting.hidden, width)
         return hidden
+
+    def _unrecorded(self, hidden: Value, layer: Layer, per_layer: Value | None) -> Value:
+        setting, tape = self.setting, self.setting.tape
+        part = setting.slice_of(per_layer)
+        tape.records = False
+        out = setting.decoder.layer(hidden.detached(), layer, part, self.shared)
+        tape.records = True
+        return out.detached()
 
     def _kept_bytes(self, hidden: Value, layer: Layer, per_layer: Value | None) -> tuple[int, int]:
         """What a layer of this kind keeps, and the bytes of a number in its output.
@@ -88,7 +102,7 @@ class Kept:
         """Run every layer backward from the gradient at `end`; the first one's input has none."""
         setting = self.setting
         setting.memory.part = "temporaries"
-        for place in range(len(setting.gemma.layers) - 1, -1, -1):
+        for place in range(len(setting.gemma.layers) - 1, self.first - 1, -1):
             setting.enter("backward", place)
             run, self.held[place] = self.held[place], None
             if isinstance(run, _Run):

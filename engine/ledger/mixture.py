@@ -2,8 +2,10 @@
 
 from engine.gemma import Gemma
 from engine.ledger.operations import norm
+from engine.ledger.packed import Packed
 from engine.ledger.projection import Projections
 from engine.ledger.tape import Block, Tape, Value
+from engine.stacks import Stack
 
 
 def mixture(projections: Projections, gemma: Gemma, dense: Value, residual: Value) -> Value:
@@ -24,10 +26,10 @@ def mixture(projections: Projections, gemma: Gemma, dense: Value, residual: Valu
         return [tape.new(tokens * width, chosen_width)]
 
     chosen_width = chosen.width
-    selected = tape.out(pairs * width, chosen.width, [chosen], ungather)
+    selected = [tape.out(pairs * width, chosen.width, [chosen], ungather)]
     del chosen
     out = _experts(projections, gemma, selected, pairs)
-    del selected
+    selected.clear()
     second = _combined(tape, gemma, out, weights, tokens, inverse)
     del out, weights
     return tape.add(first, norm(tape, second, width))
@@ -63,16 +65,16 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
     return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
 
 
-def _experts(projections: Projections, gemma: Gemma, selected: Value, pairs: int) -> Value:
+def _experts(projections: Projections, gemma: Gemma, selected: list[Value], pairs: int) -> Value:
+    """transformers holds its input for as long as this takes; 4-bit experts let it go."""
     tape = projections.tape
-    experts, width, size = gemma.experts, gemma.hidden_size, selected.width
+    experts, width, size = gemma.experts, gemma.hidden_size, selected[0].width
     assert experts is not None
     inner = experts.intermediate_size
-    up, down = 2 * inner * width * experts.count, inner * width * experts.count
-    rank = projections.case.r * experts.count
-    first = _Weight(projections, up, rank * (2 * inner + width))
-    gate_up = first.multiply(selected, pairs * 2 * inner)
-    del selected
+    first = _weight(projections, experts.count, 2 * inner, width)
+    gate_up = first.multiply(selected[0], pairs * 2 * inner)
+    if isinstance(first, Packed):
+        selected.clear()
     saved = gate_up.detached()
 
     def backward_gate(g: list[Value]) -> list[Value | None]:
@@ -88,22 +90,26 @@ def _experts(projections: Projections, gemma: Gemma, selected: Value, pairs: int
 
     product = tape.out(pairs * inner, size, [active, gate_up], backward_product)
     del active, gate_up
-    second = _Weight(projections, down, rank * (width + inner))
+    second = _weight(projections, experts.count, width, inner)
     return second.multiply(product, pairs * width)
 
 
+def _weight(projections: Projections, count: int, rows: int, columns: int) -> "_Weight | Packed":
+    case = projections.case
+    if case.expert_block_size:
+        stack = Stack(count, rows, columns, case.width, case.expert_block_size)
+        return Packed(projections.tape, case, stack)
+    return _Weight(projections, count * rows * columns, case.r * count * (rows + columns))
+
+
 class _Weight:
-    """One matrix of all experts, as it is spelled out for a product per expert."""
+    """One matrix of all experts in 16 bits, for a product per expert."""
 
     def __init__(self, projections: Projections, count: int, adapter: int) -> None:
         self.projections, self.count, self.adapter = projections, count, adapter
         case, tape = projections.case, projections.tape
         self.is_adapted = case.adapts_experts and projections.adapts
         self.block: Block | None = None
-        if case.expert_block_size:
-            scales = tape.block(count // case.expert_block_size * 4)
-            self.block = tape.block(count * case.width)
-            del scales
         if self.is_adapted:  # PEFT folds the update into a copy
             factors = tape.block(adapter * case.width)
             self.block = tape.block(count * case.width)

@@ -17,7 +17,8 @@ class Projections:
 
     def __init__(self, tape: Tape, case: Case) -> None:
         self.tape, self.case = tape, case
-        self.targets = frozenset(case.target_modules)
+        self.targets = frozenset[str]()
+        """Names of those that have an adapter in the layer that runs."""
         self.is_4bit = case.quantization == "nf4"
         self.casts: list[Block] = []
         """Adapter weights that autocast keeps in 16 bits until its context is left."""
@@ -48,8 +49,13 @@ class Projections:
 
     def adapted(self, given: Value, inputs: int, outputs: int, name: str) -> Value:
         """A layer of the language model with its adapter, where it has one."""
+        is_adapted = name in self.targets and self.adapts
+        if is_adapted and self.case.has_lean_adapter:
+            from engine.ledger.lean import lean
+
+            return lean(self, given, inputs, outputs)
         base = self.linear(given, inputs, outputs, is_4bit=self.is_4bit)
-        if name not in self.targets or not self.adapts:
+        if not is_adapted:
             return base
         if self.case.method == "dora":
             from engine.ledger.dora import dora

@@ -1,6 +1,6 @@
 """What every part of the walk through a step works with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from engine import parameters
 from engine.case import Case
@@ -8,6 +8,9 @@ from engine.gemma import Gemma, Layer
 from engine.ledger.decoder import Decoder
 from engine.ledger.projection import Projections
 from engine.ledger.tape import Memory, Node, Tape, Value
+
+Kind = tuple[Layer, frozenset[str]]
+"""Layers of one shape with the same projections adapted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +22,11 @@ class Setting:
     tape: Tape
     projections: Projections
     decoder: Decoder
-    lora: tuple[int, ...] = field(default=())
+    targets: tuple[frozenset[str], ...]
+    """Projections that are adapted, by layer."""
+    lora: tuple[int, ...]
     """Trained numbers by layer."""
-    ends: frozenset[int] = field(default=frozenset())
+    ends: frozenset[int]
     """Layers that stand last of their kind; where gradients outgrow what is freed, also first."""
 
     @property
@@ -51,8 +56,13 @@ class Setting:
         if per_layer.node:
             gradients.setdefault(per_layer.node, whole)
 
+    def kind(self, place: int) -> Kind:
+        """What decides over the bytes of a layer."""
+        return self.gemma.layers[place], self.targets[place]
+
     def enter(self, doing: str, layer: int) -> None:
-        """Name the moment that begins."""
+        """Name the moment that begins, and adapt what is adapted in that layer."""
+        self.projections.targets = self.targets[layer]
         self.memory.moment = f"{doing} pass, layer {layer + 1} of {len(self.gemma.layers)}"
 
 
@@ -61,27 +71,29 @@ def setting(gemma: Gemma, case: Case) -> Setting:
     tape = Tape(Memory())
     projections = Projections(tape, case)
     decoder = Decoder(gemma, case, tape, projections)
+    targets = parameters.adapted(gemma, case.target_modules)
     lora = lora_by_layer(gemma, case)
     freed = case.tokens * gemma.hidden_size * case.width
     grows = not case.accumulates and max(lora, default=0) * 4 > freed
-    return Setting(gemma, case, tape, projections, decoder, lora, _ends(gemma, grows))
+    ends = _ends(gemma, targets, grows)
+    return Setting(gemma, case, tape, projections, decoder, targets, lora, ends)
 
 
 def lora_by_layer(gemma: Gemma, case: Case) -> tuple[int, ...]:
     """Trained numbers of each layer."""
-    targets, is_dora = frozenset(case.target_modules), case.method == "dora"
+    targets, is_dora = parameters.adapted(gemma, case.target_modules), case.method == "dora"
     of_experts = parameters.expert_lora(gemma, case.r) if case.adapts_experts else 0
     return tuple(
-        parameters.layer_lora(gemma, layer, targets, case.r, is_dora=is_dora) + of_experts
-        for layer in gemma.layers
+        parameters.layer_lora(gemma, layer, names, case.r, is_dora=is_dora) + of_experts
+        for layer, names in zip(gemma.layers, targets, strict=True)
     )
 
 
-def _ends(gemma: Gemma, with_first: bool) -> frozenset[int]:
+def _ends(gemma: Gemma, targets: tuple[frozenset[str], ...], with_first: bool) -> frozenset[int]:
     """After the last layer there are gradients of per-layer inputs, so one more of each kind."""
-    places: dict[Layer, list[int]] = {}
-    for place, layer in enumerate(gemma.layers):
-        places.setdefault(layer, []).append(place)
+    places: dict[Kind, list[int]] = {}
+    for place, kind in enumerate(zip(gemma.layers, targets, strict=True)):
+        places.setdefault(kind, []).append(place)
     last = 2 if gemma.per_layer_width else 1
     return frozenset(
         place

@@ -17,6 +17,8 @@ _PAGED_FROM = 100_000
 _OPTIMIZER_BLOCK = 256
 _MAP_BYTES = 256 * 4
 """A table of 8-bit numbers, one for each moment."""
+_STORED_BYTES = 2
+"""Of a number in Gemma's checkpoints, whose pages are mapped as they are."""
 Bytes = dict[str, int]
 
 
@@ -35,8 +37,12 @@ def on_device(gemma: Gemma, case: Case) -> Bytes:
 
 def on_host(gemma: Gemma, case: Case) -> int:
     """Bytes of lookup tables and of paged optimizer state that the host holds."""
-    tables = parameters.per_layer_table(gemma) * case.width if case.tables_on_host else 0
-    return tables + paged(gemma, case)
+    return tables_on_host(gemma, case) + paged(gemma, case)
+
+
+def tables_on_host(gemma: Gemma, case: Case) -> int:
+    """Bytes of the checkpoint that are mapped there."""
+    return parameters.per_layer_table(gemma) * _STORED_BYTES if case.tables_on_host else 0
 
 
 def paged(gemma: Gemma, case: Case) -> int:
@@ -57,7 +63,7 @@ def _weights(gemma: Gemma, case: Case) -> Bytes:
         "embeddings": parameters.embeddings(gemma) * width,
         "per-layer embeddings": parameters.per_layer_table(gemma) * width,
         "experts": experts * len(gemma.layers) * width,
-        "towers": parameters.towers(gemma) * width,
+        "towers": 0 if case.is_text_only else parameters.towers(gemma) * width,
     }
     if case.quantization == "nf4":
         for layer in gemma.layers:

@@ -6,20 +6,22 @@ from typing import Any
 import bitsandbytes as bnb
 import torch
 from bitsandbytes import functional as four_bit
-from bitsandbytes.nn.parametrize import replace_parameter_4bit
 from peft import PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 from transformers.quantizers import AutoHfQuantizer
 from trl.trainer.utils import add_fused_lm_head
 
+from engine import towers
 from engine.case import Case
+from engine.kernels import linear
 from engine.memory import stand_ins
 from engine.memory.tracker import Tracker
-from engine.model import lora
+from engine.model import lora, text_only
+from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
-from engine.recipe import Adapter
+from engine.recipe import ATTENTION, MLP, Adapter
+from engine.stacks import BLOCK_SIZE
 
-_EXPERTS = ("gate_up_proj", "down_proj")
 _HEAD_OUTPUTS = {
     "sft": ("log_probs", "entropy", "is_top1"),
     "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
@@ -31,7 +33,7 @@ _HEAD_OUTPUTS = {
 def skeleton(config: Any, case: Case) -> PeftModel:
     """The adapted model on the meta device: shapes and types, no storage."""
     dtype = getattr(torch, case.dtype)
-    with torch.device("meta"):
+    with torch.device("meta"), text_only.left_out(case.is_text_only):
         # Only a choice is passed on: towers differ in which attention they have.
         chosen_attention = {"attn_implementation": "eager"} if case.attention == "eager" else {}
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, **chosen_attention)
@@ -41,18 +43,27 @@ def skeleton(config: Any, case: Case) -> PeftModel:
         quantizer = AutoHfQuantizer.from_config(chosen)
         quantizer._process_model_before_weight_loading(model, device_map=None)
         model.is_loaded_in_4bit = True
+    if case.expert_block_size:
+        replace_experts(model)
     add_fused_lm_head(model, outputs=_HEAD_OUTPUTS[case.objective])
-    adapter = Adapter(r=case.r, lora_alpha=2 * case.r, lora_dropout=case.lora_dropout)
-    if case.target_modules:
-        adapter = adapter.model_copy(update={"target_modules": case.target_modules})
-    chosen = lora.configuration(adapter)
-    chosen.use_dora = case.method == "dora"
-    if case.adapts_experts:
-        chosen.target_parameters = [f"experts.{name}" for name in _EXPERTS]
+    chosen = lora.configuration(model, _adapter(case))
     with stand_ins.replaced(stand_ins.of_adapter()):
         adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
     lora.keep_float32(adapted)
+    if case.has_own_head:
+        linear.lean(adapted)
     return adapted
+
+
+def _adapter(case: Case) -> Adapter:
+    return Adapter(
+        method=case.method,
+        r=case.r,
+        lora_alpha=2 * case.r,
+        lora_dropout=case.lora_dropout,
+        target_modules=case.target_modules or ATTENTION + MLP,
+        target_experts=case.adapts_experts,
+    )
 
 
 def fill(model: PeftModel, case: Case) -> None:
@@ -60,17 +71,22 @@ def fill(model: PeftModel, case: Case) -> None:
     made: dict[int, torch.nn.Parameter] = {}
     for module, name, parameter in _parameters(model):
         if id(parameter) not in made:
-            is_4bit = isinstance(module, bnb.nn.Linear4bit) and name == "weight"
+            block_size = _block_size(module, name, case)
             made[id(parameter)] = (
-                _four_bit(module, parameter, case) if is_4bit else _empty(parameter)
+                _four_bit(parameter, block_size, case) if block_size else _empty(parameter)
             )
         module._parameters[name] = made[id(parameter)]
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.device.type == "meta":
                 module._buffers[name] = torch.empty_like(buffer, device="cpu")
-    if case.expert_block_size:
-        _quantise_experts(model, case)
+
+
+def _block_size(module: Any, name: str, case: Case) -> int:
+    """Weights per scale; 0 where they are not quantised."""
+    if isinstance(module, QuantisedExperts):
+        return case.expert_block_size
+    return BLOCK_SIZE if isinstance(module, bnb.nn.Linear4bit) and name == "weight" else 0
 
 
 def _parameters(model: Any) -> Iterator[tuple[Any, str, torch.nn.Parameter]]:
@@ -85,30 +101,15 @@ def _empty(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
     return torch.nn.Parameter(made, requires_grad=parameter.requires_grad)
 
 
-def _four_bit(module: Any, parameter: torch.nn.Parameter, case: Case) -> torch.nn.Parameter:
+def _four_bit(parameter: torch.nn.Parameter, block_size: int, case: Case) -> torch.nn.Parameter:
     """Packed values with their state; bitsandbytes' own class can't hold a fake tensor."""
     whole = torch.empty(parameter.shape, dtype=getattr(torch, case.dtype), device="cpu")
     packed, state = four_bit.quantize_4bit(
-        whole, blocksize=64, compress_statistics=case.double_quantization, quant_type="nf4"
+        whole, blocksize=block_size, compress_statistics=case.double_quantization, quant_type="nf4"
     )
     made: Any = torch.nn.Parameter(packed, requires_grad=False)
     made.quant_state, made.bnb_quantized = state, True
-    module.quant_state = state
     return made
-
-
-def _quantise_experts(model: Any, case: Case) -> None:
-    for module in list(model.modules()):
-        if type(module).__name__ != "Gemma4TextExperts":
-            continue
-        for name in _EXPERTS:
-            replace_parameter_4bit(
-                module,
-                name,
-                compress_statistics=case.double_quantization,
-                quant_type="nf4",
-                blocksize=case.expert_block_size,
-            )
 
 
 def hold(tracker: Tracker, model: PeftModel, case: Case) -> None:
@@ -118,13 +119,11 @@ def hold(tracker: Tracker, model: PeftModel, case: Case) -> None:
             tracker.hold_elsewhere(parameter)
             continue
         tracker.hold(parameter, part_of(name, parameter.requires_grad), name)
+        state = getattr(parameter, "quant_state", None)
+        for tensor in _tensors(state) if state is not None else ():
+            tracker.hold(tensor, "quantisation state", name)
     for name, buffer in model.named_buffers():
         tracker.hold(buffer, "weights", name)
-    for module in model.modules():
-        state = getattr(module, "quant_state", None)
-        if state is not None:
-            for tensor in _tensors(state):
-                tracker.hold(tensor, "quantisation state", type(module).__name__)
 
 
 def _tensors(state: Any) -> Iterator[torch.Tensor]:
@@ -139,8 +138,7 @@ def part_of(name: str, is_trained: bool) -> str:
     """The ledger's name for where a parameter belongs."""
     if is_trained:
         return "LoRA"
-    if any(tower in name for tower in ("vision_tower", "audio_tower", "embed_vision", "embed_audio",
-                                       "multi_modal_projector", "vision_embedder")):  # fmt: skip
+    if any(module in name for module in towers.MODULES):
         return "towers"
     if "embed_tokens_per_layer" in name:
         return "per-layer embeddings"

@@ -29,16 +29,16 @@ def cuts(config: Any, case: Case) -> Cuts | None:
     """Two depths that end as the whole model does, or None where they would save nothing.
 
     None also where layers differ in more than their attention: without checkpointing each kind
-    keeps different activations, and layers that share keys and values have other weights. A full
-    attention layer has to stand before the last ones, since the mask that all of them read stays
-    until the first of them is done.
+    keeps different activations, layers that share keys and values have other weights, and an
+    expression may adapt some layers and not others. A full attention layer has to stand before the
+    last ones, since the mask that all of them read stays until the first of them is done.
     """
     text = config.get_text_config()
     full = text.num_hidden_layers
     period = _period(text.layer_types)
     if not case.gradient_checkpointing or period is None:
         return None
-    if getattr(text, "num_kv_shared_layers", 0):
+    if getattr(text, "num_kv_shared_layers", 0) or isinstance(case.target_modules, str):
         return None
     # The first layer, two with full attention, and what stands between and after these.
     short = period + full % period + 2

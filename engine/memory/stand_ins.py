@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from engine.case import Case
-from engine.memory import attention
+from engine.memory import attention, experts
 
 _ABSENT = object()
 
@@ -63,6 +63,7 @@ def of_case(case: Case) -> list[StandIn]:
             lambda original: _ignoring(original, case.restarts),
         ),
         StandIn("peft.tuners.lora.dora", "dequantize_module_weight", lambda _: _spelled_out),
+        StandIn("engine.model.grouped", "way", lambda _: experts.way_of(case)),
     ]
     return chosen + _of_cuda(case) if case.device == "cuda" else chosen
 

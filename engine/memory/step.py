@@ -13,6 +13,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from engine.case import Case
 from engine.memory import build, moments, optimizer, stand_ins, unsized, workspace
 from engine.memory.tracker import Moment, Tracker
+from engine.train import scoring
 from engine.train.compaction import score_supervised_only
 
 Batch = dict[str, torch.Tensor]
@@ -107,8 +108,8 @@ def _batch(tracker: Tracker, model: Any, case: Case) -> Batch:
 
 @contextmanager
 def autocast(case: Case) -> Iterator[None]:
-    """Mixed precision as the Trainer has it: none where everything is float32."""
-    if case.dtype == "float32":
+    """Mixed precision as the trainer has it."""
+    if not case.is_autocast:
         yield
         return
     with torch.autocast("cpu", getattr(torch, case.dtype)):
@@ -116,11 +117,12 @@ def autocast(case: Case) -> Iterator[None]:
 
 
 def _sft(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor:
-    with autocast(case):
-        outputs = model(**batch, use_cache=False, fused_lm_head=True)
-    supervised = outputs.label_mask.sum()
-    total: torch.Tensor = -outputs.log_probs.sum() / supervised
-    return total
+    if case.has_own_head:
+        scores = scoring.by_own_head(model, batch, autocast(case))
+    else:
+        with autocast(case):
+            scores = scoring.by_trl(model, batch)
+    return scores.loss / scores.supervised
 
 
 def _dpo(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -95,11 +96,38 @@ def attach(loaded: Loaded, template: Template, weights: Weights) -> Adapted:
         model = get_peft_model(loaded.model, weights.config)
     except ValueError as error:
         raise _foreign(weights.adapter, f"{_OTHER}: {error}") from None
-    places = {name: place.shape for name, place in get_peft_model_state_dict(model).items()}
-    given = {name: tensor.shape for name, tensor in weights.tensors.items()}
-    wrong = sorted(name for name in places | given if places.get(name) != given.get(name))
-    if wrong:
-        raise _foreign(weights.adapter, f"{_OTHER}: {len(wrong)} of its weights don't fit it")
-    set_peft_model_state_dict(model, weights.tensors)
+    _fill(model, weights)
     layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
     return Adapted(model.eval(), loaded.tokenizer, template, loaded.dtype, layers)
+
+
+def _fill(model: Any, weights: Weights) -> None:
+    """Give the adapter its weights. Raises `Refusal` unless all of them arrive, and nothing lacks.
+
+    PEFT leaves out weights whose names it doesn't find: those of the class without towers on the
+    one with them have other names.
+    """
+    places = {name: place.shape for name, place in get_peft_model_state_dict(model).items()}
+    given = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    if wrong := sorted(name for name in places | given if places.get(name) != given.get(name)):
+        told = f"{len(wrong)} of its weights don't fit {type(model.get_base_model()).__name__}"
+        names = f"it has {_told(given, wrong)}, where there is room for {_told(places, wrong)}"
+        raise _foreign(weights.adapter, f"{_OTHER} or class of it: {told}: {names}")
+    set_peft_model_state_dict(model, weights.tensors)
+    held = get_peft_model_state_dict(model)
+    lost = [name for name, one in weights.tensors.items() if not _is_same(held[name], one)]
+    if lost:
+        reason = f"{len(lost)} of its weights did not reach the model, such as {lost[0]}"
+        raise _foreign(weights.adapter, reason)
+
+
+def _told(shapes: dict[str, torch.Size], wrong: list[str]) -> str:
+    """How many modules an adapter has, and the first of its tensors that does not fit."""
+    modules = {re.split(r"\.lora_", name)[0] for name in shapes}
+    first = next((name for name in wrong if name in shapes), None)
+    example = f", such as {first} {list(shapes[first])}" if first else ""
+    return f"{len(modules)} modules{example}"
+
+
+def _is_same(held: torch.Tensor, given: torch.Tensor) -> bool:
+    return torch.equal(held.to("cpu", given.dtype), given)

@@ -19,6 +19,7 @@ from engine.hardware import Profile
 from engine.model.adapted import Adapted, attach, read
 from engine.model.desk import Desk
 from engine.model.load import load
+from engine.placement import placed
 from engine.playground import Opening
 from engine.previewdir import PreviewDir, sweep
 from engine.recipe import Recipe
@@ -57,7 +58,7 @@ def _opened(asked: Opening, log: EventLog) -> Adapted:
     weights = read(adapter, recipe.model)
     log.append(events.Phase(name="loading", detail=recipe.model.path))
     _spare(run, profile)
-    loaded = load(recipe.model, profile)
+    loaded = load(placed(recipe, profile).model, profile)
     template = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
     adapted = attach(loaded, template, weights)
     log.append(

@@ -6,7 +6,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from engine import own_kernels, towers
 from engine.hardware import Profile
+from engine.model import stored, tables, text_only
+from engine.model.experts import QuantisedExperts
+from engine.model.quantizer import quantises_experts
 from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
 from engine.model.tokenizer import folder_or_id, tokenizer
 from engine.recipe import Model
@@ -14,11 +18,8 @@ from engine.recipe import Model
 _KEPT_WHOLE = [
     "lm_head",
     r".*\.router",
-    r".*\.vision_tower",
-    r".*\.audio_tower",
-    r".*\.embed_vision",
-    r".*\.embed_audio",
     r".*\.per_layer_model_projection",
+    *(rf".*\.{module}" for module in towers.MODULES),
 ]
 """What would be quantised besides the language model's projections: patterns over module names."""
 
@@ -40,29 +41,41 @@ class Loaded:
         return size
 
 
-def load(choice: Model, profile: Profile) -> Loaded:
-    """The model of a recipe on a hardware profile.
+def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded:
+    """The model of a recipe on a hardware profile; its tables on the host where that is settled.
 
-    Raises `ValueError` where the files lack weights of the model, which transformers would fill
-    with random numbers and only log.
+    Its vision and audio towers are left out where only text will be read. Raises `ValueError` where
+    the files lack weights of the model, which transformers would fill with random numbers and only
+    log.
     """
     source = folder_or_id(choice)
     dtype, why = _dtype(choice.dtype, profile)
-    model, info = AutoModelForCausalLM.from_pretrained(
-        source,
-        revision=choice.revision,
-        dtype=dtype,
-        device_map={"": profile.device},
-        quantization_config=_quantization(choice, dtype),
-        output_loading_info=True,
-    )
+    is_on_host = choice.host_tables is True
+    with (
+        text_only.left_out(not has_towers),
+        tables.left_out(is_on_host),
+        quantises_experts(),
+    ):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source,
+            revision=choice.revision,
+            dtype=dtype,
+            device_map={"": profile.device},
+            quantization_config=_quantization(choice, dtype),
+            output_loading_info=True,
+        )
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"{source} lacks {len(info['missing_keys'])} weights: {missing} ...")
+    if is_on_host:
+        tables.put_back(model, stored.folder_of(source, choice.revision), dtype)
     reasons = {
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",
-        "attention": f"{model.config.get_text_config()._attn_implementation}: transformers' choice",
+        "attention": _why_attention(model, profile),
+        "kernels": own_kernels.why(profile.device),
+        **_why_quantised(choice, model),
+        **_why_blind(model),
     }
     return Loaded(model.eval(), tokenizer(choice), dtype, profile.device, reasons)
 
@@ -76,6 +89,30 @@ def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:
         torch.float32,
         f"{profile.title} has no bfloat16 arithmetic, and Gemma overflows in float16",
     )
+
+
+def _why_attention(model: Any, profile: Profile) -> str:
+    """The choice is transformers' own: asked for by name, it would hold for audio towers too."""
+    chosen = model.config.get_text_config()._attn_implementation
+    widest = max(getattr(module, "head_dim", 0) for module in model.modules())
+    why = "it keeps no matrix of scores, and gives what eager gives to 2e-5"
+    if 0 < profile.widest_flash_head < widest:
+        most = profile.widest_flash_head
+        why += f"; flash attention has no heads of {widest}, only up to {most}"
+    return f"{chosen}: {why}"
+
+
+def _why_quantised(choice: Model, model: Any) -> dict[str, str]:
+    if choice.quantization == "none":
+        return {}
+    mixtures = sum(isinstance(module, QuantisedExperts) for module in model.modules())
+    also = f" and of the experts in {mixtures} layers" if mixtures else ""
+    return {"quantization": f"NF4 holds the weights of the projections{also}: the recipe says so"}
+
+
+def _why_blind(model: Any) -> dict[str, str]:
+    has_some = hasattr(model.config, "vision_config") and not text_only.towers(model)
+    return {"towers": "left out: no row holds an image"} if has_some else {}
 
 
 def _quantization(choice: Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:

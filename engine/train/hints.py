@@ -20,7 +20,8 @@ def hint(error: BaseException) -> str:
         return (
             "Out of memory: lower per_device_train_batch_size and raise "
             "gradient_accumulation_steps, lower data.max_length, or set "
-            "training.gradient_checkpointing = true or model.quantization = nf4"
+            "training.gradient_checkpointing = true, model.quantization = nf4, or with E2B and E4B "
+            "model.host_tables = true"
         )
     if isinstance(error, NotFinite):
         return "The weights were left as they were; lower training.learning_rate, or use bfloat16"

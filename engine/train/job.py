@@ -8,21 +8,24 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine import events
+from engine import diagnosis, events, installed
 from engine.control import StoppedEarly, Wishes
 from engine.data.batches import Sequences, apart, efficiency, pack
 from engine.data.cache import folder
 from engine.data.own_template import choose, difference
 from engine.data.prepare import Prepared, prepare
 from engine.data.rendering import Template
+from engine.data.sight import Sight, sight
 from engine.data.template import dialect_of
 from engine.eventlog import EventLog
 from engine.hardware import Profile
-from engine.model import lora
+from engine.model import lora, tables
 from engine.model.load import Loaded, load
+from engine.model.tokenizer import tokenizer_and_config
+from engine.placement import placed
 from engine.recipe import Recipe
 from engine.rundir import RunDir
-from engine.train import sft
+from engine.train import arithmetic, sft
 from engine.train.checkpoints import Checkpoints
 from engine.train.guards import NotFinite
 from engine.train.report import Report
@@ -30,6 +33,7 @@ from engine.train.sampling import Figures, Sampler
 from engine.train.tally import Tally
 from engine.train.truth import Truth
 
+_ALONE = "there are rows with images, each of which gets a sequence of its own"
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
@@ -39,16 +43,15 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
     profile = Profile(**request["hardware"])
 
-    log.append(events.Phase(name="loading", detail=recipe.model.path))
-    loaded = load(recipe.model, profile)
-    chosen = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
-
+    _tell_findings(log)
     log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
+    chosen, seen, prepared = _read(recipe, log)
     _stop_if_asked(wishes)
-    _tell_difference(log, loaded, chosen)
-    prepared = prepare(recipe.data, loaded.tokenizer, chosen, folder())
+    log.append(events.Phase(name="loading", detail=recipe.model.path))
+    loaded = _loaded(recipe, profile, has_towers=seen is not None)
+    recipe = _with_images_apart(recipe, prepared, loaded, log)
     sequences = _sequences(recipe, prepared)
-    targets = lora.target_modules(loaded.model, recipe.adapter.target_modules)
+    targets = lora.adapted(loaded.model, recipe.adapter)
     model = lora.attach(loaded.model, recipe.adapter, recipe.training.seed)
     sampler = Sampler(model, loaded.tokenizer, chosen, log)
     tally = Tally()
@@ -68,7 +71,8 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
         log.append(events.Checkpoint(step=step, path=checkpoints.publish(written, step)))
 
     config = sft.arguments(recipe.training, recipe.data, loaded, checkpoints.staging)
-    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved)
+    ratio = recipe.training.loraplus_lr_ratio
+    trainer = sft.trainer(model, loaded, sequences, config, report, tally, on_saved, seen, ratio)
     plan = _plan(recipe, loaded, chosen, prepared, targets, trainer)
     told = _accounts(recipe, prepared, sequences)
     run.write_plan({**request, "versions": _versions(), "plan": _plain(plan), **told})
@@ -89,10 +93,35 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     if not was_stopped:
         log.append(events.Phase(name="sampling", detail="base and adapter"))
         figures = _final_answers(sampler, recipe, prepared, trainer.state.global_step)
-
     log.append(events.Phase(name="saving", detail=run.adapter.name))
-    _save_adapter(run, model)
+    save_adapter(run, model)
     log.append(_done(run, report, figures, wishes.stopped_by if was_stopped else None))
+
+
+def _tell_findings(log: EventLog) -> None:
+    """What the doctor found wrong with these versions, where it was asked."""
+    known = diagnosis.kept(installed.versions())
+    for warning in known.warnings() if known else ():
+        log.append(warning)
+
+
+def _read(recipe: Recipe, log: EventLog) -> tuple[Template, Sight | None, Prepared]:
+    """The rows as tokens by a template, and how images are seen where rows hold some."""
+    tokenizer, config = tokenizer_and_config(recipe.model)
+    chosen = choose(recipe.data.template, tokenizer, dialect_of(config))
+    _tell_difference(log, tokenizer, chosen)
+    seen = sight(recipe.model, config, tokenizer)
+    prepared = prepare(recipe.data, tokenizer, chosen, folder(), sight=seen)
+    return chosen, seen if prepared.rows.hold_images else None, prepared
+
+
+def _loaded(recipe: Recipe, profile: Profile, *, has_towers: bool) -> Loaded:
+    choice, why = placed(recipe, profile)
+    settled = arithmetic.settle(recipe)
+    loaded = load(choice, profile, has_towers=has_towers)
+    loaded.reasons.update(settled)
+    loaded.reasons.update({"per-layer embeddings": why} if why else {})
+    return loaded
 
 
 def _stop_if_asked(wishes: Wishes) -> None:
@@ -101,12 +130,23 @@ def _stop_if_asked(wishes: Wishes) -> None:
         raise StoppedEarly(f"stopped by {wishes.stopped_by} before the first step")
 
 
-def _tell_difference(log: EventLog, loaded: Loaded, chosen: Template) -> None:
-    found = difference(loaded.tokenizer, chosen)
+def _tell_difference(log: EventLog, tokenizer: Any, chosen: Template) -> None:
+    found = difference(tokenizer, chosen)
     if found:
         told = f"the template trained on writes otherwise than the model's own:\n{found}"
         fix = 'data.template = "model" trains on the model\'s own'
         log.append(events.Warned(code="template_differs", message=told, fix=fix))
+
+
+def _with_images_apart(recipe: Recipe, prepared: Prepared, loaded: Loaded, log: EventLog) -> Recipe:
+    """The recipe without packing where rows hold images, which is told."""
+    if not (recipe.data.packing and prepared.rows.hold_images):
+        return recipe
+    loaded.reasons["packing"] = f"off: {_ALONE}"
+    fix = "Leave out data.packing, or train the rows without images in a run of their own"
+    log.append(events.Warned(code="packing_off", message=f"packing is off: {_ALONE}", fix=fix))
+    data = recipe.data.model_copy(update={"packing": False})
+    return recipe.model_copy(update={"data": data})
 
 
 def _sequences(recipe: Recipe, prepared: Prepared) -> Sequences:
@@ -138,7 +178,7 @@ def _plan(
         model=recipe.model.path,
         device=loaded.device,
         dtype=str(loaded.dtype).removeprefix("torch."),
-        parameters=trainer.model.num_parameters() - trainable,
+        parameters=trainer.model.num_parameters() + tables.parameters(trainer.model) - trainable,
         trainable_parameters=trainable,
         target_modules=tuple(targets),
         vocab_size=loaded.vocab_size,
@@ -178,7 +218,8 @@ def _final_answers(sampler: Sampler, recipe: Recipe, prepared: Prepared, step: i
     return Figures()
 
 
-def _save_adapter(run: RunDir, model: Any) -> None:
+def save_adapter(run: RunDir, model: Any) -> None:
+    """Write the adapter into the run, whole or not at all."""
     partial = run.adapter.with_name(f".{run.adapter.name}.part")
     model.save_pretrained(str(partial))
     partial.rename(run.adapter)

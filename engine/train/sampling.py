@@ -52,14 +52,16 @@ class Sampler:
     def score(self, score: Score, given: Sequence[Example]) -> Figures:
         """Exact-fact shares over the trained rows that name a fact and the held-out file.
 
+        Rows with images are left out.
+
         A warning and no figures where the trained rows name none: then the held-out questions are
         not about them.
         """
-        trained = [example for example in given if example.fact]
+        trained = [example for example in given if _can_be_asked(example)]
         if not trained:
             self.log.append(_NOTHING_TO_SCORE)
             return Figures()
-        heldout = [e for e in read_examples(Path(score.heldout)) if e.fact]
+        heldout = [e for e in read_examples(Path(score.heldout)) if _can_be_asked(e)]
         facts = [example.fact or "" for example in (*trained, *heldout)]
         prompts = [example.turns[:-1] for example in (*trained, *heldout)]
         adapters = self.ask(prompts, score.max_new_tokens, as_base=False)
@@ -70,6 +72,11 @@ class Sampler:
             heldout_exact=share(adapters[split:], facts[split:]),
             base_exact=share(bases, facts),
         )
+
+
+def _can_be_asked(example: Example) -> bool:
+    """Whether a row names a fact; questions are asked in words alone."""
+    return bool(example.fact) and not any(turn.images for turn in example.turns)
 
 
 _NOTHING_TO_SCORE = Warned(

@@ -1,5 +1,6 @@
 """TRL's SFTTrainer on rows that were prepared here, with a token-weighted loss."""
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Sequence as Lines
@@ -9,14 +10,21 @@ from typing import Any
 import torch
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
+from peft.optimizers import create_loraplus_optimizer
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
+from engine import own_kernels
 from engine.data.batches import Collator, Sequence
+from engine.data.sight import FILES, LOOK, Sight
+from engine.kernels.linear import lean
+from engine.model import tables, towers
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
 from engine.recipe import Data, Training
+from engine.train import scoring
+from engine.train.ahead import FETCHED, Fetcher
 from engine.train.compaction import score_supervised_only
 from engine.train.guards import NotFinite
 from engine.train.order import LongestFirst
@@ -35,11 +43,21 @@ class TokenWeightedTrainer(SFTTrainer):
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, *, tally: Tally, on_saved: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        tally: Tally,
+        on_saved: Any,
+        is_lean: bool,
+        loraplus_lr_ratio: float,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = True
+        self._lr_ratio = loraplus_lr_ratio
         self._tally = tally
         self._on_saved = on_saved
+        self._is_lean = is_lean
 
     def compute_loss(
         self,
@@ -52,12 +70,38 @@ class TokenWeightedTrainer(SFTTrainer):
 
         The fused head scores in tiles, so logits of (batch, length, vocabulary) never exist.
         """
-        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
-        supervised = outputs.label_mask.sum()
+        if FETCHED in inputs:
+            inputs.pop(FETCHED).announce()
+        if LOOK in inputs:
+            inputs |= inputs.pop(LOOK).on(self.args.device)
+        if own_kernels.are_used(self.args.device.type):
+            scores = scoring.by_own_head(self.model, inputs, self._precision())
+        else:
+            scores = scoring.by_trl(model, inputs)
         padding = self.data_collator.pad_token_id
-        self._tally.add((inputs["input_ids"] != padding).sum(), supervised, outputs.is_top1.sum())
-        total = supervised if num_items_in_batch is None else num_items_in_batch
-        return -outputs.log_probs.sum() / total
+        tokens = (inputs["input_ids"] != padding).sum()
+        self._tally.add(tokens, scores.supervised, scores.correct)
+        total = scores.supervised if num_items_in_batch is None else num_items_in_batch
+        return scores.loss / total
+
+    def _precision(self) -> Any:
+        """Where the adapter's layers cast on their own, autocast would only cost time."""
+        return contextlib.nullcontext() if self._is_lean else self.accelerator.autocast()
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The recipe's; with LoRA+ in groups whose learning rates the schedule scales alike."""
+        if self._lr_ratio == 1:
+            made: torch.optim.Optimizer = super().create_optimizer(model)
+            return made
+        kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        self.optimizer = create_loraplus_optimizer(
+            self.model,
+            kind,
+            **settings,
+            loraplus_lr_ratio=self._lr_ratio,
+            loraplus_weight_decay=self.args.weight_decay,
+        )
+        return self.optimizer
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
@@ -122,17 +166,22 @@ def arguments(training: Training, data: Data, loaded: Loaded, staging: Path) -> 
     )
 
 
-def mapped(sequences: Lines[Sequence]) -> Dataset:
-    """Sequences in a file that is mapped into memory; it is gone when they are let go."""
+def mapped(sequences: Lines[Sequence], *, with_images: bool = False) -> Dataset:
+    """Sequences in a file that is mapped into memory; it is gone when they are let go.
+
+    Of images the names are kept.
+    """
     columns = ("input_ids", "labels", "position_ids")
-    features = Features({**dict.fromkeys(columns, List(Value("int32"))), "length": Value("int32")})
+    kinds = {**dict.fromkeys(columns, List(Value("int32"))), "length": Value("int32")}
+    features = Features({**kinds, FILES: List(Value("string"))} if with_images else kinds)
     with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
         path = str(Path(folder) / "sequences.arrow")
         with ArrowWriter(path=path, features=features, writer_batch_size=_WRITTEN_ROWS) as writer:
             for one in sequences:
                 lists = (one.input_ids, one.labels, one.position_ids)
                 row = dict(zip(columns, lists, strict=True))
-                writer.write({**row, "length": len(one.input_ids)})
+                images = {FILES: one.images} if with_images else {}
+                writer.write({**row, "length": len(one.input_ids), **images})
             writer.finalize()
         return Dataset.from_file(path)
 
@@ -145,18 +194,34 @@ def trainer(
     callback: TrainerCallback,
     tally: Tally,
     on_saved: Any,
+    sight: Sight | None = None,
+    loraplus_lr_ratio: float = 1.0,
 ) -> TokenWeightedTrainer:
-    """A trainer for an adapter on prepared sequences."""
+    """A trainer for an adapter on prepared sequences; with images where there is `sight`."""
     score_supervised_only()
+    collator: Any = Collator(loaded.tokenizer.pad_token_id)
+    if sight:
+        collator = _seeing(collator, sight, model)
+    table = tables.of(model)
     built = TokenWeightedTrainer(
         model=model,
         args=config,
-        train_dataset=mapped(sequences),
-        data_collator=Collator(loaded.tokenizer.pad_token_id),
+        train_dataset=mapped(sequences, with_images=sight is not None),
+        data_collator=Fetcher(collator, table) if table else collator,
         processing_class=loaded.tokenizer,
         callbacks=[callback],
         tally=tally,
         on_saved=on_saved,
+        is_lean=own_kernels.are_used(loaded.device) and lean(model),
+        loraplus_lr_ratio=loraplus_lr_ratio,
     )
     keep_float32(built.model)
     return built
+
+
+def _seeing(collator: Collator, sight: Sight, model: Any) -> Any:
+    # Runs on text alone need neither Pillow nor an image processor.
+    from engine.data.pixels import PixelCollator
+
+    towers.look_without_graph(model)
+    return PixelCollator(collator, sight)

@@ -284,7 +284,8 @@ class SetupScreen(Reasons, Screen[None]):
 
         overrides = draft.overrides(choice.changes)
         try:
-            run = launch.prepare(choice.recipe, overrides, choice.hardware, None, known=known)
+            judged = launch.judge(choice.recipe, overrides, choice.hardware, None, known=known)
+            run = judged.make()
             launch.start(run)
             self.post_message(Started(run))
         except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""The recipes, those of the project before the user's own, with what is changed of each."""
+"""The recipes, the project's and the user's own, with what is changed of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
-from workbench.widgets.choices import Choices
+from engine import recipe_files
+from workbench.widgets.choices import Choices, Group
 
 if TYPE_CHECKING:
     from textual.widgets import Input
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from workbench.draft import Changes
     from workbench.widgets.lineinput import LineInput
 
-_HEADINGS = ("of the project", "of this folder")
+_FIRST, _OF_FOLDER = "to begin with", "of this folder"
 
 
 class RecipePane(Vertical):
@@ -45,6 +46,7 @@ class RecipePane(Vertical):
 
     def on_mount(self) -> None:
         """Name it, and the key that nobody would guess."""
+        self._list.offer(self._groups())
         self._list.border_title, self._list.border_subtitle = "recipe", "/ filters"
 
     @property
@@ -69,8 +71,17 @@ class RecipePane(Vertical):
     def show_own(self, names: Sequence[str]) -> None:
         """List the user's own recipes too."""
         self._own = [name for name in names if name not in self._names]
-        groups = list(zip(_HEADINGS, (self._names, self._own), strict=True))
-        self._list.offer(groups if self._own else [("", self._names)])
+        self._list.offer(self._groups())
+
+    def _groups(self) -> list[Group]:
+        """The user's own before the many of each Gemma; one group alone needs no heading."""
+        families: dict[str, list[str]] = {}
+        for name in self._names:
+            families.setdefault(recipe_files.family(name), []).append(name)
+        first = families.pop("", [])
+        groups = [(_FIRST, first), (_OF_FOLDER, self._own), *families.items()]
+        found = [group for group in groups if group[1]]
+        return found if len(found) > 1 or self._own else [("", self._names)]
 
     def adopt(self, name: str) -> None:
         """Choose a recipe that the changes of the chosen one were saved as."""

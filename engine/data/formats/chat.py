@@ -10,6 +10,7 @@ from engine.data.formats.tools import calls, calls_of_text, declarations
 
 _TEXT = ("text", "input_text", "output_text")
 _IMAGE = ("image", "image_url")
+_DIFFER = "image marks and image files differ in number"
 _IMAGE_KEYS = ("image", "image_url", "url", "path", "value")
 
 
@@ -19,6 +20,8 @@ def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
         raise Unfit("messages that are no list")
     read = _named(messages, [turn(message, role, content) for message in messages])
     read = _with_images(read, record.get("images") or record.get("image"))
+    if any(one.images and one.content.count(IMAGE) != len(one.images) for one in read):
+        raise Unfit(_DIFFER)
     system = record.get("system")
     if isinstance(system, str) and system.strip() and not (read and read[0].role == "system"):
         read.insert(0, Turn("system", system))
@@ -96,8 +99,10 @@ def _with_images(read: list[Turn], listed: Any) -> list[Turn]:
         return read
     files = [listed] if isinstance(listed, str) else list(listed)
     marks = sum(turn.content.count(IMAGE) for turn in read)
-    if marks != len(files) or not all(isinstance(file, str) for file in files):
-        raise Unfit("image marks and image files differ in number")
+    if not all(isinstance(file, str) for file in files):
+        raise Unfit("images that are no names of files")
+    if marks != len(files):
+        raise Unfit(_DIFFER)
     left = iter(files)
     return [
         replace(t, images=tuple(next(left) for _ in range(t.content.count(IMAGE)))) for t in read

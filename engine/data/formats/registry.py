@@ -65,4 +65,6 @@ def conversation(record: Record, format_name: str, folder: str = "") -> Conversa
 def _located(turn: Turn, folder: str) -> Turn:
     if not turn.images:
         return turn
+    if any("://" in image or image.startswith("data:") for image in turn.images):
+        raise Unfit("an image that is no local file")
     return replace(turn, images=tuple(str(Path(folder, image)) for image in turn.images))

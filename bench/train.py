@@ -1,0 +1,300 @@
+"""Training on rows of mixed lengths: the engine beside TRL's SFTTrainer as it comes.
+
+    python bench/train.py [--repeats 5] [--steps 5] [--models 30m 270m] [--no-checkpointing]
+
+Both train the same LoRA on the same rows with the same tokens supervised: TRL with its defaults
+(bfloat16 autocast, checkpointing, rows in random order) and once more in float32; the engine as
+`gemma-bench --run` starts it, in whatever type the processor computes in. Models have random
+weights, so nothing is downloaded, and every side is a process of its own on two threads. Sides
+alternate; medians are compared, without each side's first step.
+
+The learning rate is next to nothing, so that the mean loss over all rows is the same in any order.
+GEMMA_BENCH_REAL_ROWS=FOLDER takes rows of published sets that lie there, in tokens of --tokenizer;
+without it lengths are drawn from a distribution like theirs.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+ALL = {"sliding_window": 512, "num_attention_heads": 4, "num_key_value_heads": 1}
+MODELS: dict[str, dict[str, int]] = {
+    "30m": {"vocab_size": 32_768, "hidden_size": 384, "intermediate_size": 1536,
+            "num_hidden_layers": 8, "head_dim": 96, "query_pre_attn_scalar": 96, **ALL},
+    "270m": {"vocab_size": 262_144, "hidden_size": 640, "intermediate_size": 2048,
+             "num_hidden_layers": 18, "head_dim": 256, "query_pre_attn_scalar": 256, **ALL},
+}  # fmt: skip
+SIDES = ("engine", "TRL", "TRL in float32")
+SETS = ("gpteacher_roleplay", "koalpaca_v1", "gsm8k_train", "sharegpt_dummy_vicuna")
+RATE = 1e-7
+Row = dict[str, list[int]]
+
+
+def made(name: str, folder: Path) -> None:
+    """A Gemma 3 with random weights in bfloat16, as checkpoints are, with some tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
+
+    from engine.model.load import EMBEDDED_WEIGHTS
+
+    torch.manual_seed(0)
+    tokens = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    config = Gemma3TextConfig(**MODELS[name], **tokens, max_position_embeddings=4096)
+    Gemma3ForCausalLM(config).bfloat16().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS).save_pretrained(folder)
+
+
+def rows(count: int, longest: int, tokenizer: str) -> list[Row]:
+    """Token numbers and labels; those of a vocabulary's size are made of them later."""
+    folder = os.environ.get("GEMMA_BENCH_REAL_ROWS")
+    if folder:
+        found = published(Path(folder), longest, tokenizer)
+        return random.Random(0).sample(found, count)
+    draw = random.Random(0)
+    lengths = [min(longest, max(24, int(draw.lognormvariate(4.9, 0.8)))) for _ in range(count)]
+    return [_drawn(draw, length) for length in lengths]
+
+
+def _drawn(draw: random.Random, length: int) -> Row:
+    ids = [draw.randrange(10, 1 << 18) for _ in range(length)]
+    prompt = int(length * draw.uniform(0.1, 0.7))
+    return {"input_ids": ids, "labels": [-100] * prompt + ids[prompt:]}
+
+
+def published(folder: Path, longest: int, tokenizer: str) -> list[Row]:
+    """Rows of the sets as the engine prepares them."""
+    from transformers import AutoTokenizer
+
+    from engine.data.prepare import prepare
+    from engine.data.template import template
+    from engine.recipe import Data, Source
+
+    sources = tuple(Source(path=str(folder / f"{name}.jsonl")) for name in SETS)
+    data = Data(sources=sources, max_length=longest)
+    with tempfile.TemporaryDirectory() as cache:
+        chosen = AutoTokenizer.from_pretrained(tokenizer)
+        found = prepare(data, chosen, template("gemma4"), Path(cache), 1)
+        return [{"input_ids": list(r.ids), "labels": list(r.labels)} for r in found.rows]
+
+
+def within(row: Row, size: int) -> Row:
+    """A row in a vocabulary of that size; which tokens they are makes no difference to speed."""
+    ids = [token % size for token in row["input_ids"]]
+    labels = [label if label < 0 else label % size for label in row["labels"]]
+    return {"input_ids": ids, "labels": labels}
+
+
+def trained(side: str, folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    """One epoch on one side, in this process."""
+    import torch
+
+    torch.set_num_threads(given.threads)
+    found = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    clock = _clock()
+    trainer = (_engine if side == "engine" else _trl)(side, folder, found, clock, given)
+    collate = trainer.data_collator
+    trainer.data_collator = clock.counting(collate)
+    trainer.train()
+    return {**clock.figures(), "peak_mib": _peak_mib()}
+
+
+def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
+    from engine import hardware
+    from engine.data.batches import Sequence
+    from engine.model import lora
+    from engine.model.load import load
+    from engine.recipe import Adapter, Data, Model, Source, Training
+    from engine.train import sft
+    from engine.train.tally import Tally
+
+    loaded = load(Model(path=str(folder)), hardware.runnable("cpu"))
+    model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)
+    training = Training(
+        per_device_train_batch_size=given.batch,
+        learning_rate=RATE,
+        gradient_checkpointing=given.checkpointing,
+    )
+    data = Data(sources=(Source(path="none"),))
+    config = sft.arguments(training, data, loaded, folder / "staging")
+    lines = [
+        Sequence(row["input_ids"], row["labels"], list(range(len(row["labels"])))) for row in found
+    ]
+    return sft.trainer(model, loaded, lines, config, clock, Tally(), lambda *_: None)
+
+
+def _trl(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    from engine.recipe import ATTENTION, MLP
+
+    config = SFTConfig(
+        output_dir=str(folder / "staging"),
+        per_device_train_batch_size=given.batch,
+        learning_rate=RATE,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        **({"bf16": False} if side == "TRL in float32" else {}),
+    )
+    adapter = LoraConfig(
+        r=16, lora_alpha=32, target_modules=[*ATTENTION, *MLP], task_type="CAUSAL_LM"
+    )
+    return SFTTrainer(
+        model=str(folder),
+        args=config,
+        train_dataset=Dataset.from_list(found),
+        processing_class=AutoTokenizer.from_pretrained(folder),
+        peft_config=adapter,
+        callbacks=[clock],
+    )
+
+
+def _clock() -> Any:
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        """Seconds on the clock and of all cores, losses and tokens of each step."""
+
+        def __init__(self) -> None:
+            self.taken_s: list[float] = []
+            self.busy_s: list[float] = []
+            self.losses: list[float] = []
+            self.tokens: list[int] = []
+            self.supervised: list[int] = []
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            """The batch is there."""
+            self.began = time.perf_counter(), time.process_time()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            """The weights are changed."""
+            self.taken_s.append(time.perf_counter() - self.began[0])
+            self.busy_s.append(time.process_time() - self.began[1])
+
+        def on_log(self, *given: Any, logs: dict[str, Any], **_: Any) -> None:
+            """A step's loss."""
+            if "loss" in logs:
+                self.losses.append(float(logs["loss"]))
+
+        def counting(self, collate: Any) -> Any:
+            """A collator that counts what it gives."""
+
+            def counted(rows: Any) -> Any:
+                self.tokens.append(sum(len(row["input_ids"]) for row in rows))
+                kept = (label for row in rows for label in row["labels"][1:])
+                self.supervised.append(sum(label != -100 for label in kept))
+                return collate(rows)
+
+            counted.pad_token_id = collate.pad_token_id  # type: ignore[attr-defined]
+            return counted
+
+        def figures(self) -> dict[str, float]:
+            """Rate without the first step, and the mean loss of all supervised tokens."""
+            tokens = sum(self.tokens[1:])
+            weighted = zip(self.losses, self.supervised, strict=True)
+            total = sum(loss * count for loss, count in weighted)
+            return {
+                "tokens_per_s": tokens / sum(self.taken_s[1:]),
+                "tokens_per_busy_s": tokens / sum(self.busy_s[1:]),
+                "loss": total / sum(self.supervised),
+            }
+
+    return Clock()
+
+
+def _peak_mib() -> float:
+    """The most that this process ever held; Linux tells it by process image."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def started(side: str, folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    """One side in a process of its own, the engine's as the launcher starts it."""
+    from workbench import launch
+
+    environment = launch._environment("cpu") if side == "engine" else dict(os.environ)
+    environment |= {"OMP_NUM_THREADS": str(given.threads), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", __file__, "--one", side, "--folder", str(folder)]
+    command += ["--batch", str(given.batch), "--threads", str(given.threads)]
+    command += [] if given.checkpointing else ["--no-checkpointing"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{side}: {found}", file=sys.stderr, flush=True)
+    return found
+
+
+def compared(name: str, given: argparse.Namespace) -> list[str]:
+    """Lines of a table for one model."""
+    with tempfile.TemporaryDirectory(prefix="gemma-bench-") as made_here:
+        folder = Path(made_here)
+        made(name, folder)
+        size = MODELS[name]["vocab_size"]
+        drawn = rows(given.steps * given.batch, given.max_length, given.tokenizer)
+        lines = [json.dumps(within(row, size)) for row in drawn]
+        (folder / "rows.jsonl").write_text("\n".join(lines))
+        sides = [side for side in SIDES if side in given.sides]
+        found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+        for _ in range(given.repeats):
+            for side in sides:
+                found[side].append(started(side, folder, given))
+    medians = {
+        side: {key: statistics.median(one[key] for one in them) for key in them[0]}
+        for side, them in found.items()
+    }
+    ours = medians["engine"]
+    return [
+        f"| {name} | {side} | {one['tokens_per_s']:.1f} | "
+        f"{ours['tokens_per_s'] / one['tokens_per_s']:.1f} | {one['peak_mib']:.0f} | "
+        f"{ours['peak_mib'] / one['peak_mib']:.2f} | {one['loss']:.5f} | "
+        f"{ours['loss'] - one['loss']:+.1e} |"
+        for side, one in medians.items()
+    ]
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name, value in (("repeats", 5), ("steps", 5), ("batch", 4), ("threads", 2)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--max-length", type=int, default=512)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=[*SIDES])
+    parser.add_argument("--checkpointing", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--tokenizer", default=str(ROOT / "engine" / "model" / "embedded" / "weights")
+    )
+    parser.add_argument("--one", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(trained(given.one, given.folder, given)))
+        return
+    print("| model | | tokens/s | engine's over it | peak MiB | engine's over it | loss | off by |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    for name in given.models:
+        print("\n".join(compared(name, given)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

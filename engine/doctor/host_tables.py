@@ -1,0 +1,27 @@
+"""Whether a lookup table in host memory is the table that a device would hold."""
+
+from engine.data.batches import alone
+from engine.doctor.check import Measured, check
+from engine.doctor.specimens import TABLES, Specimens, rows
+from engine.doctor.trial import Kept, difference, step
+
+
+@check(
+    "host tables equal device tables",
+    limit=0,
+    advice="Set model.host_tables = false and install the tested versions: rows that come from "
+    "host memory are not those of the tokens",
+)
+def host_tables(specimens: Specimens) -> Measured:
+    """Loss and gradients of two micro-batches with per-layer embeddings here and there."""
+    return Measured(max(_difference(specimens, kind) for kind in TABLES))
+
+
+def _difference(specimens: Specimens, kind: str) -> float:
+    return difference(*(_step(specimens, kind, on_host) for on_host in (False, True)))
+
+
+def _step(specimens: Specimens, kind: str, on_host: bool) -> Kept:
+    gemma = specimens.gemma(kind, host_tables=on_host)
+    given = [alone(row) for row in rows(gemma)]
+    return step(gemma, given, per_device_train_batch_size=2, gradient_accumulation_steps=2)

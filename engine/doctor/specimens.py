@@ -1,0 +1,77 @@
+"""Tiny Gemmas of every architecture, for the doctor to try the install on."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from engine import hardware
+from engine.data.conversation import Conversation, Turn
+from engine.data.template import dialect_of, template
+from engine.data.tokens import Tokens, tokenize
+from engine.model import siblings
+from engine.model.load import Loaded, load
+from engine.model.tokenizer import tokenizer
+from engine.recipe import EMBEDDED, Model
+
+KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
+SHARING = ("embedded", "gemma4_multimodal")
+"""Those whose last layers take keys and values from earlier ones."""
+TABLES = ("embedded", "gemma4_multimodal")
+"""Those with per-layer embeddings."""
+DIALECTS = ("gemma3", "gemma4", "gemma4-large")
+QUESTIONS = (
+    ("What is two plus three?", "Five."),
+    ("Sort: pear, apple, fig.", "apple, fig, pear"),
+    ("Who are you?", "A small model. I answer short questions as well as I can, every day."),
+    ("Spell cat.", "c a t"),
+)
+"""Their answers differ in length, which a wrong mean over micro-batches shows by."""
+TALK: Conversation = (
+    Turn("system", "Be brief."),
+    Turn("user", "Name a fruit."),
+    Turn("assistant", "A pear."),
+    Turn("user", "Another?"),
+    Turn("assistant", "A fig \N{CHESTNUT}"),
+)
+"""Its last word is a character without a token of its own, so that it comes in single bytes."""
+
+
+class Specimens:
+    """Models and tokenizers in a folder of their own, each built when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def choice(self, kind: str) -> Model:
+        """A tiny Gemma as a recipe names it, in float32."""
+        if kind == "embedded":
+            return Model(path=EMBEDDED, dtype="float32")
+        folder = self.folder / kind
+        if not folder.exists():
+            getattr(siblings, f"build_{kind}")(folder)
+        return Model(path=str(folder), dtype="float32")
+
+    def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:
+        """A tiny Gemma, loaded anew as a run loads it, under more choices of a recipe."""
+        choice = self.choice(kind).model_copy(update=choices)
+        return load(choice, hardware.profile("cpu"), has_towers=has_towers)
+
+    def tokenizer(self, dialect: str) -> Any:
+        """A tokenizer that has the turns of a dialect."""
+        return self._gemma3 if dialect == "gemma3" else self._gemma4
+
+    @cached_property
+    def _gemma3(self) -> Any:
+        return siblings.gemma3_tokenizer()
+
+    @cached_property
+    def _gemma4(self) -> Any:
+        return tokenizer(Model(path=EMBEDDED))
+
+
+def rows(gemma: Loaded) -> list[Tokens]:
+    """The questions and answers above as a model's tokens."""
+    talks: list[Conversation] = [
+        (Turn("user", asked), Turn("assistant", said)) for asked, said in QUESTIONS
+    ]
+    return tokenize(gemma.tokenizer, template(dialect_of(gemma.model.config)), talks, "last", 128)

@@ -1,0 +1,33 @@
+"""What a run computes with: whether its bits repeat, in which precision, from which seeds."""
+
+import os
+
+import torch
+
+from engine.case import DETERMINISTIC_WORKSPACE
+from engine.recipe import Recipe
+
+
+def settle(recipe: Recipe) -> dict[str, str]:
+    """Set it for the rest of the process, before anything is computed; gives it with reasons.
+
+    TF32 rounds the factors of float32 products to 10 bits. It stays off: who computes in float32
+    has no bfloat16 or wants more than it, and products in bfloat16 know no TF32.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    told = "any algorithm, the fastest"
+    if recipe.training.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = DETERMINISTIC_WORKSPACE
+        torch.use_deterministic_algorithms(True)
+        told = "deterministic algorithms only: asked for by the recipe"
+    return {
+        "algorithms": told,
+        "TF32": "off: float32 is whole where it is used",
+        "seeds": _seeds(recipe),
+    }
+
+
+def _seeds(recipe: Recipe) -> str:
+    drawn = ", ".join(f"{source.label} {source.seed}" for source in recipe.data.sources)
+    return f"adapter and dropout {recipe.training.seed}, order {recipe.data.seed}, rows of {drawn}"

@@ -1,0 +1,37 @@
+"""Every architecture is trained, whole and in 4 bits, to losses that are written down."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+LOSSES: dict[tuple[str, str], list[float]] = {
+    ("embedded", "none"): [9.55661, 5.74122, 7.09041],
+    ("embedded", "nf4"): [9.54879, 5.65063, 7.06688],
+    ("gemma3", "none"): [8.33639, 8.35567, 8.18043],
+    ("gemma3", "nf4"): [8.32133, 8.3611, 8.17172],
+    ("gemma3_multimodal", "none"): [8.27681, 8.3387, 8.20684],
+    ("gemma3_multimodal", "nf4"): [8.28856, 8.32878, 8.1951],
+    ("gemma4_multimodal", "none"): [8.34645, 8.34244, 8.2322],
+    ("gemma4_multimodal", "nf4"): [8.344, 8.3432, 8.18439],
+    ("gemma4_unified", "none"): [8.35288, 8.31745, 8.25062],
+    ("gemma4_unified", "nf4"): [8.33503, 8.29282, 8.24759],
+    ("gemma4_large", "none"): [8.32036, 8.3468, 8.20879],
+    ("gemma4_large", "nf4"): [8.32573, 8.33061, 8.24282],
+    ("gemma4_moe", "none"): [8.33432, 8.37375, 8.23123],
+    ("gemma4_moe", "nf4"): [8.31518, 8.35268, 8.26027],
+}
+"""Of three steps from fixed seeds, by architecture and quantisation."""
+
+
+@pytest.mark.parametrize(("kind", "quantization"), LOSSES, ids="-".join)
+def test_its_losses_are_those_written_down(
+    kind: str, quantization: str, gemma_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    gemma, kept = tiny.loaded(gemma_folder(kind), quantization), tiny.Gradients()
+    settings = {"learning_rate": 1e-2, "gradient_checkpointing": True, "max_steps": 3}
+    tiny.trainer(gemma, tmp_path, kept, per_device_train_batch_size=4, **settings).train()
+    assert kept.losses == pytest.approx(LOSSES[kind, quantization], rel=5e-4)
+    assert all(gradient.abs().sum() > 0 for gradient in kept.gradients.values())

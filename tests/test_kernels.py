@@ -1,0 +1,209 @@
+"""Kernels of the engine's own equal the plain operations they stand for, gradients included."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from engine.kernels import head, linear
+from engine.model import lora
+from engine.recipe import Adapter
+from tests import tiny
+
+WIDTH, VOCABULARY = 12, 50
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a few tokens and rows lie in several tiles, the last of them partly filled."""
+    monkeypatch.setattr(head, "TILE_TOKENS", 4)
+    monkeypatch.setattr(head, "TILE_VOCABULARY", 16)
+
+
+def drawn(tokens: int, dtype: torch.dtype = torch.float64, scale: float = 1.0) -> tuple[
+    torch.Tensor, torch.Tensor, torch.Tensor
+]:  # fmt: skip
+    """Hidden states, a head's weight and targets."""
+    torch.manual_seed(0)
+    hidden = (scale * torch.randn(tokens, WIDTH)).to(dtype).requires_grad_()
+    weight = torch.randn(VOCABULARY, WIDTH).to(dtype)
+    return hidden, weight, torch.randint(VOCABULARY, (tokens,))
+
+
+def plain(
+    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, softcap: float | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = hidden @ weight.t()
+    if softcap is not None:
+        logits = softcap * torch.tanh(logits / softcap)
+    hits = (logits.argmax(1) == targets).sum()
+    return functional.cross_entropy(logits, targets, reduction="sum"), hits
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("tokens", [0, 3, 11])
+def test_the_head_is_cross_entropy(tokens: int, softcap: float | None) -> None:
+    hidden, weight, targets = drawn(tokens)
+    with torch.no_grad():
+        targets[: tokens // 2] = (hidden @ weight.t()).argmax(1)[: tokens // 2]
+    loss, hits = head.cross_entropy(hidden, weight, targets, softcap)
+    (gradient,) = torch.autograd.grad(loss * 3, hidden)
+    expected, right = plain(hidden, weight, targets, softcap)
+    (expected_gradient,) = torch.autograd.grad(expected * 3, hidden)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+    assert int(hits) == int(right) >= tokens // 2
+    assert torch.autograd.gradcheck(
+        lambda given: head.cross_entropy(given, weight, targets, softcap)[0], (hidden,)
+    )
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("softcap", [None, 30.0])
+def test_the_head_holds_where_exponentials_overflow_and_where_it_is_sure(
+    softcap: float | None,
+) -> None:
+    """In float32, logits of some hundred; the gradient of a token that is nearly right is small."""
+    hidden, weight, targets = drawn(11, torch.float32, scale=40.0)
+    with torch.no_grad():
+        targets[:5] = (hidden @ weight.t()).argmax(1)[:5]
+    loss, _ = head.cross_entropy(hidden, weight, targets, softcap)
+    (gradient,) = torch.autograd.grad(loss, hidden)
+    exact = hidden.detach().double().requires_grad_()
+    expected, _ = plain(exact, weight.double(), targets, softcap)
+    (expected_gradient,) = torch.autograd.grad(expected, exact)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_the_head_in_16_bits_is_near_that_in_32() -> None:
+    hidden, weight, targets = drawn(11, torch.bfloat16)
+    loss, _ = head.cross_entropy(hidden, weight, targets, None)
+    (gradient,) = torch.autograd.grad(loss, hidden)
+    wide = hidden.detach().float().requires_grad_()
+    expected, _ = plain(wide, weight.float(), targets, None)
+    (expected_gradient,) = torch.autograd.grad(expected, wide)
+    assert loss.dtype is torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=5e-3)
+    error = (gradient.float() - expected_gradient).norm() / expected_gradient.norm()
+    assert float(error) < 2e-2
+
+
+def test_a_logit_that_is_no_number_gives_a_loss_that_is_none() -> None:
+    hidden, weight, targets = drawn(3)
+    weight[7] = torch.nan
+    assert torch.isnan(head.cross_entropy(hidden, weight, targets, None)[0])
+
+
+def test_lora_in_one_operation_has_right_gradients() -> None:
+    torch.manual_seed(0)
+    shapes = {"given": (2, 3, 5), "weight": (7, 5), "down": (2, 5), "up": (7, 2)}
+    given, weight, down, up = (torch.randn(s, dtype=torch.float64) for s in shapes.values())
+    for trained in (given, down, up):
+        trained.requires_grad_()
+    made = linear._Lora.apply(given, weight, down, up, 0.5)
+    torch.testing.assert_close(made, given @ weight.t() + 0.5 * given @ down.t() @ up.t())
+    assert torch.autograd.gradcheck(
+        lambda x, a, b: linear._Lora.apply(x, weight, a, b, 0.5), (given, down, up)
+    )
+
+
+def adapted(folder: Path, dtype: str) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """A model with PEFT's layers and a copy with the engine's; every factor of LoRA is filled."""
+    theirs = lora.attach(tiny.loaded(folder, dtype=dtype).model, Adapter(r=4, lora_alpha=8), 0)
+    torch.manual_seed(1)
+    for name, parameter in theirs.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.02)
+    ours = deepcopy(theirs.train())
+    assert linear.lean(ours)
+    return theirs, ours
+
+
+def assert_same_gradients(ours: torch.nn.Module, theirs: torch.nn.Module, limit: float) -> None:
+    for name, parameter in ours.named_parameters():
+        if parameter.requires_grad:
+            expected = theirs.get_parameter(name).grad
+            assert expected is not None
+            assert parameter.grad is not None
+            assert parameter.grad.dtype is torch.float32
+            assert _relative(parameter.grad, expected) < limit, name
+
+
+def test_a_model_computes_what_pefts_layers_do(gemma_folder: Callable[[str], Path]) -> None:
+    """Output and every gradient, of the model that shares keys and has per-layer embeddings."""
+    theirs, ours = adapted(gemma_folder("embedded"), "float32")
+    ids = torch.tensor([[5, 9, 33, 7, 12, 41, 8]])
+    expected, found = (model(input_ids=ids, use_cache=False).logits for model in (theirs, ours))
+    for logits in (expected, found):
+        logits.square().mean().backward()
+    assert _relative(found, expected) < 1e-5
+    assert_same_gradients(ours, theirs, 1e-3)
+
+
+def test_a_layer_in_16_bits_computes_what_pefts_does_under_autocast(
+    gemma_folder: Callable[[str], Path],
+) -> None:
+    place = "base_model.model.model.layers.0.self_attn.o_proj"
+    theirs, ours = (
+        model.get_submodule(place) for model in adapted(gemma_folder("gemma3"), "bfloat16")
+    )
+    given = torch.randn(3, 64, dtype=torch.bfloat16)
+    inputs = [given.clone().requires_grad_() for _ in range(2)]
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = theirs(inputs[0])
+    found = ours(inputs[1])
+    for made in (expected, found):
+        made.float().square().mean().backward()
+    assert found.dtype is torch.bfloat16
+    assert _relative(found, expected) < 1e-2
+    assert _relative(inputs[1].grad, inputs[0].grad) < 1e-2
+    assert_same_gradients(ours, theirs, 2e-2)
+
+
+def _relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return ((found.float() - expected.float()).norm() / expected.float().norm()).item()
+
+
+@pytest.mark.parametrize(
+    ("quantization", "adapter"),
+    [
+        ("nf4", Adapter(r=2, lora_alpha=4)),
+        ("none", Adapter(r=2, lora_alpha=4, lora_dropout=0.1)),
+    ],
+)
+def test_other_adapters_stay_pefts(
+    quantization: str, adapter: Adapter, gemma_folder: Callable[[str], Path]
+) -> None:
+    model = lora.attach(tiny.loaded(gemma_folder("gemma3"), quantization).model, adapter, 0)
+    assert not linear.lean(model)
+    assert not any(isinstance(module, linear.LeanLinear) for module in model.modules())
+
+
+def test_the_base_answers_and_the_adapter_is_saved_as_before(
+    gemma_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = lora.attach(tiny.loaded(gemma_folder("gemma3")).model, Adapter(r=2, lora_alpha=4), 0)
+    ids = torch.tensor([[5, 9, 33]])
+    model.save_pretrained(tmp_path / "before")
+    with torch.no_grad(), model.disable_adapter():
+        base = model(input_ids=ids).logits
+    assert linear.lean(model)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.constant_(parameter, 0.1)
+    with torch.no_grad(), model.train().disable_adapter():
+        assert torch.equal(model(input_ids=ids).logits, base)
+        model.eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.zeros_(parameter)
+    model.save_pretrained(tmp_path / "after")
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        saved = [(tmp_path / when / name).read_bytes() for when in ("before", "after")]
+        assert saved[0] == saved[1]
