@@ -10,7 +10,7 @@ alternate; medians are compared, without each side's first step.
 
 The learning rate is next to nothing, so that the mean loss over all rows is the same in any order.
 GEMMA_BENCH_REAL_ROWS=FOLDER takes rows of published sets that lie there, in tokens of --tokenizer;
-without it lengths are drawn from a distribution like theirs.
+without it lengths are drawn, lognormal about a median of 134 tokens.
 """
 
 import argparse
