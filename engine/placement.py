@@ -10,6 +10,9 @@ from engine.hardware import Profile
 from engine.recipe import Model, Recipe
 from engine.refusal import Refusal
 
+_VERDICTS = ("no", "tight", "fits")
+"""From worst to best."""
+
 
 class Placed(NamedTuple):
     """A model with the place of its tables settled, and why; no reason where it has none."""
@@ -36,9 +39,15 @@ def placed(recipe: Recipe, profile: Profile) -> Placed:
 
 
 def belong_on_host(case: Case, profile: Profile) -> bool:
-    """Whether a step fits so only; else they stay on the device, where nothing has to be copied."""
+    """Whether a step fits better so; else they stay on the device: nothing has to be copied there.
+
+    One that fits is better than one that may not, and that better than one that can't.
+    """
     both = _both(case, profile)
-    return both is not None and both[1].fits and not both[0].fits
+    if both is None:
+        return False
+    here, there = (_VERDICTS.index(budget.verdict) for budget in both)
+    return there > here
 
 
 def _both(case: Case, profile: Profile) -> tuple[Budget, Budget] | None:

@@ -56,6 +56,14 @@ def test_auto_goes_to_the_host_where_only_that_fits(memory_gib: float, is_on_hos
     assert f"{needs[1]:.1f} GiB without, of {memory_gib:.1f} usable" in why
 
 
+def test_auto_goes_to_the_host_where_it_would_be_tight() -> None:
+    here = forecast(recipe(**{"model.host_tables": False}), card(24.0)).device
+    assert here.expected < here.high
+    tight, roomy = card(here.expected), card(here.high + 0.001)
+    assert of_recipe(recipe(), tight).tables_on_host
+    assert not of_recipe(recipe(), roomy).tables_on_host
+
+
 def test_auto_stays_where_the_host_is_full() -> None:
     assert not of_recipe(recipe(), card(6.0, host_gib=4.0)).tables_on_host
 
