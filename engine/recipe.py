@@ -42,7 +42,7 @@ class Model(_Section):
     quantization: Literal["none", "nf4"] = "none"
     """nf4 holds the language model's linear weights and its experts in 4 bits (QLoRA)."""
     host_tables: Literal["auto", True, False] = "auto"
-    """Keep per-layer embeddings (E2B, E4B) in host memory; auto does where no step fits well else."""
+    """Keep per-layer embeddings (E2B, E4B) in host memory; auto: where a step fits well so only."""
 
 
 def _kind_of_targets(value: Any) -> str:
