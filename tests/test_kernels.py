@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from engine import own_kernels
 from engine.kernels import head, linear
 from engine.model import lora
+from engine.model.load import EMBEDDED_WEIGHTS
 from engine.recipe import Adapter
 from tests import tiny
 
@@ -207,3 +209,29 @@ def test_the_base_answers_and_the_adapter_is_saved_as_before(
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         saved = [(tmp_path / when / name).read_bytes() for when in ("before", "after")]
         assert saved[0] == saved[1]
+
+
+def test_training_in_16_bits_is_as_near_to_float32_as_under_autocast(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the same rounded weights: neither way's gradients are the truth."""
+    rounded = tiny.loaded(EMBEDDED_WEIGHTS, dtype="bfloat16")
+    rounded.model.save_pretrained(tmp_path)
+    rounded.tokenizer.save_pretrained(tmp_path)
+    truth = gradients(tmp_path, "float32")
+    ours = gradients(tmp_path, "bfloat16")
+    monkeypatch.setattr(own_kernels, "are_used", lambda device: False)
+    autocast = gradients(tmp_path, "bfloat16")
+    assert 0 < _off(ours, truth) < 1.2 * _off(autocast, truth)
+
+
+def gradients(folder: Path, dtype: str) -> torch.Tensor:
+    """All of one step's, in a row."""
+    kept = tiny.Gradients()
+    gemma = tiny.loaded(folder, dtype=dtype)
+    tiny.trainer(gemma, folder, kept, per_device_train_batch_size=8).train()
+    return torch.cat([gradient.flatten() for gradient in kept.gradients.values()])
+
+
+def _off(found: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((found - truth).norm() / truth.norm())
