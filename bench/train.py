@@ -2,15 +2,14 @@
 
     python bench/train.py [--repeats 5] [--steps 5] [--models 30m 270m] [--no-checkpointing]
 
-Both train the same LoRA on the same rows with the same tokens supervised: TRL with its defaults
-(bfloat16 autocast, checkpointing, rows in random order) and once more in float32; the engine as
-`gemma-bench --run` starts it, in whatever type the processor computes in. Models have random
-weights, so nothing is downloaded, and every side is a process of its own on two threads. Sides
-alternate; medians are compared, without each side's first step.
-
-The learning rate is next to nothing, so that the mean loss over all rows is the same in any order.
-GEMMA_BENCH_REAL_ROWS=FOLDER takes rows of published sets that lie there, in tokens of --tokenizer;
-without it lengths are drawn, lognormal about a median of 134 tokens.
+All train the same LoRA on the same rows with the same tokens supervised: the engine as
+`gemma-bench --run` starts it, in whatever type the processor computes in; its kernels in a plain
+loop, which shows what the trainer around them costs; TRL with its defaults (bfloat16 autocast,
+checkpointing, rows in random order), and once more in float32. Models have random weights, every
+side is a process of its own on two threads, sides alternate, medians are compared, without each
+side's first step. The learning rate is next to nothing, so that the mean loss over all rows is the
+same in any order. GEMMA_BENCH_REAL_ROWS=FOLDER takes rows of published sets that lie there, in
+tokens of --tokenizer; without it lengths are drawn, lognormal about a median of 134 tokens.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 ALL = {"sliding_window": 512, "num_attention_heads": 4, "num_key_value_heads": 1}
 MODELS: dict[str, dict[str, int]] = {
@@ -36,7 +35,7 @@ MODELS: dict[str, dict[str, int]] = {
     "270m": {"vocab_size": 262_144, "hidden_size": 640, "intermediate_size": 2048,
              "num_hidden_layers": 18, "head_dim": 256, "query_pre_attn_scalar": 256, **ALL},
 }  # fmt: skip
-SIDES = ("engine", "TRL", "TRL in float32")
+SIDES = ("engine", "plain loop", "TRL", "TRL in float32")
 SETS = ("gpteacher_roleplay", "koalpaca_v1", "gsm8k_train", "sharegpt_dummy_vicuna")
 RATE = 1e-7
 Row = dict[str, list[int]]
@@ -103,9 +102,8 @@ def trained(side: str, folder: Path, given: argparse.Namespace) -> dict[str, flo
     torch.set_num_threads(given.threads)
     found = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     clock = _clock()
-    trainer = (_engine if side == "engine" else _trl)(side, folder, found, clock, given)
-    collate = trainer.data_collator
-    trainer.data_collator = clock.counting(collate)
+    trainer = (_trl if side.startswith("TRL") else _engine)(side, folder, found, clock, given)
+    trainer.data_collator = clock.counting(trainer.data_collator)
     trainer.train()
     return {**clock.figures(), "peak_mib": _peak_mib()}
 
@@ -120,6 +118,13 @@ def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -
     from engine.train.tally import Tally
 
     loaded = load(Model(path=str(folder)), hardware.runnable("cpu"))
+    lines = [
+        Sequence(row["input_ids"], row["labels"], list(range(len(row["labels"])))) for row in found
+    ]
+    if side == "plain loop":
+        from plain_loop import PlainLoop
+
+        return PlainLoop(loaded, lines, clock, given.batch, RATE)
     model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)
     training = Training(
         per_device_train_batch_size=given.batch,
@@ -128,9 +133,6 @@ def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -
     )
     data = Data(sources=(Source(path="none"),))
     config = sft.arguments(training, data, loaded, folder / "staging")
-    lines = [
-        Sequence(row["input_ids"], row["labels"], list(range(len(row["labels"])))) for row in found
-    ]
     return sft.trainer(model, loaded, lines, config, clock, Tally(), lambda *_: None)
 
 
@@ -231,7 +233,8 @@ def started(side: str, folder: Path, given: argparse.Namespace) -> dict[str, flo
     """One side in a process of its own, the engine's as the launcher starts it."""
     from workbench import launch
 
-    environment = launch._environment("cpu") if side == "engine" else dict(os.environ)
+    is_trl = side.startswith("TRL")
+    environment = dict(os.environ) if is_trl else launch._environment("cpu")
     environment |= {"OMP_NUM_THREADS": str(given.threads), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", __file__, "--one", side, "--folder", str(folder)]
     command += ["--batch", str(given.batch), "--threads", str(given.threads)]
