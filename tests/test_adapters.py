@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -193,7 +194,7 @@ def test_an_adapter_of_the_other_class_is_refused_with_both_names(
     text = Gemma4ForCausalLM(copy.deepcopy(whole.model.config.text_config))
     text.name_or_path = whole.model.name_or_path
     weights = saved(whole, tmp_path, whole.model)
-    onto = Loaded(text.eval(), whole.tokenizer, whole.dtype, whole.device, {})
+    onto = replace(whole, model=text.eval())
     with pytest.raises(Refusal) as refused:
         attach(onto, template("gemma4"), weights)
     (problem,) = refused.value.problems

@@ -22,7 +22,7 @@ from engine.kernels import head
 from engine.model import adapted, load, lora, nf4
 from engine.model.grouped import Product
 from engine.model.tables import HostTable
-from engine.train import report, sft
+from engine.train import report, scoring, sft
 from engine.train.sft import TokenWeightedTrainer
 
 TURN_END, NEW_LINE, BEGIN = 106, 107, 2
@@ -283,7 +283,7 @@ BY_NAME = {check.name: check for check in CHECKS}
 
 @pytest.fixture(scope="module")
 def specimens(tmp_path_factory: pytest.TempPathFactory) -> Specimens:
-    return Specimens(tmp_path_factory.mktemp("specimens"))
+    return Specimens(tmp_path_factory.mktemp("specimens"), has_own_kernels=True)
 
 
 @pytest.mark.parametrize(("name", "plant"), PLANTED, ids=[f"{n}-{p.__name__}" for n, p in PLANTED])
@@ -301,6 +301,18 @@ def test_a_planted_bug_fails_its_check(
 def test_every_check_has_its_bug() -> None:
     assert [check.name for check in CHECKS] == list(BY_NAME)
     assert set(BY_NAME) == {name for name, _ in PLANTED}
+
+
+@pytest.mark.parametrize(
+    "name", ["accumulation weighting", "checkpointing gradients", "empty mask"]
+)
+def test_what_a_card_would_train_through_is_examined_too(
+    name: str, specimens: Specimens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL's head and PEFT's layers, without the engine's kernels."""
+    monkeypatch.delattr(scoring, "by_own_head")
+    assert BY_NAME[name](Specimens(specimens.folder, has_own_kernels=False)).passed
+    assert not BY_NAME[name](specimens).passed
 
 
 def test_a_mean_of_means_is_no_matter_of_scaling(

@@ -112,9 +112,9 @@ def test_only_tokens_with_loss_are_scored(
             scored.append(hidden.shape[0])
             return kernel.apply(hidden, *rest)
 
+    monkeypatch.setattr(own_kernels, "are_used", lambda device: module is head)
     gemma = tiny.loaded(gemma_folder("embedded"))
     monkeypatch.setattr(module, name, Recording)
-    monkeypatch.setattr(own_kernels, "are_used", lambda device: module is head)
     tiny.trainer(gemma, tmp_path, tiny.Gradients(), per_device_train_batch_size=8).train()
     assert scored == [sum(row.supervised for row in tiny.rows(gemma))]
 

@@ -4,10 +4,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from engine import diagnosis, events, installed, previewdir
+from engine import diagnosis, events, hardware, installed, own_kernels, previewdir
 from engine.control import StoppedEarly, Wishes
 from engine.diagnosis import Diagnosis, Finding
 from engine.eventlog import EventLog
+from engine.hardware import AUTO
 from engine.previewdir import PreviewDir
 from engine.rundir import RunDir
 
@@ -30,7 +31,9 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
 
     versions, found = installed.versions(), list[Finding]()
     with TemporaryDirectory(prefix="gemma-bench-") as folder:
-        specimens = Specimens(Path(folder))
+        # Through the kernels that runs on this machine go through, though it is all on the CPU.
+        has_own_kernels = own_kernels.are_used(hardware.profile(AUTO).device)
+        specimens = Specimens(Path(folder), has_own_kernels=has_own_kernels)
         for check in (one for one in CHECKS if one.is_fast or not is_fast):
             _stop_if_asked(beside, wishes, is_watched=is_watched)
             log.append(events.Phase(name="checking", detail=check.name))

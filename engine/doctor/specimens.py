@@ -1,5 +1,6 @@
 """Tiny Gemmas of every architecture, for the doctor to try the install on."""
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,9 @@ TALK: Conversation = (
 class Specimens:
     """Models and tokenizers in a folder of their own, each built when it is first asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, has_own_kernels: bool) -> None:
         self.folder = folder
+        self._has_own_kernels = has_own_kernels
 
     def choice(self, kind: str) -> Model:
         """A tiny Gemma as a recipe names it, in float32."""
@@ -54,7 +56,8 @@ class Specimens:
     def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:
         """A tiny Gemma, loaded anew as a run loads it, under more choices of a recipe."""
         choice = self.choice(kind).model_copy(update=choices)
-        return load(choice, hardware.profile("cpu"), has_towers=has_towers)
+        found = load(choice, hardware.profile("cpu"), has_towers=has_towers)
+        return replace(found, has_own_kernels=self._has_own_kernels)
 
     def tokenizer(self, dialect: str) -> Any:
         """A tokenizer that has the turns of a dialect."""

@@ -33,6 +33,8 @@ class Loaded:
     dtype: torch.dtype
     device: str
     reasons: dict[str, str]
+    has_own_kernels: bool
+    """Whether it is trained through the engine's kernels, or through TRL's and PEFT's."""
 
     @property
     def vocab_size(self) -> int:
@@ -77,7 +79,14 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         **_why_quantised(choice, model),
         **_why_blind(model),
     }
-    return Loaded(model.eval(), tokenizer(choice), dtype, profile.device, reasons)
+    return Loaded(
+        model=model.eval(),
+        tokenizer=tokenizer(choice),
+        dtype=dtype,
+        device=profile.device,
+        reasons=reasons,
+        has_own_kernels=own_kernels.are_used(profile.device),
+    )
 
 
 def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:

@@ -15,7 +15,6 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
-from engine import own_kernels
 from engine.data.batches import Collator, Sequence
 from engine.data.sight import FILES, LOOK, Sight
 from engine.kernels.linear import lean
@@ -48,6 +47,7 @@ class TokenWeightedTrainer(SFTTrainer):
         *,
         tally: Tally,
         on_saved: Any,
+        has_own_head: bool,
         is_lean: bool,
         loraplus_lr_ratio: float,
         **kwargs: Any,
@@ -57,6 +57,7 @@ class TokenWeightedTrainer(SFTTrainer):
         self._lr_ratio = loraplus_lr_ratio
         self._tally = tally
         self._on_saved = on_saved
+        self._has_own_head = has_own_head
         self._is_lean = is_lean
 
     def compute_loss(
@@ -74,7 +75,7 @@ class TokenWeightedTrainer(SFTTrainer):
             inputs.pop(FETCHED).announce()
         if LOOK in inputs:
             inputs |= inputs.pop(LOOK).on(self.args.device)
-        if own_kernels.are_used(self.args.device.type):
+        if self._has_own_head:
             scores = scoring.by_own_head(self.model, inputs, self._precision())
         else:
             scores = scoring.by_trl(model, inputs)
@@ -212,7 +213,8 @@ def trainer(
         callbacks=[callback],
         tally=tally,
         on_saved=on_saved,
-        is_lean=own_kernels.are_used(loaded.device) and lean(model),
+        has_own_head=loaded.has_own_kernels,
+        is_lean=loaded.has_own_kernels and lean(model),
         loraplus_lr_ratio=loraplus_lr_ratio,
     )
     keep_float32(built.model)
