@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import staged_playground as recorded_talk
-from bench_app import MACHINE, lay_down_runs, make_app, until, write_recipes
+from bench_app import GOOD, MACHINE, lay_down_runs, make_app, until, write_recipes
 from pictures import SIZES, Compare, followed, plain_surroundings, pressed, previewed, problems_of
 from recording import at_work
 from staged_playground import Staged as StagedPlayground
@@ -54,6 +54,8 @@ def test_setup_at_the_end_of_memory(
     snap_compare: Compare, tmp_path: Path, size: tuple[int, int], memory_gib: float
 ) -> None:
     app = make_app(tmp_path, machine=replace(MACHINE, memory_gib=memory_gib))
+    # On the host, the tables would leave room enough.
+    Path("facts.toml").write_text(f"{GOOD}\n[model]\nhost_tables = false\n")
 
     async def steps(pilot: Pilot[Any]) -> None:
         await pressed()(pilot)
