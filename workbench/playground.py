@@ -2,27 +2,20 @@
 
 import contextlib
 import os
-import signal
-import subprocess
 from pathlib import Path
 
-from engine import events, playground, previewdir
+from engine import events, playground
 from engine.events import Event
 from engine.playground import Opening, Wish
-from engine.previewdir import PreviewDir
-from engine.rundir import RunDir, write_whole
-from engine.tail import Tail
-from workbench import launch
+from engine.rundir import RunDir
+from workbench import companion
+from workbench.companion import Companion
 
 _LOG_BYTES = 8192
 
 
-class Playground:
+class Playground(Companion):
     """One engine. Nothing here waits, but for `close`."""
-
-    def __init__(self, files: PreviewDir, lock: int, engine: "subprocess.Popen[bytes]") -> None:
-        self._files, self._lock, self._engine = files, lock, engine
-        self._events = Tail(files.events)
 
     def ask(self, wish: Wish) -> None:
         """Hand a wish to the engine."""
@@ -48,23 +41,12 @@ class Playground:
             return log.read().decode(errors="replace").rstrip("\n").split("\n")
         return []
 
-    def close(self) -> None:
-        """End the engine, which has nothing to save, and take its files away."""
-        if self._engine.poll() is None:
-            os.killpg(self._engine.pid, signal.SIGKILL)
-            self._engine.wait()
-        os.close(self._lock)
-        self._files.remove()
-
 
 def start(run: RunDir, adapter: str = "") -> Playground:
     """Start an engine on a run's newest adapter, or on a named one. Raises `Refusal`."""
-    files = previewdir.create()
     opening = Opening(str(run.path.resolve()), adapter)
-    write_whole(files.request, playground.request(opening))
-    lock = files.hold_for_viewer()
-    assert lock is not None
-    return Playground(files, lock, launch.start_beside(files, "generate", _device(run.path)))
+    request = playground.request(opening)
+    return companion.start(Playground, "generate", request, _device(run.path))
 
 
 def _device(path: Path) -> str:
