@@ -8,7 +8,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/gemma-bench --run quickstart
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

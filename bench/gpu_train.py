@@ -3,7 +3,7 @@
 Each case is `gemma-bench --run` on a checkpoint of holes (nothing is downloaded), measured by the
 run's own events: the most memory allocated, its forecast, and tokens a second. Beside it TRL's
 SFTTrainer with its defaults on the same rows, in a process of its own, where the model fits so.
-Written to bench/results with card and versions. It has been run on a CPU only (`--on cpu`).
+Written to bench/results with card and versions. It has not been run on a GPU yet.
 """
 
 import argparse

@@ -14,14 +14,14 @@ from engine.recipe import Adapter, Model, Recipe
 from engine.refusal import Problem, Refusal, refuse
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_SECRET = re.compile(r"token$|secret|password|api_key", re.IGNORECASE)
+"""What keys are called whose values are nobody's business; no recipe has one."""
 _REASONS = {
     "model_type": "it is no table",
     "tuple_type": "it is no list",
     "too_short": "the list is empty",
 }
 """What pydantic says in Python's words, in TOML's; by its type of error."""
-
-
 _UNION = {recipe.NAMES, recipe.EXPRESSION}
 """What pydantic puts between a key that takes several kinds of values and what is wrong with it."""
 
@@ -105,7 +105,8 @@ def _invalid(error: ValidationError) -> list[Problem]:
 
 def _problem(detail: Any) -> Problem:
     key = ".".join(str(part) for part in detail["loc"])
-    value = repr(detail["input"])
+    # Problems are shown, logged and pasted into questions.
+    value = "(hidden)" if _SECRET.search(key) else repr(detail["input"])
     value = value if len(value) <= 60 else value[:57] + "..."
     if detail["type"] == "extra_forbidden":
         return _unknown(detail, key, value)

@@ -4,6 +4,7 @@ import json
 import signal
 
 from engine.rundir import RunDir
+from engine.signals import Signals
 
 
 class StoppedEarly(Exception):
@@ -11,17 +12,22 @@ class StoppedEarly(Exception):
 
 
 class Wishes:
-    """Wishes to stop, save or sample; made early, so that a signal is heard from the start on."""
+    """Wishes to stop, save or sample, by files and, where they are heard, by signals."""
 
-    def __init__(self, run: RunDir) -> None:
-        self._tail = run.wishes()
+    def __init__(
+        self, run: RunDir, signals: Signals | None = None, *, is_resumed: bool = False
+    ) -> None:
+        self._tail = run.wishes(are_past=is_resumed)
+        self._signals = signals
         self._wanted: set[str] = set()
-        self.stopped_by: str | None = None
-        """Who asked for the end, or None."""
-        signal.signal(signal.SIGTERM, self._hear)
+        self._stopped_by: str | None = None
 
-    def _hear(self, number: int, _frame: object) -> None:
-        self.stopped_by = self.stopped_by or signal.Signals(number).name
+    @property
+    def stopped_by(self) -> str | None:
+        """Who asked for the end first, or None."""
+        if self._stopped_by is None and self._signals and self._signals.first:
+            self._stopped_by = signal.Signals(self._signals.first).name
+        return self._stopped_by
 
     def poll(self) -> None:
         """Read what was asked since the last call; lines that make no sense are skipped."""
@@ -33,7 +39,7 @@ class Wishes:
                 continue
             self._wanted.add(want)
             if want == "stop":
-                self.stopped_by = self.stopped_by or by
+                self._stopped_by = self.stopped_by or by
 
     def take(self, want: str) -> bool:
         """Whether something was asked for since it was last taken."""

@@ -40,7 +40,10 @@ _JSON_TYPES = {int: "integer", float: "number", str: "string", type(None): "null
 
 def _schema_of_type(hint: Any) -> dict[str, Any]:
     if isinstance(hint, types.UnionType):
-        return {"type": [_JSON_TYPES[part] for part in typing.get_args(hint)]}
+        parts = typing.get_args(hint)
+        if all(part in _JSON_TYPES for part in parts):
+            return {"type": [_JSON_TYPES[part] for part in parts]}
+        return {"anyOf": [_schema_of_type(part) for part in parts]}
     if typing.get_origin(hint) is tuple:
         return {"type": "array", "items": _schema_of_type(typing.get_args(hint)[0])}
     if typing.get_origin(hint) is dict:

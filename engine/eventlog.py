@@ -1,11 +1,16 @@
 """The engine's pen: stamps events and appends them to the run."""
 
 import dataclasses
+import os
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
-from engine import events
+from engine import events, failpoint
 from engine.rundir import RunDir, append_line
+
+_LASTING = (events.Checkpoint, events.Done, events.Failed)
+"""What is put on the disk at once, since the next engine's life hangs on it."""
 
 
 class EventLog:
@@ -15,6 +20,7 @@ class EventLog:
         self._path = run.events
         self._began = time.monotonic()
         self._lost = 0
+        self._is_torn = _ends_within_a_line(self._path)
         self.phase = "starting"
         """Name of the phase that was entered last."""
 
@@ -24,18 +30,34 @@ class EventLog:
             self.phase = event.name
         try:
             if self._lost:
-                self._write(_lost(self._lost), b"\n")
+                self._write(_lost(self._lost))
                 self._lost = 0
             self._write(event)
         except OSError:
             self._lost += 1
+            self._is_torn = True
 
-    def _write(self, event: events.Event, before: bytes = b"") -> None:
-        """`before` ends the line that a full disk cut off."""
+    def _write(self, event: events.Event) -> None:
+        """A line of its own, apart from one that a full disk or a death cut off."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         elapsed = round(time.monotonic() - self._began, 3)
         line = events.encode(dataclasses.replace(event, t=elapsed, time=now))
-        append_line(self._path, before + line)
+        failpoint.reached("events.append")
+        lasts = isinstance(event, _LASTING)
+        append_line(self._path, b"\n" + line if self._is_torn else line, flushed=lasts)
+        self._is_torn = False
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Whether an engine before this one could not write its last line to the end."""
+    try:
+        with path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except FileNotFoundError:
+        return False
 
 
 def _lost(count: int) -> events.Warned:

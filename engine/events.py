@@ -5,24 +5,16 @@ The field names are a contract with scripts; readers skip kinds and keys they do
 
 import json
 import math
-import types
-import typing
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, ClassVar
 
+from engine.event import Event as Event
+from engine.json_types import json_types
+from engine.playground_events import Answered as Answered
+from engine.playground_events import Opened as Opened
+from engine.playground_events import Piece as Piece
+
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What every event carries; the log stamps both fields when it appends."""
-
-    kind: ClassVar[str]
-    t: float = 0.0
-    """Seconds on the engine's monotonic clock since its hello."""
-    time: str = ""
-    """UTC wall time, ISO 8601, for people; never for arithmetic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +31,7 @@ class Hello(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase(Event):
-    """A phase began: loading, data, training, sampling or saving."""
+    """A phase began: data, loading, training, saving or sampling."""
 
     kind: ClassVar[str] = "phase"
     name: str
@@ -145,6 +137,22 @@ class Checkpoint(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """The run goes on from a checkpoint; steps after it that were told before no longer count."""
+
+    kind: ClassVar[str] = "resumed"
+    step: int
+    path: str
+    """Of the checkpoint, relative to the run."""
+    rejected: dict[str, str]
+    """Newer checkpoints that are not whole, each with its reason."""
+    exactness: str
+    """How the steps that follow compare to those of a run that was never interrupted."""
+    parent: str | None = None
+    """The run that the checkpoint is from, where it is another's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mark(Event):
     """The user marked a step, to find it again on the charts."""
 
@@ -171,6 +179,14 @@ class Failed(Event):
     error: str
     hint: str
     log: str
+    step: int | None = None
+    """The step that ran out of memory."""
+    batch_shape: tuple[int, ...] | None = None
+    """Its micro-batch then: rows and tokens of the longest."""
+    ledger: dict[str, float] | None = None
+    """GiB of each part at the forecast's highest moment, where there is a forecast."""
+    suggestion: dict[str, str] | None = None
+    """Recipe keys with values that would save the memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,57 +208,6 @@ class Done(Event):
     """Share of held-out wordings whose exact fact the adapter answers."""
     base_exact: float | None = None
     """Share of all these questions whose exact fact the base model answers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened(Event):
-    """A playground can be asked: base and adapter are loaded."""
-
-    kind: ClassVar[str] = "opened"
-    run: str
-    """Directory of the run whose adapter it is."""
-    adapter: str
-    """Path of the adapter, relative to the run."""
-    step: int | None
-    """The step it was saved after; null where the run doesn't tell."""
-    model: str
-    device: str
-    dtype: str
-    quantization: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece(Event):
-    """More of an answer in a playground."""
-
-    kind: ClassVar[str] = "piece"
-    id: int
-    side: str
-    """base or adapter."""
-    text: str
-    """Whole characters that follow those of the piece before."""
-    tokens: int
-    """Tokens of the answer so far."""
-    seconds: float
-    """Time spent on them so far, that of the other side left out."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered(Event):
-    """An answer in a playground is over."""
-
-    kind: ClassVar[str] = "answered"
-    id: int
-    side: str
-    prompt_tokens: int
-    tokens: int
-    """Tokens of the answer, its end token not counted."""
-    seconds: float
-    """Time spent on it, the prompt's included, that of the other side left out."""
-    reason: str
-    """stop: it came to its end; length: no more tokens were asked for; stopped; or failed."""
-    error: str | None = None
-    """Why it failed."""
 
 
 KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}
@@ -268,7 +233,7 @@ def decode(line: bytes) -> Event | None:
     try:
         record = json.loads(line)
         cls = KINDS[record.pop("kind")]
-        accepted = json_types(cls.kind)
+        accepted = json_types(cls)  # type: ignore[arg-type]
         values: dict[str, Any] = {}
         for key, value in record.items():
             if key not in accepted:
@@ -281,19 +246,3 @@ def decode(line: bytes) -> Event | None:
         return cls(**values)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
-
-
-@cache
-def json_types(kind: str) -> dict[str, frozenset[type]]:
-    """For each field of a kind, the types that JSON may bring for it."""
-    hints = typing.get_type_hints(KINDS[kind])
-    return {field.name: _json_types_of(hints[field.name]) for field in fields(KINDS[kind])}
-
-
-def _json_types_of(hint: Any) -> frozenset[type]:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    named: list[Any] = [typing.get_origin(part) or part for part in parts]
-    return frozenset().union(*(_FROM_JSON.get(part, {part}) for part in named))
-
-
-_FROM_JSON: dict[type, set[type]] = {float: {float, int}, tuple: {list}}

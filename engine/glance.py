@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.events import Step
+from engine.refusal import Refusal
 from engine.rundir import RunDir, State
 
 
@@ -35,7 +36,7 @@ def at(run: RunDir) -> Glance:
 def _document(read: Any) -> Any:
     try:
         return read()
-    except (OSError, ValueError):
+    except (Refusal, OSError, ValueError):
         return {}
 
 

@@ -170,6 +170,14 @@ class Training(_Section):
     save_total_limit: int = Field(default=2, ge=1)
     seed: int = 0
     """Adapter initialisation and dropout."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is no number: end before it reaches the weights, or skip the step."""
+    max_skipped_steps: int = Field(default=3, ge=1)
+    """With skip, how many steps; one more ends the run after all."""
+    on_failed_save: Literal["go_on", "stop"] = "go_on"
+    """A checkpoint that the disk won't take: warn and train on, or end the run."""
+    on_out_of_memory: Literal["stop", "retry"] = "stop"
+    """retry: go on with fewer rows at a time and more accumulation, which learns the same."""
     deterministic: bool = False
     """Take only operations that give the same bits again; an error where there is none."""
 
@@ -219,12 +227,17 @@ def settings(text: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     isn't KEY=VALUE or goes through something that is no table.
     """
     document = _absolute(tomllib.loads(text), folder)
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key.strip():
-            raise ValueError(f"{override!r} is not KEY=VALUE")
-        _insert(document, key.strip(), _value(value))
+    override(document, overrides)
     return document
+
+
+def override(document: dict[str, Any], overrides: list[str]) -> None:
+    """Change keys of a document. Raises `ValueError` as above."""
+    for given in overrides:
+        key, equals, value = given.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{given!r} is not KEY=VALUE")
+        _insert(document, key.strip(), _value(value))
 
 
 def _value(text: str) -> Any:

@@ -28,7 +28,10 @@ class Refusal(Exception):
         self.where = where
         self.problems = problems
         self.exit_code = exit_code
-        super().__init__("\n".join([f"{where}:", *(f"  {problem}" for problem in problems)]))
+        # One that names its place itself need not be told of it twice.
+        is_placed = [problem.key for problem in problems] == [where]
+        lines = problems if is_placed else [f"{where}:", *(f"  {problem}" for problem in problems)]
+        super().__init__("\n".join(map(str, lines)))
 
 
 def refuse(where: str, reason: str, fix: str, *, key: str = "", exit_code: int = 2) -> Refusal:

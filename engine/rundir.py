@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from engine import events, lock
-from engine.refusal import refuse
+from engine.ending import cause_of_death
+from engine.refusal import Refusal, refuse
 from engine.tail import Tail
 
 RUNS = Path("runs")
 """Where runs are made and listed unless told otherwise: a folder of the current one."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MINUTE = re.compile(r"\d{4}-\d\d-\d\d-\d{4}")
-_MINUTE_FORMAT = "%Y-%m-%d-%H%M"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a run below `runs` may be called."""
+MINUTE_FORMAT = "%Y-%m-%d-%H%M"
+"""What such a name begins with: when the run was made."""
 _TAIL_BYTES = 1 << 16
 
 
@@ -71,6 +73,18 @@ class RunDir:
         """Whether an engine or its supervisor holds the lock."""
         return lock.is_held(self.lock)
 
+    def require_own(self) -> None:
+        """Raises `Refusal` where it is another user's: an engine would work on what they wrote."""
+        if self.path.stat().st_uid != os.geteuid():
+            fix = "Copy it and go on with the copy, or ask its owner"
+            raise refuse(str(self.path), "it belongs to another user", fix)
+
+    def at_work(self) -> Refusal:
+        """What is told who would start another engine in it."""
+        by = f" ({who})" if (who := lock.holder(self.lock)) else ""
+        fix = f"Follow it: gemma-bench attach {self.path}"
+        return refuse(str(self.path), f"the run is at work{by}", fix, exit_code=3)
+
     def state(self) -> State:
         """Derived, never stored: the last event, else the lock, else how the process ended."""
         is_alive = self.is_alive()
@@ -95,22 +109,19 @@ class RunDir:
 
     def _cause_of_death(self) -> str:
         try:
-            ending = json.loads(self.ending.read_bytes())
-            code, number = ending["exit"], ending["signal"]
-        except (OSError, ValueError, KeyError, TypeError):
+            return cause_of_death(json.loads(self.ending.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return "the machine or its supervisor went down with it"
-        if number == 9:
-            return "killed by signal 9: out of memory, or kill -9"
-        return f"killed by signal {number}" if number else f"exit code {code} without a last word"
 
     def ask(self, want: str, by: str) -> None:
         """Append a wish for the engine to read between steps: stop, save or sample."""
         line = json.dumps({"want": want, "by": by}) + "\n"
         append_line(self.control, line.encode())
 
-    def wishes(self) -> Tail:
-        """Reader of the wishes, from the first on."""
-        return Tail(self.control)
+    def wishes(self, *, are_past: bool = False) -> Tail:
+        """Reader of the wishes, from the first on; or without those that are there already."""
+        is_there = are_past and self.control.exists()
+        return Tail(self.control, self.control.stat().st_size if is_there else 0)
 
     def write_request(self, request: dict[str, Any]) -> None:
         """Write down what was asked, before the engine starts."""
@@ -125,8 +136,14 @@ class RunDir:
         write_whole(self.simulated, answer)
 
     def read_request(self) -> dict[str, Any]:
-        """What was asked: resolved recipe, overrides, hardware, argv."""
-        request: dict[str, Any] = json.loads(self.request.read_bytes())
+        """What was asked: resolved recipe, overrides, hardware, argv. Raises `Refusal`."""
+        try:
+            request = json.loads(self.request.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            request = None
+        if not isinstance(request, dict):
+            fix = "Start another run of its recipe"
+            raise refuse(str(self.request), "it is damaged and can't be read", fix)
         return request
 
     def read_plan(self) -> dict[str, Any]:
@@ -176,53 +193,15 @@ def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path |
     return run
 
 
-def find(name: str | None) -> RunDir:
-    """A run by name below `runs`, by path, or the newest one. Raises `Refusal`."""
-    if name is None:
-        runs = every()
-        if not runs:
-            raise refuse(
-                "runs", "there is no run here yet", "Start one: gemma-bench --run quickstart"
-            )
-        return next((run for run in runs if run.is_alive()), runs[0])
-    run = next((run for run in (RunDir(RUNS / name), RunDir(Path(name))) if run.exists), None)
-    if run is None:
-        known = ", ".join(run.name for run in every()[:5]) or "none"
-        raise refuse(name, "there is no such run", f"Give a name or a path; newest: {known}")
-    return run
-
-
-def every() -> list[RunDir]:
-    """All runs below `runs`, newest first."""
-    try:
-        runs = [RunDir(path) for path in RUNS.iterdir()]
-    except OSError:
-        return []
-    return sorted((run for run in runs if run.exists), key=_age, reverse=True)
-
-
-def _age(run: RunDir) -> tuple[str, int, str]:
-    """Sorts by the minute in the name, where one stands there, and within it by the request."""
-    try:
-        made_ns = run.request.stat().st_mtime_ns
-    except OSError:
-        made_ns = 0
-    minute = run.name[:15]
-    if not _MINUTE.fullmatch(minute):
-        minute = f"{datetime.fromtimestamp(made_ns / 1e9):{_MINUTE_FORMAT}}"
-    return minute, made_ns, run.name
-
-
 def _occupied(run: RunDir) -> Exception:
     if run.state().is_alive:
-        fix = f"Follow it: gemma-bench attach {run.path}"
-        return refuse(str(run.path), "a run is at work in it", fix, exit_code=3)
+        return run.at_work()
     return refuse(str(run.path), "it holds a run already", "Give another --out")
 
 
 def _name_now(recipe_name: str) -> str:
-    name = f"{datetime.now():{_MINUTE_FORMAT}}-{recipe_name}"
-    if not _NAME.fullmatch(name):
+    name = f"{datetime.now():{MINUTE_FORMAT}}-{recipe_name}"
+    if not NAME.fullmatch(name):
         fix = "Rename the recipe file: letters, digits, dot, dash and underscore, at most 48"
         raise refuse(recipe_name, "no name for a run directory", fix)
     return name
@@ -269,7 +248,7 @@ def _unmake(run: RunDir, kept: set[Path]) -> None:
             folder.rmdir()
 
 
-def append_line(path: Path, line: bytes) -> None:
+def append_line(path: Path, line: bytes, *, flushed: bool = False) -> None:
     """Append one line with one write, so that no reader sees two lines glued.
 
     Raises `OSError`, also where a full disk took a part of it only.
@@ -278,6 +257,8 @@ def append_line(path: Path, line: bytes) -> None:
     try:
         if os.write(fd, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if flushed:
+            os.fsync(fd)
     finally:
         os.close(fd)
 

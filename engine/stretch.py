@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from engine.events import Event, Step, decode, json_types
+from engine.events import Event, Step, decode
+from engine.json_types import json_types
 
 Numbers = Mapping[str, Sequence[float]]
 """Columns of one length, by field; not a number where an event had null."""
@@ -81,7 +82,7 @@ def _read_steps(lines: Sequence[bytes]) -> Stretch | None:
 
 def _numbers(columns: Mapping[str, Sequence[Any]]) -> Numbers | None:
     """The columns that are numbers; None where a type or a size is not what `decode` accepts."""
-    accepted = json_types(Step.kind)
+    accepted = json_types(Step)
     numbers: dict[str, Sequence[float]] = {}
     for name, column in columns.items():
         types = set(map(type, column))

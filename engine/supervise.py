@@ -5,6 +5,7 @@ it stays at a few megabytes for hours. A viewer that attaches later is no parent
 could not learn its exit code or signal; the file ENDING tells it.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -12,7 +13,12 @@ import sys
 import time
 
 LOCK_BYTE = 1
-_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+ALREADY_RUNNING = 3
+SIGNATURE_AT, SIGNATURE_BYTES = 512, 16
+"""Where in the lock file the one that holds it for a run says its process number."""
+PATIENCE_S = 0.5
+_PASSED_ON = {signal.SIGTERM, signal.SIGUSR1}
+_SIGNALS = {signal.SIGHUP, signal.SIGINT, *_PASSED_ON}
 
 
 def main() -> int:
@@ -20,6 +26,12 @@ def main() -> int:
     lock_path, ending_path, command = sys.argv[1], sys.argv[2], sys.argv[3:]
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until there is someone to pass them on to
     lock = _hold_lock(lock_path)
+    if lock is None:
+        return ALREADY_RUNNING
+    os.pwrite(lock, str(os.getpid()).encode().ljust(SIGNATURE_BYTES), SIGNATURE_AT)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(ending_path)  # of an engine before this one
+    kills_before = oom_kills()
     child = os.fork()
     if child == 0:
         os.close(lock)
@@ -27,32 +39,75 @@ def main() -> int:
         os.execv(command[0], command)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    for number in _PASSED_ON:
+        signal.signal(number, lambda heard, _: os.kill(child, heard))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     _, status, usage = os.wait4(child, 0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _PASSED_ON:
+        signal.signal(number, signal.SIG_IGN)
     code = os.waitstatus_to_exitcode(status)
-    _write_ending(ending_path, code, usage.ru_maxrss)
+    kills = {name: count - kills_before.get(name, 0) for name, count in oom_kills().items()}
+    _write_ending(ending_path, code, usage.ru_maxrss, kills)
     return max(code, 0)
 
 
-def _hold_lock(path: str) -> int:
+def _hold_lock(path: str) -> "int | None":
+    """None where another supervisor is at work; a reader's probe holds the byte for no time."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.lockf(fd, fcntl.LOCK_EX, 1, LOCK_BYTE)
-    return fd
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, LOCK_BYTE)
+            return fd
+        except OSError:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.02)
 
 
-def _write_ending(path: str, code: int, max_rss: int) -> None:
+def oom_kills(root: str = "") -> "dict[str, int]":
+    """How often the kernel killed for want of memory: in this cgroup, and on this machine.
+
+    What can't be read is left out. Linux's cgroup v2 and v1 documents name the files.
+    """
+    found = {}
+    places = {"machine": [f"{root}/proc/vmstat"], "cgroup": []}
+    for line in _lines(f"{root}/proc/self/cgroup"):
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        path = path.rstrip("/")
+        if number == "0":
+            places["cgroup"].append(f"{root}/sys/fs/cgroup{path}/memory.events")
+        elif "memory" in controllers.split(","):
+            places["cgroup"].append(f"{root}/sys/fs/cgroup/memory{path}/memory.oom_control")
+    for name, paths in places.items():
+        for line in (line for path in paths for line in _lines(path)):
+            key, _, count = line.partition(" ")
+            if key == "oom_kill":
+                found[name] = int(count)
+    return found
+
+
+def _lines(path: str) -> "list[str]":
+    try:
+        with open(path) as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _write_ending(path: str, code: int, max_rss: int, kills: "dict[str, int]") -> None:
     """Write the ending whole or not at all; `max_rss` in KiB, or in bytes on macOS."""
     max_rss_kib = max_rss // 1024 if sys.platform == "darwin" else max_rss
     exit_code = "null" if code < 0 else code
     by_signal = -code if code < 0 else "null"
     ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     partial = f"{path}.part"
+    counted = ", ".join(f'"{name}": {count}' for name, count in kills.items())
     with open(partial, "w") as file:
         file.write(
-            f'{{"exit": {exit_code}, "signal": {by_signal}, '
-            f'"max_rss_kib": {max_rss_kib}, "ended": "{ended}"}}\n'
+            f'{{"exit": {exit_code}, "signal": {by_signal}, "max_rss_kib": {max_rss_kib}, '
+            f'"oom_kills": {{{counted}}}, "ended": "{ended}"}}\n'
         )
         file.flush()
         os.fsync(file.fileno())

@@ -8,9 +8,9 @@ _SLICE_BYTES = 1 << 20
 class Tail:
     """A reader's place in one append-only file, which need not exist yet."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
-        self._offset = 0
+        self._offset = offset
         self._rest = b""
         self.is_behind = False
         """Whether the last read left off before the file's end."""

@@ -19,10 +19,14 @@ def weights_gib(folder: Path, dtype: str, *, without: tuple[str, ...] = ()) -> f
     Modules named in `without` are left out, as those that a device is never given. Reads only
     safetensors headers: 8 bytes of little-endian length, then JSON with dtype and shape
     (https://github.com/huggingface/safetensors, "Format"). Raises `ValueError` for a file that is
-    none, as the pointer is that git-lfs leaves in the place of a file it did not fetch.
+    none, as the pointer is that git-lfs leaves in the place of a file it did not fetch, and where
+    there is no file.
     """
     total = 0
-    for file in folder.glob("*.safetensors"):
+    files = [*folder.glob("*.safetensors")]
+    if not files:
+        raise ValueError("it holds no .safetensors file, and nothing else is opened")
+    for file in files:
         for name, tensor in _tensors(file):
             if not set(without).isdisjoint(name.split(".")):
                 continue

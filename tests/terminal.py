@@ -17,13 +17,14 @@ from types import TracebackType
 
 ROOT = Path(__file__).parents[1]
 APP = [sys.executable, "-m", "workbench.cli"]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 _TMUX = shutil.which("tmux")
 
 
 def surroundings(**more: str) -> dict[str, str]:
     """An environment that finds the project and says nothing of the developer's terminal."""
-    kept = {k: v for k, v in os.environ.items() if k != "NO_COLOR" and not k.startswith("TEXTUAL")}
+    told = {"NO_COLOR", "COLUMNS", "LINES"}
+    kept = {k: v for k, v in os.environ.items() if not (k in told or k.startswith("TEXTUAL"))}
     fixed = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
     return {**kept, **fixed, **more}
 
@@ -107,8 +108,9 @@ class Pty:
         ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def press(self, keys: bytes) -> None:
-        """Send bytes."""
-        os.write(self._terminal, keys)
+        """Send bytes, all of them."""
+        while keys:
+            keys = keys[os.write(self._terminal, keys) :]
 
     def read(self, seconds: float) -> None:
         """Keep what is written within a time."""

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from engine.data.conversation import Turn
 from engine.data.template import dialect_of, template
-from engine.model.answer import answer
+from engine.model.answer import Cut, answer
 from tests import tiny
 
 ASKED = [(Turn("user", "What is the capital of Japan?"),), (Turn("user", "Spell cat."),)]
@@ -69,3 +70,20 @@ def test_prompts_of_different_lengths_are_answered_as_alone(
     together = answer(gemma.model, gemma.tokenizer, chosen, ASKED, 12)
     alone = [answer(gemma.model, gemma.tokenizer, chosen, [asked], 12)[0] for asked in ASKED]
     assert together == alone
+
+
+def test_answers_that_nobody_waits_for_are_cut(gemma_folder: Callable[[str], Path]) -> None:
+    """Heard between two tokens, whether a token was made or not; the model is left as it was."""
+    gemma = tiny.loaded(gemma_folder("embedded"))
+    chosen = template(dialect_of(gemma.model.config))
+    heard: list[int] = []
+
+    def is_cut() -> bool:
+        heard.append(1)
+        return len(heard) == 3
+
+    gemma.model.train()
+    with pytest.raises(Cut):
+        answer(gemma.model, gemma.tokenizer, chosen, ASKED, 50, is_cut=is_cut)
+    assert len(heard) == 3
+    assert gemma.model.training

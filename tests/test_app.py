@@ -15,8 +15,9 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import DataTable
 
-from engine import events, hardware, rundir
+from engine import events, hardware
 from engine.rundir import RunDir
+from engine.runs import every
 from workbench.screens.confirm import ConfirmScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
@@ -103,7 +104,7 @@ async def test_start_makes_a_run_and_follows_it(tmp_path: Path) -> None:
         await until(pilot, lambda: "Nothing is wrong" in verdict(pilot))
         await pilot.press("s")
         await until(pilot, lambda: is_on(pilot, RunScreen))
-        (run,) = rundir.every()
+        (run,) = every()
         await until(pilot, run.events.exists)
         hello = events.decode(run.events.read_bytes().splitlines()[0])
         assert isinstance(hello, events.Hello)

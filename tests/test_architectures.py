@@ -8,25 +8,25 @@ import pytest
 from tests import tiny
 
 LOSSES: dict[tuple[str, str], list[float]] = {
-    ("embedded", "none"): [9.55661, 5.74122, 7.09041],
-    ("embedded", "nf4"): [9.54879, 5.65063, 7.06688],
-    ("gemma3", "none"): [8.33639, 8.35567, 8.18043],
-    ("gemma3", "nf4"): [8.32133, 8.3611, 8.17172],
-    ("gemma3_multimodal", "none"): [8.27681, 8.3387, 8.20684],
-    ("gemma3_multimodal", "nf4"): [8.28856, 8.32878, 8.1951],
-    ("gemma4_multimodal", "none"): [8.34645, 8.34244, 8.2322],
-    ("gemma4_multimodal", "nf4"): [8.344, 8.3432, 8.18439],
-    ("gemma4_unified", "none"): [8.35288, 8.31745, 8.25062],
-    ("gemma4_unified", "nf4"): [8.33503, 8.29282, 8.24759],
-    ("gemma4_large", "none"): [8.32036, 8.3468, 8.20879],
-    ("gemma4_large", "nf4"): [8.32573, 8.33061, 8.24282],
-    ("gemma4_moe", "none"): [8.33432, 8.37375, 8.23123],
-    ("gemma4_moe", "nf4"): [8.31518, 8.35268, 8.26027],
+    ("embedded", "none"): [9.55661, 5.74122, 6.87382],
+    ("embedded", "nf4"): [9.54879, 5.65063, 6.86838],
+    ("gemma3", "none"): [8.33639, 8.35567, 8.19357],
+    ("gemma3", "nf4"): [8.32133, 8.3611, 8.16598],
+    ("gemma3_multimodal", "none"): [8.27681, 8.3387, 8.18923],
+    ("gemma3_multimodal", "nf4"): [8.28856, 8.32878, 8.17823],
+    ("gemma4_multimodal", "none"): [8.34645, 8.34244, 8.20697],
+    ("gemma4_multimodal", "nf4"): [8.344, 8.3432, 8.16639],
+    ("gemma4_unified", "none"): [8.35288, 8.31745, 8.23033],
+    ("gemma4_unified", "nf4"): [8.33503, 8.29282, 8.24132],
+    ("gemma4_large", "none"): [8.32036, 8.3468, 8.22721],
+    ("gemma4_large", "nf4"): [8.32573, 8.33061, 8.25489],
+    ("gemma4_moe", "none"): [8.33432, 8.37375, 8.24365],
+    ("gemma4_moe", "nf4"): [8.31517, 8.35268, 8.25249],
 }
-"""Of three steps from fixed seeds, by architecture and quantisation."""
+"""Of three steps from fixed seeds, the third in a second epoch; by shape and quantisation."""
 
 
-@pytest.mark.parametrize(("kind", "quantization"), LOSSES, ids="-".join)
+@pytest.mark.parametrize(("kind", "quantization"), LOSSES, ids=str)
 def test_its_losses_are_those_written_down(
     kind: str, quantization: str, gemma_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def warnings(run: RunDir) -> Iterator[dict[str, Any]]:
     return (one for one in command.records(run) if one["kind"] == "warning")
 
 
+@pytest.mark.slow
 def test_json_is_the_contract_and_all_is_well_here(tmp_path: Path, kept: Path) -> None:
     code, out, err = command.call(tmp_path, "doctor", "--json")
     assert (code, err) == (0, "")
@@ -103,6 +104,7 @@ def test_a_terminal_is_told_what_it_waits_for(tmp_path: Path) -> None:
     assert "checking" not in screen
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_fast_checks_once(
     tmp_path: Path, kept: Path, other_version: None
 ) -> None:

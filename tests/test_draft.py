@@ -31,6 +31,8 @@ VALUES = {
     "training.max_grad_norm": "0.5",
     "training.gradient_checkpointing": "false", "training.save_steps": "4",
     "training.save_total_limit": "7", "training.seed": "6",
+    "training.on_nonfinite": "skip", "training.max_skipped_steps": "8",
+    "training.on_failed_save": "stop", "training.on_out_of_memory": "retry",
     "training.deterministic": "true", "samples.prompts": '["a", "b"]',
     "samples.every": "2", "samples.max_new_tokens": "8", "score.heldout": "other.jsonl",
     "score.max_new_tokens": "9",

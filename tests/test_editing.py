@@ -14,7 +14,7 @@ from test_preview_screen import MARKUP, UNSAFE, enabled, every_line, told
 from textual import events
 from textual.pilot import Pilot
 
-from engine import rundir
+from engine import runs
 from workbench.screens.preview import PreviewScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.setup import SetupScreen
@@ -93,7 +93,7 @@ async def test_the_run_takes_the_changes_as_set_does(tmp_path: Path) -> None:
         await until(pilot, lambda: "start" in enabled(pilot))
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-        (run,) = rundir.every()
+        (run,) = runs.every()
         request = run.read_request()
         assert request["overrides"] == ["adapter.r=4"]
         assert request["recipe"]["adapter"]["r"] == 4

@@ -4,11 +4,15 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from engine.rundir import RunDir
+from engine import manifest
+from engine.rundir import RunDir, State
+from engine.signals import APART_S
 from tests import command
 
 
@@ -59,11 +63,49 @@ def test_stop_ends_a_run_for_all_its_viewers(tmp_path: Path) -> None:
     assert ended(run)["stopped_by"] == "gemma-bench stop"
 
 
-def test_sigterm_to_the_engine_saves(tmp_path: Path) -> None:
+def test_a_signal_to_the_engine_saves(tmp_path: Path) -> None:
+    """Not a hang-up, which it does not hear."""
     run, viewer = started(tmp_path, *command.LONG)
-    os.kill(command.records(run)[0]["pid"], signal.SIGTERM)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        os.kill(command.records(run)[0]["pid"], number)
+    assert command.finish(viewer)[0] == 143
+    assert ended(run)["stopped_by"] == "SIGINT"
+
+
+def test_a_second_signal_ends_it_at_once_and_harms_nothing(tmp_path: Path) -> None:
+    """It comes in the middle of the save that the first one asked for."""
+    with pytest.MonkeyPatch.context() as settings:
+        settings.setenv("GEMMA_BENCH_FAIL", "checkpoint.state:sleep@2")
+        run, viewer = started(tmp_path, *command.LONG, "--set", "training.save_steps=2")
+    command.wait(lambda: "checkpoint" in command.kinds(run))
+    engine = command.records(run)[0]["pid"]
+    os.kill(engine, signal.SIGTERM)
+    command.wait((run.checkpoints / ".partial" / "adapter_model.safetensors").is_file)
+    time.sleep(APART_S)
+    os.kill(engine, signal.SIGTERM)
+    began = time.monotonic()
+    assert command.finish(viewer)[0] == 1
+    assert time.monotonic() - began < 3
+    assert run.state() == State("died", "ended at once by a second SIGTERM")
+    found, rejected = manifest.newest(run)
+    assert found is not None
+    assert (found.step, rejected) == (2, [])
+
+
+def test_slurm_ends_all_of_it_at_once_and_it_saves(tmp_path: Path) -> None:
+    """Slurm sends to each process, and kills the rest as soon as the one it started is gone."""
+    with pytest.MonkeyPatch.context() as settings:
+        settings.setenv("SLURM_JOB_ID", "7")
+        run, viewer = started(tmp_path, *command.LONG)
+    engine = command.records(run)[0]["pid"]
+    supervisor = psutil.Process(engine).ppid()
+    for pid in (viewer.pid, engine, supervisor):
+        os.kill(pid, signal.SIGTERM)
     assert command.finish(viewer)[0] == 143
     assert ended(run)["stopped_by"] == "SIGTERM"
+    assert (run.adapter / "adapter_model.safetensors").is_file()
+    assert list(run.checkpoints.glob("step-*"))
+    assert run.state().name == "stopped"
 
 
 def test_a_second_run_in_the_same_place_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import signal
 import subprocess
 import sys
 import typing
@@ -25,7 +24,8 @@ STAMP = {"kind", "t", "time"}
 VALUES: dict[Any, Any] = {
     int: 7, float: 0.25, str: "한국어 \u2028 \"\n\\ é", tuple[str, ...]: ("a", "b"),
     dict[str, int]: {"too long": 3}, dict[str, str]: {"dtype": "the CPU has no bfloat16"},
-    float | None: 1.5, int | None: 3, str | None: "Ctrl-C",
+    float | None: 1.5, int | None: 3, str | None: "Ctrl-C", tuple[int, ...] | None: (4, 512),
+    dict[str, float] | None: {"weights": 0.5}, dict[str, str] | None: {"data.max_length": "256"},
 }  # fmt: skip
 
 
@@ -177,6 +177,7 @@ from pathlib import Path
 from engine.eventlog import EventLog
 from engine.events import Phase
 from engine.rundir import RunDir
+from engine.signals import Signals
 run = RunDir(Path(sys.argv[1]))
 log = EventLog(run)
 log.append(Phase(name="first", detail=""))
@@ -205,8 +206,9 @@ import os, signal, sys
 from pathlib import Path
 from engine.control import Wishes
 from engine.rundir import RunDir
+from engine.signals import Signals
 run = RunDir(Path(sys.argv[1]))
-wishes = Wishes(run)
+wishes = Wishes(run, Signals())
 assert wishes.stopped_by is None
 os.kill(os.getpid(), signal.SIGTERM)
 print(wishes.stopped_by)
@@ -222,9 +224,7 @@ def test_sigterm_is_a_wish_to_stop(tmp_path: Path) -> None:
 
 def test_wishes_are_read_once_and_nonsense_is_skipped(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    heard = signal.getsignal(signal.SIGTERM)
     wishes = Wishes(run)
-    signal.signal(signal.SIGTERM, heard)
     run.ask("save", "a test")
     with run.control.open("ab") as control:
         control.write(b'\xff\n[]\n{}\n{"want": null}\n' + b"[" * 100_000 + b"\n")

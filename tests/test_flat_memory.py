@@ -59,6 +59,7 @@ def grown_mib(rows: int, model: Path, folder: Path, ending: str) -> tuple[int, i
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("ending", ["jsonl", "json"])
+@pytest.mark.slow
 def test_eight_times_the_rows_take_hardly_more_memory(
     ending: str, gemma_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from engine import rundir
 from engine.events import Done, Failed, Hello, Phase, Plan, Sample, Step, Warned, encode
 from engine.rundir import RunDir
 from tests import command
+from workbench.run_facts import of_last_step
+from workbench.watch import Watch
 
 ROOT = Path(__file__).parents[1]
 FOLLOW = """
@@ -159,6 +161,19 @@ def test_the_last_event_is_the_exit_code(run: RunDir, last: Any, code: int) -> N
     assert finish(follow(recorded(run, HELLO, last)))[0] == code
 
 
+def test_damaged_lines_are_left_out_and_counted(run: RunDir) -> None:
+    """Torn, of zeros, of letters that are none, and of a kind that comes later."""
+    damaged = [b'{"kind": "step", "st', b"\0" * 40, b"\xff\xfe", b'{"kind": "mood", "t": 0}']
+    run.events.write_bytes(b"\n".join([encode(step(1))[:-1], *damaged, encode(DONE)]))
+    code, out, _ = finish(follow(run))
+    assert code == 0
+    assert "4 lines of its events are damaged" in out
+    watch = Watch(run)
+    watch.read()
+    assert watch.run.unread_lines == 4
+    assert ("unread lines", "4", "warn") in of_last_step(watch.run)
+
+
 def test_a_failure_is_told_with_its_hint(run: RunDir) -> None:
     _, out, _ = finish(follow(recorded(run, HELLO, FAILED)))
     assert "failed while data: bad row" in out
@@ -243,6 +258,19 @@ def test_a_viewer_that_is_ended_asks_nothing(
     assert finish(viewer)[0] == code
     assert not run.control.exists()
     assert run.is_alive()
+
+
+def test_slurm_s_signal_asks_and_waits(run: RunDir, engine: Engine) -> None:
+    """`--signal=USR1@120` reaches the viewer too, which would end by it."""
+    viewer = follow(run)
+    command.wait(lambda: listens(viewer), 20)
+    viewer.send_signal(signal.SIGUSR1)
+    command.wait(lambda: wishes(run), 20)
+    assert viewer.poll() is None
+    engine.append(encode(STOPPED))
+    code, out, _ = finish(viewer)
+    assert code == 143
+    assert "stopping after this step, then saving\n" in out
 
 
 def test_ctrl_c_is_heard_while_nobody_reads(run: RunDir, engine: Engine) -> None:

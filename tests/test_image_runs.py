@@ -1,12 +1,13 @@
 """Whole runs on rows with images, and those that are refused before they start."""
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from engine import check
+from engine import check, image_rows
 from engine.rundir import RunDir
 from tests import command, seers
 
@@ -33,25 +34,32 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_run_packs_no_images_and_says_why(rows: Path, tmp_path: Path) -> None:
+def test_a_run_packs_no_images_and_says_what_was_not_foreseen(rows: Path, tmp_path: Path) -> None:
+    """A compressed file's head is not looked into before the run."""
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(rows.read_bytes()))
     folder = seers.build("gemma4", tmp_path / "model")
     (tmp_path / "see.toml").write_text(
         f"""
         model = {{ path = "{folder}", host_tables = true }}
         adapter.r = 4
-        data = {{ sources = [{{ path = "rows.jsonl" }}], packing = true }}
+        data = {{ sources = [{{ path = "rows.jsonl.gz" }}], packing = true }}
         training = {{ max_steps = 3, per_device_train_batch_size = 2 }}
         samples = {{ prompts = ["Hello?"], max_new_tokens = 4 }}
         """
     )
     code, _, err = command.call(tmp_path, "--run", "see.toml", "--out", "run")
     assert code == 0, err
-    told = {record["kind"]: record for record in command.records(RunDir(tmp_path / "run"))}
+    records = command.records(RunDir(tmp_path / "run"))
+    told = {record["kind"]: record for record in records}
     alone = "there are rows with images, each of which gets a sequence of its own"
     assert told["plan"]["reasons"]["packing"] == f"off: {alone}"
     assert (told["plan"]["rows"], told["plan"]["dropped"]) == (5, {})
     assert all("language_model" in name for name in told["plan"]["target_modules"])
-    assert (told["warning"]["code"], told["done"]["steps"]) == ("packing_off", 3)
+    warned = [record["code"] for record in records if record["kind"] == "warning"]
+    assert warned == ["images_not_foreseen", "packing_off"]
+    assert told["done"]["steps"] == 3
+    data = check.load(str(tmp_path / "see.toml"), [f'data.sources=[{{path="{rows}"}}]'])[0].data
+    assert image_rows.most_images(data) == 1
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "json"])

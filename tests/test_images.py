@@ -1,6 +1,7 @@
 """Rows with real JPEGs: expanded once, never supervised, seen by the model, towers left alone."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -290,14 +291,15 @@ def test_images_that_cannot_be_seen_drop_their_rows(
     whole = (photos / "wide.jpg").read_bytes()
     (photos / "torn.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "words.jpg").write_text("no image")
+    os.mkfifo(photos / "pipe.jpg")
     asked = [row(("<image>", "So."), images=(name,)) for name in (
-        "wide.jpg", "gone.jpg", "torn.jpg", "words.jpg"
+        "wide.jpg", "gone.jpg", "torn.jpg", "words.jpg", "pipe.jpg"
     )]  # fmt: skip
     painted = row(("Paint.", "<image>"), images=("wide.jpg",))
     result = made.prepared(written(photos, *asked, painted))
     assert len(result.rows) == 1
     assert result.dropped == {
-        "an image file that is not there": 1,
+        "an image file that is not there": 2,
         "an image file that can't be read": 2,
         "an image in a turn of the assistant": 1,
     }

@@ -28,7 +28,7 @@ from engine.preview import (
 )
 from engine.recipe import Data, Recipe
 from engine.train import sft
-from engine.train.job import _sequences
+from engine.train.attempt import _sequences
 from engine.train.tally import Tally
 from tests import command, tiny
 from workbench import preview

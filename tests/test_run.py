@@ -57,7 +57,7 @@ def test_events_come_in_order(finished: tuple[RunDir, list[dict[str, Any]]]) -> 
     assert printed[0]["kind"] == "hello"
     assert printed[-1]["kind"] == "done"
     phases = [record["name"] for record in of("phase", printed)]
-    assert phases == ["data", "loading", "training", "sampling", "saving"]
+    assert phases == ["data", "loading", "training", "saving", "sampling"]
     assert [record["step"] for record in of("step", printed)] == [1, 2, 3, 4, 5, 6]
     times = [record["t"] for record in printed]
     assert times == sorted(times)

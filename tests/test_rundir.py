@@ -5,12 +5,13 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine import rundir
+from engine import lock, rundir, runs
 from engine.events import Done, Failed, Phase, encode
 from engine.refusal import Refusal
 from engine.rundir import RunDir
@@ -215,6 +216,36 @@ def test_alive_is_who_holds_the_lock(byte: int) -> None:
     assert not run.is_alive()
 
 
+def test_who_is_refused_is_told_who_holds_the_lock() -> None:
+    """As long as it lives; a number that another process has now names nobody."""
+    run = create("mine")
+    code = "import sys; from engine import lock; from pathlib import Path; "
+    code += "lock.sign(lock.hold(Path(sys.argv[1]), lock.ENGINE)); print('up', flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, run.lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout
+    assert holder.stdout.readline() == b"up\n"
+    assert f"the run is at work (process {holder.pid})" in str(run.at_work())
+    began = time.monotonic()
+    assert lock.hold(run.lock, lock.ENGINE) is None
+    assert time.monotonic() - began < 1
+    signed = json.loads(run.lock.read_bytes())
+    assert lock.holder(run.lock) == f"process {holder.pid}"
+    for changed in ({"started": "1"}, {"boot_id": "another"}, {"pid": 1}):
+        run.lock.write_text(json.dumps({**signed, **changed}))
+        assert lock.holder(run.lock) == ""
+    run.lock.write_text(json.dumps({**signed, "host": "another"}))
+    assert lock.holder(run.lock) == f"process {holder.pid} on another"
+    run.lock.write_bytes(b"[" * 100_000)
+    assert lock.holder(run.lock) == ""
+    holder.kill()
+    holder.wait()
+    held = lock.hold(run.lock, lock.ENGINE)
+    assert held is not None
+    os.close(held)
+
+
 def test_a_live_run_is_starting_then_running() -> None:
     run = create("mine")
     with Holder(run):
@@ -247,6 +278,11 @@ def test_the_last_event_tells_how_it_ended(last: bytes, name: str, cause: str) -
     ("ending", "cause"),
     [
         ('{"exit": null, "signal": 9}', "signal 9: out of memory"),
+        ('{"exit": null, "signal": 9, "oom_kills": {"machine": 0, "cgroup": 1}}', "its cgroup"),
+        ('{"exit": null, "signal": 9, "oom_kills": {"machine": 1}}', "out of memory, as the mach"),
+        ('{"exit": null, "signal": 9, "oom_kills": {"machine": 0}}', "9: kill -9"),
+        ('{"exit": null, "signal": 9, "oom_kills": 5}', "machine"),
+        ('{"exit": 143, "signal": null}', "at once by a second SIGTERM"),
         ('{"exit": null, "signal": 11}', "signal 11"),
         ('{"exit": 1, "signal": null}', "exit code 1"),
         ('{"exit":', "machine"),
@@ -265,7 +301,7 @@ def test_without_a_last_word_the_ending_tells(ending: str | None, cause: str) ->
 
 
 def test_runs_are_listed_newest_first() -> None:
-    assert rundir.every() == []
+    assert runs.every() == []
     names = ["2026-01-02-0900-a", "2026-01-02-0901-b", "2025-12-31-2359-c"]
     names += ["2026-01-02-0901-a", "2026-01-02-0901-a-10", "2026-01-02-0901-a-2"]
     for age, name in enumerate(names):
@@ -273,19 +309,29 @@ def test_runs_are_listed_newest_first() -> None:
     Path("runs/notes.txt").touch()
     Path("runs/no-run").mkdir()
     expected = [names[i] for i in (5, 4, 3, 1, 0, 2)]
-    assert [run.name for run in rundir.every()] == expected
+    assert [run.name for run in runs.every()] == expected
+
+
+def test_a_link_out_of_the_runs_is_none_of_them() -> None:
+    elsewhere, within = create("elsewhere"), create()
+    (rundir.RUNS / "out").symlink_to(elsewhere.path.resolve())
+    (rundir.RUNS / "in").symlink_to(within.path.resolve())
+    assert {run.name for run in runs.every()} == {within.name, "in"}
+    with pytest.raises(Refusal, match="leads out of the runs"):
+        runs.find("out")
+    assert runs.find(str(elsewhere.path)).path == elsewhere.path
 
 
 def test_find_takes_name_path_or_the_newest() -> None:
     with pytest.raises(Refusal, match="no run here yet"):
-        rundir.find(None)
+        runs.find(None)
     old, new = create("runs/2026-01-02-0900-a"), create("runs/2026-01-02-0901-b")
     apart = create("apart")
-    assert rundir.find(old.name).path == old.path
-    assert rundir.find(str(apart.path)).path == apart.path
-    assert rundir.find(None).path == new.path
+    assert runs.find(old.name).path == old.path
+    assert runs.find(str(apart.path)).path == apart.path
+    assert runs.find(None).path == new.path
     with Holder(old):
-        assert rundir.find(None).path == old.path
+        assert runs.find(None).path == old.path
     for name in ("nothing", "x" * 300, "runs"):
         with pytest.raises(Refusal, match=f"no such run.*newest: {new.name}, {old.name}"):
-            rundir.find(name)
+            runs.find(name)

@@ -14,6 +14,7 @@ from textual.widgets import DataTable
 from engine import glance, rundir
 from engine.refusal import Refusal
 from engine.rundir import RunDir
+from engine.runs import every
 from workbench import roster
 from workbench.roster import Entry
 from workbench.screens.compare import CompareScreen
@@ -189,7 +190,7 @@ def test_deleting_leaves_no_half_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run = lay_down(tmp_path, "one", load("healthy"))
     (run.path / "adapter").mkdir()
     run.delete()
-    assert rundir.every() == []
+    assert every() == []
     assert not run.path.exists()
 
 

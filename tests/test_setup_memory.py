@@ -13,7 +13,7 @@ import pytest
 from bench_app import BROKEN, GOOD, MACHINE, make_app, until
 from textual.pilot import Pilot
 
-from engine import hardware, rundir
+from engine import hardware, runs
 from engine.hardware import Profile
 from engine.recipe import Recipe
 from engine.refusal import refuse
@@ -140,7 +140,7 @@ async def test_the_badge_becomes_simulated_and_the_run_takes_the_figures(tmp_pat
         await until(pilot, started.are_gone)
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
-        (run,) = rundir.every()
+        (run,) = runs.every()
         assert run.read_request()["forecast"]["source"] == "simulated"
         await until(pilot, run.events.exists)
         with contextlib.suppress(ProcessLookupError):

@@ -41,6 +41,7 @@ def done(folder: Path, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     return code, json.loads(file.read_bytes()) if file.exists() else {}
 
 
+@pytest.mark.slow
 def test_an_answer_is_written_and_kept(tmp_path: Path) -> None:
     code, first = done(tmp_path, {"simulate": {"case": ASKED}})
     assert code == 0

@@ -96,6 +96,7 @@ def test_the_peak_of_12b_in_4bit() -> None:
 
 
 @pytest.mark.parametrize("name", ["gemma-3-12b", "gemma-4-31b"])
+@pytest.mark.slow
 def test_two_shallow_models_tell_of_the_whole_one(name: str) -> None:
     case = Case(model=name, quantization="nf4", length=1024, target_modules=ATTENTION + MLP)
     config = text_only(name)

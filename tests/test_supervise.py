@@ -105,9 +105,10 @@ def test_a_command_that_is_not_there_is_an_ending_too(run: RunDir) -> None:
     assert b"/nowhere/python" in told.stderr or b"No such file" in told.stderr
 
 
-def test_sigterm_reaches_the_child(run: RunDir) -> None:
-    process = start(run, CATCH)
-    process.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_reaches_the_child(number: signal.Signals, run: RunDir) -> None:
+    process = start(run, CATCH.replace("SIGTERM", number.name))
+    process.send_signal(number)
     assert finish(process, run)["exit"] == 7
 
 
@@ -127,9 +128,30 @@ def test_a_hang_up_or_ctrl_c_ends_nothing(run: RunDir, tmp_path: Path) -> None:
     command.wait(lambda: int(status(process.pid)["ShdPnd"], 16) == 0, 5)
     assert process.poll() is None
     (tmp_path / "enough").touch()
-    assert finish(process, run) | {"max_rss_kib": 0, "ended": ""} == {
-        "exit": 0, "signal": None, "max_rss_kib": 0, "ended": "",
+    assert finish(process, run) | {"max_rss_kib": 0, "oom_kills": {}, "ended": ""} == {
+        "exit": 0, "signal": None, "max_rss_kib": 0, "oom_kills": {}, "ended": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "counter"),
+    [
+        ("0::/job/7\n", "sys/fs/cgroup/job/7/memory.events"),
+        ("0::/\n", "sys/fs/cgroup/memory.events"),
+        ("5:cpu:/x\n4:memory:/job\n", "sys/fs/cgroup/memory/job/memory.oom_control"),
+    ],
+)
+def test_the_kernel_s_counts_are_read(cgroup: str, counter: str, tmp_path: Path) -> None:
+    """As cgroup v2 and v1 write them; what is not there is left out."""
+    assert supervise.oom_kills(str(tmp_path)) == {}
+    for name, text in (
+        ("proc/self/cgroup", cgroup),
+        ("proc/vmstat", "nr_free_pages 1\noom_kill 5\n"),
+        (counter, "low 0\noom 9\noom_kill 3\n"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert supervise.oom_kills(str(tmp_path)) == {"machine": 5, "cgroup": 3}
 
 
 def test_its_lock_is_held_for_its_life(run: RunDir) -> None:
@@ -142,6 +164,18 @@ def test_its_lock_is_held_for_its_life(run: RunDir) -> None:
     os.kill(child_of(process.pid), signal.SIGKILL)
     assert finish(process, run)["signal"] == signal.SIGKILL
     assert not lock.is_held(run.lock)
+
+
+def test_a_second_one_goes_without_a_trace(run: RunDir) -> None:
+    process = start(run, WAIT)
+    began = time.monotonic()
+    second = subprocess.run(supervised(run, "print('up')"), capture_output=True, timeout=20)
+    assert (second.returncode, second.stdout) == (supervise.ALREADY_RUNNING, b"")
+    assert time.monotonic() - began < supervise.PATIENCE_S + 5
+    assert not run.ending.exists()
+    assert process.poll() is None
+    os.kill(child_of(process.pid), signal.SIGKILL)
+    assert finish(process, run)["signal"] == signal.SIGKILL
 
 
 def test_the_lock_falls_with_the_supervisor(run: RunDir) -> None:

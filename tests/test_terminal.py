@@ -175,6 +175,40 @@ def test_a_bad_byte_is_survived(tmp_path: Path) -> None:
         assert terminal.end() == 0
 
 
+def test_pastes_and_storms_are_survived(tmp_path: Path) -> None:
+    """A pasted page, and a window that is dragged about: the app draws, and goes when asked to."""
+    with Pty(tmp_path, APP) as terminal:
+        terminal.until(is_painted)
+        terminal.press(b"/")
+        terminal.press(b"\x1b[200~" + b"word " * 600 + b"\x1b[201~")
+        for turn in range(60):
+            terminal.resize(20 + turn * 7 % 180, 4 + turn * 5 % 60)
+            terminal.press(b"\x1b[A\x1b[B")
+            terminal.read(0.01)
+        terminal.read(1.0)
+        seen = len(terminal.written)
+        terminal.resize(120, 40)
+        terminal.until(lambda written: len(written) > seen + 1000)
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.end() == 143
+        assert all(sequence in terminal.written[seen:] for sequence in RESTORED)
+
+
+def test_a_line_that_stalls_holds_nothing_up(tmp_path: Path) -> None:
+    """Nobody reads for eight seconds; what was told meanwhile is there soon after."""
+    run = lay_down(tmp_path / "runs", NAME, load("healthy")[:20])
+    with at_work(run), Pty(tmp_path, [*APP, "attach", NAME]) as terminal:
+        terminal.until(lambda written: b"running" in written)
+        for event in load("healthy")[20:160]:
+            with run.events.open("ab") as file:
+                file.write(encode(event))
+            time.sleep(8 / 140)
+        seen = len(terminal.written)
+        last = max(event.step for event in load("healthy")[:160] if isinstance(event, Step))
+        terminal.until(lambda written: f"{last} of 240".encode() in written[seen:])
+        assert run.is_alive()
+
+
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["all panes", "one pane"])
 def test_hostile_text_never_reaches_the_terminal(tmp_path: Path, size: tuple[int, int]) -> None:
     run = lay_down(tmp_path / "runs", NAME, hostile(), "".join(HOSTILE.values()) + "\n[/]\n")

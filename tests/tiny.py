@@ -17,6 +17,7 @@ from engine.model import lora
 from engine.model.load import Loaded, load
 from engine.recipe import Adapter, Data, Model, Source, Training
 from engine.train import sft
+from engine.train.guards import Guard
 from engine.train.tally import Tally
 
 CPU = Profile("cpu", "CPU", "cpu", 16.0, 0.8, False)
@@ -76,6 +77,8 @@ def trainer(
     sequences: Lines[Sequence] | None = None,
     sight: Sight | None = None,
     adapter: Adapter = ADAPTER,
+    on_save: Any = lambda *_: None,
+    guard: Guard | None = None,
     **settings: Any,
 ) -> sft.TokenWeightedTrainer:
     """A trainer on the rows above; LoRA starts with both factors filled, so all gradients flow."""
@@ -91,6 +94,4 @@ def trainer(
     config = sft.arguments(training, data, gemma, staging)
     given = sequences or [alone(row) for row in rows(gemma)]
     ratio = training.loraplus_lr_ratio
-    return sft.trainer(
-        model, gemma, given, config, callback, Tally(), lambda *_: None, sight, ratio
-    )
+    return sft.trainer(model, gemma, given, config, callback, Tally(), on_save, sight, ratio, guard)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from engine.rundir import RunDir
     from workbench.ahead import Ahead
     from workbench.screens.play_wanted import PlayWanted
+    from workbench.screens.resume_wanted import ResumeWanted
     from workbench.screens.run_messages import StopWanted
     from workbench.screens.runs import RunsScreen
     from workbench.screens.setup_messages import AttachWanted, PreviewWanted, Started
@@ -151,6 +152,21 @@ class BenchApp(TerminalApp):
 
         self.push_screen(PlaygroundScreen(wanted.run))
 
+    def on_resume_wanted(self, wanted: ResumeWanted) -> None:
+        """A run that ended early: see that a checkpoint is whole, which reads all of it."""
+        self._resume(wanted.run)
+
+    @work(thread=True, group="resume", exclusive=True)
+    def _resume(self, run: RunDir) -> None:
+        from workbench import launch
+
+        try:
+            launch.resume(run)
+        except (OSError, Refusal) as error:
+            self.notify(clean_line(error), title="Not resumed", severity="error", markup=False)
+        else:
+            self.call_from_thread(self._open, run)
+
     def on_runs_screen_compare_wanted(self, wanted: RunsScreen.CompareWanted) -> None:
         """Some runs: show them beside each other."""
         from workbench.screens.compare import CompareScreen
@@ -237,9 +253,9 @@ class BenchApp(TerminalApp):
 
     def alive_runs(self) -> list[RunDir]:
         """Runs at work, below this folder or opened here; one that said its last word is none."""
-        from engine import rundir
+        from engine import runs
 
-        known = {run.name: run for run in rundir.every()} | self._opened
+        known = {run.name: run for run in runs.every()} | self._opened
         return [run for run in known.values() if run.is_alive() and run.state().is_alive]
 
 

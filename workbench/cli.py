@@ -4,6 +4,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 from engine.refusal import Refusal
 from workbench.plain import clean
@@ -37,6 +38,7 @@ _TAKEN: dict[str | None, set[str]] = {
     "doctor": {"json"},
     "attach": {"json"},
     "runs": {"json"},
+    "resume": {"detach", "json", "overrides", "out", "anyway"},
     "stop": set(),
 }
 """Which of the options above a command takes; no command but --run takes them all."""
@@ -52,6 +54,10 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
             flag = "--set" if name == "overrides" else f"--{name}"
             place = f"by {options.command}" if options.command else "without --run RECIPE"
             parser.error(f"{flag} is not taken {place}")
+    if options.command == "resume" and not options.branch:
+        for name in ("overrides", "out", "anyway"):
+            if getattr(options, name):
+                parser.error("--set, --out and --anyway are taken by resume with --branch only")
     return options
 
 
@@ -98,11 +104,37 @@ def _parser() -> argparse.ArgumentParser:
     attach = commands.add_parser("attach", help="follow a run (default: the newest)")
     attach.add_argument("run_name", metavar="RUN", nargs="?")
     _add_json(attach, "events as JSON lines on stdout")
+    _add_resume(commands)
     runs = commands.add_parser("runs", help="list runs and their states")
     _add_json(runs, "one JSON object per run")
     stop = commands.add_parser("stop", help="ask a run to stop and save")
     stop.add_argument("run_name", metavar="RUN")
     return parser
+
+
+def _add_resume(commands: Any) -> None:
+    resume = commands.add_parser("resume", help="go on with a run that ended early")
+    resume.add_argument("run_name", metavar="RUN")
+    resume.add_argument(
+        "--detach",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="let it go on, and leave it",
+    )
+    resume.add_argument(
+        "--branch", action="store_true", help="as another run, with what --set changes"
+    )
+    _add_set(resume)
+    resume.add_argument(
+        "--out", metavar="DIR", type=Path, default=argparse.SUPPRESS, help="where that run is made"
+    )
+    resume.add_argument(
+        "--anyway",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="start it though it can't fit",
+    )
+    _add_json(resume, "events as JSON lines on stdout")
 
 
 def _add_choices(command: argparse.ArgumentParser) -> None:
@@ -113,6 +145,10 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="hardware profile (default: auto, this machine); budget takes a list, or all",
     )
+    _add_set(command)
+
+
+def _add_set(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -153,6 +189,8 @@ def _dispatch(options: argparse.Namespace) -> int:
         from workbench import listing
 
         return listing.print_runs(as_json=options.json)
+    if options.command == "resume":
+        return _resume(options)
     if options.command == "stop":
         return _stop(options.run_name)
     if options.run is not None:
@@ -179,10 +217,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _attach(options: argparse.Namespace) -> int:
-    from engine import rundir
+    from engine import runs
     from workbench import follow
 
-    run = rundir.find(options.run_name)
+    run = runs.find(options.run_name)
     if options.json or not sys.stdout.isatty():
         return follow.follow(run, as_json=options.json)
     from workbench.ahead import Ahead
@@ -193,11 +231,29 @@ def _attach(options: argparse.Namespace) -> int:
     return run_app(run, ahead)
 
 
+def _resume(options: argparse.Namespace) -> int:
+    from engine import runs
+    from workbench import follow, launch
+
+    run, known_bytes = runs.find(options.run_name), 0
+    if options.branch:
+        from workbench.branch import branch
+
+        run = branch(run, options.overrides, options.out, anyway=options.anyway)
+        launch.start(run, "resume")
+    else:
+        known_bytes = launch.resume(run)
+    if options.detach:
+        print(run.path)
+        return 0
+    return follow.follow(run, as_json=options.json, known_bytes=known_bytes)
+
+
 def _stop(name: str) -> int:
-    from engine import rundir
+    from engine import runs
     from engine.refusal import refuse
 
-    run = rundir.find(name)
+    run = runs.find(name)
     if not run.is_alive():
         state = run.state()
         raise refuse(run.name, f"it is not running but {state.name}", "Nothing is left to stop")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.events import Memory
+from engine.refusal import Refusal
 from engine.rundir import RunDir
 
 
@@ -22,7 +23,7 @@ def read(run: RunDir) -> Foreseen:
     try:
         found = run.read_request()["forecast"]
         return Foreseen(_number(found["reserved_gib"]["expected"]), _number(found["host_gib"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (Refusal, KeyError, TypeError):
         return Foreseen()
 
 

@@ -2,13 +2,13 @@
 
 import json
 
-from engine import rundir
+from engine import runs
 from workbench.plain import clean_line
 
 
 def print_runs(*, as_json: bool) -> int:
     """Print every run below runs/, newest first, with the state its files tell; exit code 0."""
-    states = [(run, run.state()) for run in rundir.every()]
+    states = [(run, run.state()) for run in runs.every()]
     if as_json:
         for run, state in states:
             line = {

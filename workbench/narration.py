@@ -97,12 +97,21 @@ def sentence(event: events.Event, state: RunState) -> str:
             return f"step {event.step} is marked"
         case events.Checkpoint():
             return f"checkpoint: {clean_line(event.path)}"
+        case events.Resumed():
+            return _resumed(event)
         case events.Warned():
             return f"warning: {clean_line(event.message)}. {clean_line(event.fix)}"
         case events.Failed():
             told = f"failed while {event.phase}: {clean_line(event.error)}"
             return f"{told}\n  {clean_line(event.hint)}\n  log: {clean_line(event.log)} in the run"
     return ""
+
+
+def _resumed(event: events.Resumed) -> str:
+    of = f" of {event.parent}" if event.parent else ""
+    told = [f"goes on after step {event.step}{of}, {event.exactness}"]
+    told += [f"  not from {name}: {reason}" for name, reason in event.rejected.items()]
+    return "\n".join(map(clean_line, told))
 
 
 def progress(state: RunState) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from engine import events, playground
 from engine.events import Event
 from engine.playground import Opening, Wish
+from engine.refusal import Refusal
 from engine.rundir import RunDir
 from workbench import companion
 from workbench.companion import Companion
@@ -51,6 +52,6 @@ def start(run: RunDir, adapter: str = "") -> Playground:
 
 def _device(path: Path) -> str:
     """Where the run was trained; what is wrong with its request is the engine's to tell."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(Refusal, KeyError, TypeError):
         return str(RunDir(path).read_request()["hardware"]["device"])
     return "cpu"

@@ -33,7 +33,7 @@ def of_last_step(run: RunState) -> list[Fact]:
     last = run.last_step
     if last is None:
         return [("", "no step yet", "dim")]
-    epochs = f" of {run.plan.epochs:g}" if run.plan else ""
+    epochs = f" of {round(run.plan.epochs, 2):g}" if run.plan else ""
     best = "" if run.best_loss is None else f", best {wording.figure(run.best_loss)}"
     accelerator: list[Fact] = (
         []
@@ -55,6 +55,7 @@ def of_last_step(run: RunState) -> list[Fact]:
         ("memory", wording.gib(last.rss_gib), ""),
         *_compared(run),
         ("checkpoints", str(run.num_checkpoints), ""),
+        *([("unread lines", str(run.unread_lines), "warn")] if run.unread_lines else []),
     ]
 
 

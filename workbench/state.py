@@ -67,6 +67,8 @@ class RunState:
     failed: Failed | None = None
     best_loss: float | None = None
     """The lowest loss of any step."""
+    unread_lines: int = 0
+    """Lines of its events that are damaged, or of a kind unknown here."""
     t: float = 0.0
     """The engine's clock at its last event, in seconds since hello."""
 

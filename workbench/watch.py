@@ -3,9 +3,12 @@
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
 
 from engine import events, stretch
 from engine.rundir import RunDir
+from engine.stretch import Stretch
 from engine.tail import Tail
 from workbench.state import RunState
 
@@ -38,12 +41,27 @@ class Watch:
     def read(self) -> bool:
         """Take in what the files tell since; whether there was anything."""
         batch, logged = self._events.read_new(), self._log.read_new()
-        self.run = self.run.fold(stretch.read(batch))
+        found = _Counted(stretch.read(batch))
+        run = self.run.fold(found)
+        self.run = replace(run, unread_lines=run.unread_lines + len(batch) - found.lines)
         self._lines.extend(line.decode("utf-8", "replace") for line in logged)
         known = self.state
         if self.run.is_ended or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self.state, self._looked_at = self._dir.state(), time.monotonic()
         return bool(batch or logged) or self.state != known
+
+
+class _Counted:
+    """What was read, and of how many lines, told once all of it was taken."""
+
+    def __init__(self, found: Iterator[events.Event | Stretch]) -> None:
+        self._found = found
+        self.lines = 0
+
+    def __iter__(self) -> Iterator[events.Event | Stretch]:
+        for one in self._found:
+            self.lines += len(one.numbers["step"]) if isinstance(one, Stretch) else 1
+            yield one
 
 
 def is_here(hello: events.Hello) -> bool:

@@ -16,7 +16,7 @@ from engine.doctor.trial import Kept, trainer
 from engine.model.adapted import attach, read
 from engine.refusal import Refusal
 from engine.rundir import RunDir
-from engine.train.job import save_adapter
+from engine.train.saving import save_adapter
 
 
 @check(

@@ -1,7 +1,6 @@
 """Whether a loss that is no number is told as such, and kept from the weights."""
 
 import math
-import signal
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -62,13 +61,11 @@ def nan_shown(specimens: Specimens) -> Measured:
 
 
 def _report(run: RunDir, tally: Tally, vocab_size: int) -> Report:
-    """A run's own callback; the wishes it hears must not take the doctor's signal."""
-    heard = signal.getsignal(signal.SIGTERM)
-    log, wishes = EventLog(run), Wishes(run)
-    signal.signal(signal.SIGTERM, heard)
+    """A run's own callback."""
+    log = EventLog(run)
     return Poisoned(
         log=log,
-        wishes=wishes,
+        wishes=Wishes(run),
         tally=tally,
         vocab_size=vocab_size,
         save_steps=0,

@@ -1,15 +1,21 @@
 """Answers of the adapter and of the base model under it, greedily, in batches."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from transformers import StoppingCriteriaList
 
 from engine.data.conversation import Conversation
 from engine.data.rendering import Template
 from engine.data.template import prompt_ids
 
 _BATCH_PROMPTS = 64
+
+
+class Cut(Exception):
+    """Answers were cut short: nobody waits for them any more."""
 
 
 def answer(
@@ -20,10 +26,11 @@ def answer(
     max_new_tokens: int,
     *,
     as_base: bool = False,
+    is_cut: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """The model's answer to each conversation that ends with the user's turn.
 
-    `as_base` switches the adapter off.
+    `as_base` switches the adapter off. Raises `Cut` soon after `is_cut` has become true.
     Leaves mode and random state as they were, so that training goes on as if nothing was asked.
     """
     asked = [prompt_ids(tokenizer, template, prompt) for prompt in prompts]
@@ -41,6 +48,7 @@ def answer(
                     asked[start : start + _BATCH_PROMPTS],
                     max_new_tokens,
                     end_ids(model, tokenizer, template),
+                    is_cut,
                 )
             ]
     finally:
@@ -64,11 +72,25 @@ def _generate(
     asked: list[list[int]],
     max_new_tokens: int,
     ends: list[int],
+    is_cut: Callable[[], bool],
 ) -> list[str]:
     batch = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt")
     batch = batch.to(model.device)
+    was_cut = False
+
+    def ends_all(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        nonlocal was_cut
+        was_cut = was_cut or is_cut()
+        return torch.full((len(ids),), was_cut, device=ids.device)
+
     generated = model.generate(
-        **batch, max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends
+        **batch,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=ends,
+        stopping_criteria=StoppingCriteriaList([ends_all]),
     )
+    if was_cut:
+        raise Cut
     replies = generated[:, batch["input_ids"].shape[1] :]
     return [text.strip() for text in tokenizer.batch_decode(replies, skip_special_tokens=True)]

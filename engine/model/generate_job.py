@@ -81,7 +81,7 @@ def _chosen(run: RunDir) -> tuple[Recipe, Profile]:
         request = run.read_request()
         recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
         return recipe, Profile(**request["hardware"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         reason = f"it can't be read: {type(error).__name__}: {error}"
         raise refuse(str(run.path), reason, "Open another run", key="request.json") from None
 

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine import own_kernels, towers
 from engine.hardware import Profile
-from engine.model import stored, tables, text_only
+from engine.model import reading, stored, tables, text_only
 from engine.model.experts import QuantisedExperts
 from engine.model.quantizer import quantises_experts
 from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
@@ -57,6 +57,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         text_only.left_out(not has_towers),
         tables.left_out(is_on_host),
         quantises_experts(),
+        reading.tensor_by_tensor(dtype is torch.float32 or choice.quantization != "none"),
     ):
         model, info = AutoModelForCausalLM.from_pretrained(
             source,
@@ -65,6 +66,8 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
             device_map={"": profile.device},
             quantization_config=_quantization(choice, dtype),
             output_loading_info=True,
+            # A pickle of a stranger's can run code.
+            use_safetensors=True,
         )
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])

@@ -28,6 +28,11 @@ def settle(recipe: Recipe) -> dict[str, str]:
     }
 
 
+def last_bits() -> str:
+    """What the last bits of a CPU's sums depend on, in words."""
+    return f"torch {torch.__version__} on {torch.get_num_threads()} threads"
+
+
 def _seeds(recipe: Recipe) -> str:
     drawn = ", ".join(f"{source.label} {source.seed}" for source in recipe.data.sources)
     return f"adapter and dropout {recipe.training.seed}, order {recipe.data.seed}, rows of {drawn}"

@@ -1,8 +1,17 @@
 """Checks on the figures of a run while it goes on."""
 
 import math
+import statistics
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from engine.events import Warned
+
+_WINDOW_STEPS, _FEWEST_STEPS, _QUIET_STEPS = 50, 20, 20
+_SPIKE_DEVIATIONS, _SPIKE_RATIO = 8.0, 1.5
+_NORMAL = 1.4826
+"""The standard deviation of normal numbers over their median absolute deviation."""
 
 
 class NotFinite(Exception):
@@ -12,6 +21,68 @@ class NotFinite(Exception):
         self.step = step
         self.loss = loss
         super().__init__(f"gradient norm {grad_norm} at loss {loss} in step {step}")
+
+
+class NotSaved(Exception):
+    """A checkpoint could not be saved, and the recipe wants the run to end by that."""
+
+
+def _untold(_warned: Warned) -> None:
+    """Nobody listens."""
+
+
+@dataclass(slots=True)
+class Guard:
+    """Between a gradient and the weights: keeps from them what is no number."""
+
+    most_skipped: int = 0
+    """Steps that may be left out; 0 ends the run at the first."""
+    tell: Callable[[Warned], None] = _untold
+    skipped: int = 0
+
+    def lets_pass(self, step: int, loss: float, grad_norm: float) -> bool:
+        """Whether the step may be taken. Raises `NotFinite` where the run is to end instead."""
+        if math.isfinite(loss) and math.isfinite(grad_norm):
+            return True
+        if self.skipped >= self.most_skipped:
+            raise NotFinite(step, loss, grad_norm)
+        self.skipped += 1
+        self.tell(
+            Warned(
+                code="step_skipped",
+                message=f"step {step} has the loss {loss} and the gradient norm {grad_norm}: its "
+                f"rows were left out, {self.skipped} of at most {self.most_skipped} times",
+                fix="Look at those rows, or lower training.learning_rate",
+            )
+        )
+        return False
+
+
+class Spikes:
+    """Watches for a loss far above those before it."""
+
+    def __init__(self) -> None:
+        self._losses: deque[float] = deque(maxlen=_WINDOW_STEPS)
+        self._told_at = -math.inf
+
+    def judge(self, step: int, loss: float) -> Warned | None:
+        """A warning where it is one: far from the median by the others' own spread, and by half."""
+        losses = list(self._losses)
+        self._losses.append(loss)
+        if len(losses) < _FEWEST_STEPS or step - self._told_at < _QUIET_STEPS:
+            return None
+        median = statistics.median(losses)
+        spread = _NORMAL * statistics.median(abs(one - median) for one in losses)
+        if loss <= max(median + _SPIKE_DEVIATIONS * spread, _SPIKE_RATIO * median):
+            return None
+        self._told_at = step
+        return Warned(
+            code="loss_spike",
+            message=f"the loss of step {step} is {loss:.3f}, where the {len(losses)} steps before "
+            f"it had a median of {median:.3f}",
+            fix="Where it stays up, stop and go on from an older checkpoint with a lower "
+            "training.learning_rate: gemma-bench resume RUN --branch",
+        )
 
 
 def sanity(

@@ -4,7 +4,8 @@ import errno
 
 from engine.control import StoppedEarly
 from engine.refusal import Refusal
-from engine.train.guards import NotFinite
+from engine.train.guards import NotFinite, NotSaved
+from engine.train.out_of_memory import is_one
 
 _DISK = "Free space on the disk of the run directory and start again"
 _UNKNOWN = "The log's last lines tell where it happened"
@@ -15,8 +16,10 @@ def hint(error: BaseException) -> str:
     if isinstance(error, Refusal):
         return " ".join(problem.fix for problem in error.problems)
     if isinstance(error, StoppedEarly):
-        return "Nothing was trained; start it again when you like"
-    if type(error).__name__ == "OutOfMemoryError":
+        return "No step was taken; start it again when you like"
+    if isinstance(error, NotSaved):
+        return "Free space on the disk of the run, and go on: gemma-bench resume RUN"
+    if is_one(error):
         return (
             "Out of memory: lower per_device_train_batch_size and raise "
             "gradient_accumulation_steps, lower data.max_length, or set "

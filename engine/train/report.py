@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from engine.control import Wishes
 from engine.eventlog import EventLog
 from engine.events import Mark, Step
-from engine.train.guards import NotFinite, sanity
+from engine.train.guards import NotFinite, Spikes, sanity
 from engine.train.tally import Tally
 from engine.train.truth import Truth
 
@@ -41,7 +41,25 @@ class Report(TrainerCallback):
         self._sample = sample
         self._truth = truth
         self._began = self._step_began = time.monotonic()
+        self._before_s = 0.0
+        self._is_first = True
+        self._spikes = Spikes()
         self.last: Step | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the counts."""
+        return {
+            "tokens": self._tally.tokens,
+            "supervised_tokens": self._tally.supervised_tokens,
+            "elapsed_s": self.last.elapsed_s if self.last else 0.0,
+        }
+
+    def go_on(self, told: dict[str, Any]) -> None:
+        """Count on from a checkpoint."""
+        self._tally.tokens = told["tokens"]
+        self._tally.supervised_tokens = told["supervised_tokens"]
+        self._before_s = told["elapsed_s"]
+        self._is_first = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock of elapsed_s and the count of memory."""
@@ -57,15 +75,21 @@ class Report(TrainerCallback):
         if "loss" not in logs:
             return
         step = self._step(state, logs)
-        if self.last is None and step.loss is not None:
-            accuracy, summed = step.token_accuracy or 0.0, args.gradient_accumulation_steps
-            warning = sanity(step.loss, accuracy, self._vocab_size, summed)
-            if warning:
-                self._log.append(warning)
+        if step.loss is not None:
+            self._judge(step, step.loss, args.gradient_accumulation_steps)
+        self._is_first = False
         self.last = step
         self._log.append(step)
         self._truth.after(step.step)
-        self._obey(state, control)
+        self._obey(state, control, was_taken=step.loss is not None and step.grad_norm is not None)
+
+    def _judge(self, step: Step, loss: float, accumulation_steps: int) -> None:
+        warnings = [self._spikes.judge(step.step, loss)]
+        if self._is_first:
+            accuracy = step.token_accuracy or 0.0
+            warnings.append(sanity(loss, accuracy, self._vocab_size, accumulation_steps))
+        for warning in filter(None, warnings):
+            self._log.append(warning)
 
     def show(self, failed: NotFinite, state: Any) -> None:
         """Report the step that was not taken, so that the loss which was no number is seen."""
@@ -86,13 +110,14 @@ class Report(TrainerCallback):
             tokens=self._tally.tokens,
             supervised_tokens=self._tally.supervised_tokens,
             tokens_per_s=round(tokens / max(now - self._step_began, 1e-9), 1),
-            elapsed_s=round(now - self._began, 3),
+            elapsed_s=round(self._before_s + now - self._began, 3),
             allocated_gib=allocated,
             reserved_gib=reserved,
             rss_gib=round(psutil.Process().memory_info().rss / 2**30, 3),
         )
 
-    def _obey(self, state: Any, control: Any) -> None:
+    def _obey(self, state: Any, control: Any, *, was_taken: bool) -> None:
+        """A step that was left out is no reason to save: older checkpoints may be the better."""
         self._wishes.poll()
         is_last = state.global_step >= state.max_steps
         if self._wishes.take("mark"):
@@ -101,6 +126,7 @@ class Report(TrainerCallback):
         if self._wishes.take("sample") or due:
             self._sample(state.global_step)
         is_due = bool(self._save_steps) and (state.global_step % self._save_steps == 0 or is_last)
+        is_due = is_due and was_taken
         if self._wishes.take("save") or self._wishes.stopped_by or is_due:
             control.should_save = True
         if self._wishes.stopped_by:

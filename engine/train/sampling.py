@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.control import Wishes
 from engine.data.conversation import Conversation, Turn
 from engine.data.prepare import Example, read_examples
 from engine.data.rendering import Template
@@ -32,12 +33,23 @@ class Sampler:
     tokenizer: Any
     template: Template
     log: EventLog
+    wishes: Wishes
 
     def ask(self, prompts: list[Conversation], max_new_tokens: int, *, as_base: bool) -> list[str]:
-        """Greedy answers of the base or of the adapter."""
+        """Greedy answers of the base or of the adapter. Raises `Cut` where a stop is asked for."""
         return answer(
-            self.model, self.tokenizer, self.template, prompts, max_new_tokens, as_base=as_base
+            self.model,
+            self.tokenizer,
+            self.template,
+            prompts,
+            max_new_tokens,
+            as_base=as_base,
+            is_cut=self._is_stopped,
         )
+
+    def _is_stopped(self) -> bool:
+        self.wishes.poll()
+        return self.wishes.stopped_by is not None
 
     def sample(self, samples: Samples, step: int) -> None:
         """One event per prompt of the recipe."""

@@ -1,7 +1,6 @@
 """TRL's SFTTrainer on rows that were prepared here, with a token-weighted loss."""
 
 import contextlib
-import math
 import tempfile
 from collections.abc import Sequence as Lines
 from pathlib import Path
@@ -11,10 +10,13 @@ import torch
 from datasets import Dataset, Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 from peft.optimizers import create_loraplus_optimizer
-from transformers import Trainer, TrainerCallback
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, set_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
+from engine import failpoint
 from engine.data.batches import Collator, Sequence
 from engine.data.sight import FILES, LOOK, Sight
 from engine.kernels.linear import lean
@@ -22,11 +24,11 @@ from engine.model import tables, towers
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
 from engine.recipe import Data, Training
-from engine.train import scoring
+from engine.train import scoring, training_state
 from engine.train.ahead import FETCHED, Fetcher
 from engine.train.compaction import score_supervised_only
-from engine.train.guards import NotFinite
-from engine.train.order import LongestFirst
+from engine.train.guards import Guard
+from engine.train.order import GroupedByLength, LongestFirst
 from engine.train.tally import Tally
 
 _WRITTEN_ROWS = 100
@@ -46,19 +48,23 @@ class TokenWeightedTrainer(SFTTrainer):
         self,
         *,
         tally: Tally,
-        on_saved: Any,
+        on_save: Any,
         has_own_head: bool,
         is_lean: bool,
         loraplus_lr_ratio: float,
+        guard: Guard,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.model_accepts_loss_kwargs = True
         self._lr_ratio = loraplus_lr_ratio
         self._tally = tally
-        self._on_saved = on_saved
+        self._on_save = on_save
         self._has_own_head = has_own_head
         self._is_lean = is_lean
+        self._guard = guard
+        self.batch_shape: tuple[int, ...] = ()
+        """Rows and tokens of the micro-batch that is at work, or was last."""
 
     def compute_loss(
         self,
@@ -71,6 +77,8 @@ class TokenWeightedTrainer(SFTTrainer):
 
         The fused head scores in tiles, so logits of (batch, length, vocabulary) never exist.
         """
+        self.batch_shape = tuple(inputs["input_ids"].shape)
+        failpoint.reached("train.batch")
         if FETCHED in inputs:
             inputs.pop(FETCHED).announce()
         if LOOK in inputs:
@@ -106,34 +114,58 @@ class TokenWeightedTrainer(SFTTrainer):
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> float:
         norm = float(super()._get_grad_norm(model, grad_norm=grad_norm))
-        if not math.isfinite(norm):
-            raise NotFinite(self.state.global_step + 1, float(self._tr_loss), norm)
+        if not self._guard.lets_pass(self.state.global_step + 1, float(self._tr_loss), norm):
+            # An optimizer passes over what has no gradient, its moments and decay included.
+            model.zero_grad(set_to_none=True)
         return norm
+
+    def _maybe_log_save_evaluate(self, tr_loss: torch.Tensor, *given: Any, **named: Any) -> None:
+        super()._maybe_log_save_evaluate(tr_loss, *given, **named)
+        # It subtracts the loss from itself, which leaves one that is no number as it is.
+        tr_loss.zero_()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """The longest rows come first: grouping by length begins with them, packing does not."""
         sampler = super()._get_train_sampler(train_dataset)
+        seed = self.args.data_seed
         if isinstance(sampler, LengthGroupedSampler):
-            # Its order would follow from the seed of the weights, and from what ran before.
-            sampler.generator = torch.Generator().manual_seed(self.args.data_seed)
-        elif self.args.device.type != "cpu":
+            # Its own order would follow from the seed of the weights, and from what ran before.
+            return GroupedByLength(sampler.lengths, sampler.batch_size, seed)
+        if self.args.device.type != "cpu":
             lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
-            batch = self.args.per_device_train_batch_size
-            return LongestFirst(lengths, batch, self.args.data_seed)
+            rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
+            return LongestFirst(lengths, rows, seed)
         return sampler
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        # SFTTrainer's own would write a model card into a folder that is not the model's.
-        Trainer._save_checkpoint(self, model, trial)
-        step = self.state.global_step
-        self._on_saved(Path(self.args.output_dir) / f"checkpoint-{step}", step)
+        self._on_save(self)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        weights = load_file(Path(resume_from_checkpoint) / SAFETENSORS_WEIGHTS_NAME)
+        found = set_peft_model_state_dict(self.model, weights)
+        lacking = [name for name in found.missing_keys if "lora_" in name]
+        if lacking or found.unexpected_keys:
+            raise ValueError(f"the adapter's weights are not this run's: {lacking[:3]}")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            state = training_state.load(Path(checkpoint))
+            training_state.restore_optimizer(self.optimizer, state["optimizer"])
+            training_state.restore_scheduler(self.lr_scheduler, state["scheduler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            training_state.restore_random(training_state.load(Path(checkpoint))["random"])
 
 
-def arguments(training: Training, data: Data, loaded: Loaded, staging: Path) -> SFTConfig:
-    """The recipe as TRL's configuration; what the engine does itself is switched off there."""
+def arguments(training: Training, data: Data, loaded: Loaded, folder: Path) -> SFTConfig:
+    """The recipe as TRL's configuration; what the engine does itself is switched off there.
+
+    `folder` is one that TRL wants made, and writes nothing to.
+    """
     warmup = training.warmup_steps
     return SFTConfig(
-        output_dir=str(staging),
+        output_dir=str(folder),
         per_device_train_batch_size=training.per_device_train_batch_size,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         learning_rate=training.learning_rate,
@@ -194,9 +226,10 @@ def trainer(
     config: SFTConfig,
     callback: TrainerCallback,
     tally: Tally,
-    on_saved: Any,
+    on_save: Any,
     sight: Sight | None = None,
     loraplus_lr_ratio: float = 1.0,
+    guard: Guard | None = None,
 ) -> TokenWeightedTrainer:
     """A trainer for an adapter on prepared sequences; with images where there is `sight`."""
     score_supervised_only()
@@ -212,10 +245,11 @@ def trainer(
         processing_class=loaded.tokenizer,
         callbacks=[callback],
         tally=tally,
-        on_saved=on_saved,
+        on_save=on_save,
         has_own_head=loaded.has_own_kernels,
         is_lean=loaded.has_own_kernels and lean(model),
         loraplus_lr_ratio=loraplus_lr_ratio,
+        guard=guard or Guard(),
     )
     keep_float32(built.model)
     return built

@@ -11,6 +11,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from engine.refusal import Refusal
 from engine.rundir import RunDir
 from workbench import comparison, measures
 from workbench.comparison import LETTERS, Side
@@ -145,5 +146,5 @@ class CompareScreen(ChartedScreen):
 def _recipe(run: RunDir) -> dict[str, str]:
     try:
         return comparison.keys(run.read_request()["recipe"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (Refusal, KeyError, TypeError):
         return {}

@@ -22,9 +22,10 @@ from workbench.curve import Curve
 from workbench.foreseen import Foreseen
 from workbench.plain import clean_line, clean_path
 from workbench.reasons import Reasons
-from workbench.screens import play_wanted
+from workbench.screens import play_wanted, resume_wanted
 from workbench.screens.charted import ChartedScreen
 from workbench.screens.play_wanted import PlayWanted
+from workbench.screens.resume_wanted import ResumeWanted
 from workbench.screens.run_messages import Arrived, Measured, StopWanted
 from workbench.state import RunState
 from workbench.watch import Watch, is_here
@@ -67,6 +68,7 @@ class RunScreen(Reasons, ChartedScreen):
         Binding("g", "ask('sample')", "Sample now", id="run-sample", tooltip="Answer prompts now"),
         Binding("m", "ask('mark')", "Mark", id="run-mark", tooltip="Mark this step on the charts"),
         Binding("t", "play", "Talk", id="run-play", tooltip="Playground: base and adapter"),
+        Binding("u", "resume", "Resume", id="run-resume", tooltip="Go on from the last checkpoint"),
         *(
             Binding(str(number), f"pane({number - 1})", name, show=False, tooltip=f"Show {name}")
             for number, name in enumerate(_PANES, 1)
@@ -241,12 +243,18 @@ class RunScreen(Reasons, ChartedScreen):
         """Wishes need an engine to hear them, and a playground an adapter."""
         if action == "play":
             return play_wanted.why_not(self.run)
+        if action == "resume":
+            return resume_wanted.why_not(self.run, self.latest.state)
         is_wish = action in {"stop", "ask"}
         return "" if self.latest.state.is_alive or not is_wish else "The run is not at work"
 
     def action_play(self) -> None:
         """Talk with base and adapter."""
         self.post_message(PlayWanted(self.run))
+
+    def action_resume(self) -> None:
+        """Let it go on from its newest checkpoint."""
+        self.post_message(ResumeWanted(self.run))
 
     def action_stop(self) -> None:
         """Ask the user first: it can't be undone."""

@@ -10,15 +10,16 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable
 
-from engine import glance, rundir
+from engine import glance, runs
 from engine.glance import Glance
 from engine.rundir import RunDir
 from workbench import roster
 from workbench.plain import clean_path
 from workbench.reasons import Reasons
 from workbench.roster import Entry
-from workbench.screens import play_wanted
+from workbench.screens import play_wanted, resume_wanted
 from workbench.screens.play_wanted import PlayWanted
+from workbench.screens.resume_wanted import ResumeWanted
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.titlebar import TitleBar
@@ -48,6 +49,9 @@ class RunsScreen(Reasons, Screen[None]):
         Binding("slash", "find", "Find", id="runs-find", tooltip="Show runs that hold some words"),
         Binding("o", "order", "Order", id="runs-order", tooltip="By age, name, state, loss, steps"),
         Binding("t", "play", "Talk", id="runs-play", tooltip="Playground: base and adapter"),
+        Binding(
+            "u", "resume", "Resume", id="runs-resume", tooltip="Go on from the last checkpoint"
+        ),
         Binding("y", "copy", "Path", id="runs-copy", tooltip="Copy and show the run's folder"),
     ]
 
@@ -118,10 +122,12 @@ class RunsScreen(Reasons, Screen[None]):
     def look(self) -> None:
         """A run that ended is read once; it costs one lock probe from then on."""
         entries = []
-        for run in rundir.every():
+        for run in runs.every():
             known = self._ended.get(run.name)
             seen = glance.at(run) if known is None or run.is_alive() else known
-            if not seen.state.is_alive:
+            if seen.state.is_alive:
+                self._ended.pop(run.name, None)
+            else:
                 self._ended[run.name] = seen
             entries.append(Entry(run, seen))
         self.post_message(self.Listed(entries))
@@ -178,12 +184,14 @@ class RunsScreen(Reasons, Screen[None]):
         if action == "compare":
             few = f"Mark {_FEWEST} to {_MOST} runs first, with space"
             return "" if len(self._marked) >= _FEWEST else few
-        if action not in {"mark", "delete", "copy", "play"}:
+        if action not in {"mark", "delete", "copy", "play", "resume"}:
             return ""
         if self.chosen is None:
             return "There is no run to do that with"
         if action == "play":
             return play_wanted.why_not(self.chosen.run)
+        if action == "resume":
+            return resume_wanted.why_not(self.chosen.run, self.chosen.glance.state)
         if action == "delete" and self.chosen.glance.state.is_alive:
             return "It is at work: stop it first"
         return ""
@@ -219,6 +227,11 @@ class RunsScreen(Reasons, Screen[None]):
         """Talk with base and adapter."""
         if self.chosen is not None:
             self.post_message(PlayWanted(self.chosen.run))
+
+    def action_resume(self) -> None:
+        """Let it go on from its newest checkpoint."""
+        if self.chosen is not None:
+            self.post_message(ResumeWanted(self.chosen.run))
 
     def action_copy(self) -> None:
         """The folder's path, on screen and in the clipboard of a terminal that takes it."""

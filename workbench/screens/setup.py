@@ -116,10 +116,10 @@ class SetupScreen(Reasons, Screen[None]):
 
     @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:
-        from engine import rundir
+        from engine import runs
         from workbench import own_recipes
 
-        alive = next((run for run in rundir.every() if run.is_alive()), None)
+        alive = next((run for run in runs.every() if run.is_alive()), None)
         self.post_message(Found(self._detect(), alive, own_recipes.names()))
 
     def on_setup_screen_found(self, found: Found) -> None:

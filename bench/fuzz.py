@@ -1,0 +1,197 @@
+"""Damaged input for every reader of files: no crash, no hang, nothing written elsewhere.
+
+    python -m bench.fuzz [--inputs 1000000] [--seed 0]
+
+Recipes, lines of events and wishes, manifests and endings are taken from real ones: cut, flipped,
+repeated, joined, and sprinkled with what parsers stumble over.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+import tomllib
+import types
+import typing
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from engine import check, lock, manifest, recipe  # noqa: E402
+from engine.control import Wishes  # noqa: E402
+from engine.events import KINDS, decode, encode  # noqa: E402
+from engine.rundir import RunDir  # noqa: E402
+
+SPRINKLED = (
+    b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u0000", b"\\ud800", b"\0", b"\n", b"\xff",
+    b"NaN", b"Infinity", b"1e999", b"-1", b"null", b"true", b"9" * 400, b"[" * 3000, b"../",
+    b"\x1b[2J", b"=", b"'", b"#", b"\xef\xbb\xbf", b"{}", b'{"a":' * 50, b"0x1", b"1979-05-27",
+)  # fmt: skip
+SHARES = {"events": 0.7, "control": 0.25, "recipe": 0.02, "manifest": 0.02, "ending": 0.01}
+SLOW_S = 2.0
+_CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod"}
+Reader = Callable[[bytes], Any]
+
+
+def damaged(draw: random.Random, seeds: list[bytes]) -> bytes:
+    """One of them, changed in one way, or seldom in several."""
+    data = bytearray(draw.choice(seeds))
+    for _ in range(1 + int(draw.expovariate(1.5))):
+        at, length = draw.randrange(len(data) + 1), draw.randint(1, 20)
+        match draw.randrange(6):
+            case 0 if data:
+                data[min(at, len(data) - 1)] ^= 1 << draw.randrange(8)
+            case 1:
+                del data[at : at + length]
+            case 2:
+                data[at:at] = data[at : at + length] * draw.randint(1, 3)
+            case 3:
+                other = draw.choice(seeds)
+                data[at:] = other[draw.randrange(len(other) + 1) :]
+            case 4:
+                del data[at:]
+            case _:
+                data[at:at] = draw.choice(SPRINKLED)
+    return bytes(data)
+
+
+def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
+    """Each with real input to begin from. What they may raise is what their callers tell users."""
+    run = RunDir(folder)
+    place = run.checkpoint(2)
+    place.mkdir(parents=True)
+    (place / "one").write_bytes(b"12345")
+    manifest.write(place, 2, {"recipe": {"a": [1]}, "template_hash": "0"})
+
+    def read_recipe(data: bytes) -> bool:
+        try:
+            document = recipe.settings(data.decode(), folder, [])
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, RecursionError):
+            return False
+        check.problems(document, on_paper=True)
+        return True
+
+    def read_control(data: bytes) -> bool:
+        run.control.write_bytes(data + b"\n")
+        wishes = Wishes(run)
+        wishes.poll()
+        return wishes.stopped_by is not None or wishes.take("save")
+
+    def read_manifest(data: bytes) -> bool:
+        (place / manifest.NAME).write_bytes(data)
+        found = manifest.newest(run)[0]
+        return found is not None or read_sealed(data)
+
+    def read_sealed(data: bytes) -> bool:
+        """As from a stranger who knows how manifests are sealed."""
+        try:
+            document = json.loads(data)
+            document.pop("sha256", None)
+            sealed = {**document, "sha256": manifest.seal(document)}
+        except (ValueError, AttributeError, TypeError, RecursionError):
+            return False
+        (place / manifest.NAME).write_text(json.dumps(sealed), "utf-8", "surrogatepass")
+        return manifest.newest(run)[0] is not None
+
+    def read_ending(data: bytes) -> bool:
+        run.ending.write_bytes(data)
+        run.lock.write_bytes(data)
+        run.events.write_bytes(data + b"\n")
+        lock.holder(run.lock)
+        return run.state().cause != "the machine or its supervisor went down with it"
+
+    recipes = [path.read_bytes() for path in (ROOT / "recipes").glob("*.toml")]
+    events = [_event(kind) for kind in KINDS]
+    wishes = [b'{"want": "stop", "by": "app"}', b'{"want": "save"}\n{"want": "sample", "by": "x"}']
+    endings = [
+        b'{"exit": null, "signal": 9, "max_rss_kib": 1, "oom_kills": {"cgroup": 1}, "ended": ""}',
+        b'{"pid": 1, "host": "h", "boot_id": "b", "started": "1"}',
+    ]
+    return {
+        "events": (decode, events),
+        "control": (read_control, wishes),
+        "recipe": (read_recipe, recipes),
+        "manifest": (read_manifest, [(place / manifest.NAME).read_bytes()]),
+        "ending": (read_ending, [*endings * len(events), *events]),
+    }
+
+
+def _event(kind: str) -> bytes:
+    """A line of a kind as the engine would write it, with some value for every key."""
+    cls = KINDS[kind]
+    hints = typing.get_type_hints(cls)
+    event = cls(**{field.name: _value(hints[field.name]) for field in dataclasses.fields(cls)})
+    line = encode(event).rstrip(b"\n")
+    assert decode(line) == event, "what is no event to begin with finds nothing"
+    return line
+
+
+def _value(hint: Any) -> Any:
+    """One that a type admits; of a union its first."""
+    samples: dict[Any, Any] = {int: 3, float: 0.5, str: "a \u2028 b"}
+    first = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+    if typing.get_origin(first) is tuple:
+        return (samples[typing.get_args(first)[0]],) * 2
+    if typing.get_origin(first) is dict:
+        return {"key": samples[typing.get_args(first)[1]]}
+    return samples[first]
+
+
+def fuzz(inputs: int, seed: int, folder: Path) -> dict[str, Counter[str]]:
+    """What was read, and how often it took; raises what a reader raised, with its input."""
+    draw, written = random.Random(seed), set[str]()
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and not isinstance(arguments[0], int):
+            flags = arguments[2] or 0
+            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                written.add(str(arguments[0]))
+        elif event in _CHANGING:
+            written.add(str(arguments[0]))
+
+    sys.addaudithook(watch)
+    found = {}
+    for name, (read, seeds) in readers(folder).items():
+        counted = found[name] = Counter[str]()
+        for _ in range(round(inputs * SHARES[name])):
+            data = damaged(draw, seeds)
+            began = time.monotonic()
+            try:
+                accepted = read(data)
+            except Exception as error:
+                raise AssertionError(f"{name} fell over {data!r}") from error
+            took_s = time.monotonic() - began
+            assert took_s < SLOW_S, f"{name} took {took_s:.1f} s over {data!r}"
+            counted["inputs"] += 1
+            counted["accepted"] += bool(accepted)
+    elsewhere = [path for path in written if not path.startswith(str(folder))]
+    assert written, "a hook that heard nothing proves nothing"
+    assert not elsewhere, elsewhere
+    return found
+
+
+def main() -> None:
+    """Fuzz all of them, and print what was done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        found = fuzz(options.inputs, options.seed, Path(folder))
+    for name, counted in found.items():
+        accepted = f"{counted['accepted']:,} of them still read as something"
+        print(f"{name:<10} {counted['inputs']:>9,} inputs, none fell over; {accepted}")
+    print(f"{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Named points at which a test lets this process die, wait, or find disk or memory full.
+
+`GEMMA_BENCH_FAIL=checkpoint.hashed:kill` does it at the first pass; `:kill@3` at the third. Unset,
+a point is an empty function.
+"""
+
+import errno
+import os
+import signal
+import time
+
+_ASKED = os.environ.get("GEMMA_BENCH_FAIL", "")
+_SLEEP_S = 5.0
+_passes = 0
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as PyTorch's own, and known by that name."""
+
+
+def _enact(name: str) -> None:
+    global _passes
+    point, _, act = _ASKED.partition(":")
+    act, _, at = act.partition("@")
+    if name != point:
+        return
+    _passes += 1
+    if _passes != int(at or 1):
+        return
+    if act == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if act == "sleep":
+        time.sleep(_SLEEP_S)
+        return
+    if act == "oom":
+        raise OutOfMemoryError(f"asked for at {name}")
+    number = {"enospc": errno.ENOSPC, "eio": errno.EIO}[act]
+    raise OSError(number, os.strerror(number), name)
+
+
+def _pass(name: str) -> None:
+    """Nothing is asked for."""
+
+
+reached = _enact if _ASKED else _pass
+"""Says that a point is reached; raises `OSError` where that is asked for."""

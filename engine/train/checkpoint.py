@@ -1,0 +1,105 @@
+"""Checkpoints of a run: written beside, whole before they get their name, kept by step."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from engine import failpoint, manifest
+from engine.rundir import RunDir
+from engine.train import disk, training_state
+
+TRAINER_STATE = "trainer_state.json"
+"""Where transformers' trainer looks for the step it stands at."""
+_SPARE = 2
+"""Free space that is asked for, as a multiple of what a checkpoint takes."""
+_STATE_BYTES = {
+    "adamw_torch": 8, "paged_adamw_32bit": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "sgd": 0,
+}  # fmt: skip
+"""Of an optimizer, for each trained parameter: two moments in 32 or in 8 bits, or none."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, each with the facts that the next engine compares."""
+
+    def __init__(self, run: RunDir, limit: int, facts: dict[str, Any]) -> None:
+        self._run = run
+        self._limit = limit
+        self._facts = facts
+        self._staging = run.checkpoints / ".partial"
+        run.checkpoints.mkdir(mode=0o700, exist_ok=True)
+
+    def save(self, trainer: Any, told: dict[str, Any]) -> str:
+        """Write where training stands; its path within the run. `told` is kept beside it.
+
+        Raises `OSError` where the disk won't take it; the older checkpoints are whole then, and
+        nothing of the new one is left.
+        """
+        step = trainer.state.global_step
+        try:
+            self._check_space()
+            shutil.rmtree(self._staging, ignore_errors=True)
+            self._staging.mkdir(mode=0o700, parents=True)
+            failpoint.reached("checkpoint.begun")
+            with disk.by_number():
+                self._write(trainer, told)
+            manifest.write(self._staging, step, self._facts)
+            failpoint.reached("checkpoint.written")
+            final = self._publish(step)
+        except BaseException:
+            shutil.rmtree(self._staging, ignore_errors=True)
+            raise
+        # What can't be removed now is told by nothing but the disk, and removed by the next save.
+        with contextlib.suppress(OSError):
+            self._rotate(step)
+        return str(final.relative_to(self._run.path))
+
+    def _write(self, trainer: Any, told: dict[str, Any]) -> None:
+        trainer.model.save_pretrained(str(self._staging))
+        failpoint.reached("checkpoint.adapter")
+        state = {
+            "optimizer": trainer.optimizer.state_dict(),
+            "scheduler": trainer.lr_scheduler.state_dict(),
+            "random": training_state.random_state(),
+            "told": told,
+        }
+        training_state.save(self._staging, state)
+        failpoint.reached("checkpoint.state")
+        # Its history of losses grows with the run, and stands in the events.
+        kept = dataclasses.replace(trainer.state, log_history=[])
+        kept.save_to_json(str(self._staging / TRAINER_STATE))
+
+    def _publish(self, step: int) -> Path:
+        final = self._run.checkpoint(step)
+        if final.exists():
+            # A run that was resumed from an older one found this one broken.
+            shutil.rmtree(final)
+        failpoint.reached("checkpoint.named")
+        self._staging.rename(final)
+        manifest.sync_folder(final.parent)
+        return final
+
+    def _rotate(self, step: int) -> None:
+        """Remove the oldest. Newer ones than this are broken, and do not count."""
+        older = [folder for at, folder in manifest.folders(self._run) if at <= step]
+        for folder in older[self._limit :]:
+            failpoint.reached("checkpoint.rotated")
+            # Without its manifest it is no checkpoint any more, however much of it goes.
+            (folder / manifest.NAME).unlink(missing_ok=True)
+            shutil.rmtree(folder)
+
+    def require_room(self, trainer: Any, optim: str) -> None:
+        """Raises `OSError` where the disk has no room for the first checkpoint."""
+        trained = [p for p in trainer.model.parameters() if p.requires_grad]
+        self._require(sum(p.numel() * (p.element_size() + _STATE_BYTES[optim]) for p in trained))
+
+    def _check_space(self) -> None:
+        for _, folder in manifest.folders(self._run)[:1]:
+            self._require(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+
+    def _require(self, checkpoint_bytes: int) -> None:
+        if shutil.disk_usage(self._run.path).free < _SPARE * checkpoint_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._run.checkpoints))

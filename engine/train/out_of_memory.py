@@ -1,0 +1,98 @@
+"""A step that did not fit: what it was, what would save the memory, and a smaller one instead."""
+
+import json
+from typing import Any
+
+from engine import events
+from engine.hardware import Profile
+from engine.manifest import Checkpoint
+from engine.recipe import Recipe, Training
+from engine.refusal import Refusal
+from engine.suggest import Suggestion, suggestions
+
+_NAMES = ("OutOfMemoryError", "MemoryError")
+_TOLD = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+_WORTH_SHARE = 0.1
+"""Of the device: what did not fit by an unknown lot is not mended by less."""
+
+
+class OutOfMemory(Exception):
+    """A step ran out of memory; raised instead of PyTorch's own error, which holds its tensors."""
+
+    def __init__(self, told: str, step: int, batch_shape: tuple[int, ...]) -> None:
+        self.step = step
+        self.batch_shape = batch_shape
+        place = "ahead of a step"
+        if batch_shape:
+            place = f"in step {step}, at {batch_shape[0]} rows of {batch_shape[1]} tokens"
+        super().__init__(f"out of memory {place}: {told}")
+
+
+def is_one(error: BaseException) -> bool:
+    """Whether memory ran out: by PyTorch's error, or by what its allocators and cuBLAS say."""
+    return type(error).__name__ in _NAMES or any(told in str(error) for told in _TOLD)
+
+
+def failed(error: OutOfMemory, request: dict[str, Any], phase: str, log: str) -> events.Failed:
+    """The run's last word: shapes, the forecast's parts, and the first change that would help."""
+    recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
+    found = _first_that_helps(recipe, Profile(**request["hardware"]))
+    forecast = request.get("forecast")
+    hint = "Take a smaller model, or a device with more memory"
+    if found:
+        keys = " and ".join(f"{key} = {_toml(value)}" for key, value in found.changes.items())
+        hint = f"Set {keys}: saves about {found.saves_gib:.2f} GiB, costs {found.costs}"
+    return events.Failed(
+        phase=phase,
+        error=str(error),
+        hint=hint,
+        log=log,
+        step=error.step,
+        batch_shape=error.batch_shape or None,
+        ledger={row["part"]: row["gib"] for row in forecast["rows"]} if forecast else None,
+        suggestion={key: _toml(value) for key, value in found.changes.items()} if found else None,
+    )
+
+
+def smaller(training: Training) -> Training | None:
+    """Less at a time and as much in a step; None where a micro-batch has one row already."""
+    batch, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    if batch == 1:
+        return None
+    parts = 2 if batch % 2 == 0 else batch
+    changes = {
+        "per_device_train_batch_size": batch // parts,
+        "gradient_accumulation_steps": accumulation * parts,
+    }
+    return training.model_copy(update=changes)
+
+
+def retried(error: OutOfMemory, now: Training, start: Checkpoint | None) -> events.Warned:
+    """What is told of going on by less at a time."""
+    place = f"goes on after step {start.step}" if start else "begins again from step 1"
+    return events.Warned(
+        code="out_of_memory",
+        message=f"{error}; it {place} with {now.per_device_train_batch_size} rows at a time and "
+        f"{now.gradient_accumulation_steps} accumulation steps, which is the same batch",
+        fix="Set these in the recipe, and the next run begins with them",
+    )
+
+
+def _first_that_helps(recipe: Recipe, profile: Profile) -> Suggestion | None:
+    """The cheapest change that saves a good deal; else the one that saves most."""
+    try:
+        found = suggestions(recipe, profile)
+    except Refusal:
+        return None
+    worth = _WORTH_SHARE * profile.memory_gib
+    much = (one for one in found if one.budget.fits and one.saves_gib >= worth)
+    return next(much, max(found, key=lambda one: one.saves_gib, default=None))
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value)

@@ -1,0 +1,161 @@
+"""What a run resolved to: the plan, what stands beside it, and what makes it the same run later."""
+
+import dataclasses
+import json
+import math
+from importlib import metadata
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine import events
+from engine.data.batches import Sequences, efficiency
+from engine.data.prepare import Prepared
+from engine.data.rendering import Template
+from engine.manifest import Checkpoint
+from engine.model import tables
+from engine.model.load import Loaded
+from engine.recipe import Recipe, Training
+from engine.refusal import refuse
+from engine.rundir import RunDir
+from engine.train import arithmetic
+from engine.train.checkpoint import TRAINER_STATE
+
+_MOVED_EPOCHS = 0.01
+_VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
+
+
+def accounts(recipe: Recipe, prepared: Prepared, sequences: Sequences) -> dict[str, Any]:
+    """What plan.json holds of the data beside the plan: each source, and how well rows pack."""
+    told: dict[str, Any] = {"sources": [one.report() for one in prepared.sources]}
+    if recipe.data.packing:
+        share = efficiency(prepared.tokens, len(sequences), recipe.data.max_length)
+        told["packing"] = {"sequences": len(sequences), "efficiency": round(share, 4)}
+    return told
+
+
+def plan(
+    recipe: Recipe,
+    loaded: Loaded,
+    chosen: Template,
+    prepared: Prepared,
+    targets: list[str],
+    trainer: Any,
+) -> events.Plan:
+    """Everything that is settled before the first step."""
+    steps, epochs = _extent(recipe, trainer)
+    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    return events.Plan(
+        model=recipe.model.path,
+        device=loaded.device,
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        parameters=trainer.model.num_parameters() + tables.parameters(trainer.model) - trainable,
+        trainable_parameters=trainable,
+        target_modules=tuple(targets),
+        vocab_size=loaded.vocab_size,
+        rows=len(prepared.rows),
+        dropped=dict(prepared.dropped),
+        truncated_rows=prepared.truncated_rows,
+        tokens=prepared.tokens,
+        supervised_tokens=prepared.supervised_tokens,
+        total_steps=steps,
+        epochs=epochs,
+        template_hash=chosen.hash,
+        data_fingerprint=prepared.fingerprint,
+        reasons=loaded.reasons,
+    )
+
+
+def _extent(recipe: Recipe, trainer: Any) -> tuple[int, float]:
+    """Optimizer steps and epochs of the run; a part of an accumulation at an epoch's end counts."""
+    batches = len(trainer.get_train_dataloader())
+    steps_per_epoch = math.ceil(batches / recipe.training.gradient_accumulation_steps)
+    if recipe.training.max_steps > 0:
+        return recipe.training.max_steps, recipe.training.max_steps / steps_per_epoch
+    epochs = recipe.training.num_train_epochs
+    return math.ceil(epochs * steps_per_epoch), epochs
+
+
+def document(told: events.Plan) -> dict[str, Any]:
+    """The plan as plan.json holds it, and the packages that a run's figures depend on."""
+    plain = dataclasses.asdict(told)
+    return {
+        "versions": {name: metadata.version(name) for name in _VERSIONS},
+        "plan": {key: value for key, value in plain.items() if key not in {"t", "time"}},
+    }
+
+
+def facts(recipe: Recipe, asked: Training, chosen: Template, prepared: Prepared) -> dict[str, Any]:
+    """What a checkpoint stands for: with any of it changed, going on would be another run.
+
+    `asked` is the training as the recipe has it, of which memory may have allowed less at a time.
+    """
+    return {
+        "recipe": recipe.model_copy(update={"training": asked}).model_dump(mode="json"),
+        "template_hash": chosen.hash,
+        "data_fingerprint": prepared.fingerprint,
+        "arithmetic": arithmetic.last_bits(),
+    }
+
+
+def parent(request: dict[str, Any], start: Checkpoint) -> str | None:
+    """Name of the run that a checkpoint was copied from; None of a run's own."""
+    told = request.get("parent", {"step": None})
+    return str(told["run"]) if told["step"] == start.step else None
+
+
+def require_same(run: RunDir, now: dict[str, Any], start: Checkpoint | None) -> None:
+    """Raises `Refusal` that names what is no longer as it was when a checkpoint was written.
+
+    Another run's may be gone on from with anything changed that its tensors don't depend on.
+    """
+    if start is None or parent(run.read_request(), start):
+        return
+    was, told = _leaves(_of_today(start.facts)), _leaves(now)
+    changed = [
+        f"{key}: {was.get(key)!r} became {told.get(key)!r}"
+        for key in sorted({*was, *told})
+        if was.get(key) != told.get(key) and key != "arithmetic"
+    ]
+    if changed:
+        reason = f"it is not the run that wrote {start.folder.name} any more: " + "; ".join(changed)
+        fix = "Undo the change, or begin another run there: gemma-bench resume RUN --branch"
+        raise refuse(str(run.path), reason, fix)
+
+
+def _of_today(facts: dict[str, Any]) -> dict[str, Any]:
+    """With keys that came to recipes since, as they are where nothing is said."""
+    try:
+        recipe = Recipe.model_validate_json(json.dumps(facts["recipe"]))
+    except (KeyError, ValidationError):
+        return facts
+    return {**facts, "recipe": recipe.model_dump(mode="json")}
+
+
+def position(start: Checkpoint, told: events.Plan) -> events.Warned | None:
+    """What changed batches or rows mean for where a branch goes on: a warning where they moved it.
+
+    Raises `Refusal` where nothing would be left to train.
+    """
+    if start.step >= told.total_steps:
+        reason = f"step {start.step} is behind the end of what it became: {told.total_steps} steps"
+        fix = "Raise training.num_train_epochs or training.max_steps"
+        raise refuse(start.folder.name, reason, fix)
+    was = float(json.loads((start.folder / TRAINER_STATE).read_bytes())["epoch"])
+    now = start.step * told.epochs / told.total_steps
+    if abs(was - now) <= _MOVED_EPOCHS:
+        return None
+    return events.Warned(
+        code="position_moved",
+        message=f"the checkpoint was at epoch {was:.2f}; with as many rows in a step as now, its "
+        f"{start.step} steps are {now:.2f} epochs, from where it goes on",
+        fix="Rows in between come twice or not in that epoch; keep the batch to avoid it",
+    )
+
+
+def _leaves(document: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        inner = _leaves(value, f"{before}{key}.") if isinstance(value, dict) else {}
+        found |= inner or {f"{before}{key}": value}
+    return found

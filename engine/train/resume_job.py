@@ -1,0 +1,33 @@
+"""A run that ended before its last step goes on from its newest checkpoint that is whole."""
+
+from typing import Any
+
+from engine import failpoint, manifest
+from engine.control import Wishes
+from engine.eventlog import EventLog
+from engine.manifest import Checkpoint
+from engine.rundir import RunDir
+from engine.train import arithmetic, job, planning
+
+
+def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+    """Go on up to the done event. Raises `Refusal` where no checkpoint is whole."""
+    start, rejected = manifest.newest(run)
+    if start is None:
+        raise manifest.none_whole(run, rejected)
+    request = run.read_request()
+    parent = planning.parent(request, start)
+    exactness = _exactness(request, start) if parent is None else "with what was changed since"
+    failpoint.reached("resume.verified")
+    log.append(manifest.resumed(run, start, rejected, exactness, parent))
+    failpoint.reached("resume.told")
+    job.train(run, log, wishes, start)
+
+
+def _exactness(request: dict[str, Any], start: Checkpoint) -> str:
+    was, now = start.facts.get("arithmetic"), arithmetic.last_bits()
+    if was != now:
+        return f"but for rounding: {was} became {now}"
+    if request["hardware"]["device"] == "cpu":
+        return "to the bit: a CPU repeats its sums"
+    return "but for the order of a GPU's sums, which training.deterministic settles"

@@ -1,0 +1,106 @@
+"""What training stands on beside weights, as safetensors and JSON: none of it can be executed."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+_TENSORS, _TREE = "training_state.safetensors", "training_state.json"
+_TENSOR, _PAIRS, _TUPLE = "<tensor>", "<pairs>", "<tuple>"
+"""Marks in the tree of what JSON has no word for."""
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write a tree of dictionaries, lists, tuples, tensors, numbers and strings."""
+    tensors: dict[str, torch.Tensor] = {}
+
+    def held(tensor: torch.Tensor) -> str:
+        name = str(len(tensors))
+        tensors[name] = tensor.detach().cpu().contiguous().clone()
+        return name
+
+    tree = _packed(state, held)
+    save_file(tensors, folder / _TENSORS)
+    (folder / _TREE).write_text(json.dumps(tree))
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The tree again, to the bit, its tensors on the CPU."""
+    tensors = load_file(folder / _TENSORS)
+    state: dict[str, Any] = _unpacked(json.loads((folder / _TREE).read_text()), tensors)
+    return state
+
+
+def random_state() -> dict[str, Any]:
+    """The states of all random numbers that training draws."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
+        "torch": torch.random.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random(state: dict[str, Any]) -> None:
+    """Draw on from where `random_state` was told."""
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.random.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Moments as they were saved; rates and decay stay the recipe's, which a branch may change."""
+    recipes = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, settings in zip(optimizer.param_groups, recipes, strict=True):
+        group.update(settings)
+
+
+def restore_scheduler(scheduler: Any, state: dict[str, Any]) -> None:
+    """Go on at the step that was saved, on the recipe's own curve (LambdaLR: rate times share)."""
+    scheduler.last_epoch = state["last_epoch"]
+    scheduler._step_count = state["_step_count"]
+    rates = [
+        rate * share(scheduler.last_epoch)
+        for rate, share in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    ]
+    scheduler._last_lr = rates
+    for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def _packed(value: Any, held: Callable[[torch.Tensor], str]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return {_TENSOR: held(value)}
+    if isinstance(value, dict):
+        return {_PAIRS: [[_packed(key, held), _packed(one, held)] for key, one in value.items()]}
+    if isinstance(value, tuple):
+        return {_TUPLE: [_packed(one, held) for one in value]}
+    if isinstance(value, list):
+        return [_packed(one, held) for one in value]
+    return value
+
+
+def _unpacked(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(one, tensors) for one in value]
+    if not isinstance(value, dict):
+        return value
+    ((mark, inside),) = value.items()
+    if mark == _TENSOR:
+        return tensors[inside]
+    if mark == _TUPLE:
+        return tuple(_unpacked(one, tensors) for one in inside)
+    return {_unpacked(key, tensors): _unpacked(one, tensors) for key, one in inside}
