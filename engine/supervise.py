@@ -18,13 +18,14 @@ SIGNATURE_AT, SIGNATURE_BYTES = 512, 16
 """Where in the lock file the one that holds it for a run says its process number."""
 PATIENCE_S = 0.5
 _PASSED_ON = {signal.SIGTERM, signal.SIGUSR1}
-_SIGNALS = {signal.SIGHUP, signal.SIGINT, *_PASSED_ON}
+_SIGNALS = {signal.SIGHUP, signal.SIGINT, signal.SIGCHLD, *_PASSED_ON}
 
 
 def main() -> int:
     """Hold the lock file, run the command, write its ending; the command's exit code."""
     lock_path, ending_path, command = sys.argv[1], sys.argv[2], sys.argv[3:]
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until there is someone to pass them on to
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # one that is ignored would never be waited for
     lock = _hold_lock(lock_path)
     if lock is None:
         return ALREADY_RUNNING
@@ -37,18 +38,27 @@ def main() -> int:
         os.close(lock)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.execv(command[0], command)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in _PASSED_ON:
-        signal.signal(number, lambda heard, _: os.kill(child, heard))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    _, status, usage = os.wait4(child, 0)
-    for number in _PASSED_ON:
-        signal.signal(number, signal.SIG_IGN)
+    status, max_rss = _wait(child)
     code = os.waitstatus_to_exitcode(status)
     kills = {name: count - kills_before.get(name, 0) for name, count in oom_kills().items()}
-    _write_ending(ending_path, code, usage.ru_maxrss, kills)
+    _write_ending(ending_path, code, max_rss, kills)
     return max(code, 0)
+
+
+def _wait(child: int) -> "tuple[int, int]":
+    """Pass on what is heard until the child has ended; its wait status and `ru_maxrss`.
+
+    The signals stay blocked and are fetched one by one: a handler's could arrive between Python's
+    last look and the system call that waits, and would lie there until the child ended by itself.
+    """
+    while True:
+        heard = signal.sigwait(_SIGNALS)
+        if heard in _PASSED_ON:
+            os.kill(child, heard)
+        elif heard == signal.SIGCHLD:
+            ended, status, usage = os.wait4(child, os.WNOHANG)
+            if ended:
+                return status, usage.ru_maxrss
 
 
 def _hold_lock(path: str) -> "int | None":

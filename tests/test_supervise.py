@@ -121,6 +121,19 @@ def test_sigterm_is_not_lost_before_the_child_is_up(run: RunDir, attempt: int) -
     assert finish(process, run)["signal"] == signal.SIGTERM
 
 
+def test_no_signal_can_fall_between_a_look_and_a_wait(run: RunDir) -> None:
+    """Signals are fetched one by one; one that a handler noted could come too late for a look."""
+    process = start(run, WAIT)
+    caught = int(status(process.pid)["SigCgt"], 16)
+    ignored = int(status(process.pid)["SigIgn"], 16)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGCHLD):
+        assert not ignored & 1 << number - 1
+        assert not caught & 1 << number - 1 or number == signal.SIGCHLD
+    assert int(status(child_of(process.pid))["SigBlk"], 16) == 0
+    process.send_signal(signal.SIGTERM)
+    finish(process, run)
+
+
 def test_a_hang_up_or_ctrl_c_ends_nothing(run: RunDir, tmp_path: Path) -> None:
     process = start(run, UNTIL_TOLD, str(tmp_path / "enough"))
     for number in (signal.SIGHUP, signal.SIGINT):
