@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine import own_kernels, towers
 from engine.hardware import Profile
-from engine.model import reading, stored, tables, text_only
+from engine.model import four_bit_cpu, reading, stored, tables, text_only
 from engine.model.experts import QuantisedExperts
 from engine.model.quantizer import quantises_experts
 from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
@@ -72,6 +72,9 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     if info["missing_keys"]:
         missing = ", ".join(sorted(info["missing_keys"])[:3])
         raise ValueError(f"{source} lacks {len(info['missing_keys'])} weights: {missing} ...")
+    if choice.quantization != "none" and profile.device == "cpu":
+        four_bit_cpu.read_block_by_block()
+        four_bit_cpu.keep_as_stored(model)
     if is_on_host:
         tables.put_back(model, stored.folder_of(source, choice.revision), dtype)
     reasons = {

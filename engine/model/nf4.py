@@ -132,14 +132,17 @@ def _scales(state: Any, first: int, last: int) -> torch.Tensor:
 def _spelled_out(
     weight: Any, packed: torch.Tensor, scales: torch.Tensor, shape: tuple[int, int, int]
 ) -> torch.Tensor:
-    """bitsandbytes reads from the first address on, so that nothing may lie between."""
+    """bitsandbytes reads from the first address on, so that nothing may lie between.
+
+    Rows of one block are what its kernels for every processor read right.
+    """
     state = weight.quant_state
     found: torch.Tensor = torch.ops.bitsandbytes.dequantize_4bit.default(
         packed.contiguous().view(-1, 1),
         scales.contiguous().view(-1),
         state.blocksize,
         state.quant_type,
-        shape,
+        (scales.numel(), state.blocksize),
         state.dtype,
     )
-    return found
+    return found.view(shape)
