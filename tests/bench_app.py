@@ -1,5 +1,6 @@
 """The app as tests start it: a fixed machine, recipes of their own, recorded runs."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,10 @@ def lay_down_runs() -> dict[str, RunDir]:
     return runs
 
 
-async def until(pilot: Pilot[Any], is_so: Callable[[], Any], patience: int = 200) -> None:
+async def until(pilot: Pilot[Any], is_so: Callable[[], Any], patience_s: float = 60) -> None:
     """Let the app work until something is so."""
-    for _ in range(patience):
-        if is_so():
-            await pilot.pause()
-            return
+    deadline = time.monotonic() + patience_s
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
         await pilot.pause(0.05)
-    raise AssertionError("waited in vain")
+    await pilot.pause()

@@ -240,7 +240,7 @@ def test_adapters_that_can_not_be_used(copied: RunDir, tmp_path: Path) -> None:
 
     assert "Open one of checkpoints/step-" in refused(copied, tmp_path, "checkpoints/step-000007")
     copied.request.write_text("{")
-    assert "request.json: it can't be read" in refused(copied, tmp_path)
+    assert "request.json: it is damaged and can't be read" in refused(copied, tmp_path)
 
 
 def test_the_newest_adapter(copied: RunDir) -> None:

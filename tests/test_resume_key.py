@@ -40,7 +40,7 @@ async def test_a_run_goes_on_by_a_key(dead: RunDir, tmp_path: Path) -> None:
         await until(pilot, lambda: isinstance(screen_of(pilot), RunScreen))
         screen = screen_of(pilot)
         assert isinstance(screen, RunScreen)
-        await until(pilot, lambda: screen.latest.state.name == "done", patience=1200)
+        await until(pilot, lambda: screen.latest.state.name == "done")
         assert screen.latest.run.steps.last_step == 8
         assert "resume" not in enabled(pilot)
     assert list(stitched(dead)) == [1, 2, 3, 4, 5, 6, 7, 8]

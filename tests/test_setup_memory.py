@@ -155,7 +155,7 @@ async def test_the_job_ends_when_it_is_not_wanted(tmp_path: Path, keys: tuple[st
         await until(pilot, lambda: started.all)
         assert started.are_at_work()
         await pilot.press(*keys)
-        await until(pilot, started.are_gone, patience=40)
+        await until(pilot, started.are_gone, 10)
         assert len(started.all) == 1
 
 
@@ -180,7 +180,7 @@ async def test_the_job_ends_with_a_start_that_is_refused(tmp_path: Path) -> None
         Path("facts.toml").write_text(BROKEN)
         await pilot.press("s")
         await until(pilot, lambda: "2 problems" in verdict(pilot))
-        await until(pilot, started.are_gone, patience=40)
+        await until(pilot, started.are_gone, 10)
         assert memory(pilot)[0] == "estimated"
         assert not can_start(pilot)
 
