@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextAttention
 from trl.trainer import utils as trl_utils
 
@@ -220,6 +221,18 @@ def experts_left_whole(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(load, "quantises_experts", nullcontext)
 
 
+def scales_that_an_answer_changes(patch: pytest.MonkeyPatch) -> None:
+    """As by repacking, but far enough off to be seen at once."""
+    right = Linear4bit.forward
+
+    def wrong(self: Any, inputs: torch.Tensor) -> torch.Tensor:
+        if not torch.is_grad_enabled():
+            self.weight.quant_state.offset *= 1.1
+        return right(self, inputs)
+
+    patch.setattr(Linear4bit, "forward", wrong)
+
+
 def adapter_at_another_scale(patch: pytest.MonkeyPatch) -> None:
     right = adapted.LoraConfig.from_pretrained
 
@@ -274,6 +287,7 @@ PLANTED: list[tuple[str, Plant]] = [
     ("NF4 experts against dequantised", scales_without_their_mean),
     ("NF4 experts against dequantised", gradient_of_experts_a_hundredth_off),
     ("NF4 experts against dequantised", experts_left_whole),
+    ("NF4 layers after an answer", scales_that_an_answer_changes),
     ("adapter reload equals adapter trained", adapter_at_another_scale),
     ("versions inside the tested set", newer_package),
     ("versions inside the tested set", missing_package),

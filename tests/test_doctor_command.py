@@ -34,6 +34,7 @@ ALL = [
     "adapter reload equals adapter trained",
     "host tables equal device tables",
     "NF4 experts against dequantised",
+    "NF4 layers after an answer",
 ]
 SHORT = [
     *("--set", "training.max_steps=1", "--set", "samples.prompts=[]"),

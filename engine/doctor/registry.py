@@ -11,6 +11,7 @@ from engine.doctor.empty_mask import empty_mask
 from engine.doctor.host_tables import host_tables
 from engine.doctor.kv_sharing import kv_sharing
 from engine.doctor.nan_shown import nan_shown
+from engine.doctor.nf4_answer import nf4_after_an_answer
 from engine.doctor.nf4_experts import nf4_experts
 from engine.doctor.packing_leak import packing_leak
 from engine.doctor.prompt_prefix import prompt_is_a_prefix
@@ -37,4 +38,5 @@ CHECKS: tuple[Check, ...] = (
     adapter_reload,
     host_tables,
     nf4_experts,
+    nf4_after_an_answer,
 )
