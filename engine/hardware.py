@@ -138,8 +138,10 @@ def _of_file(name: str) -> Profile:
     given = _file(name)
     given.pop("driver_names", None)
     if name == _CPU:
-        memory_gib = host_memory_gib()
+        memory_gib, flags = host_memory_gib(), _cpu_flags()
         given |= {"memory_gib": memory_gib, "host_memory_gib": memory_gib}
+        given["has_bf16"] = not flags.isdisjoint({"amx_bf16", "avx512_bf16", "bf16"})
+        given["has_fp16"] = not flags.isdisjoint({"amx_fp16", "avx512_fp16", "asimdhp"})
         given["tflops"] = round(given["tflops"] * _cores(), 3)
     return Profile(name=name, **given)
 
@@ -212,15 +214,7 @@ def _without_gpu(absence: str) -> Profile:
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return _apple_silicon()
     title = f"CPU, {os.cpu_count()} cores"
-    flags = _cpu_flags()
-    return replace(
-        _of_file(_CPU),
-        name=AUTO,
-        title=title,
-        reason=absence,
-        has_bf16=not flags.isdisjoint({"amx_bf16", "avx512_bf16", "bf16"}),
-        has_fp16=not flags.isdisjoint({"amx_fp16", "avx512_fp16", "asimdhp"}),
-    )
+    return replace(_of_file(_CPU), name=AUTO, title=title, reason=absence)
 
 
 def _apple_silicon() -> Profile:
