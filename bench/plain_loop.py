@@ -12,6 +12,10 @@ from engine.model import lora
 from engine.model.load import Loaded
 from engine.recipe import Adapter
 from engine.train import scoring
+from engine.train.order import GroupedByLength
+
+SEED = 0
+"""Of a recipe that names none."""
 
 
 class PlainLoop:
@@ -24,8 +28,9 @@ class PlainLoop:
         lora.keep_float32(self.model)
         lean(self.model)
         self.data_collator: Any = Collator(loaded.tokenizer.pad_token_id)
-        # As the engine has them: rows of like length together, the longest first.
-        ordered = sorted(sequences, key=lambda one: -len(one.input_ids))
+        # In the engine's own order, as batches of other rows are padded by more or less.
+        order = list(GroupedByLength([len(one.input_ids) for one in sequences], batch, SEED))
+        ordered = [sequences[place] for place in order]
         self.batches = [ordered[at : at + batch] for at in range(0, len(ordered), batch)]
         self.clock, self.rate = clock, rate
 
