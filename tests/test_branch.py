@@ -76,6 +76,7 @@ def test_a_branch_that_dies_goes_on_too(parent: RunDir, tmp_path: Path) -> None:
         (["training.learning_rate=-1.0"], "training.learning_rate"),
         (["training.learning_rat=1.0"], "Did you mean training.learning_rate"),
         (["nonsense"], "is not KEY=VALUE"),
+        (["training.max_steps=4"], "nothing is left to train after step-000004"),
     ],
 )
 def test_what_no_checkpoint_fits_is_refused(

@@ -29,6 +29,11 @@ def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bo
     asked = parent.read_request()
     profile = hardware.Profile(**asked["hardware"])
     changed = _changed(parent, asked["recipe"], overrides)
+    if 0 < changed.training.max_steps <= found.step:
+        reason = f"nothing is left to train after {found.folder.name}, which it would go on from"
+        raise refuse(
+            "training.max_steps", reason, f"Set training.max_steps to more than {found.step}"
+        )
     forecast = fitting.forecast(changed, profile, anyway=anyway)
     request = {
         **asked,
