@@ -82,7 +82,7 @@ def test_a_branch_that_dies_goes_on_too(parent: RunDir, tmp_path: Path) -> None:
 def test_what_no_checkpoint_fits_is_refused(
     overrides: list[str], told: str, parent: RunDir
 ) -> None:
-    with pytest.raises(Refusal, match="") as refused:
+    with pytest.raises(Refusal) as refused:
         branch(parent, overrides, Path("other"), anyway=False)
     assert told in str(refused.value)
     assert not Path("other").exists()

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch import equal
 
@@ -15,7 +16,7 @@ from engine.eventlog import EventLog
 from engine.events import Mark
 from engine.refusal import Refusal
 from engine.rundir import RunDir
-from engine.train import planning
+from engine.train import planning, resume_job
 from tests import command
 from tests.failpoints import POINTS
 from tests.interrupted import EVERY, STEPS, run, stitched, written
@@ -272,6 +273,19 @@ def test_another_user_s_run_is_left_alone(dead_run: RunDir) -> None:
     os.chown(dead_run.path, 12345, -1)
     code, _, err = command.call(dead_run.path.parent, "resume", "run")
     assert (code, "belongs to another user" in err) == (2, True)
+
+
+def test_another_processor_is_another_rounding(
+    dead_run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = manifest.newest(dead_run)[0]
+    assert found
+    request = dead_run.read_request()
+    assert resume_job._exactness(request, found).startswith("to the bit")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "A", "avx2": True})
+    told = resume_job._exactness(request, found)
+    assert told.startswith("but for rounding: torch")
+    assert told.endswith("threads of A, avx2")
 
 
 def test_a_torn_line_stays_apart_from_the_next(tmp_path: Path) -> None:

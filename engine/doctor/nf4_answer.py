@@ -11,8 +11,8 @@ from engine.doctor.trial import difference, step
 @check(
     "NF4 layers after an answer",
     limit=1e-3,
-    advice='Set model.quantization = "none" or samples.every = 0, and install the tested versions: '
-    "a 4-bit layer that answered once computes something else in training",
+    advice='Set model.quantization = "none" or samples.prompts = [], and install the tested '
+    "versions: a 4-bit layer that answered once computes something else in training",
 )
 def nf4_after_an_answer(specimens: Specimens) -> Measured:
     """Loss and gradients of a model that answered before its step, and of one that did not."""

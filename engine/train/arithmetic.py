@@ -7,6 +7,8 @@ import torch
 from engine.case import DETERMINISTIC_WORKSPACE
 from engine.recipe import Recipe
 
+_VECTOR_UNITS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "sve", "bf16")
+
 
 def settle(recipe: Recipe) -> dict[str, str]:
     """Set it for the rest of the process, before anything is computed; gives it with reasons.
@@ -29,8 +31,11 @@ def settle(recipe: Recipe) -> dict[str, str]:
 
 
 def last_bits() -> str:
-    """What the last bits of a CPU's sums depend on, in words."""
-    return f"torch {torch.__version__} on {torch.get_num_threads()} threads"
+    """What the last bits of a CPU's sums depend on, in words: kernels are chosen by all of it."""
+    can = torch.cpu.get_capabilities()
+    units = " ".join(name for name in _VECTOR_UNITS if can.get(name))
+    processor = f"{can.get('cpu_name', 'a CPU')}, {units or 'no vector units known'}"
+    return f"torch {torch.__version__} on {torch.get_num_threads()} threads of {processor}"
 
 
 def _seeds(recipe: Recipe) -> str:
