@@ -47,7 +47,7 @@ def ours(path: Path, tokenizer: Any, processes: int) -> int:
     from engine.data.batches import pack
     from engine.data.prepare import prepare
     from engine.data.template import template
-    from engine.recipe import Data, Source
+    from engine.recipe.schema import Data, Source
 
     data = Data(sources=(Source(path=str(path)),), max_length=MAX_LENGTH, packing=True)
     with tempfile.TemporaryDirectory() as cache:
@@ -87,7 +87,7 @@ def main() -> None:
     from transformers import AutoTokenizer
 
     from engine.data.template import template
-    from engine.model.load import EMBEDDED_WEIGHTS
+    from engine.paths import EMBEDDED_WEIGHTS
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=4000)

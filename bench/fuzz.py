@@ -25,10 +25,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine import check, lock, manifest, recipe  # noqa: E402
-from engine.control import Wishes  # noqa: E402
 from engine.events import KINDS, decode, encode  # noqa: E402
-from engine.rundir import RunDir  # noqa: E402
+from engine.recipe import schema, validate  # noqa: E402
+from engine.run import checkpoint_manifest, lock  # noqa: E402
+from engine.run.control import Wishes  # noqa: E402
+from engine.run.rundir import RunDir  # noqa: E402
 
 SPRINKLED = (
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u0000", b"\\ud800", b"\0", b"\n", b"\xff",
@@ -69,14 +70,14 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
     place = run.checkpoint(2)
     place.mkdir(parents=True)
     (place / "one").write_bytes(b"12345")
-    manifest.write(place, 2, {"recipe": {"a": [1]}, "template_hash": "0"})
+    checkpoint_manifest.write(place, 2, {"recipe": {"a": [1]}, "template_hash": "0"})
 
     def read_recipe(data: bytes) -> bool:
         try:
-            document = recipe.settings(data.decode(), folder, [])
+            document = schema.settings(data.decode(), folder, [])
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, RecursionError):
             return False
-        check.problems(document, on_paper=True)
+        validate.problems(document, on_paper=True)
         return True
 
     def read_control(data: bytes) -> bool:
@@ -86,8 +87,8 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
         return wishes.stopped_by is not None or wishes.take("save")
 
     def read_manifest(data: bytes) -> bool:
-        (place / manifest.NAME).write_bytes(data)
-        found = manifest.newest(run)[0]
+        (place / checkpoint_manifest.NAME).write_bytes(data)
+        found = checkpoint_manifest.newest(run)[0]
         return found is not None or read_sealed(data)
 
     def read_sealed(data: bytes) -> bool:
@@ -95,11 +96,11 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
         try:
             document = json.loads(data)
             document.pop("sha256", None)
-            sealed = {**document, "sha256": manifest.seal(document)}
+            sealed = {**document, "sha256": checkpoint_manifest.seal(document)}
         except (ValueError, AttributeError, TypeError, RecursionError):
             return False
-        (place / manifest.NAME).write_text(json.dumps(sealed), "utf-8", "surrogatepass")
-        return manifest.newest(run)[0] is not None
+        (place / checkpoint_manifest.NAME).write_text(json.dumps(sealed), "utf-8", "surrogatepass")
+        return checkpoint_manifest.newest(run)[0] is not None
 
     def read_ending(data: bytes) -> bool:
         run.ending.write_bytes(data)
@@ -119,7 +120,7 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
         "events": (decode, events),
         "control": (read_control, wishes),
         "recipe": (read_recipe, recipes),
-        "manifest": (read_manifest, [(place / manifest.NAME).read_bytes()]),
+        "manifest": (read_manifest, [(place / checkpoint_manifest.NAME).read_bytes()]),
         "ending": (read_ending, [*endings * len(events), *events]),
     }
 

@@ -20,15 +20,15 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from engine import gemma  # noqa: E402
-from engine.case import Case  # noqa: E402
-from engine.ledger import standing  # noqa: E402
-from engine.ledger.walk import highest  # noqa: E402
-from engine.memory import answer, build, optimizer  # noqa: E402
-from engine.memory.configuration import configuration, source  # noqa: E402
-from engine.memory.versions import versions  # noqa: E402
-from engine.recipe import ATTENTION, MLP  # noqa: E402
-from engine.train.compaction import score_supervised_only  # noqa: E402
+from engine.budget.ledger import persistent  # noqa: E402
+from engine.budget.ledger.step_peak import highest  # noqa: E402
+from engine.budget.step_shape import Case  # noqa: E402
+from engine.gemma import catalog  # noqa: E402
+from engine.recipe.schema import ATTENTION, MLP  # noqa: E402
+from engine.train.supervised_only import score_supervised_only  # noqa: E402
+from tools.simulator import build, optimizer, report  # noqa: E402
+from tools.simulator.configuration import configuration, source  # noqa: E402
+from tools.simulator.versions import versions  # noqa: E402
 
 ALL = ATTENTION + MLP
 GIB = 1 << 30
@@ -90,9 +90,9 @@ def step_on_card(model: Any, case: Case, device: torch.device) -> torch.Tensor:
 def compare(name: str) -> None:
     """Print one case's forecast and measurement as a line of JSON."""
     case = CASES[name]
-    forecast = answer.answer(configuration(source(case.model)), case, whole_depth=True)
-    shape = gemma.variant_of(case.model)
-    ledger = highest(shape, case).size_bytes + sum(standing.on_device(shape, case).values())
+    forecast = report.answer(configuration(source(case.model)), case, whole_depth=True)
+    shape = catalog.variant_of(case.model)
+    ledger = highest(shape, case).size_bytes + sum(persistent.on_device(shape, case).values())
     record = {
         "case": name,
         **dataclasses.asdict(case),

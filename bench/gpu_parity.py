@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from engine.data.batches import pack  # noqa: E402
-from engine.model import siblings  # noqa: E402
-from engine.model.load import EMBEDDED_WEIGHTS, load  # noqa: E402
-from engine.recipe import Model  # noqa: E402
+from engine.doctor import tiny_models  # noqa: E402
+from engine.model.load import load  # noqa: E402
+from engine.paths import EMBEDDED_WEIGHTS  # noqa: E402
+from engine.recipe.schema import Model  # noqa: E402
 from tests import tiny  # noqa: E402
 
 GPU = replace(tiny.CPU, name="cuda", title="CUDA", device="cuda")
@@ -60,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folders = {"embedded": EMBEDDED_WEIGHTS}
         for kind in ("gemma3", "gemma4_moe", "gemma4_multimodal"):
-            folders[kind] = getattr(siblings, f"build_{kind}")(Path(made) / kind)
+            folders[kind] = getattr(tiny_models, f"build_{kind}")(Path(made) / kind)
         for kind, folder in folders.items():
             truth = step(folder, "plain", tiny.CPU)
             for case in CASES:

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from engine.memory.configuration import configuration, source
-from engine.model.siblings import EMBEDDED, gemma3_tokenizer
+from engine.doctor.tiny_models import gemma3_tokenizer
+from engine.paths import EMBEDDED_WEIGHTS
+from tools.simulator.configuration import configuration, source
 
 FILLED_BELOW = 1 << 21
 """Elements of a tensor that is written out; larger ones are holes, but for the word table."""
@@ -24,7 +25,7 @@ def make(variant: str, folder: Path) -> Path:
     """Write configuration, tokenizer and weights in bfloat16 of a variant; gives the folder."""
     found = source(variant)
     is_third = variant.startswith("gemma-3")
-    tokenizer = gemma3_tokenizer() if is_third else AutoTokenizer.from_pretrained(EMBEDDED)
+    tokenizer = gemma3_tokenizer() if is_third else AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
     tokenizer.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(found))
     write(shapes(found), folder / "model.safetensors")

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from engine.model import stored
+from engine.model import mapped_tensor
 
 ROWS, WIDTH, TOKENS = 262_144, 35 * 256, 1024
 NAME = "embed_tokens_per_layer.weight"
@@ -26,7 +26,7 @@ def main(runs: int = 5) -> None:
     with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
         make(Path(folder) / "model.safetensors")
         resident = psutil.Process().memory_info().rss
-        table = stored.mapped(Path(folder), NAME)
+        table = mapped_tensor.mapped(Path(folder), NAME)
         order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
         batches = order.split(TOKENS)[:runs]
         first, again = ([taken_ms(table, ids) for ids in batches] for _ in range(2))

@@ -13,8 +13,10 @@ from random import Random
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine import budget, gemma, hardware  # noqa: E402
-from engine.case import Case  # noqa: E402
+from engine.budget import forecast  # noqa: E402
+from engine.budget.step_shape import Case  # noqa: E402
+from engine.gemma import catalog  # noqa: E402
+from engine.hardware import profiles  # noqa: E402
 from tests.random_steps import random_step  # noqa: E402
 
 STEPS, TIMES = 200, 3
@@ -22,12 +24,12 @@ STEPS, TIMES = 200, 3
 
 def milliseconds(case: Case) -> float:
     """The median of a few forecasts."""
-    card = hardware.profile("rtx-4090")
+    card = profiles.profile("rtx-4090")
     found = []
     for _ in range(TIMES):
-        budget.walked.cache_clear()
+        forecast.walked.cache_clear()
         began = time.perf_counter()
-        budget.forecast(gemma.variant_of(case.model), case, card)
+        forecast.forecast(catalog.variant_of(case.model), case, card)
         found.append(1e3 * (time.perf_counter() - began))
     return statistics.median(found)
 

@@ -10,7 +10,7 @@ from engine.data.batches import Collator, Sequence
 from engine.kernels.linear import lean
 from engine.model import lora
 from engine.model.load import Loaded
-from engine.recipe import Adapter
+from engine.recipe.schema import Adapter
 from engine.train import scoring
 from engine.train.order import GroupedByLength
 

@@ -2,8 +2,8 @@
 
 Draws steps at random over every variant, simulates each, replays it through the model of CUDA's
 caching allocator, and prints the gaps as a share of what comes and goes within a step: of all but
-weights, adapter and optimizer. `engine/budget.py` has its two shares from here. A step takes ten
-seconds.
+weights, adapter and optimizer. `engine/budget/forecast.py` has its two shares from here. A step
+takes ten seconds.
 """
 
 import sys
@@ -13,10 +13,10 @@ from random import Random
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.case import Case  # noqa: E402
-from engine.memory.answer import answer  # noqa: E402
-from engine.memory.configuration import configuration, source  # noqa: E402
+from engine.budget.step_shape import Case  # noqa: E402
 from tests.random_steps import random_step  # noqa: E402
+from tools.simulator.configuration import configuration, source  # noqa: E402
+from tools.simulator.report import answer  # noqa: E402
 
 STANDING = {
     "weights", "quantisation state", "embeddings", "per-layer embeddings", "experts", "towers",

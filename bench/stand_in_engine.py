@@ -15,9 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine import lock  # noqa: E402
 from engine.events import Event, Step, encode  # noqa: E402
-from engine.rundir import RunDir  # noqa: E402
+from engine.run import lock  # noqa: E402
+from engine.run.rundir import RunDir  # noqa: E402
 from tests.recording import TRAINED, opening, samples  # noqa: E402
 
 SECONDS_PER_STEP = 0.5

@@ -22,7 +22,7 @@ from first_paint import start
 from pty_line import PtyLine
 from stand_in_engine import ROOT
 
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 
 _STEP = re.compile(r"(\d+) of \d+ steps")
 APP = [sys.executable, "-m", "workbench.cli"]

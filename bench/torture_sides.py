@@ -11,17 +11,17 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-import engine.train.resume_job
+import engine.jobs.resume_job
 from bench.torture import EVERY, STEPS, Curve
-from engine import manifest
 from engine.__main__ import main
 from engine.events import Step, decode
-from engine.model.load import EMBEDDED_WEIGHTS
-from engine.rundir import RunDir
-from engine.tail import Tail
+from engine.paths import EMBEDDED_WEIGHTS
+from engine.run import checkpoint_manifest
+from engine.run.rundir import RunDir
+from engine.run.tail import Tail
 from workbench import launch
 
-assert engine.train.resume_job  # its libraries are to be loaded before lives are forked
+assert engine.jobs.resume_job  # its libraries are to be loaded before lives are forked
 KEPT, BATCH, RANK = 2, 2, 64
 SETTINGS = {
     "training.max_steps": STEPS, "training.save_steps": EVERY, "training.save_total_limit": KEPT,
@@ -58,12 +58,12 @@ class Ours:
     def live(self, folder: Path) -> None:
         """As the supervisor would start it."""
         run = RunDir(folder / "run")
-        job = "resume" if manifest.newest(run)[0] else "train"
+        job = "resume" if checkpoint_manifest.newest(run)[0] else "train"
         raise SystemExit(main([job, str(run.path)]))
 
     def saved(self, folder: Path) -> list[Path]:
         """Those that are whole."""
-        found = (path for _, path in manifest.folders(RunDir(folder / "run")))
+        found = (path for _, path in checkpoint_manifest.folders(RunDir(folder / "run")))
         return [path for path in found if _is_whole(path)]
 
     def curve(self, folder: Path) -> Curve:
@@ -75,8 +75,8 @@ class Ours:
 
 def _is_whole(path: Path) -> bool:
     try:
-        manifest.verified(path)
-    except manifest.Invalid:
+        checkpoint_manifest.verified(path)
+    except checkpoint_manifest.Invalid:
         return False
     return True
 

@@ -45,7 +45,7 @@ def made(name: str, folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
 
-    from engine.model.load import EMBEDDED_WEIGHTS
+    from engine.paths import EMBEDDED_WEIGHTS
 
     torch.manual_seed(0)
     tokens = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
@@ -77,7 +77,7 @@ def published(folder: Path, longest: int, tokenizer: str) -> list[Row]:
 
     from engine.data.prepare import prepare
     from engine.data.template import template
-    from engine.recipe import Data, Source
+    from engine.recipe.schema import Data, Source
 
     sources = tuple(Source(path=str(folder / f"{name}.jsonl")) for name in SETS)
     data = Data(sources=sources, max_length=longest)
@@ -109,15 +109,15 @@ def trained(side: str, folder: Path, given: argparse.Namespace) -> dict[str, flo
 
 
 def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
-    from engine import hardware
     from engine.data.batches import Sequence
+    from engine.hardware import profiles
     from engine.model import lora
     from engine.model.load import load
-    from engine.recipe import Adapter, Data, Model, Source, Training
+    from engine.recipe.schema import Adapter, Data, Model, Source, Training
     from engine.train import sft
-    from engine.train.tally import Tally
+    from engine.train.token_counts import Tally
 
-    loaded = load(Model(path=str(folder)), hardware.runnable("cpu"))
+    loaded = load(Model(path=str(folder)), profiles.runnable("cpu"))
     lines = [
         Sequence(row["input_ids"], row["labels"], list(range(len(row["labels"])))) for row in found
     ]
@@ -142,7 +142,7 @@ def _trl(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> A
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from engine.recipe import ATTENTION, MLP
+    from engine.recipe.schema import ATTENTION, MLP
 
     config = SFTConfig(
         output_dir=str(folder / "staging"),

@@ -19,8 +19,9 @@ from recording import FORECAST, at_work, lay_down, on_card  # noqa: E402
 from staged_playground import PROMPTS, Staged, answers, opening  # noqa: E402
 from textual.pilot import Pilot  # noqa: E402
 
-from engine import hardware, recipe_files  # noqa: E402
-from engine.rundir import RunDir  # noqa: E402
+from engine.hardware import profiles  # noqa: E402
+from engine.recipe import files  # noqa: E402
+from engine.run.rundir import RunDir  # noqa: E402
 from workbench.screens.playground import PlaygroundScreen  # noqa: E402
 from workbench.widgets.lineinput import LineInput  # noqa: E402
 
@@ -35,11 +36,11 @@ Pictured = Callable[[Pilot[Any]], Awaitable[None]]
 
 async def picture(show: Pictured) -> str:
     """The app's SVG after some keys, in a folder with recorded runs."""
-    card = replace(hardware.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
+    card = replace(profiles.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
     runs = lay_down_runs()
     told = on_card(many_steps())[:_TOLD]
     long = lay_down(Path("runs"), "2026-11-21-0934-long", told, forecast=FORECAST)
-    app = make_app(Path.cwd(), machine=card, recipes=recipe_files.names())
+    app = make_app(Path.cwd(), machine=card, recipes=files.names())
     with at_work(runs["live"]), at_work(long):
         async with app.run_test(size=SIZE) as pilot:
             await pilot.pause(_SETTLE_S)
@@ -50,7 +51,7 @@ async def picture(show: Pictured) -> str:
 
 async def setup(pilot: Pilot[Any]) -> None:
     """A recipe of the project on a card that it fits."""
-    names = list(recipe_files.names())
+    names = list(files.names())
     await pilot.press(*["down"] * names.index("gemma4-e2b-lora-sft-korean"))
 
 

@@ -8,20 +8,21 @@ import traceback
 from importlib import metadata
 from pathlib import Path
 
-from engine import events, lock, network
-from engine.control import Wishes
-from engine.eventlog import EventLog
-from engine.refusal import Refusal
-from engine.rundir import RunDir
-from engine.signals import Signals
+from engine import events
+from engine.problems import Refusal
+from engine.run import lock, offline
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.run.signals import Signals
 
 JOBS = {
-    "doctor": "engine.doctor.job",
-    "generate": "engine.model.generate_job",
-    "preview": "engine.data.preview_job",
-    "resume": "engine.train.resume_job",
-    "simulate": "engine.memory.job",
-    "train": "engine.train.job",
+    "doctor": "engine.jobs.doctor_job",
+    "generate": "engine.jobs.playground_job",
+    "preview": "engine.jobs.preview_job",
+    "resume": "engine.jobs.resume_job",
+    "simulate": "engine.jobs.simulate_job",
+    "train": "engine.jobs.train_job",
 }
 """Modules with a `run_job(run, log, wishes)`, by job."""
 
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
     log = EventLog(run)
     log.append(_hello(job))
     try:
-        network.stay_off_unless_named(run.read_request())
+        offline.stay_off_unless_named(run.read_request())
         importlib.import_module(JOBS[job]).run_job(run, log, wishes)
     except Exception as error:
         traceback.print_exc()

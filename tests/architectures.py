@@ -14,12 +14,13 @@ from transformers import (
     Gemma4UnifiedForConditionalGeneration,
 )
 
-from engine.model import siblings
+from engine.doctor import tiny_models
+from engine.paths import EMBEDDED_WEIGHTS
 
 
 def gemma3(folder: Path) -> Path:
     """A Gemma 3 with eyes."""
-    tokenizer = siblings.gemma3_tokenizer()
+    tokenizer = tiny_models.gemma3_tokenizer()
     text = {"vocab_size": len(tokenizer), "num_key_value_heads": 1, "query_pre_attn_scalar": 16}
     vision = {
         "hidden_size": 32,
@@ -30,30 +31,30 @@ def gemma3(folder: Path) -> Path:
         "patch_size": 14,
     }
     config = Gemma3Config(
-        text_config={**siblings.TEXT, **text}, vision_config=vision, mm_tokens_per_image=4
+        text_config={**tiny_models.TEXT, **text}, vision_config=vision, mm_tokens_per_image=4
     )
     torch.manual_seed(0)
     model = Gemma3ForConditionalGeneration(config)
-    return siblings.saved(model, tokenizer, folder, stops=[1, 106])
+    return tiny_models.saved(model, tokenizer, folder, stops=[1, 106])
 
 
 def unified(folder: Path) -> Path:
     """A Gemma 4 that projects pixels and sound without an encoder."""
-    tokenizer = AutoTokenizer.from_pretrained(siblings.EMBEDDED)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
     text = {"vocab_size": len(tokenizer), "num_key_value_heads": 2, "global_head_dim": 32}
     config = Gemma4UnifiedConfig(
-        text_config={**siblings.TEXT, **text},
+        text_config={**tiny_models.TEXT, **text},
         vision_config={"mm_embed_dim": 32, "mm_posemb_size": 16, "output_proj_dims": 32},
         audio_config={"audio_embed_dim": 32},
     )
     torch.manual_seed(0)
     model = Gemma4UnifiedForConditionalGeneration(config)
-    return siblings.saved(model, tokenizer, folder)
+    return tiny_models.saved(model, tokenizer, folder)
 
 
 def large(folder: Path) -> Path:
     """Gemma 4 31B's: dense, keys that serve as values, a wide window beside wide heads."""
-    tokenizer = AutoTokenizer.from_pretrained(siblings.EMBEDDED)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
     config = Gemma4TextConfig(
         vocab_size=len(tokenizer),
         num_key_value_heads=2,
@@ -63,10 +64,10 @@ def large(folder: Path) -> Path:
         hidden_size_per_layer_input=0,
         num_kv_shared_layers=0,
         final_logit_softcapping=30.0,
-        **siblings.TEXT,
+        **tiny_models.TEXT,
     )
     torch.manual_seed(0)
-    return siblings.saved(Gemma4ForCausalLM(config), tokenizer, folder)
+    return tiny_models.saved(Gemma4ForCausalLM(config), tokenizer, folder)
 
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {

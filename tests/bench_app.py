@@ -9,10 +9,10 @@ from recording import end, lay_down, load
 from staged_preview import Staged, warm
 from textual.pilot import Pilot
 
-from engine.hardware import Profile
-from engine.rundir import RunDir
+from engine.hardware.profiles import Profile
+from engine.run.rundir import RunDir
 from workbench.app import BenchApp
-from workbench.pondering import Simulate
+from workbench.recipe_editor.background_assessment import Simulate
 from workbench.screens.setup import SetupScreen
 
 MACHINE = Profile(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 
 COMMAND = Path(sys.executable).with_name("gemma-bench")
 SHORT = [

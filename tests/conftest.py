@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -43,9 +43,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _examined() -> None:
     """These versions count as examined, so that no test's run begins with the doctor's checks."""
-    from engine import diagnosis, installed
+    from engine import installed
+    from engine.sessions import doctor_report
 
-    diagnosis.keep(diagnosis.Diagnosis(installed.versions(), ()))
+    doctor_report.keep(doctor_report.Diagnosis(installed.versions(), ()))
 
 
 _examined()
@@ -54,8 +55,8 @@ _examined()
 @pytest.fixture(scope="session")
 def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of a tiny Gemma by kind, built once."""
-    from engine.model import siblings
-    from engine.model.load import EMBEDDED_WEIGHTS
+    from engine.doctor import tiny_models
+    from engine.paths import EMBEDDED_WEIGHTS
     from tests.architectures import BUILDERS
 
     built: dict[str, Path] = {"embedded": EMBEDDED_WEIGHTS}
@@ -63,7 +64,7 @@ def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     def folder(kind: str) -> Path:
         if kind not in built:
             built[kind] = tmp_path_factory.mktemp(kind)
-            build = BUILDERS.get(kind) or getattr(siblings, f"build_{kind}")
+            build = BUILDERS.get(kind) or getattr(tiny_models, f"build_{kind}")
             build(built[kind])
         return built[kind]
 

@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[1]
 _DETECT = """
 import json, sys
 from pathlib import Path
-from engine import hardware
-found = hardware.detect(Path(sys.argv[1]))
+from engine.hardware import profiles
+found = profiles.detect(Path(sys.argv[1]))
 heavy = [name for name in sys.modules if name.partition(".")[0] == "torch"]
-print(json.dumps({**found.as_dict(), "host_gib": hardware.host_memory_gib(), "heavy": heavy}))
+print(json.dumps({**found.as_dict(), "host_gib": profiles.host_memory_gib(), "heavy": heavy}))
 """
 _OURS = ("CUDA_", "HIP_", "ROCR_", "FAKE_")
 

@@ -8,9 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from engine import manifest
-from engine.model.load import EMBEDDED_WEIGHTS
-from engine.rundir import RunDir
+from engine.paths import EMBEDDED_WEIGHTS
+from engine.run import checkpoint_manifest
+from engine.run.rundir import RunDir
 from engine.train.checkpoint import Checkpoints
 from tests import tiny
 
@@ -29,7 +29,7 @@ def main(library: str, folder: Path, error: int, sticks: int) -> None:
     n = 0
     while told["operations"] >= n:
         n += 1
-        before = [step for step, _ in manifest.folders(run)]
+        before = [step for step, _ in checkpoint_manifest.folders(run)]
         trainer.state.global_step += 2
         new = trainer.state.global_step
         failing.arm(str(run.checkpoints).encode(), n, error, sticks)
@@ -41,11 +41,11 @@ def main(library: str, folder: Path, error: int, sticks: int) -> None:
         told["operations"] = failing.passed()
         failing.arm(b"", 0, 0, 0)
         told["saved" if was_saved else "refused"] += 1
-        found, rejected = manifest.newest(run)
+        found, rejected = checkpoint_manifest.newest(run)
         assert found is not None, n
         assert rejected == [], (n, rejected)
         assert found.step == new if was_saved else found.step in {new, before[0]}, (n, found)
-        whole = [step for step, place in manifest.folders(run) if is_whole(place)]
+        whole = [step for step, place in checkpoint_manifest.folders(run) if is_whole(place)]
         assert len(whole) >= 2, (n, whole)
         assert was_saved or set(before) <= set(whole), (n, before, whole)
     # A disk that works again: nothing of all that is left behind.
@@ -57,8 +57,8 @@ def main(library: str, folder: Path, error: int, sticks: int) -> None:
 
 def is_whole(place: Path) -> bool:
     try:
-        manifest.verified(place)
-    except (manifest.Invalid, OSError):
+        checkpoint_manifest.verified(place)
+    except (checkpoint_manifest.Invalid, OSError):
         return False
     return True
 

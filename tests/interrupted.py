@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 from tests import command
 
 STEPS, EVERY = 8, 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from recording import TRAINED, lay_down, opening, samples, steps
 
 from engine.events import Checkpoint, Done, Event, Hello, Mark, Phase, encode
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 
 
 def not_finite() -> list[Event]:

@@ -10,7 +10,7 @@ from staged_playground import PROMPTS, Staged, answers
 from textual.pilot import Pilot
 
 from engine.events import Opened
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 from workbench.screens.playground import PlaygroundScreen
 from workbench.widgets.canvas import Canvas
 from workbench.widgets.lineinput import LineInput

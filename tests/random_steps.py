@@ -3,9 +3,9 @@
 from random import Random
 from typing import Any
 
-from engine import gemma
-from engine.case import Case
-from engine.recipe import ATTENTION, MLP
+from engine.budget.step_shape import Case
+from engine.gemma import catalog
+from engine.recipe.schema import ATTENTION, MLP
 
 _MOST_TOKENS = 16_384
 """Of a micro-batch: what people train on, and what eager attention still fits for."""
@@ -13,7 +13,7 @@ _MOST_TOKENS = 16_384
 
 def random_step(random: Random) -> Case:
     """One step; seldom choices are drawn seldom, but all are drawn."""
-    model = random.choice(gemma.names())
+    model = random.choice(catalog.names())
     has_experts, has_tables = "26B" in model, "E2B" in model or "E4B" in model
     objective = _seldom(random, 0.2, ["dpo", "dpo_cached"], "sft")
     attention = _seldom(random, 0.1, ["eager"], "sdpa")

@@ -29,8 +29,8 @@ from engine.events import (
     decode,
     encode,
 )
-from engine.rundir import RunDir
-from workbench.state import CURVES, RunState
+from engine.run.rundir import RunDir
+from workbench.run_view.run_state import CURVES, RunState
 
 RECORDED = Path(__file__).parent / "data/runs"
 TARGETS = tuple(

@@ -16,8 +16,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from engine.model import siblings
-from engine.model.siblings import EMBEDDED, TEXT, VISION, gemma3_tokenizer, saved
+from engine.doctor import tiny_models
+from engine.doctor.tiny_models import TEXT, VISION, gemma3_tokenizer, saved
+from engine.paths import EMBEDDED_WEIGHTS
 
 KINDS = ("gemma3", "gemma4", "gemma4_large", "gemma4_unified")
 SOFT_TOKENS = 70
@@ -49,7 +50,7 @@ def build(kind: str, path: Path) -> Path:
             "image_std": [0.5] * 3,
         }
     else:
-        {"gemma4": siblings.build_gemma4_multimodal, "gemma4_large": _large,
+        {"gemma4": tiny_models.build_gemma4_multimodal, "gemma4_large": _large,
          "gemma4_unified": _unified}[kind](path)  # fmt: skip
         settings = {"image_processor_type": "Gemma4ImageProcessor", "max_soft_tokens": SOFT_TOKENS}
     (path / "preprocessor_config.json").write_text(json.dumps(settings))
@@ -84,7 +85,7 @@ def _gemma3(path: Path) -> None:
 
 
 def _large(path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
     config = Gemma4Config(
         text_config={**LARGE, "vocab_size": len(tokenizer)},
         vision_config=VISION,
@@ -95,7 +96,7 @@ def _large(path: Path) -> None:
 
 
 def _unified(path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
     config = Gemma4UnifiedConfig(
         text_config={**LARGE, "vocab_size": len(tokenizer)},
         vision_config={

@@ -4,9 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from engine.case import of_dict
-from engine.memory.answer import answer
-from engine.memory.configuration import configuration, source
+from engine.budget.step_shape import of_dict
+from tools.simulator.configuration import configuration, source
+from tools.simulator.report import answer
 
 
 def main(asked: Path, given: Path) -> None:

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine import previewdir
 from engine.events import Event, Opened, decode, encode
-from engine.playground import Wish
-from engine.playground import decode as decode_wish
-from engine.previewdir import PreviewDir
-from engine.rundir import RunDir, append_line
-from engine.tail import Tail
-from workbench.playground import Playground
+from engine.run.rundir import RunDir, append_line
+from engine.run.tail import Tail
+from engine.sessions import session_dir
+from engine.sessions.playground import Wish
+from engine.sessions.playground import decode as decode_wish
+from engine.sessions.session_dir import PreviewDir
+from workbench.sessions.playground_session import Playground
 
 RECORDED = Path(__file__).parent / "data/playground.jsonl"
 PROMPTS = (
@@ -51,7 +51,7 @@ class Staged:
         self._at_first, self._log = list(told), log
 
     def start(self, run: RunDir) -> Playground:
-        self.files = previewdir.create()
+        self.files = session_dir.create()
         self.files.log.write_text(self._log, encoding="utf-8", errors="surrogatepass")
         lock = self.files.hold_for_viewer()
         assert lock is not None

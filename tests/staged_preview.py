@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from engine.preview import Answer, Reply, Row, Source, Span
-from engine.recipe import Recipe
-from workbench.preview import Preview
-from workbench.warm import Warm
+from engine.recipe.schema import Recipe
+from engine.sessions.preview import Answer, Reply, Row, Source, Span
+from workbench.sessions.prestarted_preview import Warm
+from workbench.sessions.preview_session import Preview
 
 START, END = Span("<|turn>", 1, is_control=True), Span("<turn|>", 1, True, True)
 NUM_ROWS = 250

@@ -13,13 +13,13 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import Gemma4ForCausalLM, Gemma4ForConditionalGeneration
 
-from engine import adapters
 from engine.data.template import template
 from engine.model import lora
-from engine.model.adapted import attach, read
+from engine.model.adapter_switch import attach, read
 from engine.model.load import Loaded
-from engine.recipe import ATTENTION, MLP, Adapter, Model, Training
-from engine.refusal import Refusal
+from engine.problems import Refusal
+from engine.recipe.schema import ATTENTION, MLP, Adapter, Model, Training
+from engine.run import adapters
 from tests import tiny
 from tests.conftest import KINDS
 

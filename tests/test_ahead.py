@@ -11,13 +11,13 @@ from more_runs import many_steps
 from recording import lay_down, load, told
 from textual.pilot import Pilot
 
-from engine.rundir import RunDir
-from workbench import ahead
-from workbench.ahead import Ahead
+from engine.run.rundir import RunDir
 from workbench.app import BenchApp
+from workbench.run_view import background_reader
+from workbench.run_view.background_reader import Ahead
+from workbench.run_view.run_reader import Watch
+from workbench.run_view.run_state import RunState
 from workbench.screens.run import RunScreen
-from workbench.state import RunState
-from workbench.watch import Watch
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +27,8 @@ def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def long(monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    monkeypatch.setattr(ahead, "_WORTH_BYTES", 1 << 20)
-    monkeypatch.setattr(ahead, "_TELL_EVERY_S", 0.05)
+    monkeypatch.setattr(background_reader, "_WORTH_BYTES", 1 << 20)
+    monkeypatch.setattr(background_reader, "_TELL_EVERY_S", 0.05)
     return lay_down(Path("runs"), "2026-11-21-0930-long", many_steps(), "a line\n")
 
 

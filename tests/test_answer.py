@@ -9,7 +9,7 @@ import torch
 
 from engine.data.conversation import Turn
 from engine.data.template import dialect_of, template
-from engine.model.answer import Cut, answer
+from engine.model.generate import Cut, answer
 from tests import tiny
 
 ASKED = [(Turn("user", "What is the capital of Japan?"),), (Turn("user", "Spell cat."),)]

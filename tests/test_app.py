@@ -15,9 +15,10 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import DataTable
 
-from engine import events, hardware
-from engine.rundir import RunDir
-from engine.runs import every
+from engine import events
+from engine.hardware import profiles
+from engine.run.rundir import RunDir
+from engine.run.runs import every
 from workbench.screens.confirm import ConfirmScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
@@ -70,7 +71,7 @@ async def test_the_setup_judges_each_recipe(tmp_path: Path) -> None:
         assert not Path("runs").exists()
 
 
-@pytest.mark.skipif(hardware.detect().device == "cuda", reason="this machine has such a device")
+@pytest.mark.skipif(profiles.detect().device == "cuda", reason="this machine has such a device")
 async def test_a_profile_that_is_not_here_is_refused(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "Nothing is wrong" in verdict(pilot))

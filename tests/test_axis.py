@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from workbench import axis
+from workbench.run_view import axis
 
 
 @pytest.mark.parametrize(

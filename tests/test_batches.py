@@ -9,9 +9,9 @@ import pytest
 from engine.data.batches import apart
 from engine.data.prepare import Prepared, prepare
 from engine.data.template import template
-from engine.recipe import Data, Source
+from engine.recipe.schema import Data, Source
 from engine.train import sft
-from engine.train.tally import Tally
+from engine.train.token_counts import Tally
 from tests import tiny
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from engine import manifest
 from engine.events import Plan, decode
-from engine.refusal import Refusal
-from engine.rundir import RunDir
-from engine.tail import Tail
+from engine.problems import Refusal
+from engine.run import checkpoint_manifest
+from engine.run.rundir import RunDir
+from engine.run.tail import Tail
 from engine.train import planning
 from tests import command
 from tests.interrupted import stitched
-from workbench.branch import branch
+from workbench.commands.branch import branch
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_branch_goes_on_with_what_was_changed(parent: RunDir, tmp_path: Path) 
 def test_a_branch_that_dies_goes_on_too(parent: RunDir, tmp_path: Path) -> None:
     """From what it was given, and later from its parent."""
     other = branch(parent, ["training.learning_rate=0.01"], Path("other"), anyway=False)
-    assert [step for step, _ in manifest.folders(other)] == [4]
+    assert [step for step, _ in checkpoint_manifest.folders(other)] == [4]
     code, out, _ = command.call(tmp_path, "resume", "other")
     assert code == 0
     assert "after step 4 of run" in out
@@ -90,7 +90,7 @@ def test_what_no_checkpoint_fits_is_refused(
 
 def test_batches_of_another_size_move_where_it_goes_on(parent: RunDir) -> None:
     """Told with numbers; where nothing would be left, it is refused."""
-    found = manifest.newest(parent)[0]
+    found = checkpoint_manifest.newest(parent)[0]
     (plan,) = (event for event in map(decode, Tail(parent.events).read_new()) if is_plan(event))
     assert found
     assert isinstance(plan, Plan)
@@ -114,8 +114,8 @@ def test_a_branch_of_a_damaged_request_is_refused(parent: RunDir) -> None:
 
 
 def test_a_branch_of_nothing_whole_is_refused(parent: RunDir) -> None:
-    for _, folder in manifest.folders(parent):
-        (folder / manifest.NAME).unlink()
+    for _, folder in checkpoint_manifest.folders(parent):
+        (folder / checkpoint_manifest.NAME).unlink()
     with pytest.raises(Refusal, match="its save did not end"):
         branch(parent, [], Path("other"), anyway=False)
     assert not Path("other").exists()
@@ -125,11 +125,11 @@ def test_a_checkpoint_that_can_not_be_copied_leaves_nothing(
     parent: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the run it comes from removes it meanwhile."""
-    found = manifest.newest(parent)[0]
+    found = checkpoint_manifest.newest(parent)[0]
     assert found
     verified: Any = (found, [])
     shutil.rmtree(found.folder)
-    monkeypatch.setattr(manifest, "newest", lambda _: verified)
+    monkeypatch.setattr(checkpoint_manifest, "newest", lambda _: verified)
     with pytest.raises(Refusal, match="could not be copied"):
         branch(parent, [], Path("other"), anyway=False)
     assert not Path("other").exists()

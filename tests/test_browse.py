@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from staged_preview import ANSWER, row, source
 
-from engine.preview import Answer
-from workbench.browse import Browse
+from engine.sessions.preview import Answer
+from workbench.sessions.row_browser import Browse
 
 
 def answered(browse: Browse, answer: Answer = ANSWER) -> list[tuple[int, int]]:

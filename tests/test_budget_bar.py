@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from engine.budget import Band, Budget, Row
+from engine.budget.forecast import Band, Budget, Row
 from workbench.widgets.budgetbar import BudgetBar
 
 ROWS = tuple(

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from engine import gemma, hardware, recipe_files
+from engine.gemma import catalog
+from engine.hardware import profiles
+from engine.recipe import files
 from tests.command import call
 
 E2B = "gemma4-e2b-lora-sft-korean"
@@ -77,7 +79,7 @@ def test_a_table_of_every_card(tmp_path: Path) -> None:
     code, out, _ = call(tmp_path, "budget", E2B, "--hardware", "all", *on_card)
     assert code == 0
     head, _, row = out.splitlines()
-    cards = [name for name in hardware.names() if name not in {"auto", "cpu"}]
+    cards = [name for name in profiles.names() if name not in {"auto", "cpu"}]
     assert [cell.strip() for cell in head.strip("|").split("|")] == ["", *cards]
     verdicts = dict(zip(cards, [c.strip() for c in row.strip("|").split("|")][1:], strict=True))
     assert verdicts["rtx-3060-8gb"].startswith("no ")
@@ -87,7 +89,7 @@ def test_a_table_of_every_card(tmp_path: Path) -> None:
 def test_a_table_of_every_variant(tmp_path: Path) -> None:
     code, found = told(tmp_path, E2B, "--hardware", "rtx-4090,apple-m", "--variants")
     assert code == 0
-    assert len(found) == 2 * len(gemma.names())
+    assert len(found) == 2 * len(catalog.names())
     verdicts = {name: cards["rtx-4090"]["verdict"] for name, cards in found.items()}
     assert verdicts["gemma-3-27b 16-bit"] == "no"
     assert verdicts["gemma-3-27b NF4"] == "fits"
@@ -101,7 +103,7 @@ def test_a_table_of_every_variant(tmp_path: Path) -> None:
 def test_a_table_of_every_recipe_where_it_fits(tmp_path: Path) -> None:
     code, found = told(tmp_path, "all")
     assert code == 0
-    assert list(found) == [name for name in recipe_files.names() if recipe_files.hardware_of(name)]
+    assert list(found) == [name for name in files.names() if files.hardware_of(name)]
     of_frames = found["gemma4-e4b-lora-sft-frames"]
     assert (of_frames["hardware"], of_frames["verdict"]) == ("rtx-4090", "fits")
     assert (of_frames["batch"], of_frames["max_length"]) == (1, 2048)

@@ -9,10 +9,10 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from workbench.columns import Columns
-from workbench.curve import Curve
-from workbench.measures import Measure
-from workbench.view import View
+from workbench.run_view.chart_series import Curve
+from workbench.run_view.chart_window import View
+from workbench.run_view.metrics import Measure
+from workbench.run_view.series import Columns
 from workbench.widgets.chart import Chart
 
 NAMES = ("loss",)

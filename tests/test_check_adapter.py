@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from engine import check, gemma, parameters
-from engine.recipe import ATTENTION, Recipe
-from engine.refusal import Problem
+from engine.gemma import catalog, parameters
+from engine.problems import Problem
+from engine.recipe import validate
+from engine.recipe.schema import ATTENTION, Recipe
 
 DATA = {"sources": [{"path": "rows.jsonl"}]}
 E2B, MIXTURE = "google/gemma-4-e2b-it", "google/gemma-4-26b-a4b-it"
@@ -14,7 +15,7 @@ E2B, MIXTURE = "google/gemma-4-e2b-it", "google/gemma-4-26b-a4b-it"
 
 def problems(model: str, quantization: str = "none", **adapter: Any) -> list[Problem]:
     chosen = {"path": model, "quantization": quantization}
-    return check.problems({"data": DATA, "model": chosen, "adapter": adapter}, on_paper=True)
+    return validate.problems({"data": DATA, "model": chosen, "adapter": adapter}, on_paper=True)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_an_expression_means_the_same_in_every_class(
     expression: str, layers: int, names: set[str]
 ) -> None:
     assert not problems(E2B, target_modules=expression)
-    found = parameters.adapted(gemma.variant_of(E2B), expression)
+    found = parameters.adapted(catalog.variant_of(E2B), expression)
     assert sum(map(bool, found)) == layers
     assert frozenset[str]().union(*found) == names
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import rundir
 from engine.events import Done, Failed, Phase, encode
-from engine.rundir import RunDir
+from engine.run import rundir
+from engine.run.rundir import RunDir
 from tests import command
 
 ROOT = Path(__file__).parents[1]

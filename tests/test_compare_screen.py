@@ -10,11 +10,11 @@ from textual.pilot import Pilot
 
 from engine import events
 from engine.events import Step
-from engine.rundir import RunDir, State
-from workbench import comparison
-from workbench.comparison import Side
+from engine.run.rundir import RunDir, State
+from workbench.run_view import comparison
+from workbench.run_view.comparison import Side
+from workbench.run_view.run_state import RunState
 from workbench.screens.compare import CompareScreen
-from workbench.state import RunState
 from workbench.widgets.chart import Chart
 from workbench.widgets.sideanswers import SideAnswers
 from workbench.widgets.sidetable import SideTable

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from engine import check_device, hardware
-from engine.case import of_recipe
+from engine.budget.step_shape import of_recipe
+from engine.hardware import profiles
 from engine.model.load import load
-from engine.recipe import Model, Recipe
-from engine.refusal import Refusal
-from engine.train import arithmetic
+from engine.problems import Refusal
+from engine.recipe import validate_device
+from engine.recipe.schema import Model, Recipe
+from engine.train import determinism
 from tests import tiny
-from workbench import fitting, outcome
+from workbench.recipe_editor import fit_check, recipe_assessment
 
 SOURCES = [{"path": "a.jsonl", "seed": 3}, {"path": "b.jsonl"}]
 
@@ -33,24 +34,24 @@ def recipe(quantization: str = "none", **training: Any) -> Recipe:
 
 @pytest.mark.parametrize("optim", ["adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"])
 def test_what_apples_gpus_lack_is_told_with_what_to_take(optim: str) -> None:
-    mac, card = hardware.profile("apple-m"), hardware.profile("l4")
+    mac, card = profiles.profile("apple-m"), profiles.profile("l4")
     asked = recipe("nf4", optim=optim)
-    found = {problem.key: problem for problem in check_device.with_profile(asked, mac)}
+    found = {problem.key: problem for problem in validate_device.with_profile(asked, mac)}
     assert found.keys() == {"training.optim", "model.quantization"}
     assert "adamw_torch" in found["training.optim"].fix
     assert 'model.quantization = "none"' in found["model.quantization"].fix
     with pytest.raises(Refusal) as refused:
-        fitting.forecast(asked, mac, anyway=True)
+        fit_check.forecast(asked, mac, anyway=True)
     assert refused.value.problems == [*found.values()]
-    assert not check_device.with_profile(recipe(optim="adamw_torch"), mac)
-    assert not check_device.with_profile(asked, card)
+    assert not validate_device.with_profile(recipe(optim="adamw_torch"), mac)
+    assert not validate_device.with_profile(asked, card)
 
 
 def test_the_setup_tells_it_too(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"messages": []}\n')
     file = tmp_path / "mine.toml"
     file.write_text('model.quantization = "nf4"\n[data]\nsources = [{ path = "a.jsonl" }]\n')
-    found = outcome.of_choice("apple-m", str(file), hardware.profile("cpu"))
+    found = recipe_assessment.of_choice("apple-m", str(file), profiles.profile("cpu"))
     assert "model.quantization" in {problem.key for problem in found.problems}
 
 
@@ -65,7 +66,7 @@ def as_before() -> Iterator[None]:
 
 
 def test_an_algorithm_that_does_not_repeat_is_an_error(as_before: None) -> None:
-    told = arithmetic.settle(recipe(deterministic=True))
+    told = determinism.settle(recipe(deterministic=True))
     with pytest.raises(RuntimeError, match="deterministic"):
         torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
     assert told["algorithms"].startswith("deterministic")
@@ -75,7 +76,7 @@ def test_an_algorithm_that_does_not_repeat_is_an_error(as_before: None) -> None:
 
 def test_other_runs_take_any_algorithm_and_whole_float32(as_before: None) -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
-    told = arithmetic.settle(recipe())
+    told = determinism.settle(recipe())
     assert not torch.are_deterministic_algorithms_enabled()
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
@@ -84,7 +85,7 @@ def test_other_runs_take_any_algorithm_and_whole_float32(as_before: None) -> Non
 
 
 def test_the_workspace_that_repeating_needs_is_counted() -> None:
-    card, cpu = hardware.profile("l4"), hardware.profile("cpu")
+    card, cpu = profiles.profile("l4"), profiles.profile("cpu")
     assert of_recipe(recipe(deterministic=True), card).cublas_workspace_bytes == 32 << 20
     assert of_recipe(recipe(), card).cublas_workspace_bytes == card.cublas_workspace_bytes
     assert of_recipe(recipe(deterministic=True), cpu).cublas_workspace_bytes == 0
@@ -101,7 +102,7 @@ def test_every_architecture_trains_deterministically(
     tmp_path: Path,
     as_before: None,
 ) -> None:
-    arithmetic.settle(recipe(deterministic=True))
+    determinism.settle(recipe(deterministic=True))
     gemma, kept = tiny.loaded(gemma_folder(kind), quantization), tiny.Gradients()
     trainer = tiny.trainer(gemma, tmp_path, kept, max_steps=2, gradient_checkpointing=True)
     trainer.train()

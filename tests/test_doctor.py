@@ -13,16 +13,16 @@ from bitsandbytes.nn import Linear4bit
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextAttention
 from trl.trainer import utils as trl_utils
 
-from engine import check as recipe_check
 from engine.data import batches, tokens
 from engine.data.batches import Collator, Sequence
 from engine.data.tokens import Encoder, Tokens
 from engine.doctor.registry import CHECKS
 from engine.doctor.specimens import Specimens
 from engine.kernels import head
-from engine.model import adapted, load, lora, nf4
-from engine.model.grouped import Product
-from engine.model.tables import HostTable
+from engine.model import adapter_switch, load, lora, nf4
+from engine.model.expert_matmul import Product
+from engine.model.host_embeddings import HostTable
+from engine.recipe import validate as recipe_check
 from engine.train import report, scoring, sft
 from engine.train.sft import TokenWeightedTrainer
 
@@ -187,7 +187,7 @@ def swallowed_gradient(patch: pytest.MonkeyPatch) -> None:
 
 def adapter_not_loaded(patch: pytest.MonkeyPatch) -> None:
     """As PEFT does onto another class: nothing, with a warning."""
-    patch.setattr(adapted, "set_peft_model_state_dict", lambda model, tensors: None)
+    patch.setattr(adapter_switch, "set_peft_model_state_dict", lambda model, tensors: None)
 
 
 def rows_of_the_next_token(patch: pytest.MonkeyPatch) -> None:
@@ -234,14 +234,14 @@ def scales_that_an_answer_changes(patch: pytest.MonkeyPatch) -> None:
 
 
 def adapter_at_another_scale(patch: pytest.MonkeyPatch) -> None:
-    right = adapted.LoraConfig.from_pretrained
+    right = adapter_switch.LoraConfig.from_pretrained
 
     def wrong(path: str) -> Any:
         config = right(path)
         config.lora_alpha *= 2
         return config
 
-    patch.setattr(adapted.LoraConfig, "from_pretrained", wrong)
+    patch.setattr(adapter_switch.LoraConfig, "from_pretrained", wrong)
 
 
 def newer_package(patch: pytest.MonkeyPatch) -> None:

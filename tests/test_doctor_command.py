@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from engine import diagnosis, installed
-from engine.diagnosis import Diagnosis, Finding
-from engine.rundir import RunDir
+from engine import installed
+from engine.run.rundir import RunDir
+from engine.sessions import doctor_report
+from engine.sessions.doctor_report import Diagnosis, Finding
 from tests import command
 from tests.terminal import APP, Tmux
 
@@ -148,21 +149,21 @@ def finding(name: str, *, passed: bool) -> Finding:
 
 def test_findings_are_kept_by_versions_and_name(kept: Path) -> None:
     versions = {"torch": "2.13"}
-    assert diagnosis.kept(versions) is None
-    diagnosis.keep(Diagnosis(versions, (finding("a", passed=False), finding("b", passed=True))))
-    diagnosis.keep(Diagnosis(versions, (finding("a", passed=True), finding("c", passed=False))))
-    found = diagnosis.kept(versions)
+    assert doctor_report.kept(versions) is None
+    doctor_report.keep(Diagnosis(versions, (finding("a", passed=False), finding("b", passed=True))))
+    doctor_report.keep(Diagnosis(versions, (finding("a", passed=True), finding("c", passed=False))))
+    found = doctor_report.kept(versions)
     assert found
     assert {one.name: one.passed for one in found.findings} == {"a": True, "b": True, "c": False}
     assert [warning.message for warning in found.warnings()] == [
         "the doctor's check 'c' fails on this install: 0.5, and at most 0.001 is right"
     ]
-    assert diagnosis.kept({"torch": "2.14"}) is None
-    diagnosis.keep(Diagnosis({"torch": "2.14"}, ()))
-    assert diagnosis.kept(versions) is None
+    assert doctor_report.kept({"torch": "2.14"}) is None
+    doctor_report.keep(Diagnosis({"torch": "2.14"}, ()))
+    assert doctor_report.kept(versions) is None
     for damage in ("", "[]", "{", '{"versions": {}, "checks": [{"nme": 1}]}'):
         kept.write_text(damage)
-        assert diagnosis.kept({}) is None
+        assert doctor_report.kept({}) is None
 
 
 def test_the_engine_alone_examines_into_its_folder(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_the_engine_alone_examines_into_its_folder(tmp_path: Path) -> None:
         os.P_WAIT, sys.executable, [sys.executable, "-m", "engine", "doctor", str(run.path)]
     )
     assert done == 0
-    found = diagnosis.from_record(json.loads((run.path / "diagnosis.json").read_bytes()))
+    found = doctor_report.from_record(json.loads((run.path / "diagnosis.json").read_bytes()))
     assert found.has_passed
     details = [one["detail"] for one in command.records(run) if one["kind"] == "phase"]
     assert details == ["the packages", *(one.name for one in found.findings)]

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import check, gemma, recipe, recipe_files
-from engine.refusal import Refusal
-from workbench import draft, recipe_comments, recipe_keys, toml_text
-from workbench.draft import Draft
+from engine.gemma import catalog
+from engine.problems import Refusal
+from engine.recipe import files, schema, validate
+from workbench.recipe_editor import comments, draft
+from workbench.recipe_editor import keys as recipe_keys
+from workbench.recipe_editor.draft import Draft
+from workbench.text import toml_text
 
 GOOD = '[data]\nsources = [{ path = "rows.jsonl" }]\n'
 VALUES = {
@@ -60,7 +63,7 @@ def drafted(name: str = "mine.toml", **changes: str) -> Draft:
 
 def test_every_key_of_the_schema_is_listed_and_tried() -> None:
     keys = [key.name for key in recipe_keys.of_draft(drafted())]
-    fields = {f"{s}.{name}" for s, model in recipe.SECTIONS.items() for name in model.model_fields}
+    fields = {f"{s}.{name}" for s, model in schema.SECTIONS.items() for name in model.model_fields}
     assert set(keys) == fields == VALUES.keys()
     assert len(keys) == len(fields)
 
@@ -72,11 +75,11 @@ def test_a_change_means_what_set_means(key: str, name: str) -> None:
     if name == "mine.toml" and key == "score.max_new_tokens":
         changed = changed.changed("score.heldout", "rows.jsonl")
     if key == "adapter.target_experts":
-        shape = json.dumps(gemma.config_of("gemma-4-26B-A4B"))
+        shape = json.dumps(catalog.config_of("gemma-4-26B-A4B"))
         Path("model/config.json").write_text(shape)
         changed = changed.changed("model.path", "model")
-    loaded, _ = check.load(name, draft.overrides(changed.changes))
-    assert recipe.Recipe.model_validate(changed.document) == loaded
+    loaded, _ = validate.load(name, draft.overrides(changed.changes))
+    assert schema.Recipe.model_validate(changed.document) == loaded
     assert not changed.wrong(key, VALUES[key])
     (shown,) = (each for each in recipe_keys.of_draft(changed) if each.name == key)
     if shown.origin != "changed":
@@ -84,13 +87,13 @@ def test_a_change_means_what_set_means(key: str, name: str) -> None:
     assert (shown.text, changed.changed(key, "").changes.get(key)) == (VALUES[key], None)
 
 
-@pytest.mark.parametrize("name", recipe_files.names())
+@pytest.mark.parametrize("name", files.names())
 def test_what_is_shown_of_a_key_can_be_given_back(name: str) -> None:
     """A value that is not touched stays what it was, whatever it is."""
     edited = drafted(name)
     for key in recipe_keys.of_draft(edited):
         if key.text:
-            given = recipe.settings(edited.text, edited.folder, [f"{key.name}={key.text}"])
+            given = schema.settings(edited.text, edited.folder, [f"{key.name}={key.text}"])
             section, _, last = key.name.partition(".")
             own = edited.own.get(section, {})
             assert given[section][last] == own.get(last, given[section][last])
@@ -116,7 +119,7 @@ def test_what_is_typed_is_judged_as_the_command_line_does(key: str, text: str, a
     wrong = drafted().wrong(key, text)
     assert [problem.key for problem in wrong] == [at]
     with pytest.raises(Refusal) as refused:
-        check.load("mine.toml", [f"{key}={text}"])
+        validate.load("mine.toml", [f"{key}={text}"])
     assert refused.value.problems == wrong
 
 
@@ -142,7 +145,7 @@ def test_comments_are_told_of_the_key_below_them() -> None:
         "# Not of alpha.\n\nlora_alpha = 8\n[data]\n# Where.\nsources = [\n  # Inside.\n"
         '  { path = "# no comment" },\n]\nseed = 1\n'
     )
-    told = recipe_comments.of_text(text)
+    told = comments.of_text(text)
     assert told == {"adapter.r": "One line, and another. beside", "data.sources": "Where."}
 
 
@@ -157,6 +160,6 @@ TREE = st.recursive(
 @given(TREE)
 def test_a_value_survives_its_own_text(value: Any) -> None:
     text = toml_text.of_setting(value)
-    assert recipe.settings("", Path(), [f"adapter.r={text}"])["adapter"]["r"] == value
+    assert schema.settings("", Path(), [f"adapter.r={text}"])["adapter"]["r"] == value
     assert text.isprintable() or not text.isascii()
     assert not any(char in text for char in "\n\t\x1b\x9b\x7f\u202e\u200b\ufeff")

@@ -14,7 +14,7 @@ from test_preview_screen import MARKUP, UNSAFE, enabled, every_line, told
 from textual import events
 from textual.pilot import Pilot
 
-from engine import runs
+from engine.run import runs
 from workbench.screens.preview import PreviewScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.setup import SetupScreen

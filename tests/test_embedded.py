@@ -9,29 +9,30 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma4ForCausalLM, GemmaTokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from engine.model import siblings
-from engine.model.embedded.corpus.conversations import FAMILIES, conversations, unseen_instances
-from engine.model.embedded.measure import WEIGHTS, read, replies
-from engine.model.embedded.packing import encoded, pieces
-from engine.model.embedded.pretrain import Stage, make
-from engine.model.embedded.splitting import merged_pairs, split
-from engine.model.embedded.tokenizer import CONTROL, MOVED
+from engine.doctor import tiny_models
+from engine.paths import EMBEDDED_WEIGHTS
+from tools.embedded_model.corpus.conversations import FAMILIES, conversations, unseen_instances
+from tools.embedded_model.measure import read, replies
+from tools.embedded_model.packing import encoded, pieces
+from tools.embedded_model.pretrain import Stage, make
+from tools.embedded_model.splitting import merged_pairs, split
+from tools.embedded_model.tokenizer import CONTROL, MOVED
 
 MEBIBYTES = 12
 
 
 @pytest.fixture(scope="module")
 def model() -> Gemma4ForCausalLM:
-    return read(WEIGHTS)[0]
+    return read(EMBEDDED_WEIGHTS)[0]
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> GemmaTokenizer:
-    return read(WEIGHTS)[1]
+    return read(EMBEDDED_WEIGHTS)[1]
 
 
 def test_the_folder_is_small_and_complete() -> None:
-    sizes = {path.name: path.stat().st_size for path in WEIGHTS.iterdir()}
+    sizes = {path.name: path.stat().st_size for path in EMBEDDED_WEIGHTS.iterdir()}
     assert sum(sizes.values()) <= MEBIBYTES * 2**20
     assert {"config.json", "generation_config.json", "model.safetensors"} <= sizes.keys()
     assert {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} <= sizes.keys()
@@ -139,17 +140,22 @@ def test_unseen_questions_are_answered(model: Gemma4ForCausalLM, tokenizer: Toke
 def test_it_is_made_from_nothing_in_stages(tmp_path: Path) -> None:
     """A few steps of the script that made the weights here."""
     make(tmp_path, [Stage(3, 1.0, 0.25), Stage(2, 0.3, 0.05)], seed=0)
-    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in WEIGHTS.iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        path.name for path in EMBEDDED_WEIGHTS.iterdir()
+    }
     made, tokenizer = read(tmp_path)
     shapes = {name: weight.shape for name, weight in made.named_parameters()}
-    stored, _ = read(WEIGHTS)
+    stored, _ = read(EMBEDDED_WEIGHTS)
     assert shapes == {name: weight.shape for name, weight in stored.named_parameters()}
-    assert (tmp_path / "tokenizer.json").read_bytes() == (WEIGHTS / "tokenizer.json").read_bytes()
+    assert (tmp_path / "tokenizer.json").read_bytes() == (
+        EMBEDDED_WEIGHTS / "tokenizer.json"
+    ).read_bytes()
     assert len(replies(made, tokenizer, ["What is two plus two?"])) == 1
 
 
 @pytest.mark.parametrize(
-    "build", [siblings.build_gemma3, siblings.build_gemma4_moe, siblings.build_gemma4_multimodal]
+    "build",
+    [tiny_models.build_gemma3, tiny_models.build_gemma4_moe, tiny_models.build_gemma4_multimodal],
 )
 def test_siblings_load_and_start_at_chance(build: Callable[[Path], Path], tmp_path: Path) -> None:
     folder = build(tmp_path)
@@ -164,7 +170,7 @@ def test_siblings_load_and_start_at_chance(build: Callable[[Path], Path], tmp_pa
 
 
 def test_gemma3_sibling_speaks_gemma3(tmp_path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(siblings.build_gemma3(tmp_path))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_models.build_gemma3(tmp_path))
     assert tokenizer.convert_tokens_to_ids(["<start_of_turn>", "<end_of_turn>"]) == [105, 106]
     text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
     assert text == "<bos><start_of_turn>user\nHi<end_of_turn>\n"
@@ -172,7 +178,7 @@ def test_gemma3_sibling_speaks_gemma3(tmp_path: Path) -> None:
 
 
 def test_mixture_of_experts_sibling_has_its_mechanisms(tmp_path: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(siblings.build_gemma4_moe(tmp_path))
+    model = AutoModelForCausalLM.from_pretrained(tiny_models.build_gemma4_moe(tmp_path))
     full = model.model.layers[-1]
     assert full.self_attn.v_proj is None
     assert full.experts.gate_up_proj.shape[0] == model.config.num_experts

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine import manifest
-from engine.rundir import RunDir, State
-from engine.signals import APART_S
+from engine.run import checkpoint_manifest
+from engine.run.rundir import RunDir, State
+from engine.run.signals import APART_S
 from tests import command
 
 
@@ -87,7 +87,7 @@ def test_a_second_signal_ends_it_at_once_and_harms_nothing(tmp_path: Path) -> No
     assert command.finish(viewer)[0] == 1
     assert time.monotonic() - began < 3
     assert run.state() == State("died", "ended at once by a second SIGTERM")
-    found, rejected = manifest.newest(run)
+    found, rejected = checkpoint_manifest.newest(run)
     assert found is not None
     assert (found.step, rejected) == (2, [])
 

@@ -12,11 +12,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from engine import event_schema, events
-from engine.control import Wishes
-from engine.eventlog import EventLog
-from engine.events import KINDS, Done, Event, Hello, Sample, Step, Warned
-from engine.rundir import RunDir
+from engine import events
+from engine.events import KINDS, Done, Event, Hello, Sample, Step, Warned, json_schema
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "docs/events.schema.json"
@@ -133,15 +133,15 @@ def test_a_torn_line_is_none(kind: str) -> None:
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
-    assert json.loads(SCHEMA.read_text()) == event_schema.schema()
+    assert json.loads(SCHEMA.read_text()) == json_schema.schema()
     printed = subprocess.run(
-        [sys.executable, "-m", "engine.event_schema"],
+        [sys.executable, "-m", "engine.events.json_schema"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert json.loads(printed.stdout) == event_schema.schema()
+    assert json.loads(printed.stdout) == json_schema.schema()
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,10 @@ def test_the_log_stamps_what_it_appends(tmp_path: Path, validator: Any) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from engine.eventlog import EventLog
+from engine.run.event_log import EventLog
 from engine.events import Phase
-from engine.rundir import RunDir
-from engine.signals import Signals
+from engine.run.rundir import RunDir
+from engine.run.signals import Signals
 run = RunDir(Path(sys.argv[1]))
 log = EventLog(run)
 log.append(Phase(name="first", detail=""))
@@ -204,9 +204,9 @@ def test_a_full_disk_loses_events_and_says_so(tmp_path: Path) -> None:
 ASK = """
 import os, signal, sys
 from pathlib import Path
-from engine.control import Wishes
-from engine.rundir import RunDir
-from engine.signals import Signals
+from engine.run.control import Wishes
+from engine.run.rundir import RunDir
+from engine.run.signals import Signals
 run = RunDir(Path(sys.argv[1]))
 wishes = Wishes(run, Signals())
 assert wishes.stopped_by is None

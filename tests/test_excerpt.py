@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from engine.data.excerpt import Excerpt, differing, excerpt
 from engine.data.mixing import histogram
 from engine.data.prepare import Prepared, prepare
+from engine.data.preview_rows import Excerpt, differing, excerpt
 from engine.data.rendering import Template
 from engine.data.template import template
-from engine.preview import Row
-from engine.recipe import Data, Source
+from engine.recipe.schema import Data, Source
+from engine.sessions.preview import Row
 
 DIALECTS = ("gemma3", "gemma4", "gemma4-large")
 EMPTY_THOUGHT = "<|channel>thought\n<channel|>"

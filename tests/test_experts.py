@@ -12,10 +12,12 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma4ForCausalLM, Gemma4TextConfig
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
 
-from engine.model import lora, nf4, siblings
+from engine.doctor import tiny_models
+from engine.model import lora, nf4
 from engine.model.experts import QuantisedExperts
-from engine.model.load import EMBEDDED_WEIGHTS, Loaded, load
-from engine.recipe import ATTENTION, Adapter, Model
+from engine.model.load import Loaded, load
+from engine.paths import EMBEDDED_WEIGHTS
+from engine.recipe.schema import ATTENTION, Adapter, Model
 from tests import tiny
 
 STACKS = ("gate_up_proj", "down_proj")
@@ -124,7 +126,7 @@ def wide(folder: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
     torch.manual_seed(0)
     config = Gemma4TextConfig(
-        **{**siblings.TEXT, "hidden_size": 128},
+        **{**tiny_models.TEXT, "hidden_size": 128},
         vocab_size=len(tokenizer),
         num_key_value_heads=2,
         global_head_dim=32,
@@ -135,7 +137,7 @@ def wide(folder: Path) -> Path:
         hidden_size_per_layer_input=0,
         num_kv_shared_layers=0,
     )
-    return siblings.saved(Gemma4ForCausalLM(config).bfloat16(), tokenizer, folder)
+    return tiny_models.saved(Gemma4ForCausalLM(config).bfloat16(), tokenizer, folder)
 
 
 def allocated(folder: Path, quantization: str) -> tuple[Any, int]:

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from engine import check, gemma, hardware, pace
-from engine.case import of_recipe
-from engine.recipe import Recipe
-from workbench import facts
+from engine.budget import throughput
+from engine.budget.step_shape import of_recipe
+from engine.gemma import catalog
+from engine.hardware import profiles
+from engine.recipe import validate
+from engine.recipe.schema import Recipe
+from workbench.recipe_editor import recipe_facts
 
 E2B = "gemma4-e2b-lora-sft-korean"
 
@@ -19,12 +22,12 @@ def own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def loaded(*overrides: str) -> Recipe:
-    return check.load(E2B, list(overrides), on_paper=True)[0]
+    return validate.load(E2B, list(overrides), on_paper=True)[0]
 
 
 def lines(recipe: Recipe, name: str, model: str = "google/gemma-4-e2b-it") -> list[str]:
     """The lines of a fact, down to the next that has a name."""
-    told = facts.of_recipe(recipe, "", gemma.variant_of(model))
+    told = recipe_facts.of_recipe(recipe, "", catalog.variant_of(model))
     first = next(at for at, fact in enumerate(told) if fact[0] == name)
     rest = [fact[1] for fact in told[first + 1 :]]
     end = next(at for at, fact in enumerate(told[first + 1 :]) if fact[0])
@@ -105,21 +108,21 @@ def test_several_sources_have_a_line_each() -> None:
     ],
 )
 def test_steps_are_told_where_the_recipe_has_them(overrides: list[str], steps: int | None) -> None:
-    assert pace.steps(loaded(*overrides)) == steps
+    assert throughput.steps(loaded(*overrides)) == steps
 
 
 def test_the_time_of_all_steps_is_told() -> None:
-    recipe, card = loaded(), hardware.profile("rtx-4090")
-    shape = gemma.variant_of(recipe.model.path)
-    paced = pace.estimate(shape, of_recipe(recipe, card), card, 8)
+    recipe, card = loaded(), profiles.profile("rtx-4090")
+    shape = catalog.variant_of(recipe.model.path)
+    paced = throughput.estimate(shape, of_recipe(recipe, card), card, 8)
     assert paced is not None
     one = f"about {paced.step_s:.2g} s a step, guessed to a factor of two"
-    assert facts.of_pace(paced, None) == [("time", one, "dim")]
+    assert recipe_facts.of_pace(paced, None) == [("time", one, "dim")]
     minutes = round(paced.step_s * 1691) // 60
-    whole, step = facts.of_pace(paced, 1691)
+    whole, step = recipe_facts.of_pace(paced, 1691)
     assert whole[:2] == (
         "time",
         f"about {minutes}:{round(paced.step_s * 1691) % 60:02} for 1,691 steps",
     )
     assert step == ("", one, "dim")
-    assert facts.of_pace(None, 7) == []
+    assert recipe_facts.of_pace(None, 7) == []

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from engine.data.batches import pack
 from engine.data.prepare import prepare
 from engine.data.template import template
-from engine.recipe import Data, Source
+from engine.recipe.schema import Data, Source
 from engine.train.sft import mapped
 def own_mib():
     status = Path("/proc/self/status").read_text()

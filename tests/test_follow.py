@@ -15,27 +15,27 @@ from typing import Any
 
 import pytest
 
-from engine import rundir
 from engine.events import Done, Failed, Hello, Phase, Plan, Sample, Step, Warned, encode
-from engine.rundir import RunDir
+from engine.run import rundir
+from engine.run.rundir import RunDir
 from tests import command
-from workbench.run_facts import of_last_step
-from workbench.watch import Watch
+from workbench.run_view.run_facts import of_last_step
+from workbench.run_view.run_reader import Watch
 
 ROOT = Path(__file__).parents[1]
 FOLLOW = """
 import sys
 from pathlib import Path
-from engine.rundir import RunDir
-from workbench import follow
+from engine.run.rundir import RunDir
+from workbench.commands import follow
 print("ready", file=sys.stderr, flush=True)
 sys.exit(follow.follow(RunDir(Path(sys.argv[1])), as_json=sys.argv[2] == "json"))
 """
 ENGINE = """
 import sys
 from pathlib import Path
-from engine import lock
-from engine.rundir import RunDir, append_line
+from engine.run import lock
+from engine.run.rundir import RunDir, append_line
 run = RunDir(Path(sys.argv[1]))
 fd = lock.hold(run.lock, lock.ENGINE)
 print("up", flush=True)

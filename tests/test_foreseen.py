@@ -8,9 +8,10 @@ import pytest
 from recording import FORECAST, compared, lay_down, load, on_card
 
 from engine.events import Memory
-from workbench import foreseen, narration, run_facts
-from workbench.foreseen import Foreseen
-from workbench.state import RunState
+from workbench.commands import event_text
+from workbench.run_view import forecast_vs_measured, run_facts
+from workbench.run_view.forecast_vs_measured import Foreseen
+from workbench.run_view.run_state import RunState
 
 
 def told(*, is_on_card: bool = False) -> Memory:
@@ -20,23 +21,23 @@ def told(*, is_on_card: bool = False) -> Memory:
 
 def test_a_run_is_asked_for_its_forecast(tmp_path: Path) -> None:
     run = lay_down(tmp_path, "run", [], forecast=FORECAST)
-    assert foreseen.read(run) == Foreseen(reserved_gib=10.4, host_gib=0.95)
+    assert forecast_vs_measured.read(run) == Foreseen(reserved_gib=10.4, host_gib=0.95)
 
 
 @pytest.mark.parametrize("forecast", [None, {}, {"reserved_gib": 3, "host_gib": 1.0}])
 def test_a_run_without_a_forecast(forecast: Any, tmp_path: Path) -> None:
     run = lay_down(tmp_path, "run", [], forecast=forecast)
-    assert foreseen.read(run) == Foreseen()
+    assert forecast_vs_measured.read(run) == Foreseen()
     run.request.write_text("{")
-    assert foreseen.read(run) == Foreseen()
+    assert forecast_vs_measured.read(run) == Foreseen()
     run.request.unlink()
-    assert foreseen.read(run) == Foreseen()
+    assert forecast_vs_measured.read(run) == Foreseen()
 
 
 def test_what_the_engine_tells_comes_first() -> None:
     asked = Foreseen(1.0, 2.0)
-    assert foreseen.beside(asked, None) == asked
-    assert foreseen.beside(asked, told(is_on_card=True)) == Foreseen(10.4, 0.95)
+    assert forecast_vs_measured.beside(asked, None) == asked
+    assert forecast_vs_measured.beside(asked, told(is_on_card=True)) == Foreseen(10.4, 0.95)
 
 
 @pytest.mark.parametrize(
@@ -50,5 +51,5 @@ def test_what_the_engine_tells_comes_first() -> None:
 )
 def test_the_event_in_words(event: Memory, words: str) -> None:
     state = RunState().fold([*load("live")[:9], event])
-    assert narration.sentence(event, state) == f"memory after step 2: {words}"
+    assert event_text.sentence(event, state) == f"memory after step 2: {words}"
     assert ("at step 2", words, "") in run_facts.of_last_step(state)

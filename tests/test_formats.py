@@ -4,17 +4,17 @@ from typing import Any, get_args
 
 import pytest
 
-from engine import recipe
 from engine.data.checks import check
 from engine.data.conversation import ToolCall, Turn, Unfit, thinking
 from engine.data.formats.preference import labelled, pair
 from engine.data.formats.registry import FORMATS, conversation, detect, format_of
+from engine.recipe import schema
 
 USER, GOOD, BAD = Turn("user", "Why?"), Turn("assistant", "So."), Turn("assistant", "No.")
 
 
 def test_recipes_name_the_formats_there_are() -> None:
-    assert get_args(recipe.Format) == tuple(FORMATS)
+    assert get_args(schema.Format) == tuple(FORMATS)
 
 
 def test_the_format_is_that_of_most_rows() -> None:

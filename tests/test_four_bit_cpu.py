@@ -11,7 +11,7 @@ import torch
 from bitsandbytes import functional as four_bit
 
 from engine.model import four_bit_cpu, lora
-from engine.recipe import Adapter
+from engine.recipe.schema import Adapter
 from tests import tiny
 
 TOKENS = torch.arange(5, 25)[None]

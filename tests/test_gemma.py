@@ -10,10 +10,10 @@ import torch
 from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from engine import gemma, parameters
+from engine.gemma import catalog, parameters
 from engine.model.lora import configuration
-from engine.recipe import ATTENTION, MLP, Adapter
-from engine.refusal import Refusal
+from engine.problems import Refusal
+from engine.recipe.schema import ATTENTION, MLP, Adapter
 
 PUBLISHED = {
     "gemma-3-270m": (268_098_176, 268_098_176),
@@ -27,7 +27,7 @@ PUBLISHED = {
     "gemma-4-31B": (30_697_345_280, 31_273_086_512),
 }
 """Parameters of the language model and of the whole, as logs of published runs state them."""
-EVERY = pytest.mark.parametrize("name", gemma.names())
+EVERY = pytest.mark.parametrize("name", catalog.names())
 
 
 def on_meta(config: dict[str, Any]) -> Any:
@@ -42,29 +42,29 @@ def on_meta(config: dict[str, Any]) -> Any:
 @cache
 def known(name: str) -> Any:
     """A known variant's class without storage."""
-    return on_meta(gemma.config_of(name))
+    return on_meta(catalog.config_of(name))
 
 
 def test_every_variant_is_known() -> None:
-    assert set(PUBLISHED) | {"gemma-4-12B"} == set(gemma.names())
+    assert set(PUBLISHED) | {"gemma-4-12B"} == set(catalog.names())
 
 
 @pytest.mark.parametrize(("name", "counts"), PUBLISHED.items())
 def test_counts_are_the_published_ones(name: str, counts: tuple[int, int]) -> None:
-    found = gemma.variant_of(name)
+    found = catalog.variant_of(name)
     assert parameters.text(found) == counts[0]
     assert parameters.text(found) + parameters.towers(found) == counts[1]
 
 
 def test_the_unified_12b_has_its_published_size() -> None:
-    found = gemma.variant_of("gemma-4-12B")
+    found = catalog.variant_of("gemma-4-12B")
     total = parameters.text(found) + parameters.towers(found)
     assert total == pytest.approx(11.95e9, rel=1e-3)
 
 
 @EVERY
 def test_facts_are_those_of_transformers(name: str) -> None:
-    found, model = gemma.variant_of(name), known(name)
+    found, model = catalog.variant_of(name), known(name)
     total = sum(parameter.numel() for parameter in model.parameters())
     assert parameters.text(found) + parameters.towers(found) == total
     assert found.is_text_only == (not hasattr(model.config, "text_config"))
@@ -105,7 +105,7 @@ def trained(model: Any, adapter: Adapter) -> int:
 
 @EVERY
 def test_an_adapter_has_as_many_parameters_as_peft_gives_it(name: str) -> None:
-    found, model = gemma.variant_of(name), known(name)
+    found, model = catalog.variant_of(name), known(name)
     for adapter in ADAPTERS.values():
         counted = parameters.lora(
             found, adapter.target_modules, adapter.r, is_dora=adapter.method == "dora"
@@ -117,7 +117,7 @@ def test_an_adapter_has_as_many_parameters_as_peft_gives_it(name: str) -> None:
 
 def test_an_adapter_of_experts_has_as_many_parameters_as_peft_gives_it() -> None:
     """Attention alone has 11,489,280, as the makers of a published adapter state."""
-    found = gemma.variant_of("gemma-4-26B-A4B")
+    found = catalog.variant_of("gemma-4-26B-A4B")
     model = known("gemma-4-26B-A4B")
     attention = parameters.lora(found, ATTENTION, 16)
     assert attention == 11_489_280
@@ -128,7 +128,7 @@ def test_an_adapter_of_experts_has_as_many_parameters_as_peft_gives_it() -> None
 
 
 def test_layers_of_e2b() -> None:
-    layers = gemma.variant_of("gemma-4-E2B").layers
+    layers = catalog.variant_of("gemma-4-E2B").layers
     assert [place for place, layer in enumerate(layers) if layer.sharing == "store"] == [13, 14]
     assert all(layer.sharing == "reuse" for layer in layers[15:])
     assert {layer.intermediate_size for layer in layers[:15]} == {6144}
@@ -147,11 +147,11 @@ def test_layers_of_e2b() -> None:
     ],
 )  # fmt: skip
 def test_a_hub_id_means_its_variant(model: str, name: str) -> None:
-    assert gemma.variant_of(model).name == name
+    assert catalog.variant_of(model).name == name
 
 
 def test_a_hub_id_names_its_dialect() -> None:
-    dialects = {name: gemma.variant_of(name).dialect for name in gemma.names()}
+    dialects = {name: catalog.variant_of(name).dialect for name in catalog.names()}
     assert {name for name, dialect in dialects.items() if dialect == "gemma4"} == {
         "gemma-4-E2B", "gemma-4-E4B",
     }  # fmt: skip
@@ -161,7 +161,7 @@ def test_a_hub_id_names_its_dialect() -> None:
 @pytest.mark.parametrize("kind", ["embedded", "gemma3", "gemma4_moe", "gemma4_multimodal"])
 def test_a_local_folder_is_read(kind: str, gemma_folder: Any) -> None:
     folder = gemma_folder(kind)
-    found = gemma.variant_of(str(folder))
+    found = catalog.variant_of(str(folder))
     model = on_meta(json.loads((folder / "config.json").read_bytes()))
     total = sum(parameter.numel() for parameter in model.parameters())
     assert parameters.text(found) + parameters.towers(found) == total
@@ -169,7 +169,7 @@ def test_a_local_folder_is_read(kind: str, gemma_folder: Any) -> None:
 
 
 def test_the_embedded_gemma_is_known() -> None:
-    found = gemma.variant_of("embedded")
+    found = catalog.variant_of("embedded")
     assert (found.name, found.dialect, found.per_layer_width) == ("embedded", "gemma4", 64)
 
 
@@ -177,9 +177,9 @@ def test_the_embedded_gemma_is_known() -> None:
 def test_a_folder_that_is_no_gemma_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(Refusal, match="describes no Gemma"):
-        gemma.variant_of(str(tmp_path))
+        catalog.variant_of(str(tmp_path))
 
 
 def test_an_unknown_model_is_refused_with_the_list() -> None:
     with pytest.raises(Refusal, match="gemma-4-31B"):
-        gemma.variant_of("google/gemma-9-1b")
+        catalog.variant_of("google/gemma-9-1b")

@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 from terminal import APP, Tmux
 
-from engine import adapters, previewdir
-from engine.eventlog import EventLog
 from engine.events import Answered, Failed, Opened, Phase, Piece
-from engine.model.generate_job import _opened
-from engine.model.speech import Speech
-from engine.playground import SIDES, Asked, End, Message, Opening, Settings, Stop
-from engine.refusal import Refusal
-from engine.rundir import RunDir
+from engine.jobs.playground_job import _opened
+from engine.model.token_stream import Speech
+from engine.problems import Refusal
+from engine.run import adapters
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.sessions import session_dir
+from engine.sessions.playground import SIDES, Asked, End, Message, Opening, Settings, Stop
 from tests import command
-from workbench import playground
-from workbench.playground import Playground
+from workbench.sessions import playground_session
+from workbench.sessions.playground_session import Playground
 
 STEPS = ["training.max_steps=40", "training.save_steps=20", "samples.max_new_tokens=16"]
 LONG = Settings(temperature=4.0, top_p=1.0, top_k=0, max_new_tokens=100_000)
@@ -75,7 +76,7 @@ def viewer(trained: RunDir, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One engine for all tests that leave it whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
-        played = playground.start(trained)
+        played = playground_session.start(trained)
     seen = Viewer(played)
     seen.until(lambda: any(isinstance(event, Opened) for event in seen.told))
     yield seen
@@ -141,7 +142,7 @@ def test_it_ends_when_it_is_asked_to(trained: RunDir, tmp_path: Path) -> None:
 def started(run: RunDir, folder: Path, adapter: str = "") -> Playground:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(folder))
-        return playground.start(run, adapter)
+        return playground_session.start(run, adapter)
 
 
 def test_it_ends_with_its_viewer_in_the_middle_of_an_answer(
@@ -255,7 +256,7 @@ def test_the_newest_adapter(copied: RunDir) -> None:
 
 
 def test_what_an_engine_leaves_is_no_run(viewer: Viewer) -> None:
-    assert viewer.played._files.path.name.startswith(previewdir._PREFIX)
+    assert viewer.played._files.path.name.startswith(session_dir._PREFIX)
 
 
 def test_a_user_talks_with_a_finished_run(

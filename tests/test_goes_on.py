@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine import manifest
-from engine.recipe import ATTENTION, Adapter
-from engine.rundir import RunDir
+from engine.recipe.schema import ATTENTION, Adapter
+from engine.run import checkpoint_manifest
+from engine.run.rundir import RunDir
 from engine.train.checkpoint import Checkpoints
 from tests import tiny
 
@@ -60,7 +60,7 @@ def test_it_goes_on_to_the_bit(
     first = Saving()
     whole = made(first)
     whole.train()
-    found, rejected = manifest.newest(run)
+    found, rejected = checkpoint_manifest.newest(run)
     assert found is not None
     assert (found.step, rejected) == (AT, [])
     second = tiny.Gradients()
@@ -108,7 +108,9 @@ def test_the_newest_are_kept_whatever_the_clock_says(
         checkpoints.save(trainer, {})
         for path in (run.checkpoint(step), *run.checkpoint(step).iterdir()):
             os.utime(path, (1e9 + offset_s, 1e9 + offset_s))
-        assert [at for at, _ in manifest.folders(run)] == ([step, step - 2] if step > 2 else [2])
-        found = manifest.newest(run)[0]
+        assert [at for at, _ in checkpoint_manifest.folders(run)] == (
+            [step, step - 2] if step > 2 else [2]
+        )
+        found = checkpoint_manifest.newest(run)[0]
         assert found
         assert found.step == step

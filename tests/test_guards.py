@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from engine.model.embedded.measure import WEIGHTS
-from engine.rundir import RunDir
-from engine.train.guards import sanity
+from engine.paths import EMBEDDED_WEIGHTS
+from engine.run.rundir import RunDir
+from engine.train.loss_guards import sanity
 from tests import command
 
 REAL_VOCABULARY = 262_144
@@ -38,7 +38,7 @@ def test_a_first_loss_that_can_not_be_a_mean_is_told(
 def test_a_run_of_a_broken_model_is_warned_of(tmp_path: Path) -> None:
     """Its last norm is thirty times too strong: sure of nothing but nonsense."""
     broken = tmp_path / "broken"
-    shutil.copytree(WEIGHTS, broken)
+    shutil.copytree(EMBEDDED_WEIGHTS, broken)
     weights = load_file(broken / "model.safetensors")
     weights["model.norm.weight"] = -weights["model.norm.weight"] * 30
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import hardware
-from engine.hardware import Profile
-from engine.refusal import Refusal
+from engine.hardware import profiles
+from engine.hardware.profiles import Profile
+from engine.problems import Refusal
 
-FILES = sorted(hardware.PROFILES.rglob("*.toml"))
-CARDS = [name for name in hardware.names() if name not in {"auto", "cpu"}]
+FILES = sorted(profiles.PROFILES.rglob("*.toml"))
+CARDS = [name for name in profiles.names() if name not in {"auto", "cpu"}]
 PROMISED = {
     "rtx-3060-8gb", "rtx-3060-12gb", "rtx-4060-8gb", "rtx-4060-ti-16gb", "rtx-3090", "rtx-4090",
     "rtx-5090", "t4", "l4", "l40s", "a100-40gb", "a100-80gb", "h100-80gb", "h200", "b200",
@@ -22,17 +22,17 @@ PROMISED = {
 
 
 def test_this_machine_is_detected() -> None:
-    found = hardware.profile("auto")
+    found = profiles.profile("auto")
     assert found.name == "auto"
     assert found.memory_gib > 0.5
-    assert found.host_memory_gib == hardware.host_memory_gib()
+    assert found.host_memory_gib == profiles.host_memory_gib()
     assert found.reason
     if found.device != "cpu":
         pytest.skip(f"this machine has a GPU: {found.title}")
     assert "NVIDIA" in found.reason
     assert f"{os.cpu_count()} cores" in found.title
-    assert found.memory_gib == hardware.host_memory_gib()
-    assert found.tflops == hardware.profile("cpu").tflops
+    assert found.memory_gib == profiles.host_memory_gib()
+    assert found.tflops == profiles.profile("cpu").tflops
 
 
 def test_the_promised_cards_are_there() -> None:
@@ -40,32 +40,32 @@ def test_the_promised_cards_are_there() -> None:
 
 
 def test_profiles_are_those_of_the_files() -> None:
-    assert sorted(hardware.names()) == sorted(["auto", *(path.stem for path in FILES)])
+    assert sorted(profiles.names()) == sorted(["auto", *(path.stem for path in FILES)])
 
 
 def test_names_are_in_order_of_memory() -> None:
-    names = hardware.names()
+    names = profiles.names()
     assert (names[0], names[-1]) == ("auto", "cpu")
-    sizes = [hardware.profile(name).memory_gib for name in CARDS if name not in {"apple-m", "gb10"}]
+    sizes = [profiles.profile(name).memory_gib for name in CARDS if name not in {"apple-m", "gb10"}]
     assert sizes == sorted(sizes)
 
 
-@pytest.mark.parametrize("name", hardware.names())
+@pytest.mark.parametrize("name", profiles.names())
 def test_every_profile_loads(name: str) -> None:
-    found = hardware.profile(name)
+    found = profiles.profile(name)
     assert found.name == name
     assert found.device in {"cuda", "mps", "cpu"}
     assert 0.5 < found.memory_gib < 1024
     assert 0.5 < found.usable_share < 1
     assert found.usable_gib == pytest.approx(found.memory_gib * found.usable_share)
-    assert found.host_memory_gib >= 4 or found.host_memory_gib == hardware.host_memory_gib()
+    assert found.host_memory_gib >= 4 or found.host_memory_gib == profiles.host_memory_gib()
     assert found.title
     assert Profile(**json.loads(json.dumps(found.as_dict()))) == found
 
 
 @pytest.mark.parametrize("name", CARDS)
 def test_every_card_has_all_figures(name: str) -> None:
-    found = hardware.profile(name)
+    found = profiles.profile(name)
     assert found.has_fp16
     assert found.widest_flash_head == (256 if found.has_flash else 0)
     assert 50 < (found.bandwidth_gb_s or 0) < 10_000
@@ -89,8 +89,8 @@ def test_every_file_says_where_its_figures_come_from(path: Path) -> None:
 def test_no_two_profiles_are_taken_for_each_other() -> None:
     seen: dict[str, list[float]] = {}
     for name in CARDS:
-        for driver_name in hardware._file(name)["driver_names"]:
-            seen.setdefault(driver_name, []).append(hardware._file(name)["memory_gib"])
+        for driver_name in profiles._file(name)["driver_names"]:
+            seen.setdefault(driver_name, []).append(profiles._file(name)["memory_gib"])
     for sizes in seen.values():
         assert all(b / a > 1.35 for a, b in zip(sorted(sizes), sorted(sizes)[1:], strict=False))
 
@@ -99,33 +99,33 @@ def test_a_run_that_was_asked_for_before_there_were_more_figures_can_still_be_re
     then = {"name": "cpu", "title": "CPU", "device": "cpu", "memory_gib": 16.0}
     found = Profile(**then, usable_share=0.8, has_bf16=False, reason="")
     assert (found.tflops, found.has_flash, found.cublas_workspace_bytes) == (None, False, 0)
-    assert asdict(found).keys() == hardware.profile("cpu").as_dict().keys()
+    assert asdict(found).keys() == profiles.profile("cpu").as_dict().keys()
 
 
 @pytest.mark.parametrize("name", ["rtx-9999", "", "../quickstart", "cpu.toml"])
 def test_an_unknown_profile_is_refused_with_the_list(name: str) -> None:
     with pytest.raises(Refusal, match="there is no profile") as refused:
-        hardware.profile(name)
+        profiles.profile(name)
     assert refused.value.exit_code == 2
-    assert all(known in str(refused.value) for known in hardware.names())
+    assert all(known in str(refused.value) for known in profiles.names())
 
 
 def test_a_device_that_is_not_here_can_not_be_run_on() -> None:
-    if hardware.detect().device != "cpu":
+    if profiles.detect().device != "cpu":
         pytest.skip("this machine has a GPU")
     with pytest.raises(Refusal, match="this machine has no cuda device"):
-        hardware.runnable("rtx-4090")
-    assert hardware.runnable("cpu").device == "cpu"
+        profiles.runnable("rtx-4090")
+    assert profiles.runnable("cpu").device == "cpu"
 
 
 def test_shared_memory_is_this_machines_where_this_is_such_a_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    named = hardware.profile("gb10")
+    named = profiles.profile("gb10")
     here = replace(named, name="auto", memory_gib=100.0)
-    monkeypatch.setattr(hardware, "detect", lambda: here)
-    assert hardware.profile("gb10").memory_gib == hardware.profile("gb10").host_memory_gib == 100.0
-    assert hardware.profile("apple-m").memory_gib == 24.0
+    monkeypatch.setattr(profiles, "detect", lambda: here)
+    assert profiles.profile("gb10").memory_gib == profiles.profile("gb10").host_memory_gib == 100.0
+    assert profiles.profile("apple-m").memory_gib == 24.0
 
 
 @pytest.mark.parametrize(
@@ -142,12 +142,12 @@ def test_apple_silicon_is_named_by_the_system(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    hardware.detect.cache_clear()
+    profiles.detect.cache_clear()
     try:
-        found = hardware.detect()
+        found = profiles.detect()
     finally:
-        hardware.detect.cache_clear()
+        profiles.detect.cache_clear()
     assert (found.name, found.device, found.title) == ("auto", "mps", title)
-    assert found.memory_gib == found.host_memory_gib == hardware.host_memory_gib()
+    assert found.memory_gib == found.host_memory_gib == profiles.host_memory_gib()
     assert (found.bandwidth_gb_s, found.is_unified) == (bandwidth, True)
     assert ("unknown" in found.reason) is (bandwidth is None)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from engine import adapters
-from engine.eventlog import EventLog
-from engine.model import tables
-from engine.model.generate_job import _opened
-from engine.model.speech import Speech
-from engine.playground import Asked, Opening, Settings
-from engine.rundir import RunDir
+from engine.jobs.playground_job import _opened
+from engine.model import host_embeddings
+from engine.model.token_stream import Speech
+from engine.run import adapters
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.sessions.playground import Asked, Opening, Settings
 from tests import command
 
 Runs = dict[str, RunDir]
@@ -69,7 +69,7 @@ def test_the_plan_says_where_and_why(runs: Runs) -> None:
 def test_a_playground_answers_as_the_run_did(runs: Runs, tmp_path: Path) -> None:
     sample = of("sample", runs["true"])[-1]
     adapted = _opened(Opening(str(runs["true"].path)), EventLog(RunDir(tmp_path)))
-    assert tables.of(adapted.model) is not None
+    assert host_embeddings.of(adapted.model) is not None
     settings = Settings(max_new_tokens=8)
     for side in ("base", "adapter"):
         speech = Speech(Asked(1, side, (("user", sample["prompt"]),), settings), adapted)

@@ -13,8 +13,8 @@ from terminal import APP, Pty
 from test_plain import HOSTILE
 from test_terminal import NAME, OWN_SEQUENCE, foreign, hostile, is_painted
 
-from engine.rundir import RunDir
-from workbench import terminal as kinds
+from engine.run.rundir import RunDir
+from workbench.text import terminal as kinds
 
 COPIED = re.compile(rb"\x1b\]52;c;([^\x07]*)\x07")
 """What the app asks the terminal to put into the clipboard."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from engine import check, image_rows
-from engine.rundir import RunDir
+from engine.recipe import image_rows, validate
+from engine.run.rundir import RunDir
 from tests import command, seers
 
 ROWS = [
@@ -58,7 +58,7 @@ def test_a_run_packs_no_images_and_says_what_was_not_foreseen(rows: Path, tmp_pa
     warned = [record["code"] for record in records if record["kind"] == "warning"]
     assert warned == ["images_not_foreseen", "packing_off"]
     assert told["done"]["steps"] == 3
-    data = check.load(str(tmp_path / "see.toml"), [f'data.sources=[{{path="{rows}"}}]'])[0].data
+    data = validate.load(str(tmp_path / "see.toml"), [f'data.sources=[{{path="{rows}"}}]'])[0].data
     assert image_rows.most_images(data) == 1
 
 
@@ -69,19 +69,19 @@ def test_a_model_without_eyes_is_refused(ending: str, rows: Path) -> None:
     lines = "\n".join(map(json.dumps, records))
     path.write_text(lines if ending == "jsonl" else json.dumps(records, indent=0))
     document = {"data": {"sources": [{"path": str(path)}]}, "model": {"path": "embedded"}}
-    (problem,) = check.problems(document)
+    (problem,) = validate.problems(document)
     line = {"jsonl": 2, "json": 14}[ending]
     assert problem.key == "data.sources.0.path"
     assert problem.reason.startswith(f"{path}:{line} has an image")
     assert problem.fix.startswith("Choose a Gemma that sees")
     for path_of_model in ("google/gemma-3-4b-it", "google/gemma-4-E2B-it"):
-        others = check.problems({**document, "model": {"path": path_of_model}})
+        others = validate.problems({**document, "model": {"path": path_of_model}})
         assert not [problem for problem in others if problem.key.startswith("data")]
-    assert not check.problems(document, on_paper=True)
+    assert not validate.problems(document, on_paper=True)
 
 
 def test_words_about_images_are_words(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     talk = {"messages": ROWS[0]["messages"]}
     path.write_text(json.dumps(talk) + "\n")
-    assert not check.problems({"data": {"sources": [{"path": str(path)}]}})
+    assert not validate.problems({"data": {"sources": [{"path": str(path)}]}})

@@ -13,16 +13,16 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from engine.data import picture
+from engine.data import image_file
 from engine.data.batches import apart
-from engine.data.excerpt import excerpt
-from engine.data.pixels import PixelCollator
+from engine.data.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
-from engine.data.sight import FILES, LOOK, Sight, sight
+from engine.data.preview_rows import excerpt
 from engine.data.template import dialect_of, template
 from engine.data.tokens import IGNORED
-from engine.recipe import Data, Model, Source
-from engine.refusal import Refusal
+from engine.data.vision_tokens import FILES, LOOK, Sight, sight
+from engine.problems import Refusal
+from engine.recipe.schema import Data, Model, Source
 from tests import seers, tiny
 
 SIZES = {"wide.jpg": (150, 60), "tall.jpg": (50, 160), "square.jpg": (90, 90)}
@@ -180,7 +180,7 @@ def test_soft_tokens_are_as_many_as_the_image_processor_makes(
     turned[ExifTags.Base.Orientation] = 6
     lying.save(photos / "turned.jpg", exif=turned)
     for name in (*SIZES, "turned.jpg"):
-        found = look.processor()(images=[picture.read(str(photos / name))], return_tensors="pt")
+        found = look.processor()(images=[image_file.read(str(photos / name))], return_tensors="pt")
         assert look.soft_tokens(str(photos / name)) == int(found["num_soft_tokens_per_image"]), name
 
 

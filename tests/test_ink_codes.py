@@ -10,8 +10,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from workbench import driver
-from workbench.ink_codes import Pen
+from workbench.patches import driver
+from workbench.patches.sgr_writer import Pen
 
 
 def styles() -> list[Style | None]:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from engine import own_kernels
+from engine.hardware import kernel_choice
 from engine.kernels import head, linear
 from engine.model import lora
-from engine.model.load import EMBEDDED_WEIGHTS
-from engine.recipe import Adapter
+from engine.paths import EMBEDDED_WEIGHTS
+from engine.recipe.schema import Adapter
 from tests import tiny
 
 WIDTH, VOCABULARY = 12, 50
@@ -220,7 +220,7 @@ def test_training_in_16_bits_is_as_near_to_float32_as_under_autocast(
     rounded.tokenizer.save_pretrained(tmp_path)
     truth = gradients(tmp_path, "float32")
     ours = gradients(tmp_path, "bfloat16")
-    monkeypatch.setattr(own_kernels, "are_used", lambda device: False)
+    monkeypatch.setattr(kernel_choice, "are_used", lambda device: False)
     autocast = gradients(tmp_path, "bfloat16")
     assert 0 < _off(ours, truth) < 1.2 * _off(autocast, truth)
 

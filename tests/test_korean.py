@@ -9,7 +9,7 @@ from engine.data.batches import efficiency, pack
 from engine.data.prepare import prepare
 from engine.data.template import template
 from engine.data.tokens import IGNORED
-from engine.recipe import Data, Recipe, Source
+from engine.recipe.schema import Data, Recipe, Source
 from tests import tiny
 from tests.nine_formats import FORMAT, NINE
 

@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from engine import budget, gemma
-from engine.case import Case, of_recipe
-from engine.hardware import profile
-from engine.ledger import standing
-from engine.ledger.walk import highest
-from engine.memory.answer import answer
-from engine.memory.configuration import configuration, source
-from engine.memory.depth import cuts
-from engine.recipe import ATTENTION, Recipe
+from engine.budget import forecast
+from engine.budget.ledger import persistent
+from engine.budget.ledger.step_peak import highest
+from engine.budget.step_shape import Case, of_recipe
+from engine.gemma import catalog
+from engine.hardware.profiles import profile
+from engine.recipe.schema import ATTENTION, Recipe
 from tests.random_steps import random_step
+from tools.simulator.configuration import configuration, source
+from tools.simulator.depth import cuts
+from tools.simulator.report import answer
 
 KNOWN_SEED, NEW, AGAIN = 4, 8, 3
 PROCESSES = 2
@@ -33,7 +34,7 @@ RECORDED = json.loads((ROOT / "tests" / "data" / "simulated_steps.json").read_te
 
 def ledger_gib(case: Case) -> float:
     card = profile("l40s")
-    return budget.forecast(gemma.variant_of(case.model), case, card).allocated.expected
+    return forecast.forecast(catalog.variant_of(case.model), case, card).allocated.expected
 
 
 def simulated(cases: list[Case], folder: Path) -> list[dict[str, Any]]:
@@ -115,7 +116,7 @@ def test_adapted_experts_are_counted() -> None:
             "training": {"gradient_accumulation_steps": 2},
         }
         case = of_recipe(Recipe.model_validate(document), profile("l40s"))
-        held.append(sum(standing.on_device(gemma.variant_of(case.model), case).values()))
+        held.append(sum(persistent.on_device(catalog.variant_of(case.model), case).values()))
     assert held[1] - held[0] == 29_736_960 * 16 * 4 * 4
 
 
@@ -126,10 +127,10 @@ def test_the_ledger_follows_the_simulation_on_a_cpu(dtype: Any, checkpointing: b
         model="gemma-3-270m", device="cpu", dtype=dtype, gradient_checkpointing=checkpointing,
         batch=2, length=512, supervised_tokens=None if dtype == "bfloat16" else 300, restarts=True,
     )  # fmt: skip
-    shape = gemma.variant_of(case.model)
-    counted = highest(shape, case).size_bytes + sum(standing.on_device(shape, case).values())
+    shape = catalog.variant_of(case.model)
+    counted = highest(shape, case).size_bytes + sum(persistent.on_device(shape, case).values())
     found = answer(configuration(source(case.model)), case)
-    assert counted / budget.GIB == pytest.approx(found.allocated_gib, rel=0.02)
+    assert counted / forecast.GIB == pytest.approx(found.allocated_gib, rel=0.02)
 
 
 CASE = Case(model="gemma-3-4b", length=1024)
@@ -161,7 +162,7 @@ def test_what_needs_more_needs_more(fields: dict[str, Any], is_more: bool) -> No
 
 def test_nothing_is_held_once_a_walk_is_over() -> None:
     """What is left over would be counted into the next moment of a longer walk."""
-    shape = gemma.variant_of("gemma-4-E2B")
+    shape = catalog.variant_of("gemma-4-E2B")
     first = highest(shape, Case(model="gemma-4-E2B"))
     assert highest(shape, Case(model="gemma-4-E2B")) == first
 
@@ -169,9 +170,9 @@ def test_nothing_is_held_once_a_walk_is_over() -> None:
 def test_experts_in_blocks_of_128() -> None:
     """11.30 GiB, as the makers of a published 26B-A4B adapter state."""
     case = Case(model="gemma-4-26B-A4B", expert_block_size=128, double_quantization=False)
-    held = standing.on_device(gemma.variant_of(case.model), case)
+    held = persistent.on_device(catalog.variant_of(case.model), case)
     total = held["experts"] + held["quantisation state"]
-    assert total / budget.GIB == pytest.approx(11.30, abs=0.005)
+    assert total / forecast.GIB == pytest.approx(11.30, abs=0.005)
 
 
 def test_a_recipe_in_4_bits_counts_its_experts_so() -> None:
@@ -179,8 +180,8 @@ def test_a_recipe_in_4_bits_counts_its_experts_so() -> None:
     card = profile("l40s")
     data, model = {"sources": [{"path": "rows.jsonl"}]}, {"path": "google/gemma-4-26B-A4B-it"}
     held = {
-        bits: budget.forecast(
-            gemma.variant_of(model["path"]),
+        bits: forecast.forecast(
+            catalog.variant_of(model["path"]),
             of_recipe(
                 Recipe.model_validate({"data": data, "model": {**model, "quantization": bits}}),
                 card,
@@ -204,12 +205,12 @@ def test_a_part_of_the_experts_is_spelled_out_at_a_time(length: int, limit_gib: 
 
 
 def test_tables_in_host_memory_are_counted_there() -> None:
-    shape = gemma.variant_of("gemma-4-E2B")
+    shape = catalog.variant_of("gemma-4-E2B")
     here, there = (Case(model=shape.name, tables_on_host=there) for there in (False, True))
-    table = standing.on_device(shape, here)["per-layer embeddings"]
-    assert "per-layer embeddings" not in standing.on_device(shape, there)
-    assert standing.on_host(shape, there) - standing.on_host(shape, here) == table
-    assert table / budget.GIB == pytest.approx(4.375, abs=0.001)
+    table = persistent.on_device(shape, here)["per-layer embeddings"]
+    assert "per-layer embeddings" not in persistent.on_device(shape, there)
+    assert persistent.on_host(shape, there) - persistent.on_host(shape, here) == table
+    assert table / forecast.GIB == pytest.approx(4.375, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -218,11 +219,11 @@ def test_tables_in_host_memory_are_counted_there() -> None:
 )
 def test_several_gpus_share(sharding: str, split: list[str]) -> None:
     card = profile("l40s")
-    shape = gemma.variant_of("gemma-3-12b")
+    shape = catalog.variant_of("gemma-3-12b")
     alone = Case(model=shape.name, accumulates=True)
     many = Case(model=shape.name, accumulates=True, gpus=4, sharding=sharding)  # type: ignore[arg-type]
     one, four = (
-        {row.part: row.gib for row in budget.forecast(shape, case, card).rows}
+        {row.part: row.gib for row in forecast.forecast(shape, case, card).rows}
         for case in (alone, many)
     )
     assert four["communication"] > 0
@@ -232,15 +233,15 @@ def test_several_gpus_share(sharding: str, split: list[str]) -> None:
 
 
 def test_images_and_answers_can_be_the_highest_moment() -> None:
-    card, shape = profile("l40s"), gemma.variant_of("gemma-3-4b")
+    card, shape = profile("l40s"), catalog.variant_of("gemma-3-4b")
     seen = Case(model=shape.name, length=256, images=8, supervised_tokens=8)
-    assert budget.forecast(shape, seen, card).peak_moment == "images"
+    assert forecast.forecast(shape, seen, card).peak_moment == "images"
     told = Case(model=shape.name, length=16, generates_tokens=8192, supervised_tokens=8)
-    assert budget.forecast(shape, told, card).peak_moment == "sampling"
+    assert forecast.forecast(shape, told, card).peak_moment == "sampling"
 
 
 def test_a_band_is_wider_where_packages_are_not_those_it_follows() -> None:
-    found = budget.forecast(gemma.variant_of("gemma-3-1b"), CASE_1B, profile("l40s"))
+    found = forecast.forecast(catalog.variant_of("gemma-3-1b"), CASE_1B, profile("l40s"))
     wider = found.less_sure()
     for one, other in zip(
         (found.allocated, found.reserved, found.device),
@@ -251,7 +252,7 @@ def test_a_band_is_wider_where_packages_are_not_those_it_follows() -> None:
 
 
 def test_every_known_variant_has_a_configuration_to_simulate() -> None:
-    assert all(source(name)["model_type"] for name in gemma.names())
+    assert all(source(name)["model_type"] for name in catalog.names())
 
 
 def record() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from terminal import APP, Tmux
 
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 
 
 def curve(screen: str) -> str:

@@ -8,7 +8,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from engine.model import lora
-from engine.recipe import ATTENTION, MLP, Adapter
+from engine.recipe.schema import ATTENTION, MLP, Adapter
 from tests import tiny
 from tests.conftest import KINDS
 

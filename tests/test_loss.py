@@ -9,8 +9,8 @@ import pytest
 import torch
 from trl.trainer import utils as trl_utils
 
-from engine import own_kernels
 from engine.data.batches import pack
+from engine.hardware import kernel_choice
 from engine.kernels import head
 from tests import tiny
 from tests.conftest import KINDS
@@ -89,7 +89,7 @@ def test_kernels_change_neither_loss_nor_gradient(
     """The engine's head and LoRA layers against TRL's and PEFT's."""
     folder = gemma_folder(kind)
     ours = one_step(folder, tmp_path, per_device_train_batch_size=8)
-    monkeypatch.setattr(own_kernels, "are_used", lambda device: False)
+    monkeypatch.setattr(kernel_choice, "are_used", lambda device: False)
     assert_same(ours, one_step(folder, tmp_path, per_device_train_batch_size=8))
 
 
@@ -112,7 +112,7 @@ def test_only_tokens_with_loss_are_scored(
             scored.append(hidden.shape[0])
             return kernel.apply(hidden, *rest)
 
-    monkeypatch.setattr(own_kernels, "are_used", lambda device: module is head)
+    monkeypatch.setattr(kernel_choice, "are_used", lambda device: module is head)
     gemma = tiny.loaded(gemma_folder("embedded"))
     monkeypatch.setattr(module, name, Recording)
     tiny.trainer(gemma, tmp_path, tiny.Gradients(), per_device_train_batch_size=8).train()

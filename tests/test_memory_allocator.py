@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from engine.memory.allocator import MIB, Allocator, reserved_bytes
+from tools.simulator.allocator import MIB, Allocator, reserved_bytes
 
 KIB = 1024
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from engine.meters import Gauge, GpuMeter, Meters
+from engine.hardware.monitor import Gauge, GpuMeter, Meters
 from workbench.widgets.meterline import MeterLine
 
 ROOT = Path(__file__).parents[1]
 _READ = """
 import dataclasses, json, os, sys
-from engine.meters import Gauge
+from engine.hardware.monitor import Gauge
 gauge, told = Gauge(".", 4242), []
 for pid in (os.environ.get("FAKE_PID", "0"), os.environ.get("LATER_PID", "0")):
     os.environ["FAKE_PID"] = pid

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 
 from engine.data.prepare import Prepared, prepare
 from engine.data.template import template
-from engine.recipe import Data, Source
-from engine.refusal import Refusal
+from engine.problems import Refusal
+from engine.recipe.schema import Data, Source
 
 ROWS = [{"question": f"Question {n}?", "answer": f"Answer {n}."} for n in range(40)]
 

@@ -8,12 +8,12 @@ import torch
 from bitsandbytes import functional as four_bit
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from engine import stacks
-from engine.model import grouped, nf4
+from engine.budget import expert_tiles
+from engine.model import expert_matmul, nf4
 
 SHAPES = [(8, 64, 64), (8, 64, 32), (6, 128, 96), (5, 128, 192)]
 """Scales of a matrix fill no nested block, and rows of the second and third no block of weights."""
-WAYS = (grouped.by_chunk, grouped.by_row, grouped.by_slab)
+WAYS = (expert_matmul.by_chunk, expert_matmul.by_row, expert_matmul.by_slab)
 SMALL_BYTES = 20_000
 ROWS = 40
 
@@ -48,9 +48,9 @@ def whole(weight: torch.Tensor, *, is_double: bool = True) -> tuple[torch.Tensor
     return packed, four_bit.dequantize_4bit(packed, state)
 
 
-def routed(experts: list[int], count: int) -> grouped.Groups:
+def routed(experts: list[int], count: int) -> expert_matmul.Groups:
     chosen = torch.tensor(experts)
-    return grouped.grouped(chosen[torch.randint(len(experts), (ROWS,))].sort().values, count)
+    return expert_matmul.grouped(chosen[torch.randint(len(experts), (ROWS,))].sort().values, count)
 
 
 @pytest.mark.parametrize("is_double", [True, False])
@@ -87,11 +87,11 @@ def test_blocks_may_not_reach_over_the_end_of_a_matrix() -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_way_gives_the_product(
-    shape: tuple[int, int, int], way: grouped.Way, limit: int, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int, int], way: expert_matmul.Way, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forward and back, at once and in parts, with experts that no row was routed to."""
-    monkeypatch.setattr(stacks, "SLAB_BYTES", limit)
-    monkeypatch.setattr(stacks, "CHUNK_BYTES", limit)
+    monkeypatch.setattr(expert_tiles, "SLAB_BYTES", limit)
+    monkeypatch.setattr(expert_tiles, "CHUNK_BYTES", limit)
     made, spelled_out = nf4.quantised(stack(shape)), whole(stack(shape))[1]
     groups = routed([0, 1, 3], shape[0])
     of_rows = spelled_out[groups.experts]
@@ -109,10 +109,10 @@ def test_experts_without_rows_stay_packed(
     limit: int, most_matrices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no more of the others are spelled out at once than a limit allows."""
-    monkeypatch.setattr(stacks, "CHUNK_BYTES", limit)
+    monkeypatch.setattr(expert_tiles, "CHUNK_BYTES", limit)
     made, groups = nf4.quantised(stack((8, 64, 64))), routed([1, 4, 5], 8)
     with SpelledOut() as seen:
-        grouped.by_chunk(torch.randn(ROWS, 64), made, groups, back=False)
+        expert_matmul.by_chunk(torch.randn(ROWS, 64), made, groups, back=False)
     assert sum(seen.counts) == 3 * 64 * 64
     assert max(seen.counts) == most_matrices * 64 * 64
 
@@ -120,25 +120,27 @@ def test_experts_without_rows_stay_packed(
 @pytest.mark.parametrize("back", [False, True])
 def test_a_slab_is_no_larger_than_its_limit(back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 5 * 64 * 192 * 4
-    monkeypatch.setattr(stacks, "SLAB_BYTES", limit)
+    monkeypatch.setattr(expert_tiles, "SLAB_BYTES", limit)
     made, groups = nf4.quantised(stack((5, 128, 192))), routed([0, 2], 5)
     with SpelledOut() as seen:
-        grouped.by_slab(torch.randn(ROWS, 128 if back else 192), made, groups, back=back)
+        expert_matmul.by_slab(torch.randn(ROWS, 128 if back else 192), made, groups, back=back)
     assert sum(seen.counts) == 5 * 128 * 192
     assert len(seen.counts) == (3 if back else 2)
     assert max(seen.counts) * 4 <= limit
 
 
-def multiplied(weight: Any, groups: grouped.Groups) -> tuple[torch.Tensor, torch.Tensor]:
+def multiplied(weight: Any, groups: expert_matmul.Groups) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(1)
     given = torch.randn(ROWS, 192, requires_grad=True)
-    out = grouped.multiply(given, weight, groups)
+    out = expert_matmul.multiply(given, weight, groups)
     out.square().sum().backward()
     assert given.grad is not None
     return out.detach(), given.grad
 
 
-def reference(weight: torch.Tensor, groups: grouped.Groups) -> tuple[torch.Tensor, torch.Tensor]:
+def reference(
+    weight: torch.Tensor, groups: expert_matmul.Groups
+) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(1)
     given = torch.randn(ROWS, 192, requires_grad=True)
     out = torch.einsum("sc,src->sr", given, weight[groups.experts])
@@ -148,8 +150,8 @@ def reference(weight: torch.Tensor, groups: grouped.Groups) -> tuple[torch.Tenso
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_gradients_of_rows(way: grouped.Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grouped, "way", lambda *_: way)
+def test_gradients_of_rows(way: expert_matmul.Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expert_matmul, "way", lambda *_: way)
     shape = (5, 128, 192)
     groups = routed([0, 3, 4], 5)
     found = multiplied(nf4.quantised(stack(shape)), groups)
@@ -167,7 +169,7 @@ def test_nothing_spelled_out_is_kept_for_the_backward_pass() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        grouped.multiply(torch.randn(ROWS, 192, requires_grad=True), made, groups)
+        expert_matmul.multiply(torch.randn(ROWS, 192, requires_grad=True), made, groups)
     assert not kept
 
 
@@ -177,7 +179,7 @@ def test_nothing_spelled_out_is_kept_for_the_backward_pass() -> None:
 def test_a_card_takes_slabs_unless_rows_are_few(
     rows: int, expected: str, card: Callable[[int, int], torch.Tensor]
 ) -> None:
-    assert grouped.way(card(rows, 8), 8).__name__ == expected  # type: ignore[attr-defined]
+    assert expert_matmul.way(card(rows, 8), 8).__name__ == expected  # type: ignore[attr-defined]
 
 
 @pytest.fixture

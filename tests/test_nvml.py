@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from detection import detected
 
-from engine import nvml
+from engine.hardware import nvml
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from trl import chat_template_utils
 from engine.data.own_template import PROBE, choose, difference
 from engine.data.template import template
 from engine.data.tokens import tokenize
-from engine.refusal import Refusal
+from engine.problems import Refusal
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from engine import folders
-from workbench import taste
+from engine import user_dirs
 from workbench.screens.jump import JumpScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
+from workbench.text import theme_setting
 
 
 @pytest.fixture(autouse=True)
@@ -59,9 +59,9 @@ async def test_a_theme_is_kept_for_the_next_start(tmp_path: Path) -> None:
         assert app.theme == "bench"
         app.theme = "nord"
         await pilot.pause()
-    assert taste.theme() == "nord"
+    assert theme_setting.theme() == "nord"
     assert make_app(tmp_path).theme == "nord"
-    (folders.data() / "theme").write_bytes(b"no such \xff\x1b[31m")
+    (user_dirs.data() / "theme").write_bytes(b"no such \xff\x1b[31m")
     assert make_app(tmp_path).theme == "bench"
 
 

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
-from engine import budget, check, gemma
-from engine.case import Case, of_recipe
-from engine.hardware import Profile, profile
-from engine.placement import placed
-from engine.recipe import Recipe
-from engine.refusal import Problem, Refusal
-from engine.suggest import applied, forecast, suggestions
-from engine.weights import TABLE, weights_gib
-from workbench import budget_text, fitting
+from engine.budget import forecast as budget
+from engine.budget.placement import placed
+from engine.budget.safetensors_size import TABLE, weights_gib
+from engine.budget.step_shape import Case, of_recipe
+from engine.budget.suggestions import applied, forecast, suggestions
+from engine.gemma import catalog
+from engine.hardware.profiles import Profile, profile
+from engine.problems import Problem, Refusal
+from engine.recipe import validate
+from engine.recipe.schema import Recipe
+from workbench.recipe_editor import fit_check
+from workbench.text import budget_page
 
 TABLE_GIB = 4.375
 E2B, E4B = "google/gemma-4-E2B-it", "google/gemma-4-E4B-it"
@@ -98,7 +101,7 @@ def test_mapped_pages_are_not_counted_where_device_and_host_are_one() -> None:
 @pytest.mark.parametrize(("path", "most_gib"), [(E2B, 2.6), (E4B, 4.4)])
 def test_four_bit_steps_of_the_small_ones_are_small(path: str, most_gib: float) -> None:
     """At one row of 1,024 tokens."""
-    shape = gemma.variant_of(path)
+    shape = catalog.variant_of(path)
     case = of_recipe(recipe(path, **{"model.host_tables": True}), card(8.0))
     assert budget.forecast(shape, case, card(8.0)).allocated.high <= most_gib
     on_device = replace(case, tables_on_host=False)
@@ -106,7 +109,7 @@ def test_four_bit_steps_of_the_small_ones_are_small(path: str, most_gib: float) 
 
 
 def test_a_kept_walk_is_the_step_itself() -> None:
-    shape, one = gemma.variant_of("gemma-4-E2B"), Case(model="gemma-4-E2B", tables_on_host=True)
+    shape, one = catalog.variant_of("gemma-4-E2B"), Case(model="gemma-4-E2B", tables_on_host=True)
     first = budget.forecast(shape, one, card(8.0))
     other = budget.forecast(shape, replace(one, length=1024), card(8.0))
     assert other.device.expected > first.device.expected
@@ -119,13 +122,13 @@ def test_the_suggestion_can_be_typed(tmp_path: Path) -> None:
     made = next(m for m in suggestions(before, small) if m.changes == {"model.host_tables": True})
     assert made.saves_gib == pytest.approx(TABLE_GIB, abs=0.002)
     assert made.budget.fits
-    (typed,) = budget_text.settings(made)
+    (typed,) = budget_page.settings(made)
     assert typed == "--set model.host_tables=true"
     file = tmp_path / "mine.toml"
     file.write_text(
         f'[model]\npath = "{E2B}"\nhost_tables = false\n[data]\nsources = [{{ id = "a/b" }}]\n'
     )
-    read, _ = check.load(str(file), [typed.removeprefix("--set ")], on_paper=True)
+    read, _ = validate.load(str(file), [typed.removeprefix("--set ")], on_paper=True)
     assert read.model.host_tables is True
     assert not any("model.host_tables" in m.changes for m in suggestions(read, small))
 
@@ -146,7 +149,7 @@ def test_asked_for_where_there_are_none(on_paper: bool, monkeypatch: pytest.Monk
     def problems(path: str, host_tables: Any) -> list[Problem]:
         sources = {"sources": [{"id": "a/b"}]}
         document = {"model": {"path": path, "host_tables": host_tables}, "data": sources}
-        return check.problems(document, on_paper=on_paper)
+        return validate.problems(document, on_paper=on_paper)
 
     (problem,) = problems("google/gemma-3-1b-it", True)
     assert (problem.key, problem.value) == ("model.host_tables", "true")
@@ -170,6 +173,6 @@ def test_weights_on_disk_are_counted_without_what_stays_on_the_host(tmp_path: Pa
     assert weights_gib(tmp_path, "auto", without=(TABLE,)) == 1.0
     assert weights_gib(tmp_path, "auto", without=(TABLE, "norm")) == 0.0
     on_host = recipe(str(tmp_path), **{"model.quantization": "none", "model.host_tables": True})
-    fitting.see_weights(on_host, card(4.0))
+    fit_check.see_weights(on_host, card(4.0))
     with pytest.raises(Refusal, match=r"9\.00 GiB"):
-        fitting.see_weights(applied(on_host, {"model.host_tables": "auto"}), card(4.0))
+        fit_check.see_weights(applied(on_host, {"model.host_tables": "auto"}), card(4.0))

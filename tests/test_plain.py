@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 from rich.cells import cell_len
 
-from workbench.plain import clean, clean_line
+from workbench.text.sanitize import clean, clean_line
 from workbench.widgets.wrap import fit, fit_end, wrap
 
 HOSTILE = {

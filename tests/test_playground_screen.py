@@ -8,9 +8,9 @@ from playground_pilot import SIZE, SIZES, asked, every_line, field, notes, opene
 from staged_playground import PROMPTS, Staged, answers, opening
 
 from engine.events import Answered
-from engine.playground import Asked, Settings, Stop
-from workbench import saved_prompts
+from engine.sessions.playground import Asked, Settings, Stop
 from workbench.screens.playground import PlaygroundScreen
+from workbench.sessions import saved_prompts
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.settingsrow import SettingsRow

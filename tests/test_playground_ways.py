@@ -24,7 +24,7 @@ from staged_playground import Staged, opening
 from test_plain import HOSTILE
 
 from engine.events import Answered, Event, Failed, Opened, Phase, Piece
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 from workbench.screens.play_wanted import NONE_YET
 from workbench.screens.playground import PlaygroundScreen
 from workbench.screens.run import RunScreen

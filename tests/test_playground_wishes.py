@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from engine import playground
-from engine.playground import Asked, End, Opening, Settings, Stop, decode, encode
+from engine.sessions import playground
+from engine.sessions.playground import Asked, End, Opening, Settings, Stop, decode, encode
 
 TALK = (("system", "Be brief."), ("user", 'a\n"b" 한국어 \ud83d'), ("assistant", ""), ("user", "c"))
 ASKED = Asked(3, "adapter", TALK, Settings(0.7, 0.9, 40, 128, 5))

@@ -12,22 +12,22 @@ import pytest
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from engine import manifest
-from engine.control import Wishes
 from engine.data.template import dialect_of, template
-from engine.eventlog import EventLog
 from engine.events import Warned
 from engine.model import lora
-from engine.model.answer import Cut
-from engine.rundir import RunDir
+from engine.model.generate import Cut
+from engine.run import checkpoint_manifest
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
 from engine.train import out_of_memory
 from engine.train.checkpoint import Checkpoints
-from engine.train.guards import Guard, NotFinite, Spikes
+from engine.train.loss_guards import Guard, NotFinite, Spikes
+from engine.train.memory_check import Truth
 from engine.train.report import Report
 from engine.train.sampling import Sampler
 from engine.train.saving import Saver
-from engine.train.tally import Tally
-from engine.train.truth import Truth
+from engine.train.token_counts import Tally
 from tests import command, tiny
 
 ROOT = Path(__file__).parents[1]
@@ -276,7 +276,7 @@ def test_what_was_skipped_counts_on_after_a_resumption(gemma_folder: Any, tmp_pa
     trainer.train()
     checkpoints, training = Checkpoints(run, 1, {}), tiny.Training()
     Saver(checkpoints, training, report, Guard(3, skipped=2), EventLog(run))(trainer)
-    start, guard = manifest.newest(run)[0], Guard(3)
+    start, guard = checkpoint_manifest.newest(run)[0], Guard(3)
     assert start
     Saver(checkpoints, training, report, guard, EventLog(run)).go_on(start)
     assert guard.skipped == 2

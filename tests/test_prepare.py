@@ -11,8 +11,8 @@ from transformers import AutoTokenizer
 from engine.data.prepare import Prepared, prepare
 from engine.data.template import template
 from engine.data.tokens import IGNORED, labels
-from engine.recipe import Data, Filter, Source
-from engine.refusal import Refusal
+from engine.problems import Refusal
+from engine.recipe.schema import Data, Filter, Source
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ import pytest
 from engine.data.own_template import choose
 from engine.data.prepare import prepare
 from engine.data.template import dialect_of
-from engine.preview import (
+from engine.recipe.schema import Data, Recipe
+from engine.sessions.preview import (
     Answer,
     Broken,
     Question,
@@ -26,13 +27,12 @@ from engine.preview import (
     encode_question,
     from_record,
 )
-from engine.recipe import Data, Recipe
 from engine.train import sft
-from engine.train.attempt import _sequences
-from engine.train.tally import Tally
+from engine.train.run_once import _sequences
+from engine.train.token_counts import Tally
 from tests import command, tiny
-from workbench import preview
-from workbench.preview import Preview
+from workbench.sessions import preview_session
+from workbench.sessions.preview_session import Preview
 
 ROWS = [
     {"messages": [{"role": "user", "content": "What is a pear?"},
@@ -50,10 +50,10 @@ ROWS = [
 ]  # fmt: skip
 VIEWER = """
 import sys, time
-from workbench import preview
-from engine import check
-shown = preview.start()
-shown.ask(check.load(sys.argv[1], [])[0])
+from workbench.sessions import preview_session
+from engine.recipe import validate
+shown = preview_session.start()
+shown.ask(validate.load(sys.argv[1], [])[0])
 while shown.poll() is None:
     time.sleep(0.01)
 print(shown._files.path, shown._engine.pid, flush=True)
@@ -79,7 +79,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preview]:
     """One engine for all tests that leave it whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
-        started = preview.start()
+        started = preview_session.start()
     yield started
     started.close()
 
@@ -220,10 +220,10 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_closed_it_leaves_nothing_whenever_that_is(alone: Path, rows: Path) -> None:
-    early = preview.start()
+    early = preview_session.start()
     pid = early._engine.pid
     early.close()
-    asked = preview.start()
+    asked = preview_session.start()
     asked.ask(chosen(rows))
     waited(asked)
     began = time.monotonic()
@@ -236,7 +236,7 @@ def test_closed_it_leaves_nothing_whenever_that_is(alone: Path, rows: Path) -> N
 
 
 def test_an_engine_that_dies_is_told_and_its_log_kept(alone: Path, rows: Path) -> None:
-    asked = preview.start()
+    asked = preview_session.start()
     asked.ask(chosen(rows))
     os.kill(asked._engine.pid, signal.SIGKILL)
     reply = waited(asked)

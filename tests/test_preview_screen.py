@@ -11,8 +11,8 @@ from staged_preview import ANSWER, Staged, row, source
 from test_plain import HOSTILE
 from textual.pilot import Pilot
 
-from engine.preview import Answer, Broken, Refused, Reply, Span
-from engine.refusal import Problem
+from engine.problems import Problem
+from engine.sessions.preview import Answer, Broken, Refused, Reply, Span
 from workbench.screens.preview import PreviewScreen
 from workbench.screens.setup import SetupScreen
 from workbench.widgets.canvas import Canvas

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from engine.preview import Answer, Row, Source, Span
+from engine.sessions.preview import Answer, Row, Source, Span
 from tests.test_plain import HOSTILE
-from workbench.marked import Ink
-from workbench.preview_text import body, page
+from workbench.text.preview_page import body, page
+from workbench.text.token_marks import Ink
 
 COLOUR, PLAIN, ASCII = Ink(True, True), Ink(False, True), Ink(False, False)
 START, END = Span("<|turn>", 1, is_control=True), Span("<turn|>", 1, True, True)

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from engine.data.batches import pack
-from engine.data.excerpt import differing
 from engine.data.mixing import histogram
 from engine.data.prepare import Prepared, prepare
+from engine.data.preview_rows import differing
 from engine.data.template import template
 from engine.data.tokens import IGNORED, Tokens
-from engine.recipe import Data, Source
+from engine.recipe.schema import Data, Source
 
 few = hypothesis_settings(
     max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), database=None

@@ -13,9 +13,9 @@ import torch
 from peft import IA3Config, LNTuningConfig, LoraConfig, PeftConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.case import Case
-from engine.memory import parts, step
-from engine.memory.allocator import reserved_bytes
+from engine.budget.step_shape import Case
+from tools.simulator import components, step
+from tools.simulator.allocator import reserved_bytes
 
 GIB = 1 << 30
 CASE = Case(model="", batch=4, length=704, restarts=True, gradient_checkpointing=False)
@@ -59,6 +59,6 @@ def test_reserved_memory_is_that_of_the_card(name: str) -> None:
     model = get_peft_model(base, config, low_cpu_mem_usage=True)
     tracker = step.trace(model, CASE, whole_logits, lambda: None).tracker
     sizes = [block.size_bytes for block in tracker.blocks]
-    reserved = reserved_bytes(tracker.trace, sizes, parts.held(CASE), expandable=False)
+    reserved = reserved_bytes(tracker.trace, sizes, components.held(CASE), expandable=False)
     print(f"{name}: {reserved / GIB:.3f} GiB simulated, {measured_gib} GiB measured")
     assert reserved / GIB == pytest.approx(measured_gib, rel=0.02)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 from tests import command
 
 

@@ -15,8 +15,8 @@ from transformers import AutoTokenizer
 
 from engine.data.prepare import prepare
 from engine.data.template import template
-from engine.recipe import Data, Source
-from engine.refusal import Refusal
+from engine.problems import Refusal
+from engine.recipe.schema import Data, Source
 
 FOLDER = Path(os.environ.get("GEMMA_BENCH_REAL_ROWS", "/nowhere"))
 pytestmark = pytest.mark.skipif(

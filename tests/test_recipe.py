@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import check, recipe_files
-from engine.recipe import Recipe
-from engine.refusal import Problem, Refusal
+from engine.paths import RECIPES
+from engine.problems import Problem, Refusal
+from engine.recipe import files, validate
+from engine.recipe.schema import Recipe
 from tests.test_variants import ROWS_TO_GIVE
 
 DATA = '[data]\nsources = [{ path = "rows.jsonl" }]\n'
@@ -37,7 +38,7 @@ def load(folder: Path) -> Load:
 
     def load(text: str, *overrides: str) -> Recipe:
         (folder / "mine.toml").write_text(text)
-        return check.load(str(folder / "mine.toml"), list(overrides))[0]
+        return validate.load(str(folder / "mine.toml"), list(overrides))[0]
 
     return load
 
@@ -60,17 +61,17 @@ def mistakes(load: Load) -> Mistakes:
 
 
 def test_recipes_are_found_by_name() -> None:
-    found = [p for p in recipe_files.RECIPES.rglob("*.toml") if "hardware" not in p.parts]
+    found = [p for p in RECIPES.rglob("*.toml") if "hardware" not in p.parts]
     assert found
-    assert sorted(path.stem for path in found) == sorted(recipe_files.names())
-    assert recipe_files.names()[0] == recipe_files.QUICKSTART
+    assert sorted(path.stem for path in found) == sorted(files.names())
+    assert files.names()[0] == files.QUICKSTART
 
 
-@pytest.mark.parametrize("name", recipe_files.names())
+@pytest.mark.parametrize("name", files.names())
 def test_a_recipe_that_comes_along_is_sound(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    loaded, text = check.load(name, [], on_paper=name in ROWS_TO_GIVE)
-    assert text == recipe_files.find(name).read_bytes()
+    loaded, text = validate.load(name, [], on_paper=name in ROWS_TO_GIVE)
+    assert text == files.find(name).read_bytes()
     assert Recipe.model_validate(json.loads(loaded.model_dump_json())) == loaded
 
 
@@ -232,15 +233,15 @@ def test_what_is_no_toml_names_the_line(mistakes: Mistakes, text: str) -> None:
 def test_what_is_no_text_is_refused(folder: Path) -> None:
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(Refusal, match="not valid TOML"):
-        check.load(str(folder / "binary.toml"), [])
+        validate.load(str(folder / "binary.toml"), [])
 
 
 def test_a_recipe_that_is_not_there_names_the_nearest(folder: Path) -> None:
     with pytest.raises(Refusal, match="Did you mean quickstart") as refused:
-        check.load("quikstart", [])
-    assert all(name in str(refused.value) for name in recipe_files.names())
+        validate.load("quikstart", [])
+    assert all(name in str(refused.value) for name in files.names())
     with pytest.raises(Refusal, match=r"(?i)is a directory"):
-        check.load(f"{folder}/.", [])
+        validate.load(f"{folder}/.", [])
 
 
 @pytest.mark.parametrize(

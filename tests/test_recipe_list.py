@@ -11,8 +11,8 @@ from test_preview_screen import MARKUP, UNSAFE, enabled, every_line, told
 from textual import events
 from textual.pilot import Pilot
 
-from engine import recipe_files
-from workbench import own_recipes
+from engine.recipe import files
+from workbench.recipe_editor import user_recipes
 from workbench.screens.setup import SetupScreen
 from workbench.widgets.choices import Choices
 from workbench.widgets.lineinput import LineInput
@@ -157,7 +157,7 @@ def test_files_that_are_no_recipes_are_not_listed() -> None:
     os.mkfifo("pipe.toml")
     Path("gone.toml").symlink_to("nowhere")
     Path("large.toml").write_text(f"[data]\n#{' ' * (1 << 20)}")
-    assert own_recipes.names() == ["-x.toml", "bytes.toml", "mine.toml", "torn.toml"]
+    assert user_recipes.names() == ["-x.toml", "bytes.toml", "mine.toml", "torn.toml"]
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), MARKUP])
@@ -182,10 +182,10 @@ async def test_no_harm_comes_of_a_file_s_name(tmp_path: Path, text: str) -> None
 
 
 async def test_the_projects_recipes_are_offered_by_generation(tmp_path: Path) -> None:
-    every = recipe_files.names()
+    every = files.names()
     async with make_app(tmp_path, recipes=SetupScreen()._names).run_test(size=SIZE) as pilot:
         await looked(pilot)
-        assert choice(pilot) == recipe_files.QUICKSTART
+        assert choice(pilot) == files.QUICKSTART
         rows = [row for row, _ in recipes(pilot)._lines()]
         assert [name for name in rows if name] == every
         headings = [text for name, text in recipes(pilot)._lines() if not name]
@@ -195,7 +195,7 @@ async def test_the_projects_recipes_are_offered_by_generation(tmp_path: Path) ->
         await pilot.press("r", "n")
         await until(pilot, lambda: listed(pilot)[2:4] == ["of this folder", "mine.toml"])
         assert listed(pilot)[4:6] == [headings[1], every[1]]
-        assert choice(pilot) == recipe_files.QUICKSTART
+        assert choice(pilot) == files.QUICKSTART
         await pilot.press("slash", *"e2b", "enter")
         assert listed(pilot) == ["Gemma 4", *(name for name in every if "-e2b-" in name)]
 

@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import load_file
 from torch import equal
 
-from engine import manifest
-from engine.eventlog import EventLog
 from engine.events import Mark
-from engine.refusal import Refusal
-from engine.rundir import RunDir
-from engine.train import planning, resume_job
+from engine.jobs import resume_job
+from engine.problems import Refusal
+from engine.run import checkpoint_manifest
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.train import planning
 from tests import command
 from tests.failpoints import POINTS
 from tests.interrupted import EVERY, STEPS, run, stitched, written
@@ -108,7 +109,7 @@ def test_a_whole_checkpoint_is_left_wherever_it_dies(
     else:
         _, dead = run(tmp_path, fail=f"{point}:kill@{PASSES.get(point, 2)}")
     assert dead.state().name == "died", point
-    found, rejected = manifest.newest(dead)
+    found, rejected = checkpoint_manifest.newest(dead)
     assert found is not None
     assert rejected == []
     assert found.step >= max(stitched(dead)) - EVERY
@@ -189,7 +190,7 @@ def test_a_changed_run_is_refused_with_what_changed(tmp_path: Path) -> None:
 
 def test_any_damage_to_a_checkpoint_is_seen(dead_run: RunDir) -> None:
     """Every file of it, cut, flipped in one bit, gone, or joined by another."""
-    (_, newest), (older, _) = manifest.folders(dead_run)
+    (_, newest), (older, _) = checkpoint_manifest.folders(dead_run)
     files = sorted(path for path in newest.rglob("*") if path.is_file())
     assert {path.name for path in files} >= {
         "adapter_model.safetensors", "training_state.safetensors", "training_state.json",
@@ -203,19 +204,19 @@ def test_any_damage_to_a_checkpoint_is_seen(dead_run: RunDir) -> None:
             file.unlink()
             if damaged is not None:
                 file.write_bytes(damaged)
-            found, (rejected,) = manifest.newest(dead_run)
+            found, (rejected,) = checkpoint_manifest.newest(dead_run)
             assert found is not None
             assert (found.step, rejected.name) == (older, newest.name), (file, damaged)
             file.write_bytes(content)
     stranger = newest / "more.bin"
     stranger.write_bytes(b"")
-    assert "more.bin was not there" in manifest.newest(dead_run)[1][0].reason
+    assert "more.bin was not there" in checkpoint_manifest.newest(dead_run)[1][0].reason
     stranger.unlink()
-    assert manifest.newest(dead_run)[1] == []
+    assert checkpoint_manifest.newest(dead_run)[1] == []
 
 
 def test_without_a_whole_checkpoint_nothing_is_started(dead_run: RunDir) -> None:
-    for _, folder in manifest.folders(dead_run):
+    for _, folder in checkpoint_manifest.folders(dead_run):
         (folder / "trainer_state.json").unlink()
     before = dead_run.events.read_bytes()
     code, _, err = command.call(dead_run.path.parent, "resume", "run")
@@ -258,10 +259,10 @@ def test_a_damaged_request_is_refused(dead_run: RunDir) -> None:
 
 def test_keys_that_came_since_are_no_change(dead_run: RunDir) -> None:
     """A checkpoint of an older version lacks them, and means what they mean left out."""
-    found = manifest.newest(dead_run)[0]
+    found = checkpoint_manifest.newest(dead_run)[0]
     assert found
     del found.facts["recipe"]["training"]["on_nonfinite"]
-    now = json.loads(json.dumps(manifest.newest(dead_run)[0].facts))  # type: ignore[union-attr]
+    now = json.loads(json.dumps(checkpoint_manifest.newest(dead_run)[0].facts))  # type: ignore[union-attr]
     planning.require_same(dead_run, now, found)
     found.facts["recipe"]["training"]["seed"] = 5
     with pytest.raises(Refusal, match=r"training\.seed: 5 became 0"):
@@ -278,7 +279,7 @@ def test_another_user_s_run_is_left_alone(dead_run: RunDir) -> None:
 def test_another_processor_is_another_rounding(
     dead_run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = manifest.newest(dead_run)[0]
+    found = checkpoint_manifest.newest(dead_run)[0]
     assert found
     request = dead_run.read_request()
     assert resume_job._exactness(request, found).startswith("to the bit")

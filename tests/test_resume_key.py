@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from bench_app import make_app, until
 
-from engine import manifest
-from engine.rundir import RunDir
+from engine.run import checkpoint_manifest
+from engine.run.rundir import RunDir
 from tests.interrupted import run, stitched, written
 from tests.test_app import enabled, screen_of
 from workbench.screens.run import RunScreen
@@ -47,7 +47,7 @@ async def test_a_run_goes_on_by_a_key(dead: RunDir, tmp_path: Path) -> None:
 
 
 async def test_a_run_that_can_not_go_on_says_why(dead: RunDir, tmp_path: Path) -> None:
-    for _, folder in manifest.folders(dead):
+    for _, folder in checkpoint_manifest.folders(dead):
         (folder / "trainer_state.json").unlink()
     async with make_app(tmp_path, dead).run_test(size=SIZE, notifications=True) as pilot:
         await until(pilot, lambda: "resume" in enabled(pilot))

@@ -11,8 +11,8 @@ import torch
 from engine import events
 from engine.data.conversation import Turn
 from engine.data.template import template
-from engine.model.answer import answer
-from engine.rundir import RunDir
+from engine.model.generate import answer
+from engine.run.rundir import RunDir
 from tests import command, tiny
 
 STEP = {

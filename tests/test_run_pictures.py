@@ -15,7 +15,7 @@ from recording import FORECAST, at_work, compared, lay_down, load, on_card
 from textual.pilot import Pilot
 
 from engine.events import Step
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 from workbench.screens.compare import CompareScreen
 
 

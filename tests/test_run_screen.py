@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from engine import events
 from engine.events import Hello, Mark, Step
-from engine.rundir import RunDir
-from workbench import watch
+from engine.run.rundir import RunDir
+from workbench.run_view import run_reader
 from workbench.screens.run import RunScreen
 from workbench.widgets.chart import Chart
 from workbench.widgets.meterline import MeterLine
@@ -134,7 +134,7 @@ async def test_meters_show_while_the_run_is_at_work_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = lay_down(Path("runs"), "2026-11-21-0930-live", load("live"))
-    monkeypatch.setattr(watch.socket, "gethostname", lambda: "bench")
+    monkeypatch.setattr(run_reader.socket, "gethostname", lambda: "bench")
     with at_work(run):
         async with make_app(tmp_path, run).run_test(size=(100, 30)) as pilot:
             screen = await followed(pilot)
@@ -147,7 +147,7 @@ async def test_meters_show_while_the_run_is_at_work_here(
 
 def test_meters_are_those_of_the_runs_machine() -> None:
     hello = Hello(schema=1, job="train", pid=1, host="elsewhere", version="0")
-    assert not watch.is_here(hello)
+    assert not run_reader.is_here(hello)
 
 
 @pytest.mark.parametrize("name", STATES)

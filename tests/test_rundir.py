@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import lock, rundir, runs
 from engine.events import Done, Failed, Phase, encode
-from engine.refusal import Refusal
-from engine.rundir import RunDir
+from engine.problems import Refusal
+from engine.run import lock, rundir, runs
+from engine.run.rundir import RunDir
 
 ROOT = Path(__file__).parents[1]
 REQUEST = {"recipe": {}, "argv": ["한국", "\udcff"]}
@@ -22,15 +22,15 @@ DONE = Done(steps=1, loss=1.0, token_accuracy=0.5, elapsed_s=1.0, adapter="adapt
 HOLD = """
 import sys
 from pathlib import Path
-from engine import lock
+from engine.run import lock
 print(lock.hold(Path(sys.argv[1]), int(sys.argv[2])) is not None, flush=True)
 sys.stdin.read()
 """
 CREATE = """
 import os, resource, sys
 from pathlib import Path
-from engine import rundir
-from engine.refusal import Refusal
+from engine.run import rundir
+from engine.problems import Refusal
 out, limit, user = sys.argv[1:]
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit or hard), hard))
@@ -219,7 +219,7 @@ def test_alive_is_who_holds_the_lock(byte: int) -> None:
 def test_who_is_refused_is_told_who_holds_the_lock() -> None:
     """As long as it lives; a number that another process has now names nobody."""
     run = create("mine")
-    code = "import sys; from engine import lock; from pathlib import Path; "
+    code = "import sys; from engine.run import lock; from pathlib import Path; "
     code += "lock.sign(lock.hold(Path(sys.argv[1]), lock.ENGINE)); print('up', flush=True); input()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code, run.lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -11,12 +11,12 @@ from recording import at_work, lay_down, load
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
-from engine import glance, rundir
-from engine.refusal import Refusal
-from engine.rundir import RunDir
-from engine.runs import every
-from workbench import roster
-from workbench.roster import Entry
+from engine.problems import Refusal
+from engine.run import run_summary, rundir
+from engine.run.rundir import RunDir
+from engine.run.runs import every
+from workbench.run_view import run_table
+from workbench.run_view.run_table import Entry
 from workbench.screens.compare import CompareScreen
 from workbench.screens.confirm import ConfirmScreen
 from workbench.screens.runs import RunsScreen
@@ -74,7 +74,7 @@ async def test_the_cursor_stays_on_its_run_in_every_order(
         table = await opened(pilot)
         await pilot.press("down", "down")
         seen = []
-        for _ in roster.ORDERS:
+        for _ in run_table.ORDERS:
             seen.append(names(table))
             assert names(table)[table.cursor_row] == "healthy"
             await pilot.press("o")
@@ -168,7 +168,7 @@ def test_a_glance_at_broken_files_tells_what_it_can(tmp_path: Path) -> None:
     run = lay_down(tmp_path, "torn", load("live"))
     run.plan.write_text("[1, 2")
     run.request.write_bytes(b"\xff")
-    seen = glance.at(run)
+    seen = run_summary.at(run)
     assert (seen.recipe, seen.model, seen.total_steps) == ("", "", None)
     assert seen.last_step is not None
     assert seen.last_step.step == 90
@@ -178,11 +178,11 @@ def test_a_glance_reads_request_and_plan(tmp_path: Path) -> None:
     run = lay_down(tmp_path, "whole", load("healthy"))
     run.write_request({"name": "facts", "recipe": {"model": {"path": "google/gemma-4-E2B-it"}}})
     run.write_plan({"plan": {"total_steps": 240}})
-    seen = glance.at(run)
+    seen = run_summary.at(run)
     assert (seen.recipe, seen.model, seen.total_steps) == ("facts", "google/gemma-4-E2B-it", 240)
-    assert roster.cells(Entry(run, seen), ())[2:5] == ("done", "240/240", "0.0904")
-    assert roster.arranged([Entry(run, seen)], "E2B healthy", "newest") == []
-    assert len(roster.arranged([Entry(run, seen)], "e2b FACTS", "newest")) == 1
+    assert run_table.cells(Entry(run, seen), ())[2:5] == ("done", "240/240", "0.0904")
+    assert run_table.arranged([Entry(run, seen)], "E2B healthy", "newest") == []
+    assert len(run_table.arranged([Entry(run, seen)], "e2b FACTS", "newest")) == 1
 
 
 def test_deleting_leaves_no_half_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

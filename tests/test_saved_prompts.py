@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from test_plain import HOSTILE
 
-from engine import check
-from workbench import saved_prompts
+from engine.recipe import validate
+from workbench.sessions import saved_prompts
 
 PROMPTS = [
     'Say "a\\b" and 한국어 🌰',
@@ -51,7 +51,7 @@ def test_a_recipe_takes_them_as_they_stand(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.toml"
     written = saved_prompts.path().read_text()
     recipe.write_text(f'[data]\nsources = [{{ path = "rows.jsonl" }}]\n{written}')
-    assert list(check.load(str(recipe), [])[0].samples.prompts) == PROMPTS
+    assert list(validate.load(str(recipe), [])[0].samples.prompts) == PROMPTS
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_draft import GOOD, VALUES, drafted
 
-from engine import check, recipe, recipe_files
-from engine.refusal import Refusal
-from workbench import draft, saved_recipe
+from engine.paths import RECIPES
+from engine.problems import Refusal
+from engine.recipe import files, schema, validate
+from workbench.recipe_editor import draft, save
 
 OTHER = """# Of another folder.
 [adapter]
@@ -50,7 +51,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NAMES = [*(f"../there/{name}.toml" for name in TEXTS), recipe_files.QUICKSTART]
+NAMES = [*(f"../there/{name}.toml" for name in TEXTS), files.QUICKSTART]
 
 
 @pytest.mark.parametrize("key", ["", *VALUES])
@@ -59,13 +60,13 @@ def test_it_is_the_same_recipe_for_every_key(key: str, name: str) -> None:
     is_same_for(name, {key: VALUES[key]} if key else {})
 
 
-@pytest.mark.parametrize("name", recipe_files.names())
+@pytest.mark.parametrize("name", files.names())
 def test_every_recipe_can_be_saved(name: str) -> None:
     is_same_for(name, {"data.max_length": VALUES["data.max_length"]})
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([*NAMES, *recipe_files.names()]), st.sets(st.sampled_from(sorted(VALUES))))
+@given(st.sampled_from([*NAMES, *files.names()]), st.sets(st.sampled_from(sorted(VALUES))))
 def test_it_is_the_same_recipe_for_many_keys(name: str, keys: set[str]) -> None:
     is_same_for(name, {key: VALUES[key] for key in sorted(keys)})
 
@@ -73,13 +74,13 @@ def test_it_is_the_same_recipe_for_many_keys(name: str, keys: set[str]) -> None:
 def is_same_for(name: str, changes: dict[str, str]) -> None:
     edited = drafted(name, **changes)
     Path("mine.toml").unlink(missing_ok=True)
-    assert saved_recipe.save(edited, "mine") == "mine.toml"
+    assert save.save(edited, "mine") == "mine.toml"
     overrides = draft.overrides(changes)
     kept = Path("mine.toml").read_bytes().decode()
-    there = recipe.settings(edited.text, edited.folder, overrides)
-    assert recipe.settings(kept, Path.cwd(), []) == there
-    if not check.problems(there):
-        assert check.load("mine.toml", [])[0] == check.load(name, overrides)[0]
+    there = schema.settings(edited.text, edited.folder, overrides)
+    assert schema.settings(kept, Path.cwd(), []) == there
+    if not validate.problems(there):
+        assert validate.load("mine.toml", [])[0] == validate.load(name, overrides)[0]
     if "data.sources" not in changes:
         comments = [line for line in edited.text.splitlines() if line.strip().startswith("#")]
         assert [line for line in kept.splitlines() if line.strip().startswith("#")] == comments
@@ -87,9 +88,9 @@ def is_same_for(name: str, changes: dict[str, str]) -> None:
 
 def test_only_the_lines_that_change_change() -> None:
     changes = {"adapter.r": "8", "training.optim": "sgd", "training.max_steps": "7"}
-    old = (recipe_files.RECIPES / "quickstart.toml").read_text()
-    saved_recipe.save(drafted("quickstart", **changes), "mine")
-    data = recipe_files.RECIPES / "data"
+    old = (RECIPES / "quickstart.toml").read_text()
+    save.save(drafted("quickstart", **changes), "mine")
+    data = RECIPES / "data"
     expected = (
         old.replace("\nr = 32", "\nr = 8")
         .replace('optim = "adamw_torch"', 'optim = "sgd"')
@@ -101,7 +102,7 @@ def test_only_the_lines_that_change_change() -> None:
 
 def test_a_recipe_of_this_folder_keeps_its_paths() -> None:
     Path("mine.toml").write_text(GOOD)
-    saved_recipe.save(drafted(**{"model.path": "model"}), "next")
+    save.save(drafted(**{"model.path": "model"}), "next")
     assert Path("next.toml").read_text() == f'{GOOD}\n[model]\npath = "model"\n'
 
 
@@ -115,7 +116,7 @@ def test_a_name_that_is_not_free_or_not_safe_is_refused(name: str) -> None:
     Path("link.toml").symlink_to("nowhere")
     before = sorted(os.listdir())
     with pytest.raises(Refusal):
-        saved_recipe.save(drafted("quickstart"), name)
+        save.save(drafted("quickstart"), name)
     assert sorted(os.listdir()) == before
     assert Path("taken.toml").read_text() == "mine"
 
@@ -126,7 +127,7 @@ def test_nothing_half_made_remains_of_a_disk_that_is_full() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(Refusal, match="File too large"):
-            saved_recipe.save(edited, "mine")
+            save.save(edited, "mine")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(os.listdir()) == before
@@ -136,5 +137,5 @@ def test_a_text_that_would_mean_something_else_is_not_written() -> None:
     """Not a number equals nothing, itself neither."""
     Path("odd.toml").write_text(f"{GOOD}[training]\nlearning_rate = nan\n")
     with pytest.raises(Refusal, match="something else"):
-        saved_recipe.save(drafted("odd.toml"), "mine")
+        save.save(drafted("odd.toml"), "mine")
     assert not Path("mine.toml").exists()

@@ -17,10 +17,10 @@ from staged_playground import Staged as StagedPlayground
 from staged_preview import ANSWER, Staged
 from textual.pilot import Pilot
 
-from engine import hardware
-from engine.preview import Broken, Refused
-from engine.refusal import Problem
-from engine.rundir import RunDir
+from engine.hardware import profiles
+from engine.problems import Problem
+from engine.run.rundir import RunDir
+from engine.sessions.preview import Broken, Refused
 from workbench.app import BenchApp
 from workbench.screens.playground import PlaygroundScreen
 from workbench.widgets.lineinput import LineInput
@@ -72,7 +72,7 @@ def test_setup_on_a_card(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    card = replace(hardware.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
+    card = replace(profiles.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
     app = make_app(tmp_path, machine=card, recipes=["gemma4-e2b-lora-sft-korean"])
     assert snap_compare(app, terminal_size=size, run_before=pressed())
 

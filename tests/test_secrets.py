@@ -12,7 +12,7 @@ import pytest
 from jinja2.exceptions import SecurityError
 from transformers import AutoTokenizer
 
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 from tests import command, tiny
 
 CANARIES = {

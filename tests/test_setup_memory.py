@@ -13,13 +13,15 @@ import pytest
 from bench_app import BROKEN, GOOD, MACHINE, make_app, until
 from textual.pilot import Pilot
 
-from engine import hardware, runs
-from engine.hardware import Profile
-from engine.recipe import Recipe
-from engine.refusal import refuse
-from workbench import outcome, pondering, simulation
+from engine.hardware import profiles
+from engine.hardware.profiles import Profile
+from engine.problems import refuse
+from engine.recipe.schema import Recipe
+from engine.run import runs
+from workbench.recipe_editor import background_assessment, recipe_assessment
 from workbench.screens.run import RunScreen
-from workbench.simulation import Simulation
+from workbench.sessions import simulation_session
+from workbench.sessions.simulation_session import Simulation
 from workbench.widgets.budgetbar import BudgetBar
 from workbench.widgets.problems import Problems
 
@@ -42,7 +44,7 @@ class Started:
         self.all: list[Simulation] = []
 
     def __call__(self, recipe: Recipe, profile: Profile) -> Simulation:
-        self.all.append(simulation.start(recipe, profile))
+        self.all.append(simulation_session.start(recipe, profile))
         return self.all[-1]
 
     def are_at_work(self) -> bool:
@@ -131,7 +133,7 @@ async def test_a_recipe_with_mistakes_has_no_memory_pane(tmp_path: Path) -> None
 
 async def test_the_badge_becomes_simulated_and_the_run_takes_the_figures(tmp_path: Path) -> None:
     started = Started()
-    machine = hardware.profile("auto")
+    machine = profiles.profile("auto")
     app = make_app(tmp_path, machine=machine, recipes=["quickstart"], simulate=started)
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, shows(pilot, "estimated"))
@@ -188,7 +190,7 @@ async def test_the_job_ends_with_a_start_that_is_refused(tmp_path: Path) -> None
 async def test_a_choice_that_is_passed_by_is_not_simulated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pondering, "_STANDS_S", 5.0)
+    monkeypatch.setattr(background_assessment, "_STANDS_S", 5.0)
     started = Started()
     app = make_app(tmp_path, recipes=["quickstart"], simulate=started)
     async with app.run_test(size=SIZE) as pilot:
@@ -204,7 +206,7 @@ async def test_a_choice_that_is_passed_by_is_not_simulated(
 
 async def test_an_engine_that_dies_leaves_the_estimate(tmp_path: Path) -> None:
     def start(recipe: Recipe, profile: Profile) -> Simulation:
-        made = simulation.start(recipe, profile)
+        made = simulation_session.start(recipe, profile)
         os.kill(made._engine.pid, signal.SIGKILL)
         return made
 
@@ -232,17 +234,19 @@ ANSWER = {
 
 def test_a_simulated_step_has_the_last_word(tmp_path: Path) -> None:
     tight = replace(MACHINE, memory_gib=0.06)
-    known = outcome.of_choice("auto", write_recipe("facts.toml"), tight)
+    known = recipe_assessment.of_choice("auto", write_recipe("facts.toml"), tight)
     assert [problem.key for problem in known.problems] == ["memory"]
-    less = outcome.simulated(known, ANSWER)
+    less = recipe_assessment.simulated(known, ANSWER)
     assert (less.is_too_large, list(less.problems)) == (False, [])
-    more = outcome.simulated(less, {**ANSWER, "allocated_gib": 0.06})
+    more = recipe_assessment.simulated(less, {**ANSWER, "allocated_gib": 0.06})
     assert more.is_too_large
     assert "0.06 of 0.05 GiB usable" in more.problems[0].reason
 
 
 def test_what_could_not_be_simulated_says_why(tmp_path: Path) -> None:
-    known = outcome.of_choice("auto", write_recipe("facts.toml"), MACHINE)
-    told = outcome.simulated(known, {**ANSWER, "source": "unavailable", "error": "KeyError: head"})
+    known = recipe_assessment.of_choice("auto", write_recipe("facts.toml"), MACHINE)
+    told = recipe_assessment.simulated(
+        known, {**ANSWER, "source": "unavailable", "error": "KeyError: head"}
+    )
     assert told.note == ": can't be simulated, KeyError: head"
     assert told.budget == known.budget

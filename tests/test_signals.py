@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.signals import APART_S
+from engine.run.signals import APART_S
 
 ROOT = Path(__file__).parents[1]
 LISTEN = """
 import hashlib, os, signal, sys, time
-from engine.signals import Signals
+from engine.run.signals import Signals
 signals = Signals()
 signal.alarm(60)
 if sys.argv[1] == "fork" and os.fork() == 0:

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from trl.kernels import chunked_logprob
 
-from engine.case import Case
-from engine.memory import job, stand_ins
-from engine.memory.answer import answer
-from engine.memory.configuration import configuration, source
-from engine.memory.stand_ins import StandIn
-from engine.recipe import ATTENTION
+from engine.budget.step_shape import Case
+from engine.jobs import simulate_job
+from engine.recipe.schema import ATTENTION
+from tools.simulator import patches
+from tools.simulator.configuration import configuration, source
+from tools.simulator.patches import StandIn
+from tools.simulator.report import answer
 
 ROOT = Path(__file__).parents[1]
 ASKED = {"model": "embedded", "length": 64, "target_modules": list(ATTENTION), "device": "cpu"}
@@ -89,9 +90,9 @@ def test_it_ends_when_nobody_waits(tmp_path: Path) -> None:
 
 def test_a_function_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """TRL without the function whose tile is left out: the figures are there, and say so."""
-    usual = stand_ins.of_case
+    usual = patches.of_case
     gone = StandIn("trl.kernels.chunked_logprob", "_tile_of_another_release", lambda _: None)
-    monkeypatch.setattr(stand_ins, "of_case", lambda case: [*usual(case), gone])
+    monkeypatch.setattr(patches, "of_case", lambda case: [*usual(case), gone])
     case = Case(model="embedded", length=64, target_modules=ATTENTION)
     given = answer(configuration(source("embedded")), case)
     assert given.missing == ["trl.kernels.chunked_logprob._tile_of_another_release"]
@@ -105,7 +106,7 @@ def test_a_step_that_cannot_be_simulated_is_told_not_raised(
     for name in ("_forward_tile", "ChunkedLogProbFunction"):
         monkeypatch.delattr(chunked_logprob, name)
     case = Case(model="embedded", length=64, target_modules=ATTENTION)
-    told = job._simulated(source("embedded"), case, False, lambda: None, 0.0)
+    told = simulate_job._simulated(source("embedded"), case, False, lambda: None, 0.0)
     assert (told["source"], told["allocated_gib"], told["rows"]) == ("unavailable", None, [])
     assert told["missing"] == ["trl.kernels.chunked_logprob._forward_tile"]
     assert "ChunkedLogProbFunction" in told["error"]
@@ -113,8 +114,8 @@ def test_a_step_that_cannot_be_simulated_is_told_not_raised(
 
 def test_what_was_replaced_is_put_back() -> None:
     case = Case(model="")
-    before = [getattr(stand_ins._owner(s.module), s.name) for s in stand_ins.of_case(case)]
-    with pytest.raises(KeyError), stand_ins.replaced(stand_ins.of_case(case)):
+    before = [getattr(patches._owner(s.module), s.name) for s in patches.of_case(case)]
+    with pytest.raises(KeyError), patches.replaced(patches.of_case(case)):
         raise KeyError
-    after = [getattr(stand_ins._owner(s.module), s.name) for s in stand_ins.of_case(case)]
+    after = [getattr(patches._owner(s.module), s.name) for s in patches.of_case(case)]
     assert all(one is other for one, other in zip(before, after, strict=True))

@@ -6,12 +6,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine import gemma
-from engine.case import Case
-from engine.memory import answer, build, depth, parts, step
-from engine.memory.configuration import configuration, source
-from engine.memory.tracker import Tracker
-from engine.recipe import ATTENTION, MLP
+from engine.budget.step_shape import Case
+from engine.gemma import catalog
+from engine.recipe.schema import ATTENTION, MLP
+from tools.simulator import build, components, depth, report, step
+from tools.simulator.configuration import configuration, source
+from tools.simulator.tracker import Tracker
 
 GIB, GB = 1 << 30, 10**9
 CONTEXT_GIB = 0.5
@@ -45,7 +45,7 @@ def whole_logits(model: Any, batch: step.Batch, tracker: Tracker, case: Case) ->
 
 
 def test_every_variant_is_there() -> None:
-    assert {name.lower() for name in gemma.names()} == set(PARAMETERS)
+    assert {name.lower() for name in catalog.names()} == set(PARAMETERS)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -70,7 +70,7 @@ def experts_in_4bit() -> Tracker:
 
 def test_experts_of_26b_in_blocks_of_128(experts_in_4bit: Tracker) -> None:
     _, high = experts_in_4bit.high()
-    held = parts.of_blocks(experts_in_4bit.live_at(high.position), Case(model=""))
+    held = components.of_blocks(experts_in_4bit.live_at(high.position), Case(model=""))
     experts = held["experts"] + held["quantisation state"]
     assert experts / GIB == pytest.approx(11.30, abs=0.005)
 
@@ -88,7 +88,7 @@ def test_the_peak_of_12b_in_4bit() -> None:
         model="", quantization="nf4", r=32, batch=2, length=4096, target_modules=ATTENTION + MLP,
         optim="adamw_8bit",
     )  # fmt: skip
-    given = answer.answer(text_only("gemma-3-12b"), case)
+    given = report.answer(text_only("gemma-3-12b"), case)
     assert given.allocated_gib is not None
     total_gb = (given.allocated_gib + CONTEXT_GIB) * GIB / GB
     print(f"{total_gb:.2f} GB")
@@ -100,7 +100,7 @@ def test_the_peak_of_12b_in_4bit() -> None:
 def test_two_shallow_models_tell_of_the_whole_one(name: str) -> None:
     case = Case(model=name, quantization="nf4", length=1024, target_modules=ATTENTION + MLP)
     config = text_only(name)
-    quick, whole = (answer.answer(config, case, whole_depth=is_whole) for is_whole in (False, True))
+    quick, whole = (report.answer(config, case, whole_depth=is_whole) for is_whole in (False, True))
     assert (quick.depth, whole.depth) == ("extrapolated", "whole")
     assert quick.allocated_gib == pytest.approx(whole.allocated_gib, rel=1e-4)
     assert quick.reserved_gib == pytest.approx(whole.reserved_gib, rel=0.02)
@@ -119,9 +119,9 @@ def test_layers_that_differ_are_all_simulated() -> None:
 SMALL = Case(model="embedded", length=64, target_modules=ATTENTION + MLP)
 
 
-def held_gib(**changed: Any) -> tuple[dict[str, float], answer.Answer]:
+def held_gib(**changed: Any) -> tuple[dict[str, float], report.Answer]:
     case = Case(**{**SMALL.as_dict(), **changed})
-    given = answer.answer(configuration(source("embedded")), case)
+    given = report.answer(configuration(source("embedded")), case)
     return {row["part"]: row["gib"] * GIB for row in given.rows}, given
 
 
@@ -140,7 +140,7 @@ def test_an_optimizer_holds_its_state(optim: str, bytes_per_parameter: int) -> N
     case = Case(**{**SMALL.as_dict(), "optim": optim, "r": 128})
     tracker = step.simulate(configuration(source("embedded")), case).tracker
     setup = next(high for moment, high in tracker.highs.items() if moment.doing == "setup")
-    held = parts.of_blocks(tracker.live_at(setup.position), case)
+    held = components.of_blocks(tracker.live_at(setup.position), case)
     assert held.get("optimizer", 0) == pytest.approx(
         bytes_per_parameter * held["LoRA"] / 4, rel=0.1
     )

@@ -8,16 +8,16 @@ import pytest
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from engine.case import Case
+from engine.budget.step_shape import Case
 from engine.data.batches import Sequence
-from engine.memory import step
-from engine.memory.configuration import configuration, source
 from engine.model import lora
 from engine.model.load import load
-from engine.recipe import ATTENTION, MLP, Adapter, Model
-from engine.train.compaction import score_supervised_only
+from engine.recipe.schema import ATTENTION, MLP, Adapter, Model
+from engine.train.supervised_only import score_supervised_only
 from tests import tiny
 from tests.measured_step import MEASURED_STEP, Allocations
+from tools.simulator import step
+from tools.simulator.configuration import configuration, source
 
 LENGTH, BATCH, SCORED = 320, 2, 4
 """Few tokens are scored, so that layers hold more than the head does."""

@@ -14,17 +14,17 @@ from transformers import AutoTokenizer
 
 from engine.data.conversation import Turn
 from engine.data.template import dialect_of, prompt_ids, template
-from engine.eventlog import EventLog
 from engine.events import Answered, Event, Piece, decode
 from engine.model import lora
-from engine.model.adapted import Adapted
-from engine.model.answer import answer
-from engine.model.desk import Desk
-from engine.model.speech import Speech
-from engine.model.spelling import Spelling
-from engine.playground import SIDES, Asked, End, Settings, Stop, encode
-from engine.recipe import Adapter
-from engine.rundir import RunDir
+from engine.model.adapter_switch import Adapted
+from engine.model.detokenizer import Spelling
+from engine.model.generate import answer
+from engine.model.playground_server import Desk
+from engine.model.token_stream import Speech
+from engine.recipe.schema import Adapter
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.sessions.playground import SIDES, Asked, End, Settings, Stop, encode
 from tests import tiny
 
 TALK = (

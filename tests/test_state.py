@@ -9,7 +9,7 @@ import pytest
 from recording import TRAINED, compared, healthy, load, opening, samples, steps, told
 
 from engine.events import Checkpoint, Event, Hello, Step, Warned
-from workbench.state import RunState
+from workbench.run_view.run_state import RunState
 
 
 def test_a_healthy_run() -> None:

@@ -14,10 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from recording import load, opening, steps, told
 
-from engine import stretch
-from engine.events import Event, Step, decode, encode
-from engine.stretch import Stretch
-from workbench.state import RunState
+from engine.events import Event, Step, decode, encode, step_blocks
+from engine.events.step_blocks import Stretch
+from workbench.run_view.run_state import RunState
 
 many = hypothesis_settings(
     max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None
@@ -99,7 +98,7 @@ def test_a_run_tells_the_same_line_by_line_and_in_bulk(lines: list[bytes], cuts:
     places = [0, *sorted(cuts), len(lines)]
     in_bulk = RunState()
     for start, end in itertools.pairwise(places):
-        in_bulk = in_bulk.fold(stretch.read(lines[start:end]))
+        in_bulk = in_bulk.fold(step_blocks.read(lines[start:end]))
     assert told(in_bulk) == told(one_by_one(lines))
     assert told(RunState().fold(filter(None, map(decode, lines)))) == told(in_bulk)
 
@@ -115,11 +114,11 @@ def test_a_long_run_with_resumptions_tells_the_same() -> None:
             at = number + dice.choice([1, 1, 1, 3])
         at = max(0, at - dice.choice([0, 0, 5, 400]))
     assert len(lines) > 10_000
-    assert told(RunState().fold(stretch.read(lines))) == told(one_by_one(lines))
+    assert told(RunState().fold(step_blocks.read(lines))) == told(one_by_one(lines))
 
 
 def test_steps_of_a_recorded_run_come_together() -> None:
-    read = list(stretch.read([encode(event) for event in load("healthy")]))
+    read = list(step_blocks.read([encode(event) for event in load("healthy")]))
     assert sum(isinstance(event, Stretch) for event in read) == 1
     assert not any(isinstance(event, Step) for event in read)
     assert sum(len(event.numbers["step"]) for event in read if isinstance(event, Stretch)) == 240
@@ -128,7 +127,7 @@ def test_steps_of_a_recorded_run_come_together() -> None:
 @pytest.mark.parametrize("damage", [PLAIN[:-9], PLAIN.replace(b"null", b"true"), b"{}"])
 def test_one_damaged_line_costs_only_itself(damage: bytes) -> None:
     lines = [encode(event) for event in steps(20, 100)]
-    read = list(stretch.read([*lines[:10], damage, *lines[10:]]))
+    read = list(step_blocks.read([*lines[:10], damage, *lines[10:]]))
     assert last_steps(read) == last_steps(map(decode, lines))
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from engine import suggest
-from engine.hardware import Profile, profile
-from engine.recipe import Recipe
-from engine.suggest import applied, forecast, largest, suggestions
+from engine.budget import suggestions as suggest
+from engine.budget.suggestions import applied, forecast, largest, suggestions
+from engine.hardware.profiles import Profile, profile
+from engine.recipe.schema import Recipe
 
 
 def recipe(**changes: Any) -> Recipe:

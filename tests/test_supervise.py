@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine import lock, supervise
-from engine.rundir import RunDir
+from engine.run import lock, supervise
+from engine.run.rundir import RunDir
 from tests import command
 
 WAIT = "import signal; signal.alarm(60); print('up', flush=True); signal.pause()"
@@ -94,7 +94,7 @@ def test_the_ending_is_written_down(
     assert ending["max_rss_kib"] > 1000
     assert time.strptime(ending["ended"], "%Y-%m-%dT%H:%M:%SZ").tm_year >= 2024
     assert ended.returncode == (exit_code or 0)
-    assert sorted(path.name for path in run.path.iterdir()) == ["engine.lock", "exit.json"]
+    assert sorted(path.name for path in run.path.iterdir()) == ["engine.run.lock", "exit.json"]
     assert not run.is_alive()
 
 

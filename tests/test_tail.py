@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.tail import Tail
+from engine.run.tail import Tail
 
 ROOT = Path(__file__).parents[1]
 WRITER = """

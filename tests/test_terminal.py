@@ -15,7 +15,7 @@ from terminal import APP, Pty, Tmux
 from test_plain import HOSTILE
 
 from engine.events import Event, Failed, Step, Warned, encode
-from engine.rundir import RunDir
+from engine.run.rundir import RunDir
 
 NAME = "2026-11-21-0930-live"
 RESTORED = (b"\x1b[?1049l", b"\x1b[?1003l", b"\x1b[?25h")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.model import lora, text_only
-from engine.recipe import Adapter
+from engine.recipe.schema import Adapter
 from tests import tiny
 
 KINDS = ("gemma3_multimodal", "gemma4_multimodal", "gemma4_unified")

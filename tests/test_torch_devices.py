@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from detection import detected
 
-from engine import torch_devices
-from engine.gpu import Absence
+from engine.hardware import torch_probe
+from engine.hardware.gpu import Absence
 
 FAKE_TORCH = """
 import json, os, time
@@ -134,15 +134,15 @@ def test_the_driver_is_believed_before_torch(found: Any) -> None:
 def test_a_torch_that_hangs_is_given_up(
     fake: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert torch_devices.DEADLINE_S <= 20
-    monkeypatch.setattr(torch_devices, "DEADLINE_S", 1.0)
+    assert torch_probe.DEADLINE_S <= 20
+    monkeypatch.setattr(torch_probe, "DEADLINE_S", 1.0)
     monkeypatch.setenv("FAKE_TORCH", '{"hangs": true}')
     monkeypatch.setenv("PYTHONPATH", fake["PYTHONPATH"])
-    assert torch_devices.find() == Absence("torch gave no answer in 1 s")
+    assert torch_probe.find() == Absence("torch gave no answer in 1 s")
 
 
 def test_the_real_torch_answers() -> None:
-    told = torch_devices.find()
+    told = torch_probe.find()
     if not isinstance(told, Absence):
         pytest.skip(f"this machine has a GPU: {told.name}")
     assert told.reason in {"torch is built for the CPU only", "torch sees no GPU"}

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import calibration, events
-from engine.calibration import Difference
-from engine.eventlog import EventLog
+from engine import events
+from engine.budget import calibration
+from engine.budget.calibration import Difference
 from engine.events import Memory
-from engine.rundir import RunDir
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.train.memory_check import Truth, difference
 from engine.train.order import LongestFirst
-from engine.train.truth import Truth, difference
 
 ROOT = Path(__file__).parents[1]
 FORECAST = {

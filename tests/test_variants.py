@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 
-from engine import check, gemma, hardware, parameters, recipe_files, suggest
-from engine.recipe import Recipe
-from engine.refusal import Refusal
+from engine.budget import suggestions
+from engine.gemma import catalog, parameters
+from engine.hardware import profiles
+from engine.problems import Refusal
+from engine.recipe import files, validate
+from engine.recipe.schema import Recipe
 from tests.command import call
 
-GEMMAS = [name for name in recipe_files.names() if name != recipe_files.QUICKSTART]
+GEMMAS = [name for name in files.names() if name != files.QUICKSTART]
 HELD = {"lora": "none", "qlora": "nf4"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "gemma4-e2b-lora-sft-korean": {
@@ -74,21 +77,21 @@ TRAINED = {
 
 
 def on_paper(name: str) -> Recipe:
-    return check.load(name, [], on_paper=True)[0]
+    return validate.load(name, [], on_paper=True)[0]
 
 
-@pytest.mark.parametrize("variant", gemma.names())
+@pytest.mark.parametrize("variant", catalog.names())
 @pytest.mark.parametrize("adapter", HELD)
 def test_every_gemma_has_a_recipe_with_lora_and_with_qlora(variant: str, adapter: str) -> None:
     recipe = on_paper(f"{variant.lower().replace('gemma-', 'gemma')}-{adapter}-sft")
-    assert recipe.model.path == gemma.variant_of(variant).hub_id
+    assert recipe.model.path == catalog.variant_of(variant).hub_id
     assert recipe.model.quantization == HELD[adapter]
 
 
 @pytest.mark.parametrize("name", GEMMAS)
 def test_a_recipe_fits_the_hardware_that_it_names(name: str) -> None:
-    profile = hardware.profile(recipe_files.hardware_of(name))
-    found = suggest.forecast(on_paper(name), profile)
+    profile = profiles.profile(files.hardware_of(name))
+    found = suggestions.forecast(on_paper(name), profile)
     assert found.verdict == "fits", f"{found.device} of {profile.usable_gib} GiB"
     assert CARDS.get(name, profile.name) == profile.name
 
@@ -106,16 +109,16 @@ def test_a_published_set_up_has_its_stated_settings(name: str) -> None:
 @pytest.mark.parametrize(("name", "count"), TRAINED.items())
 def test_as_many_parameters_are_trained_as_are_published(name: str, count: int) -> None:
     recipe = on_paper(name)
-    shape, adapter = gemma.variant_of(recipe.model.path), recipe.adapter
+    shape, adapter = catalog.variant_of(recipe.model.path), recipe.adapter
     assert parameters.lora(shape, adapter.target_modules, adapter.r) == count
 
 
 def test_recipes_go_by_generation_and_size() -> None:
-    names = recipe_files.names()
-    assert [recipe_files.family(name) for name in names] == sorted(map(recipe_files.family, names))
+    names = files.names()
+    assert [files.family(name) for name in names] == sorted(map(files.family, names))
     paths = [on_paper(name).model.path for name in names]
-    models = [gemma.variant_of(path).name for path in paths[1:]]
-    assert list(dict.fromkeys(models)) == gemma.names()
+    models = [catalog.variant_of(path).name for path in paths[1:]]
+    assert list(dict.fromkeys(models)) == catalog.names()
 
 
 @pytest.mark.parametrize("name", ROWS_TO_GIVE)
@@ -125,12 +128,12 @@ def test_rows_that_only_the_user_has_are_asked_for(
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Refusal) as refused:
-        check.load(name, [])
+        validate.load(name, [])
     (problem,) = refused.value.problems
     assert (problem.key, problem.reason) == ("data.sources.0.path", "no such file")
     assert "data.sources" in problem.fix
     (tmp_path / "mine.jsonl").write_text('{"messages": []}\n')
-    loaded, _ = check.load(name, ['data.sources=[{path="mine.jsonl"}]'])
+    loaded, _ = validate.load(name, ['data.sources=[{path="mine.jsonl"}]'])
     assert loaded.data.sources[0].path == str(tmp_path / "mine.jsonl")
     code, out, err = call(tmp_path, "--run", name)
     assert (code, out) == (2, "")

@@ -2,7 +2,7 @@
 
 import random
 
-from workbench.view import Extent, View
+from workbench.run_view.chart_window import Extent, View
 
 RUN = Extent(end=1_000, last_step=900)
 

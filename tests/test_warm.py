@@ -5,11 +5,11 @@ from typing import cast
 import pytest
 from staged_preview import Staged
 
-from engine.preview import Answer
-from engine.recipe import Recipe
-from engine.refusal import Refusal, refuse
-from workbench.preview import Preview
-from workbench.warm import Warm
+from engine.problems import Refusal, refuse
+from engine.recipe.schema import Recipe
+from engine.sessions.preview import Answer
+from workbench.sessions.prestarted_preview import Warm
+from workbench.sessions.preview_session import Preview
 
 RECIPE = Recipe.model_validate({"data": {"sources": [{"path": "rows.jsonl"}]}})
 

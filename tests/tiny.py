@@ -9,16 +9,16 @@ from transformers import TrainerCallback
 
 from engine.data.batches import Sequence, alone
 from engine.data.conversation import Turn
-from engine.data.sight import Sight
 from engine.data.template import dialect_of, template
 from engine.data.tokens import Tokens, tokenize
-from engine.hardware import Profile
+from engine.data.vision_tokens import Sight
+from engine.hardware.profiles import Profile
 from engine.model import lora
 from engine.model.load import Loaded, load
-from engine.recipe import Adapter, Data, Model, Source, Training
+from engine.recipe.schema import Adapter, Data, Model, Source, Training
 from engine.train import sft
-from engine.train.guards import Guard
-from engine.train.tally import Tally
+from engine.train.loss_guards import Guard
+from engine.train.token_counts import Tally
 
 CPU = Profile("cpu", "CPU", "cpu", 16.0, 0.8, False)
 ADAPTER = Adapter(r=4, lora_alpha=8)

@@ -17,18 +17,18 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
-from engine.refusal import Refusal
-from workbench import taste
-from workbench.driver import TerminalApp
-from workbench.plain import clean_line, clean_path
+from engine.problems import Refusal
+from workbench.patches.driver import TerminalApp
 from workbench.screens.setup import SetupScreen
-from workbench.terminal import draws_braille
-from workbench.warm import Warm
+from workbench.sessions.prestarted_preview import Warm
+from workbench.text import theme_setting
+from workbench.text.sanitize import clean_line, clean_path
+from workbench.text.terminal import draws_braille
 from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
-    from engine.rundir import RunDir
-    from workbench.ahead import Ahead
+    from engine.run.rundir import RunDir
+    from workbench.run_view.background_reader import Ahead
     from workbench.screens.play_wanted import PlayWanted
     from workbench.screens.resume_wanted import ResumeWanted
     from workbench.screens.run_messages import StopWanted
@@ -96,14 +96,16 @@ class BenchApp(TerminalApp):
         self.register_theme(_THEME)
         for name in [name for name in self.available_themes if name.startswith("ansi")]:
             self.unregister_theme(name)  # their colours are the terminal's, so inks can't be mixed
-        kept = taste.theme()
+        kept = theme_setting.theme()
         self.theme = kept if kept in self.available_themes else _THEME.name
         self.add_mode("setup", setup or _setup_screen)
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
         """The run that was asked for, over the table of runs; the setup stands otherwise."""
-        self.theme_changed_signal.subscribe(self, lambda theme: taste.keep_theme(theme.name))
+        self.theme_changed_signal.subscribe(
+            self, lambda theme: theme_setting.keep_theme(theme.name)
+        )
         if self._first is not None:
             self._open(self._first, self._ahead)
 
@@ -127,8 +129,8 @@ class BenchApp(TerminalApp):
 
     def on_setup_screen_preview_wanted(self, wanted: PreviewWanted) -> None:
         """A recipe: show its rows."""
-        from workbench.marked import Ink
         from workbench.screens.preview import PreviewScreen
+        from workbench.text.token_marks import Ink
 
         ink = Ink(not self.no_color, draws_braille())
         self.push_screen(PreviewScreen(wanted.name, wanted.recipe, self.warm, ink))
@@ -253,7 +255,7 @@ class BenchApp(TerminalApp):
 
     def alive_runs(self) -> list[RunDir]:
         """Runs at work, below this folder or opened here; one that said its last word is none."""
-        from engine import runs
+        from engine.run import runs
 
         known = {run.name: run for run in runs.every()} | self._opened
         return [run for run in known.values() if run.is_alive() and run.state().is_alive]
@@ -271,7 +273,7 @@ def _runs_screen() -> Screen[Any]:
 
 def way_back(run: RunDir) -> str:
     """The command that follows a run again."""
-    from engine.rundir import RUNS
+    from engine.run.rundir import RUNS
 
     name = run.name if run.path.parent == RUNS else str(run.path)
     return f"gemma-bench attach {clean_line(name)}"

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from engine.refusal import Refusal
-from workbench.plain import clean
+from engine.problems import Refusal
+from workbench.text.sanitize import clean
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 failed, 2 bad input, 3 already running, 4 doesn't fit, "
@@ -172,23 +172,23 @@ def _add_json(command: argparse.ArgumentParser, help_text: str) -> None:
 
 def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "preview":
-        from workbench import preview_command
+        from workbench.commands import preview_command
 
         return preview_command.run(options)
     if options.command == "budget":
-        from workbench import budget_command
+        from workbench.commands import budget_command
 
         return budget_command.run(options)
     if options.command == "doctor":
-        from workbench import doctor_command
+        from workbench.commands import doctor_command
 
         return doctor_command.run(options)
     if options.command == "attach":
         return _attach(options)
     if options.command == "runs":
-        from workbench import listing
+        from workbench.commands import runs_command
 
-        return listing.print_runs(as_json=options.json)
+        return runs_command.print_runs(as_json=options.json)
     if options.command == "resume":
         return _resume(options)
     if options.command == "stop":
@@ -201,8 +201,9 @@ def _dispatch(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from engine.hardware import AUTO
-    from workbench import doctor_command, follow, launch
+    from engine.hardware.profiles import AUTO
+    from workbench import launch
+    from workbench.commands import doctor_command, follow
 
     judged = launch.judge(
         options.run, options.overrides, options.hardware or AUTO, options.out, anyway=options.anyway
@@ -217,13 +218,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _attach(options: argparse.Namespace) -> int:
-    from engine import runs
-    from workbench import follow
+    from engine.run import runs
+    from workbench.commands import follow
 
     run = runs.find(options.run_name)
     if options.json or not sys.stdout.isatty():
         return follow.follow(run, as_json=options.json)
-    from workbench.ahead import Ahead
+    from workbench.run_view.background_reader import Ahead
 
     ahead = Ahead(run)
     from workbench.app import run_app
@@ -232,12 +233,13 @@ def _attach(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from engine import runs
-    from workbench import follow, launch
+    from engine.run import runs
+    from workbench import launch
+    from workbench.commands import follow
 
     run, known_bytes = runs.find(options.run_name), 0
     if options.branch:
-        from workbench.branch import branch
+        from workbench.commands.branch import branch
 
         run = branch(run, options.overrides, options.out, anyway=options.anyway)
         launch.start(run, "resume")
@@ -250,8 +252,8 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _stop(name: str) -> int:
-    from engine import runs
-    from engine.refusal import refuse
+    from engine.problems import refuse
+    from engine.run import runs
 
     run = runs.find(name)
     if not run.is_alive():

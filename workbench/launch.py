@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import hardware, manifest, recipe_files, rundir, supervise
-from engine.previewdir import PreviewDir
-from engine.refusal import refuse
-from engine.rundir import RunDir
+from engine.hardware import profiles
+from engine.problems import refuse
+from engine.recipe import files as recipe_files
+from engine.run import checkpoint_manifest, rundir, supervise
+from engine.run.rundir import RunDir
+from engine.sessions.session_dir import PreviewDir
 
 if TYPE_CHECKING:
-    from workbench.fitting import Known
+    from workbench.recipe_editor.fit_check import Known
 
 _OWNER_ONLY = 0o077
 """umask of every engine: whatever a library writes is its owner's."""
@@ -59,12 +61,12 @@ def judge(
 
     Raises `Refusal`: exit code 2 for bad input, 4 where it can't fit, unless it is to start anyway.
     """
-    from engine import check
-    from workbench import fitting
+    from engine.recipe import validate
+    from workbench.recipe_editor import fit_check
 
-    recipe, text = check.load(name, overrides)
-    profile = hardware.runnable(profile_name)
-    forecast = fitting.forecast(recipe, profile, anyway=anyway, known=known)
+    recipe, text = validate.load(name, overrides)
+    profile = profiles.runnable(profile_name)
+    forecast = fit_check.forecast(recipe, profile, anyway=anyway, known=known)
     request = {
         "recipe": recipe.model_dump(mode="json"),
         "recipe_file": str(recipe_files.find(name).resolve()),
@@ -128,9 +130,9 @@ def resume(run: RunDir) -> int:
         raise refuse(str(run.path), "the run is done", "Start another run of its recipe")
     if state.is_alive or not _has_left(run):
         raise run.at_work()
-    found, rejected = manifest.newest(run)
+    found, rejected = checkpoint_manifest.newest(run)
     if found is None:
-        raise manifest.none_whole(run, rejected)
+        raise checkpoint_manifest.none_whole(run, rejected)
     known_bytes = _told_bytes(run)
     start(run, "resume")
     # Until it speaks, its last word from before would be taken for the end.

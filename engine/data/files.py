@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from engine.data.shelf import Shelf, shelf
-from engine.refusal import Refusal, refuse
-from engine.source_files import ending
+from engine.data.row_index import Shelf, shelf
+from engine.problems import Refusal, refuse
+from engine.recipe.data_files import ending
 
 _BLOCK_CHARACTERS = 1 << 20
 _BATCH_ROWS = 1024

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.files import as_line, digest, write_lines
-from engine.data.shelf import Shelf, shelf
-from engine.recipe import Source
-from engine.refusal import refuse
+from engine.data.row_index import Shelf, shelf
+from engine.problems import refuse
+from engine.recipe.schema import Source
 
 _HOST = ("huggingface.co", 443)
 _REACH_S = 3.0

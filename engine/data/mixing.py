@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data.account import Account
-from engine.data.chunks import Kept, Left, settings
-from engine.data.parallel import Crew
+from engine.data.arrow_store import Rows, Writer
+from engine.data.row_pipeline import Kept, Left, settings
+from engine.data.source_report import Account
 from engine.data.sources import Opened
-from engine.data.store import Rows, Writer
-from engine.recipe import Data
+from engine.data.worker_pool import Crew
+from engine.recipe.schema import Data
 
 DUPLICATE = "a duplicate of an earlier row"
 CONTRADICTION = "the prompt of an earlier row with another answer"

@@ -9,7 +9,7 @@ from trl import chat_template_utils
 from engine.data.conversation import Turn
 from engine.data.rendering import Template, messages
 from engine.data.template import marked, template
-from engine.refusal import Refusal, refuse
+from engine.problems import Refusal, refuse
 
 PROBE = (
     Turn("system", "Be brief."),

@@ -11,18 +11,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
-from engine.data import album, mixing
-from engine.data.account import Account, account, refusal_of_drops
-from engine.data.chunks import readable
+from engine.data import image_stamps, mixing
+from engine.data.arrow_store import Rows
 from engine.data.conversation import Conversation, Unfit
 from engine.data.files import as_line, write_lines
 from engine.data.formats.registry import conversation
-from engine.data.parallel import Crew
 from engine.data.rendering import Template
-from engine.data.sight import Sight
+from engine.data.row_pipeline import readable
+from engine.data.source_report import Account, account, refusal_of_drops
 from engine.data.sources import Opened, opened
-from engine.data.store import Rows
-from engine.recipe import Data, Source
+from engine.data.vision_tokens import Sight
+from engine.data.worker_pool import Crew
+from engine.recipe.schema import Data, Source
 
 _VERSION = 3
 """Of the rules; a change of them makes what was cached before unfit."""
@@ -116,12 +116,12 @@ def prepare(
         stored = folder / "rows" / f"{key}.arrow"
         told = stored.with_suffix(".json")
         stamps = stored.with_suffix(".images")
-        if not (stored.exists() and told.exists() and album.is_current(stamps)):
+        if not (stored.exists() and told.exists() and image_stamps.is_current(stamps)):
             images: set[str] = set()
             read = sum(min(source.asked, len(source)) for source in sources)
             with Crew(tokenizer, template, read, processes, sight) as crew:
                 found = mixing.write(data, sources, crew, stored, images)
-            album.write(images, stamps, sight)
+            image_stamps.write(images, stamps, sight)
             write_lines(iter([as_line([one.report() for one in found])]), told)
         accounts = [account(report) for report in json.loads(told.read_text())]
         # Where the folder is temporary, the mapping keeps the contents until it is let go.

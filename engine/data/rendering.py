@@ -14,7 +14,7 @@ from typing import Any
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from engine.data.conversation import IMAGE, Conversation, Turn
-from engine.data.sight import Sight
+from engine.data.vision_tokens import Sight
 
 BREAK = "\ufdd0"
 """Stands inside a control token's name in the words, so that the template's own are told apart."""

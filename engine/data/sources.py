@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from engine.data import files, hub
-from engine.data.chunks import readable
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
-from engine.data.parallel import CHUNK_ROWS
-from engine.data.shelf import Shelf
-from engine.recipe import Source
-from engine.refusal import Refusal, refuse
-from engine.source_files import files as files_of
+from engine.data.row_index import Shelf
+from engine.data.row_pipeline import readable
+from engine.data.worker_pool import CHUNK_ROWS
+from engine.problems import Refusal, refuse
+from engine.recipe.data_files import files as files_of
+from engine.recipe.schema import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.data.conversation import Conversation
 from engine.data.rendering import BREAK, Rendered, Renderer, Template
-from engine.data.sight import Sight
+from engine.data.vision_tokens import Sight
 
 IGNORED = -100
 """Label of a token without loss (torch.nn.CrossEntropyLoss's ignore_index)."""

@@ -7,15 +7,15 @@ from typing import Any
 
 import torch
 
-from engine.adapters import Adapter
 from engine.data.batches import alone
 from engine.data.template import dialect_of, template
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import SHARING, Specimens, rows
 from engine.doctor.trial import Kept, trainer
-from engine.model.adapted import attach, read
-from engine.refusal import Refusal
-from engine.rundir import RunDir
+from engine.model.adapter_switch import attach, read
+from engine.problems import Refusal
+from engine.run.adapters import Adapter
+from engine.run.rundir import RunDir
 from engine.train.saving import save_adapter
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.diagnosis import Finding
 from engine.doctor.specimens import Specimens
+from engine.sessions.doctor_report import Finding
 
 
 class Measured(NamedTuple):

@@ -3,14 +3,14 @@
 import json
 
 from engine.data.batches import Sequence, alone
-from engine.data.chunks import NO_LOSS
 from engine.data.prepare import prepare
+from engine.data.row_pipeline import NO_LOSS
 from engine.data.template import template
 from engine.data.tokens import IGNORED
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens, rows
 from engine.doctor.trial import difference, step
-from engine.recipe import Data, Source
+from engine.recipe.schema import Data, Source
 
 _LENGTH = 48
 

@@ -12,9 +12,9 @@ from engine.data.tokens import IGNORED, tokenize
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import QUESTIONS, SHARING, Specimens
 from engine.doctor.trial import Kept, trainer
-from engine.model.adapted import Adapted
-from engine.model.speech import Speech
-from engine.playground import Asked, Settings
+from engine.model.adapter_switch import Adapted
+from engine.model.token_stream import Speech
+from engine.sessions.playground import Asked, Settings
 
 
 class Dictated(Speech):

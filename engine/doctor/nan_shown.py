@@ -8,18 +8,18 @@ from typing import Any
 import torch
 
 from engine import events
-from engine.control import Wishes
 from engine.data.batches import alone
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens, rows
 from engine.doctor.trial import trainer
-from engine.eventlog import EventLog
-from engine.rundir import RunDir
-from engine.tail import Tail
-from engine.train.guards import NotFinite
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.run.tail import Tail
+from engine.train.loss_guards import NotFinite
+from engine.train.memory_check import Truth
 from engine.train.report import Report
-from engine.train.tally import Tally
-from engine.train.truth import Truth
+from engine.train.token_counts import Tally
 
 
 class Poisoned(Report):

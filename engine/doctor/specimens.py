@@ -5,14 +5,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from engine import hardware
 from engine.data.conversation import Conversation, Turn
 from engine.data.template import dialect_of, template
+from engine.data.tokenizer import tokenizer
 from engine.data.tokens import Tokens, tokenize
-from engine.model import siblings
+from engine.doctor import tiny_models
+from engine.hardware import profiles
 from engine.model.load import Loaded, load
-from engine.model.tokenizer import tokenizer
-from engine.recipe import EMBEDDED, Model
+from engine.recipe.schema import EMBEDDED, Model
 
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 SHARING = ("embedded", "gemma4_multimodal")
@@ -50,13 +50,13 @@ class Specimens:
             return Model(path=EMBEDDED, dtype="float32")
         folder = self.folder / kind
         if not folder.exists():
-            getattr(siblings, f"build_{kind}")(folder)
+            getattr(tiny_models, f"build_{kind}")(folder)
         return Model(path=str(folder), dtype="float32")
 
     def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:
         """A tiny Gemma, loaded anew as a run loads it, under more choices of a recipe."""
         choice = self.choice(kind).model_copy(update=choices)
-        found = load(choice, hardware.profile("cpu"), has_towers=has_towers)
+        found = load(choice, profiles.profile("cpu"), has_towers=has_towers)
         return replace(found, has_own_kernels=self._has_own_kernels)
 
     def tokenizer(self, dialect: str) -> Any:
@@ -65,7 +65,7 @@ class Specimens:
 
     @cached_property
     def _gemma3(self) -> Any:
-        return siblings.gemma3_tokenizer()
+        return tiny_models.gemma3_tokenizer()
 
     @cached_property
     def _gemma4(self) -> Any:

@@ -1,9 +1,9 @@
 """Whether adapters on tied embeddings are refused."""
 
-from engine import check as recipe_check
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens
 from engine.model import lora
+from engine.recipe import validate as recipe_check
 
 _TABLES = ("embed_tokens", "lm_head", "embed_tokens_per_layer")
 

@@ -13,10 +13,10 @@ from transformers import TrainerCallback
 from engine.data.batches import Sequence
 from engine.model import lora
 from engine.model.load import Loaded
-from engine.recipe import Adapter, Data, Source, Training
+from engine.recipe.schema import Adapter, Data, Source, Training
 from engine.train import sft
-from engine.train.guards import Guard
-from engine.train.tally import Tally
+from engine.train.loss_guards import Guard
+from engine.train.token_counts import Tally
 
 ADAPTER = Adapter(r=4, lora_alpha=8)
 _NEGLIGIBLE = 1e-3

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from engine.own_kernels import TILE_TOKENS, TILE_VOCABULARY
+from engine.hardware.kernel_choice import TILE_TOKENS, TILE_VOCABULARY
 
 
 def cross_entropy(

@@ -6,7 +6,7 @@ import torch
 from bitsandbytes.nn import Params4bit
 from torch import nn
 
-from engine.model.grouped import grouped, multiply
+from engine.model.expert_matmul import grouped, multiply
 
 _REPLACED = "Gemma4TextExperts"
 

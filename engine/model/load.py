@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from engine import own_kernels, towers
-from engine.hardware import Profile
-from engine.model import four_bit_cpu, reading, stored, tables, text_only
+from engine.data.tokenizer import folder_or_id, tokenizer
+from engine.gemma import towers
+from engine.hardware import kernel_choice
+from engine.hardware.profiles import Profile
+from engine.model import four_bit_cpu, host_embeddings, mapped_tensor, tensor_loading, text_only
 from engine.model.experts import QuantisedExperts
 from engine.model.quantizer import quantises_experts
-from engine.model.tokenizer import EMBEDDED_WEIGHTS as EMBEDDED_WEIGHTS
-from engine.model.tokenizer import folder_or_id, tokenizer
-from engine.recipe import Model
+from engine.recipe.schema import Model
 
 _KEPT_WHOLE = [
     "lm_head",
@@ -55,9 +55,9 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     is_on_host = choice.host_tables is True
     with (
         text_only.left_out(not has_towers),
-        tables.left_out(is_on_host),
+        host_embeddings.left_out(is_on_host),
         quantises_experts(),
-        reading.tensor_by_tensor(dtype is torch.float32 or choice.quantization != "none"),
+        tensor_loading.tensor_by_tensor(dtype is torch.float32 or choice.quantization != "none"),
     ):
         model, info = AutoModelForCausalLM.from_pretrained(
             source,
@@ -76,12 +76,12 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         four_bit_cpu.read_block_by_block()
         four_bit_cpu.keep_as_stored(model)
     if is_on_host:
-        tables.put_back(model, stored.folder_of(source, choice.revision), dtype)
+        host_embeddings.put_back(model, mapped_tensor.folder_of(source, choice.revision), dtype)
     reasons = {
         "dtype": why,
         "device": profile.reason or f"profile {profile.name}",
         "attention": _why_attention(model, profile),
-        "kernels": own_kernels.why(profile.device),
+        "kernels": kernel_choice.why(profile.device),
         **_why_quantised(choice, model),
         **_why_blind(model),
     }
@@ -91,7 +91,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         dtype=dtype,
         device=profile.device,
         reasons=reasons,
-        has_own_kernels=own_kernels.are_used(profile.device),
+        has_own_kernels=kernel_choice.are_used(profile.device),
     )
 
 

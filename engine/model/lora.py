@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from engine import targets, towers
-from engine.recipe import Adapter, Targets
+from engine.gemma import lora_targets, towers
+from engine.recipe.schema import Adapter, Targets
 
 _TOWER = re.compile(rf".*\b({'|'.join(towers.MODULES)})\b.*")
 
@@ -29,10 +29,12 @@ def target_modules(model: Any, wanted: Targets) -> list[str]:
     Layers that share another's keys and values have no k_proj and v_proj. Raises `ValueError` where
     there is none, and where an expression means something else than a projection.
     """
-    compiled = re.compile(pattern(wanted if isinstance(wanted, tuple) else targets.PROJECTIONS))
+    compiled = re.compile(
+        pattern(wanted if isinstance(wanted, tuple) else lora_targets.PROJECTIONS)
+    )
     found = [name for name, _ in model.named_modules() if compiled.fullmatch(name)]
     if isinstance(wanted, str):
-        found = [name for name in found if targets.matches(wanted, _within_decoder(name))]
+        found = [name for name in found if lora_targets.matches(wanted, _within_decoder(name))]
         _refuse_others(model, wanted, found)
     if not found:
         told = wanted if isinstance(wanted, str) else ", ".join(wanted)
@@ -51,7 +53,7 @@ def _refuse_others(model: Any, wanted: str, found: list[str]) -> None:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | torch.nn.Embedding)
         and not _TOWER.fullmatch(name)
-        and targets.matches(wanted, _within_decoder(name))
+        and lora_targets.matches(wanted, _within_decoder(name))
     ]
     if wrong := sorted(set(others) - set(found)):
         raise ValueError(f"{wanted} also means {', '.join(wrong)}, which no adapter may sit on")
@@ -62,7 +64,7 @@ def expert_parameters(model: Any) -> list[str]:
     return [
         name
         for name, _ in model.named_parameters()
-        if name.endswith(tuple(f".experts.{stack}" for stack in targets.EXPERTS))
+        if name.endswith(tuple(f".experts.{stack}" for stack in lora_targets.EXPERTS))
     ]
 
 
@@ -90,7 +92,7 @@ def configuration(model: Any, adapter: Adapter) -> LoraConfig:
         target_modules=pattern(wanted)
         if isinstance(wanted, tuple)
         else _of_modules(target_modules(model, wanted)),
-        target_parameters=[f"experts.{stack}" for stack in targets.EXPERTS]
+        target_parameters=[f"experts.{stack}" for stack in lora_targets.EXPERTS]
         if adapter.target_experts
         else None,
         task_type="CAUSAL_LM",

@@ -7,7 +7,7 @@ import torch
 from bitsandbytes import functional as four_bit
 from bitsandbytes.nn import Params4bit
 
-from engine.stacks import BLOCK_SIZE, Stack
+from engine.budget.expert_tiles import BLOCK_SIZE, Stack
 
 _NESTED_BLOCK_SIZE = 256
 """Scales per scale where these are quantised again."""

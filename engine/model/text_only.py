@@ -13,7 +13,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3Model
 from transformers.models.gemma4.modeling_gemma4 import Gemma4Model
 from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedModel
 
-from engine.towers import MODULES
+from engine.gemma.towers import MODULES
 
 _CLASSES = (Gemma3Model, Gemma4Model, Gemma4UnifiedModel)
 

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engine import failpoint, manifest
-from engine.rundir import RunDir
+from engine.run import checkpoint_manifest, failpoint
+from engine.run.rundir import RunDir
 from engine.train import disk, training_state
 
 TRAINER_STATE = "trainer_state.json"
@@ -46,7 +46,7 @@ class Checkpoints:
             failpoint.reached("checkpoint.begun")
             with disk.by_number():
                 self._write(trainer, told)
-            manifest.write(self._staging, step, self._facts)
+            checkpoint_manifest.write(self._staging, step, self._facts)
             failpoint.reached("checkpoint.written")
             final = self._publish(step)
         except BaseException:
@@ -79,16 +79,16 @@ class Checkpoints:
             shutil.rmtree(final)
         failpoint.reached("checkpoint.named")
         self._staging.rename(final)
-        manifest.sync_folder(final.parent)
+        checkpoint_manifest.sync_folder(final.parent)
         return final
 
     def _rotate(self, step: int) -> None:
         """Remove the oldest. Newer ones than this are broken, and do not count."""
-        older = [folder for at, folder in manifest.folders(self._run) if at <= step]
+        older = [folder for at, folder in checkpoint_manifest.folders(self._run) if at <= step]
         for folder in older[self._limit :]:
             failpoint.reached("checkpoint.rotated")
             # Without its manifest it is no checkpoint any more, however much of it goes.
-            (folder / manifest.NAME).unlink(missing_ok=True)
+            (folder / checkpoint_manifest.NAME).unlink(missing_ok=True)
             shutil.rmtree(folder)
 
     def require_room(self, trainer: Any, optim: str) -> None:
@@ -97,7 +97,7 @@ class Checkpoints:
         self._require(sum(p.numel() * (p.element_size() + _STATE_BYTES[optim]) for p in trained))
 
     def _check_space(self) -> None:
-        for _, folder in manifest.folders(self._run)[:1]:
+        for _, folder in checkpoint_manifest.folders(self._run)[:1]:
             self._require(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
 
     def _require(self, checkpoint_bytes: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from engine.manifest import sync_folder
+from engine.run.checkpoint_manifest import sync_folder
 
 _NUMBER = re.compile(r"os error (\d+)")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -2,9 +2,9 @@
 
 import errno
 
-from engine.control import StoppedEarly
-from engine.refusal import Refusal
-from engine.train.guards import NotFinite, NotSaved
+from engine.problems import Refusal
+from engine.run.control import StoppedEarly
+from engine.train.loss_guards import NotFinite, NotSaved
 from engine.train.out_of_memory import is_one
 
 _DISK = "Free space on the disk of the run directory and start again"

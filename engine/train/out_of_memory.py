@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 from engine import events
-from engine.hardware import Profile
-from engine.manifest import Checkpoint
-from engine.recipe import Recipe, Training
-from engine.refusal import Refusal
-from engine.suggest import Suggestion, suggestions
+from engine.budget.suggestions import Suggestion, suggestions
+from engine.hardware.profiles import Profile
+from engine.problems import Refusal
+from engine.recipe.schema import Recipe, Training
+from engine.run.checkpoint_manifest import Checkpoint
 
 _NAMES = ("OutOfMemoryError", "MemoryError")
 _TOLD = (

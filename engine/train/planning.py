@@ -12,13 +12,13 @@ from engine import events
 from engine.data.batches import Sequences, efficiency
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
-from engine.manifest import Checkpoint
-from engine.model import tables
+from engine.model import host_embeddings
 from engine.model.load import Loaded
-from engine.recipe import Recipe, Training
-from engine.refusal import refuse
-from engine.rundir import RunDir
-from engine.train import arithmetic
+from engine.problems import refuse
+from engine.recipe.schema import Recipe, Training
+from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.rundir import RunDir
+from engine.train import determinism
 from engine.train.checkpoint import TRAINER_STATE
 
 _MOVED_EPOCHS = 0.01
@@ -49,7 +49,9 @@ def plan(
         model=recipe.model.path,
         device=loaded.device,
         dtype=str(loaded.dtype).removeprefix("torch."),
-        parameters=trainer.model.num_parameters() + tables.parameters(trainer.model) - trainable,
+        parameters=trainer.model.num_parameters()
+        + host_embeddings.parameters(trainer.model)
+        - trainable,
         trainable_parameters=trainable,
         target_modules=tuple(targets),
         vocab_size=loaded.vocab_size,
@@ -94,7 +96,7 @@ def facts(recipe: Recipe, asked: Training, chosen: Template, prepared: Prepared)
         "recipe": recipe.model_copy(update={"training": asked}).model_dump(mode="json"),
         "template_hash": chosen.hash,
         "data_fingerprint": prepared.fingerprint,
-        "arithmetic": arithmetic.last_bits(),
+        "arithmetic": determinism.last_bits(),
     }
 
 

@@ -10,12 +10,12 @@ import psutil
 import torch
 from transformers import TrainerCallback
 
-from engine.control import Wishes
-from engine.eventlog import EventLog
 from engine.events import Mark, Step
-from engine.train.guards import NotFinite, Spikes, sanity
-from engine.train.tally import Tally
-from engine.train.truth import Truth
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.train.loss_guards import NotFinite, Spikes, sanity
+from engine.train.memory_check import Truth
+from engine.train.token_counts import Tally
 
 
 class Report(TrainerCallback):

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.control import Wishes
 from engine.data.conversation import Conversation, Turn
 from engine.data.prepare import Example, read_examples
 from engine.data.rendering import Template
-from engine.eventlog import EventLog
 from engine.events import Sample, Warned
-from engine.judge.exact import share
-from engine.model.answer import answer
-from engine.recipe import Samples, Score
+from engine.model.generate import answer
+from engine.recipe.schema import Samples, Score
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.train.exact import share
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 import shutil
 from typing import Any
 
-from engine import events, failpoint
-from engine.eventlog import EventLog
-from engine.manifest import Checkpoint, sync_folder
-from engine.recipe import Training
-from engine.rundir import RunDir
+from engine import events
+from engine.recipe.schema import Training
+from engine.run import failpoint
+from engine.run.checkpoint_manifest import Checkpoint, sync_folder
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
 from engine.train import disk, training_state
 from engine.train.checkpoint import Checkpoints
-from engine.train.guards import Guard, NotSaved
+from engine.train.loss_guards import Guard, NotSaved
 from engine.train.report import Report
 
 _FIX = "Free space on the disk of the run; the older checkpoints are whole"

@@ -16,20 +16,20 @@ from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
-from engine import failpoint
 from engine.data.batches import Collator, Sequence
-from engine.data.sight import FILES, LOOK, Sight
+from engine.data.vision_tokens import FILES, LOOK, Sight
 from engine.kernels.linear import lean
-from engine.model import tables, towers
+from engine.model import host_embeddings, towers
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
-from engine.recipe import Data, Training
+from engine.recipe.schema import Data, Training
+from engine.run import failpoint
 from engine.train import scoring, training_state
-from engine.train.ahead import FETCHED, Fetcher
-from engine.train.compaction import score_supervised_only
-from engine.train.guards import Guard
+from engine.train.loss_guards import Guard
 from engine.train.order import GroupedByLength, LongestFirst
-from engine.train.tally import Tally
+from engine.train.supervised_only import score_supervised_only
+from engine.train.table_prefetch import FETCHED, Fetcher
+from engine.train.token_counts import Tally
 
 _WRITTEN_ROWS = 100
 """Sequences that are lists of Python at a time; those of a thousand would take 60 MiB."""
@@ -236,7 +236,7 @@ def trainer(
     collator: Any = Collator(loaded.tokenizer.pad_token_id)
     if sight:
         collator = _seeing(collator, sight, model)
-    table = tables.of(model)
+    table = host_embeddings.of(model)
     built = TokenWeightedTrainer(
         model=model,
         args=config,
@@ -257,7 +257,7 @@ def trainer(
 
 def _seeing(collator: Collator, sight: Sight, model: Any) -> Any:
     # Runs on text alone need neither Pillow nor an image processor.
-    from engine.data.pixels import PixelCollator
+    from engine.data.pixel_collator import PixelCollator
 
     towers.look_without_graph(model)
     return PixelCollator(collator, sight)

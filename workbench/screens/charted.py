@@ -6,8 +6,8 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from workbench.measures import CHOICES
-from workbench.view import View
+from workbench.run_view.chart_window import View
+from workbench.run_view.metrics import CHOICES
 from workbench.widgets.chart import Chart
 
 

@@ -11,14 +11,14 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from engine.refusal import Refusal
-from engine.rundir import RunDir
-from workbench import comparison, measures
-from workbench.comparison import LETTERS, Side
-from workbench.curve import Curve
-from workbench.plain import clean_line
+from engine.problems import Refusal
+from engine.run.rundir import RunDir
+from workbench.run_view import comparison, metrics
+from workbench.run_view.chart_series import Curve
+from workbench.run_view.comparison import LETTERS, Side
+from workbench.run_view.run_reader import Watch
 from workbench.screens.charted import ChartedScreen
-from workbench.watch import Watch
+from workbench.text.sanitize import clean_line
 from workbench.widgets.chart import Chart
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.panes import Panes
@@ -71,8 +71,8 @@ class CompareScreen(ChartedScreen):
         yield RunNames()
         yield Panes(_PANES)
         with Horizontal(id="curves"):
-            yield Chart(measures.LOSS, is_ascii=self._is_ascii, id="loss")
-            yield Chart(measures.TOKEN_ACCURACY, is_ascii=self._is_ascii, id="other")
+            yield Chart(metrics.LOSS, is_ascii=self._is_ascii, id="loss")
+            yield Chart(metrics.TOKEN_ACCURACY, is_ascii=self._is_ascii, id="other")
         yield SideTable(id="figures")
         yield SideAnswers(id="answers")
         yield KeyLine()

@@ -10,10 +10,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from engine.refusal import Refusal
-from workbench import saved_recipe
-from workbench.draft import Draft
-from workbench.plain import clean_line
+from engine.problems import Refusal
+from workbench.recipe_editor import save
+from workbench.recipe_editor.draft import Draft
+from workbench.text.sanitize import clean_line
 from workbench.widgets.lineinput import LineInput
 
 
@@ -40,7 +40,7 @@ class NamingScreen(ModalScreen[str]):
     @on(LineInput.Changed)
     def _judge(self, typed: LineInput.Changed) -> None:
         name = typed.value.strip()
-        told = saved_recipe.why_not(name) or f"It becomes {name}.toml in this folder"
+        told = save.why_not(name) or f"It becomes {name}.toml in this folder"
         self._say(told if name else "")
 
     def _say(self, told: str) -> None:
@@ -52,7 +52,7 @@ class NamingScreen(ModalScreen[str]):
         if not name:
             return
         try:
-            self.dismiss(saved_recipe.save(self._draft, name))
+            self.dismiss(save.save(self._draft, name))
         except Refusal as refusal:
             problem = refusal.problems[0]
             self._say(f"{problem.reason}. {problem.fix}")

@@ -2,8 +2,8 @@
 
 from textual.message import Message
 
-from engine import adapters
-from engine.rundir import RunDir
+from engine.run import adapters
+from engine.run.rundir import RunDir
 
 NONE_YET = "It has no checkpoint yet: save one first, or wait for its end"
 

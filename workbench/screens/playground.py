@@ -9,14 +9,14 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from engine.events import Failed
-from engine.playground import Stop, Wish
-from engine.refusal import Problem, Refusal
-from engine.rundir import RunDir
-from workbench import playground, saved_prompts
-from workbench.plain import clean_line, clean_path
-from workbench.playground import Playground
-from workbench.reasons import Reasons
-from workbench.talk import Talk
+from engine.problems import Problem, Refusal
+from engine.run.rundir import RunDir
+from engine.sessions.playground import Stop, Wish
+from workbench.sessions import playground_session, saved_prompts
+from workbench.sessions.conversation import Talk
+from workbench.sessions.playground_session import Playground
+from workbench.text.sanitize import clean_line, clean_path
+from workbench.widgets.disabled_reasons import Reasons
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.logtail import LogTail
@@ -51,7 +51,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
     ]
 
     def __init__(
-        self, run: RunDir, start: Callable[[RunDir], Playground] = playground.start
+        self, run: RunDir, start: Callable[[RunDir], Playground] = playground_session.start
     ) -> None:
         super().__init__()
         self.run = run

@@ -8,14 +8,14 @@ from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.timer import Timer
 
-from engine.preview import Answer, Broken, Reply
-from engine.recipe import Recipe
-from engine.refusal import Problem, Refusal
-from workbench import marked, wording
-from workbench.browse import Browse
-from workbench.marked import Ink
-from workbench.plain import clean_line
-from workbench.warm import Warm
+from engine.problems import Problem, Refusal
+from engine.recipe.schema import Recipe
+from engine.sessions.preview import Answer, Broken, Reply
+from workbench.sessions.prestarted_preview import Warm
+from workbench.sessions.row_browser import Browse
+from workbench.text import format, token_marks
+from workbench.text.sanitize import clean_line
+from workbench.text.token_marks import Ink
 from workbench.widgets.findings import Findings
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lengths import Lengths
@@ -79,8 +79,8 @@ class PreviewScreen(Screen[None]):
             yield Lengths(self._ink, id="lengths")
         yield RowHead(self._ink)
         with Horizontal(id="texts"):
-            yield RowText(marked.training, self._ink, id="row")
-            yield RowText(marked.prompt, self._ink, id="prompt")
+            yield RowText(token_marks.training, self._ink, id="row")
+            yield RowText(token_marks.prompt, self._ink, id="prompt")
         yield KeyLine()
 
     def on_mount(self) -> None:
@@ -131,7 +131,7 @@ class PreviewScreen(Screen[None]):
 
     def _say_why(self, problems: list[Problem]) -> None:
         self.set_class(False, "-answered")
-        count = wording.amount(len(problems), "problem")
+        count = format.amount(len(problems), "problem")
         self.query_one(Problems).show((f"{count}: there is nothing to show", "bad"), problems)
 
     def _show(self) -> None:

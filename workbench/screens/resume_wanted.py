@@ -2,8 +2,8 @@
 
 from textual.message import Message
 
-from engine import manifest
-from engine.rundir import RunDir, State
+from engine.run import checkpoint_manifest
+from engine.run.rundir import RunDir, State
 
 
 class ResumeWanted(Message):
@@ -20,4 +20,4 @@ def why_not(run: RunDir, state: State) -> str:
         return "It is at work"
     if state.name == "done":
         return "It is done: nothing is left of it"
-    return "" if manifest.folders(run) else "It has no checkpoint to go on from"
+    return "" if checkpoint_manifest.folders(run) else "It has no checkpoint to go on from"

@@ -12,24 +12,23 @@ from textual.containers import Horizontal
 from textual.events import Resize
 from textual.worker import get_current_worker
 
-from engine.meters import Gauge
-from engine.rundir import RunDir
-from workbench import foreseen, measures, run_facts
-from workbench.ahead import Ahead
-from workbench.calm import Calm
-from workbench.columns import Columns
-from workbench.curve import Curve
-from workbench.foreseen import Foreseen
-from workbench.plain import clean_line, clean_path
-from workbench.reasons import Reasons
+from engine.hardware.monitor import Gauge
+from engine.run.rundir import RunDir
+from workbench.run_view import forecast_vs_measured, metrics, run_facts
+from workbench.run_view.background_reader import Ahead
+from workbench.run_view.chart_series import Curve
+from workbench.run_view.forecast_vs_measured import Foreseen
+from workbench.run_view.run_reader import Watch, is_here
+from workbench.run_view.run_state import RunState
+from workbench.run_view.series import Columns
 from workbench.screens import play_wanted, resume_wanted
 from workbench.screens.charted import ChartedScreen
 from workbench.screens.play_wanted import PlayWanted
 from workbench.screens.resume_wanted import ResumeWanted
 from workbench.screens.run_messages import Arrived, Measured, StopWanted
-from workbench.state import RunState
-from workbench.watch import Watch, is_here
+from workbench.text.sanitize import clean_line, clean_path
 from workbench.widgets.chart import Chart
+from workbench.widgets.disabled_reasons import Reasons
 from workbench.widgets.facts import Facts
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.logtail import LogTail
@@ -38,6 +37,7 @@ from workbench.widgets.notices import Notices
 from workbench.widgets.panes import Panes
 from workbench.widgets.samples import Samples
 from workbench.widgets.standing import Standing
+from workbench.widgets.throttle import Calm
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
@@ -96,14 +96,14 @@ class RunScreen(Reasons, ChartedScreen):
         yield Notices()
         yield Panes(_PANES)
         with Horizontal(id="charts"):
-            yield Chart(measures.LOSS, is_ascii=self._is_ascii, id="loss")
-            yield Chart(measures.TOKEN_ACCURACY, is_ascii=self._is_ascii, id="other")
+            yield Chart(metrics.LOSS, is_ascii=self._is_ascii, id="loss")
+            yield Chart(metrics.TOKEN_ACCURACY, is_ascii=self._is_ascii, id="other")
         with Horizontal(id="more"):
-            yield Chart(measures.LEARNING_RATE, is_ascii=self._is_ascii)
-            yield Chart(measures.GRAD_NORM, is_ascii=self._is_ascii)
-            yield Chart(measures.TOKENS_PER_S, is_ascii=self._is_ascii)
+            yield Chart(metrics.LEARNING_RATE, is_ascii=self._is_ascii)
+            yield Chart(metrics.GRAD_NORM, is_ascii=self._is_ascii)
+            yield Chart(metrics.TOKENS_PER_S, is_ascii=self._is_ascii)
         with Horizontal(id="figures"):
-            yield Chart(measures.RSS_GIB, is_ascii=self._is_ascii, id="memory")
+            yield Chart(metrics.RSS_GIB, is_ascii=self._is_ascii, id="memory")
             yield Facts(id="step")
             yield Facts(id="plan")
         yield Samples(is_ascii=self._is_ascii, id="samples")
@@ -136,7 +136,7 @@ class RunScreen(Reasons, ChartedScreen):
     def _follow(self) -> None:
         """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
-        forecast = foreseen.read(self.run)
+        forecast = forecast_vs_measured.read(self.run)
         watch = Watch(self.run) if self._ahead is None else self._caught_up(self._ahead, forecast)
         sent_at, is_new = 0.0, True
         while not worker.is_cancelled:
@@ -206,7 +206,7 @@ class RunScreen(Reasons, ChartedScreen):
         self._show_title()
         self.query_one(Standing).show(run, state, clean_path(self.run.path))
         self.query_one(Notices).show(run.warnings)
-        self._choose_memory(run, foreseen.beside(arrived.forecast, run.memory))
+        self._choose_memory(run, forecast_vs_measured.beside(arrived.forecast, run.memory))
         self.query_one("#step", Facts).show(run_facts.of_last_step(run))
         plan = run_facts.of_plan(run.plan) if run.plan else [("", "no plan yet", "dim")]
         self.query_one("#plan", Facts).show(plan)
@@ -234,7 +234,7 @@ class RunScreen(Reasons, ChartedScreen):
         """The accelerator's memory where there is one, else that of the process."""
         chart = self.query_one("#memory", Chart)
         if run.last_step is not None and run.last_step.reserved_gib is not None:
-            chart.choose(measures.RESERVED_GIB)
+            chart.choose(metrics.RESERVED_GIB)
             chart.compare(forecast.reserved_gib, "forecast")
         else:
             chart.compare(forecast.host_gib, "forecast")

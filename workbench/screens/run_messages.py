@@ -2,10 +2,10 @@
 
 from textual.message import Message
 
-from engine.meters import Meters
-from engine.rundir import RunDir, State
-from workbench.foreseen import Foreseen
-from workbench.state import RunState
+from engine.hardware.monitor import Meters
+from engine.run.rundir import RunDir, State
+from workbench.run_view.forecast_vs_measured import Foreseen
+from workbench.run_view.run_state import RunState
 
 
 class Arrived(Message, namespace="run_screen"):

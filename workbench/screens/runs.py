@@ -10,16 +10,16 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import DataTable
 
-from engine import glance, runs
-from engine.glance import Glance
-from engine.rundir import RunDir
-from workbench import roster
-from workbench.plain import clean_path
-from workbench.reasons import Reasons
-from workbench.roster import Entry
+from engine.run import run_summary, runs
+from engine.run.run_summary import Glance
+from engine.run.rundir import RunDir
+from workbench.run_view import run_table
+from workbench.run_view.run_table import Entry
 from workbench.screens import play_wanted, resume_wanted
 from workbench.screens.play_wanted import PlayWanted
 from workbench.screens.resume_wanted import ResumeWanted
+from workbench.text.sanitize import clean_path
+from workbench.widgets.disabled_reasons import Reasons
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.titlebar import TitleBar
@@ -88,7 +88,7 @@ class RunsScreen(Reasons, Screen[None]):
         self._entries: list[Entry] = []
         self._ended: dict[str, Glance] = {}
         self._marked: list[str] = []
-        self._order = roster.ORDERS[0]
+        self._order = run_table.ORDERS[0]
         self._words = ""
 
     def compose(self) -> ComposeResult:
@@ -104,7 +104,7 @@ class RunsScreen(Reasons, Screen[None]):
     def on_mount(self) -> None:
         """Name the columns and look at the runs, now and again."""
         table = self.query_one(DataTable)
-        for name in roster.COLUMNS:
+        for name in run_table.COLUMNS:
             table.add_column(name, key=name)
         table.focus()
         self.look()
@@ -124,7 +124,7 @@ class RunsScreen(Reasons, Screen[None]):
         entries = []
         for run in runs.every():
             known = self._ended.get(run.name)
-            seen = glance.at(run) if known is None or run.is_alive() else known
+            seen = run_summary.at(run) if known is None or run.is_alive() else known
             if seen.state.is_alive:
                 self._ended.pop(run.name, None)
             else:
@@ -142,7 +142,7 @@ class RunsScreen(Reasons, Screen[None]):
     def _draw(self) -> None:
         """Change the cells that differ; lay all rows anew only where others are to be shown."""
         table = self.query_one(DataTable)
-        shown = roster.arranged(self._entries, self._words, self._order)
+        shown = run_table.arranged(self._entries, self._words, self._order)
         names = [entry.run.name for entry in shown]
         chosen = self.chosen
         if [str(row.key.value) for row in table.ordered_rows] != names:
@@ -153,20 +153,22 @@ class RunsScreen(Reasons, Screen[None]):
                 table.move_cursor(row=names.index(chosen.run.name))
         for entry in shown:
             self._put(entry)
-        self.query_one(TitleBar).show(roster.summary(len(shown), self._entries, self._order))
+        self.query_one(TitleBar).show(run_table.summary(len(shown), self._entries, self._order))
         self.refresh_bindings()
 
     def _cells(self, entry: Entry) -> list[Text]:
         colour = self.app.theme_variables[_COLOURS[entry.glance.state.name]]
         return [
             Text(text, colour if name in {"", "state"} else "")
-            for name, text in zip(roster.COLUMNS, roster.cells(entry, self._marked), strict=True)
+            for name, text in zip(
+                run_table.COLUMNS, run_table.cells(entry, self._marked), strict=True
+            )
         ]
 
     def _put(self, entry: Entry) -> None:
         table, name = self.query_one(DataTable), entry.run.name
         held = table.get_row(name)
-        for column, old, new in zip(roster.COLUMNS, held, self._cells(entry), strict=True):
+        for column, old, new in zip(run_table.COLUMNS, held, self._cells(entry), strict=True):
             if old != new:
                 table.update_cell(name, column, new, update_width=True)
 
@@ -242,8 +244,8 @@ class RunsScreen(Reasons, Screen[None]):
 
     def action_order(self) -> None:
         """The next order."""
-        place = roster.ORDERS.index(self._order) + 1
-        self._order = roster.ORDERS[place % len(roster.ORDERS)]
+        place = run_table.ORDERS.index(self._order) + 1
+        self._order = run_table.ORDERS[place % len(run_table.ORDERS)]
         self._draw()
 
     def action_find(self) -> None:

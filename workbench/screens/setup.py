@@ -13,12 +13,10 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from engine import hardware, recipe_files
-from engine.hardware import AUTO, Profile
-from engine.refusal import Problem, Refusal
-from workbench import wording
-from workbench.plain import clean_line
-from workbench.reasons import Reasons
+from engine.hardware import profiles as hardware
+from engine.hardware.profiles import AUTO, Profile
+from engine.problems import Problem, Refusal
+from engine.recipe import files
 from workbench.screens import setup_messages
 from workbench.screens.setup_messages import (
     AttachWanted,
@@ -30,7 +28,10 @@ from workbench.screens.setup_messages import (
     Refused,
     Started,
 )
+from workbench.text import format
+from workbench.text.sanitize import clean_line
 from workbench.widgets.choices import Choices
+from workbench.widgets.disabled_reasons import Reasons
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.offer import Offer
 from workbench.widgets.outcomepane import OutcomePane
@@ -39,10 +40,10 @@ from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
 if TYPE_CHECKING:
-    from engine.rundir import RunDir
-    from workbench.fitting import Known
-    from workbench.outcome import Outcome
-    from workbench.pondering import Simulate
+    from engine.run.rundir import RunDir
+    from workbench.recipe_editor.background_assessment import Simulate
+    from workbench.recipe_editor.fit_check import Known
+    from workbench.recipe_editor.recipe_assessment import Outcome
     from workbench.widgets.keylist import KeyList
 
 _SETTLE_S = 0.1
@@ -78,7 +79,7 @@ class SetupScreen(Reasons, Screen[None]):
         self._simulate = simulate
         self._is_ascii = is_ascii
         self._profiles = hardware.names() if profiles is None else profiles
-        self._names = recipe_files.names() if recipes is None else recipes
+        self._names = files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
         self._alive: RunDir | None = None
         self._outcome: Outcome | None = None
@@ -116,11 +117,11 @@ class SetupScreen(Reasons, Screen[None]):
 
     @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:
-        from engine import runs
-        from workbench import own_recipes
+        from engine.run import runs
+        from workbench.recipe_editor import user_recipes
 
         alive = next((run for run in runs.every() if run.is_alive()), None)
-        self.post_message(Found(self._detect(), alive, own_recipes.names()))
+        self.post_message(Found(self._detect(), alive, user_recipes.names()))
 
     def on_setup_screen_found(self, found: Found) -> None:
         """Say what this machine is, and offer the run at work."""
@@ -157,9 +158,11 @@ class SetupScreen(Reasons, Screen[None]):
 
     @work(thread=True, exclusive=True, group="check")
     def _check_in_thread(self, choice: Choice) -> None:
-        from workbench import outcome
+        from workbench.recipe_editor import recipe_assessment
 
-        known = outcome.of_choice(choice.hardware, choice.recipe, self._here, choice.changes)
+        known = recipe_assessment.of_choice(
+            choice.hardware, choice.recipe, self._here, choice.changes
+        )
         self.post_message(Checked(choice, known))
 
     def on_setup_screen_checked(self, checked: Checked) -> None:
@@ -171,14 +174,16 @@ class SetupScreen(Reasons, Screen[None]):
 
     @work(thread=True, exclusive=True, group="ponder")
     def _ponder(self, checked: Checked) -> None:
-        from workbench import pondering
+        from workbench.recipe_editor import background_assessment
 
         worker = get_current_worker()
-        known = pondering.ponder(checked.outcome, self._simulate, lambda: worker.is_cancelled)
-        for outcome in known:
+        known = background_assessment.ponder(
+            checked.outcome, self._simulate, lambda: worker.is_cancelled
+        )
+        for recipe_assessment in known:
             if worker.is_cancelled:
                 return
-            self.post_message(Pondered(checked.choice, outcome))
+            self.post_message(Pondered(checked.choice, recipe_assessment))
 
     def on_setup_screen_pondered(self, pondered: Pondered) -> None:
         """Show what is known by now; a choice that is checked anew has its own answer coming."""
@@ -192,7 +197,7 @@ class SetupScreen(Reasons, Screen[None]):
             self.on_key_list_closed()
         elif self.has_class("-editing"):
             count = len(outcome.draft.changes)
-            told = (wording.amount(count, "change"), "warn") if count else ("", "")
+            told = (format.amount(count, "change"), "warn") if count else ("", "")
             self.query_one(TitleBar).show(outcome.draft.name, told)
         self.refresh_bindings()
 
@@ -240,7 +245,7 @@ class SetupScreen(Reasons, Screen[None]):
 
     def action_save_as(self) -> None:
         """Ask for a name, and save the recipe with its changes."""
-        from workbench import draft
+        from workbench.recipe_editor import draft
         from workbench.screens.naming import NamingScreen
 
         edited = draft.read(self.choice.recipe, self.choice.changes)
@@ -280,7 +285,8 @@ class SetupScreen(Reasons, Screen[None]):
 
     @work(thread=True, group="start")
     def _start_in_thread(self, choice: Choice, known: Known | None) -> None:
-        from workbench import draft, launch
+        from workbench import launch
+        from workbench.recipe_editor import draft
 
         overrides = draft.overrides(choice.changes)
         try:

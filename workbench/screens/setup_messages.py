@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from textual.message import Message
 
-from engine.hardware import Profile
-from engine.refusal import Problem
+from engine.hardware.profiles import Profile
+from engine.problems import Problem
 
 if TYPE_CHECKING:
-    from engine.recipe import Recipe
-    from engine.rundir import RunDir
-    from workbench.draft import Changes
-    from workbench.outcome import Outcome
-    from workbench.simulation import Simulation
+    from engine.recipe.schema import Recipe
+    from engine.run.rundir import RunDir
+    from workbench.recipe_editor.draft import Changes
+    from workbench.recipe_editor.recipe_assessment import Outcome
+    from workbench.sessions.simulation_session import Simulation
 
 
 def simulate(recipe: Recipe, profile: Profile) -> Simulation:
     """Begin to simulate a step; what that takes is imported when it is wanted."""
-    from workbench import simulation
+    from workbench.sessions import simulation_session
 
-    return simulation.start(recipe, profile)
+    return simulation_session.start(recipe, profile)
 
 
 class Choice(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from workbench.plain import clean
+from workbench.text.sanitize import clean
 from workbench.widgets.canvas import Canvas, Row
 from workbench.widgets.wrap import fit, wrap
 
 if TYPE_CHECKING:
-    from engine.budget import Budget
+    from engine.budget.forecast import Budget
 
 _INKS = {"fits": "good", "tight": "warn", "no": "bad"}
 _BEYOND = 6
@@ -41,14 +41,14 @@ class BudgetBar(Canvas):
         found = self._budget
         if found is None:
             return [[(line, "dim")] for line in wrap(self._note, width)]
-        from workbench import budget_text
+        from workbench.text import budget_page
 
         ink = _INKS[found.verdict]
-        badge = budget_text.BADGES[found.source]
+        badge = budget_page.BADGES[found.source]
         head: list[Row] = [
             [(badge, "strong"), (fit(self._note, max(0, width - len(badge))), "dim")],
             self._drawn_bar(found, width),
-            *([(line, ink)] for line in wrap(budget_text.verdict(found), width)),
+            *([(line, ink)] for line in wrap(budget_page.verdict(found), width)),
         ]
         room = height - len(head) - 1
         is_roomy = room >= _ROOMY
@@ -72,10 +72,10 @@ class BudgetBar(Canvas):
         ]
 
     def _drawn_parts(self, found: Budget, width: int, room: int) -> list[Row]:
-        from workbench import budget_text
+        from workbench.text import budget_page
 
         columns = 2 if width >= _TWO_COLUMNS else 1
-        shown = budget_text.parts(found, room * columns)
+        shown = budget_page.parts(found, room * columns)
         names = max((len(name) for name, _ in shown), default=0) + 1
         cells = [f"{name:<{names}}{gib:6.2f} GiB" for name, gib in shown]
         gap = " " * _GAP

@@ -9,7 +9,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.plain import clean
+from workbench.text.sanitize import clean
 from workbench.widgets.palette import palette
 
 Span = tuple[str, str]

@@ -6,12 +6,12 @@ from itertools import groupby
 from textual import events
 from textual.message import Message
 
-from workbench import axis
-from workbench.axis import Scale
-from workbench.columns import Columns
-from workbench.curve import Curve, Drawn
-from workbench.measures import Measure
-from workbench.view import Extent, View
+from workbench.run_view import axis
+from workbench.run_view.axis import Scale
+from workbench.run_view.chart_series import Curve, Drawn
+from workbench.run_view.chart_window import Extent, View
+from workbench.run_view.metrics import Measure
+from workbench.run_view.series import Columns
 from workbench.widgets.braille import BAND_INK, BOUND_INK, DOTS_X, LEVEL_INK, Raster
 from workbench.widgets.canvas import Canvas, Row, Span
 

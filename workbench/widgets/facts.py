@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from workbench.facts import Fact
+from workbench.recipe_editor.recipe_facts import Fact
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import fit, wrap

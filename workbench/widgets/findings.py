@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from engine.preview import Answer, Source
-from workbench.plain import clean, clean_line
+from engine.sessions.preview import Answer, Source
+from workbench.text.format import count
+from workbench.text.sanitize import clean, clean_line
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import wrap
-from workbench.wording import count
 
 _DIFFERENCE = "the template trained on (+) writes otherwise than the model's own (-):"
 _LINE_INKS = {"+": "loss", "-": "bad", "@": "dim"}

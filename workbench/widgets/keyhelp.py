@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from engine.refusal import Problem
-from workbench.draft import is_of
-from workbench.recipe_keys import Key
+from engine.problems import Problem
+from workbench.recipe_editor.draft import is_of
+from workbench.recipe_editor.keys import Key
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import wrap

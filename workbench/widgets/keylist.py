@@ -9,10 +9,10 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from engine.refusal import Problem
-from workbench import draft, recipe_keys
-from workbench.draft import Draft
-from workbench.recipe_keys import Key
+from engine.problems import Problem
+from workbench.recipe_editor import draft, keys
+from workbench.recipe_editor.draft import Draft
+from workbench.recipe_editor.keys import Key
 from workbench.widgets.canvas import Row
 from workbench.widgets.choices import Choices
 from workbench.widgets.lineinput import LineInput
@@ -71,7 +71,7 @@ class KeyList(Choices):
 
     def _take(self, edited: Draft) -> None:
         self._draft = edited
-        self._keys = {key.name: key for key in recipe_keys.of_draft(edited)}
+        self._keys = {key.name: key for key in keys.of_draft(edited)}
         sections = groupby(self._keys, lambda name: name.partition(".")[0])
         self.offer([(section, list(names)) for section, names in sections])
         self._look()
@@ -120,7 +120,7 @@ class KeyList(Choices):
 
     def action_flip(self) -> None:
         """The other truth."""
-        if self.key.choices == recipe_keys.BOOLS:
+        if self.key.choices == keys.BOOLS:
             self.action_turn(1)
 
     def action_undo(self) -> None:

@@ -1,8 +1,8 @@
 """How long the rows of a source are, as bars."""
 
-from engine.preview import Source
-from workbench.marked import Ink
-from workbench.preview_text import bars
+from engine.sessions.preview import Source
+from workbench.text.preview_page import bars
+from workbench.text.token_marks import Ink
 from workbench.widgets.canvas import Canvas, Row
 
 _MIN_BAR = 4

@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from workbench.plain import clean
+from workbench.text.sanitize import clean
 
 
 class LineInput(Input):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from workbench.plain import clean
+from workbench.text.sanitize import clean
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 

@@ -1,6 +1,6 @@
 """One row of how busy the machine is."""
 
-from engine.meters import GpuMeter, Meters
+from engine.hardware.monitor import GpuMeter, Meters
 from workbench.widgets.canvas import Canvas, Row, Span
 
 _HOT_C, _FULL_SHARE, _LITTLE_DISK_GIB = 85, 0.95, 5

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from workbench import wording
+from workbench.text import format
 from workbench.widgets.budgetbar import BudgetBar
 from workbench.widgets.facts import Facts
 from workbench.widgets.problems import Problems
 
 if TYPE_CHECKING:
-    from workbench.draft import Draft
-    from workbench.outcome import Outcome
+    from workbench.recipe_editor.draft import Draft
+    from workbench.recipe_editor.recipe_assessment import Outcome
     from workbench.widgets.keylist import KeyList
 
 _TITLES = {"settings": "what follows", "budget": "memory", "problems": "before it can start"}
@@ -86,6 +86,6 @@ class OutcomePane(Vertical):
 def _verdict(outcome: Outcome) -> tuple[str, str]:
     if not outcome.problems:
         return "Nothing is wrong. s starts the run, p shows its rows.", "good"
-    count = wording.amount(len(outcome.problems), "problem")
+    count = format.amount(len(outcome.problems), "problem")
     waits = "start waits" if outcome.recipe else "start and preview wait"
     return f"{count}: {waits} for what is below", "bad"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.refusal import Problem
+from engine.problems import Problem
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import wrap

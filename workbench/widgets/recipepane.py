@@ -10,13 +10,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
-from engine import recipe_files
+from engine.recipe import files
 from workbench.widgets.choices import Choices, Group
 
 if TYPE_CHECKING:
     from textual.widgets import Input
 
-    from workbench.draft import Changes
+    from workbench.recipe_editor.draft import Changes
     from workbench.widgets.lineinput import LineInput
 
 _FIRST, _OF_FOLDER = "to begin with", "of this folder"
@@ -77,7 +77,7 @@ class RecipePane(Vertical):
         """The user's own before the many of each Gemma; one group alone needs no heading."""
         families: dict[str, list[str]] = {}
         for name in self._names:
-            families.setdefault(recipe_files.family(name), []).append(name)
+            families.setdefault(files.family(name), []).append(name)
         first = families.pop("", [])
         groups = [(_FIRST, first), (_OF_FOLDER, self._own), *families.items()]
         found = [group for group in groups if group[1]]

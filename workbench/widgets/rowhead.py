@@ -1,13 +1,13 @@
 """Which row of a preview is shown: its place, origin, length, and how it compares to the prompt."""
 
-from engine.preview import Row
-from workbench.browse import Browse, num_rows
-from workbench.marked import Ink
-from workbench.plain import clean_line
-from workbench.preview_text import verdict
+from engine.sessions.preview import Row
+from workbench.sessions.row_browser import Browse, num_rows
+from workbench.text.format import amount, count
+from workbench.text.preview_page import verdict
+from workbench.text.sanitize import clean_line
+from workbench.text.token_marks import Ink
 from workbench.widgets import canvas
 from workbench.widgets.wrap import fit, fit_end
-from workbench.wording import amount, count
 
 
 class RowHead(canvas.Canvas):

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from engine.preview import Row
-from workbench.marked import CONTROL, CUT, DIFFERENT, LOSS, Ink, Line
+from engine.sessions.preview import Row
+from workbench.text.token_marks import CONTROL, CUT, DIFFERENT, LOSS, Ink, Line
 from workbench.widgets import canvas
 from workbench.widgets.pager import Pager
 

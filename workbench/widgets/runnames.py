@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from workbench.comparison import LETTERS
+from workbench.run_view.comparison import LETTERS
 from workbench.widgets.canvas import Canvas, Row
 from workbench.widgets.wrap import fit
 

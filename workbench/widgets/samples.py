@@ -7,9 +7,9 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from engine.events import Sample
-from workbench import difference, flow
-from workbench.difference import Piece
-from workbench.plain import clean
+from workbench.text import word_diff, wrap_styled
+from workbench.text.sanitize import clean
+from workbench.text.word_diff import Piece
 from workbench.widgets.canvas import Row, Span
 from workbench.widgets.pager import Pager
 from workbench.widgets.slider import slider
@@ -75,7 +75,7 @@ class Samples(Pager):
 
 def side_by_side(left: str, right: str, column: int) -> list[Row]:
     """Two texts in columns of so many cells; what only one of them has stands out."""
-    lefts, rights = difference.words(clean(left), clean(right))
+    lefts, rights = word_diff.words(clean(left), clean(right))
     is_same = left == right
     pairs = zip_longest(_inked(lefts, "dim", column), _inked(rights, "good", column))
     rows: list[Row] = [
@@ -85,8 +85,10 @@ def side_by_side(left: str, right: str, column: int) -> list[Row]:
 
 
 def _inked(pieces: list[Piece], own: str, column: int) -> list[list[Span]]:
-    return flow.lines([(text, own if is_own else "") for text, is_own in pieces], max(2, column))
+    return wrap_styled.lines(
+        [(text, own if is_own else "") for text, is_own in pieces], max(2, column)
+    )
 
 
 def _filled(line: list[Span], column: int) -> list[Span]:
-    return [*line, (" " * (column - flow.length(line)), "")]
+    return [*line, (" " * (column - wrap_styled.length(line)), "")]

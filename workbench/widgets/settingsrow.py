@@ -6,9 +6,9 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.playground import Settings
-from workbench import tried_settings
-from workbench.tried_settings import DEFAULTS, KEYS
+from engine.sessions.playground import Settings
+from workbench.sessions import sampling_form
+from workbench.sessions.sampling_form import DEFAULTS, KEYS
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.promptinput import PromptInput
 
@@ -33,12 +33,12 @@ class SettingsRow(Vertical):
     @property
     def wrong(self) -> str:
         """What is wrong with the first value that can't be taken; empty where all can."""
-        return next(iter(tried_settings.wrong(self._texts()).values()), "")
+        return next(iter(sampling_form.wrong(self._texts()).values()), "")
 
     @property
     def settings(self) -> Settings:
         """What was typed, where nothing is wrong."""
-        return tried_settings.settings(self._texts())
+        return sampling_form.settings(self._texts())
 
     @property
     def system(self) -> str:
@@ -48,7 +48,7 @@ class SettingsRow(Vertical):
     @on(LineInput.Changed)
     def _judge(self, changed: LineInput.Changed) -> None:
         changed.stop()
-        wrong = tried_settings.wrong(self._texts())
+        wrong = sampling_form.wrong(self._texts())
         for key in KEYS:
             self.query_one(f"#{key.name}").set_class(key.name in wrong, "-wrong")
         self.query_one("#wrong", Static).update(Content(self.wrong))

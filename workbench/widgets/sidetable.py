@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from workbench.comparison import LETTERS, Line
+from workbench.run_view.comparison import LETTERS, Line
 from workbench.widgets.canvas import Row, Span
 from workbench.widgets.pager import Pager
 from workbench.widgets.wrap import fit, wrap

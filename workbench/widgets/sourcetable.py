@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from textual.geometry import Size
 
-from engine.preview import Source
-from workbench.plain import clean_line
+from engine.sessions.preview import Source
+from workbench.text.format import count, share
+from workbench.text.sanitize import clean_line
 from workbench.widgets.canvas import Canvas, Row
 from workbench.widgets.wrap import fit
-from workbench.wording import count, share
 
 _NAMES = ("asked", "taken", "p50", "p95", "max", "cut", "with loss")
 _FORMAT_CELLS, _MIN_NAME = 16, 8

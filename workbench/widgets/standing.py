@@ -1,9 +1,9 @@
 """Where a run stands: its phase and progress while it lives, then how it ended."""
 
 from engine.events import Done, Failed
-from engine.rundir import State
-from workbench import wording
-from workbench.state import RunState
+from engine.run.rundir import State
+from workbench.run_view.run_state import RunState
+from workbench.text import format
 from workbench.widgets.canvas import Canvas, Row, Span
 from workbench.widgets.wrap import wrap
 
@@ -63,7 +63,7 @@ class Standing(Canvas):
             return []
         last, total = self._run.last_step, self._run.plan.total_steps
         eta = self._run.eta_s
-        left = f"{wording.duration(eta)} left" if eta is not None else ""
+        left = f"{format.duration(eta)} left" if eta is not None else ""
         done = f"{last.step if last else 0} of {total} steps"
         text = f"{ratio:<4.0%}   {done:<{2 * len(str(total)) + 10}}   {left:<{_LEFT_ROOM}}  "
         return [(text, ""), *self._bar(ratio, max(_MIN_BAR, width - len(text)))]
@@ -75,13 +75,13 @@ class Standing(Canvas):
 
     def _drawn_done(self, done: Done, width: int) -> list[Row]:
         mark = "stopped and saved" if done.stopped_by else "done"
-        steps = f"{wording.count(done.steps)} steps in {wording.duration(done.elapsed_s)}"
+        steps = f"{format.count(done.steps)} steps in {format.duration(done.elapsed_s)}"
         figures = [
-            ("loss", wording.figure(done.loss)),
-            ("token accuracy", wording.share(done.token_accuracy)),
+            ("loss", format.figure(done.loss)),
+            ("token accuracy", format.share(done.token_accuracy)),
         ]
         exact = [
-            (name, wording.share(share))
+            (name, format.share(share))
             for name, share in (
                 ("trained facts", done.trained_exact),
                 ("held-out wordings", done.heldout_exact),

@@ -1,8 +1,8 @@
 """One line on a playground: which adapter, in which numbers, how fast each side is."""
 
-from engine.playground import SIDES
-from workbench.plain import clean_line
-from workbench.talk import Talk
+from engine.sessions.playground import SIDES
+from workbench.sessions.conversation import Talk
+from workbench.text.sanitize import clean_line
 from workbench.widgets.canvas import Canvas, Row, Span
 
 _GAP = "   "

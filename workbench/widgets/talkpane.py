@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from workbench.plain import clean_line
-from workbench.talk import Exchange, Reply, Talk
+from workbench.sessions.conversation import Exchange, Reply, Talk
+from workbench.text.sanitize import clean_line
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
 from workbench.widgets.samples import side_by_side

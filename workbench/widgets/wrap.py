@@ -2,7 +2,7 @@
 
 from rich.cells import cell_len, set_cell_size
 
-from workbench.plain import clean
+from workbench.text.sanitize import clean
 
 
 def wrap(text: str, width: int) -> list[str]:

@@ -1,0 +1,115 @@
+"""Bytes of the loss: TRL's fused head or the engine's, which hold the logits of a tile only.
+
+Which it is `engine.hardware.kernel_choice` decides: on every GPU it is TRL's.
+"""
+
+from engine.budget.ledger.tape import Block, Tape, Value
+from engine.budget.step_shape import Case
+from engine.gemma.catalog import Gemma
+from engine.hardware.kernel_choice import TILE_TOKENS, TILE_VOCABULARY
+
+_TILE_TOKENS, _TILE_VOCABULARY = 4096, 32_768
+"""trl.kernels.chunked_logprob: TOKEN_CHUNK_SIZE, and trl.trainer.utils' chunk size."""
+_STATISTICS = 7
+"""float32 numbers per token while the tiles are folded."""
+
+
+class Head:
+    """The projection of the supervised positions, and their log-probabilities."""
+
+    def __init__(self, gemma: Gemma, case: Case, tape: Tape) -> None:
+        self.gemma, self.case, self.tape = gemma, case, tape
+        self.outputs: list[Block] = []
+        """What the loss and the metrics are computed from, held to the end of the step."""
+
+    def score(self, hidden: Value) -> Value:
+        """The loss of the supervised tokens, from the normed output of the last layer."""
+        selected = self._selected(hidden)
+        del hidden
+        return self._own(selected) if self.case.has_own_head else self._of_trl(selected)
+
+    def _selected(self, hidden: Value) -> Value:
+        """The supervised tokens' rows."""
+        case, tape = self.case, self.tape
+        width, scored, size = self.gemma.hidden_size, case.scored_tokens, hidden.width
+        positions = case.sequences * (case.length - 1)
+
+        def spread(g: list[Value]) -> list[Value | None]:
+            """Back from selected rows to all of them, and to those that predict nothing."""
+            places = tape.block(scored * 16)
+            selected = tape.new(positions * width, size)
+            g.clear()
+            del places
+            whole = tape.new(case.tokens * width, size)
+            del selected
+            return [whole]
+
+        places = tape.block(scored * 16)
+        selected = tape.out(scored * width, size, [hidden], spread)
+        del hidden, places
+        return selected
+
+    def _own(self, selected: Value) -> Value:
+        """Keeps the gradient, which is there before the backward pass; see engine/kernels/head."""
+        case, tape, width = self.case, self.tape, self.gemma.hidden_size
+        labels, selected = tape.block(case.scored_tokens * 8), tape.cast(selected, case.width)
+        tape.memory.part = "head"
+        gradient = tape.new(selected.count, case.width)
+        tokens = min(case.scored_tokens, TILE_TOKENS)
+        tile = tokens * min(self.gemma.vocab_size, TILE_VOCABULARY)
+        tiles = [tape.block(tile * 4)]
+        tiles += [tape.block(tile * 4)] if self.gemma.final_softcap else []
+        tiles += [tape.block(tile * 2)] if case.width == 2 else []
+        sums = tape.block(tokens * (width + 4) * 4)
+        rows = tape.block(tokens * width * 4)
+        del tiles, sums, rows, labels
+
+        def backward(g: list[Value]) -> list[Value | None]:
+            _ = gradient
+            return [tape.new(gradient.count, gradient.width)]
+
+        return tape.out(1, 4, [selected], backward)
+
+    def _of_trl(self, selected: Value) -> Value:
+        """Log-probabilities, and a backward pass that computes every tile again."""
+        case, tape = self.case, self.tape
+        width, scored, size = self.gemma.hidden_size, case.scored_tokens, selected.width
+        positions = case.sequences * (case.length - 1)
+        labels = tape.block(scored * 8)
+        tape.memory.part = "head"
+        statistics = [tape.block(scored * 4) for _ in range(_STATISTICS)]
+        tile = self._tile(scored)
+        del tile
+        saved = [tape.block(scored * 4) for _ in range(2)]
+        kept = selected.detached()
+
+        def backward(g: list[Value]) -> list[Value | None]:
+            _ = (kept, labels, saved)
+            tape.memory.part = "head"
+            high = tape.new(scored * width, 4)
+            tile = self._tile(scored), self._spelled_out(scored)
+            low = tape.cast(high, size)
+            del tile, high
+            tape.memory.part = "temporaries"
+            return [low]
+
+        scores = tape.out(scored, 4, [selected], backward)
+        del statistics
+        self.outputs = [tape.block(positions * 4) for _ in range(3)]
+        return scores
+
+    def _spelled_out(self, scored: int) -> Block | None:
+        """Without Triton a tile's gradient is worked out in PyTorch, float32 at every stage.
+
+        Eight tiles and a mask are there at once (`_backward_tile`), one more with a softcap; the
+        first of them is the tile itself where that is float32.
+        """
+        if self.case.device == "cuda":
+            return None
+        columns = min(self.gemma.vocab_size, _TILE_VOCABULARY)
+        tiles = 7 + (1 if self.gemma.final_softcap else 0)
+        return self.tape.block(min(scored, _TILE_TOKENS) * columns * (4 * tiles + 1))
+
+    def _tile(self, scored: int) -> Block:
+        rows = min(scored, _TILE_TOKENS)
+        return self.tape.block(rows * _TILE_VOCABULARY * self.case.width)

@@ -1,0 +1,164 @@
+"""Bytes of a mixture of experts, as transformers' grouped matrix products run it."""
+
+from engine.budget.expert_tiles import Stack
+from engine.budget.ledger.linear import Projections
+from engine.budget.ledger.nf4_experts import Packed
+from engine.budget.ledger.operations import norm
+from engine.budget.ledger.tape import Block, Tape, Value
+from engine.gemma.catalog import Gemma
+
+
+def mixture(projections: Projections, gemma: Gemma, dense: Value, residual: Value) -> Value:
+    """The MLP's output and the experts' together; both read the layer's residual stream."""
+    tape, experts, width = projections.tape, gemma.experts, gemma.hidden_size
+    assert experts is not None
+    tokens = residual.count // width
+    first = norm(tape, dense, width)
+    del dense
+    weights = _routed(tape, gemma, residual)
+    chosen = norm(tape, residual, width)
+    pairs = tokens * experts.per_token
+    order = tape.block(pairs * 8)
+    inverse = tape.block(pairs * 8)
+
+    def ungather(g: list[Value]) -> list[Value | None]:
+        _ = order
+        return [tape.new(tokens * width, chosen_width)]
+
+    chosen_width = chosen.width
+    selected = [tape.out(pairs * width, chosen.width, [chosen], ungather)]
+    del chosen
+    out = _experts(projections, gemma, selected, pairs)
+    selected.clear()
+    second = _combined(tape, gemma, out, weights, tokens, inverse)
+    del out, weights
+    return tape.add(first, norm(tape, second, width))
+
+
+def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
+    """Weights of the chosen experts, in float32."""
+    experts, width = gemma.experts, gemma.hidden_size
+    assert experts is not None
+    tokens = residual.count // width
+    scaled = tape.scaled(tape.scaled(norm(tape, residual, width)))
+    count, size = scaled.count, scaled.width
+    scores = tape.out(tokens * experts.count, size, [scaled], lambda g: [tape.new(count, size)])
+    del scaled
+    wide = tape.cast(scores, 4)
+    del scores
+    cells = tokens * experts.count
+    probabilities = tape.new(cells, 4)
+    kept = probabilities.detached()
+
+    def backward(g: list[Value]) -> list[Value | None]:
+        _ = kept
+        return [tape.new(cells, 4)]
+
+    probabilities = tape.linked(probabilities, [wide], backward)
+    del wide
+    chosen = tape.block(tokens * experts.per_token * 8)
+
+    def scatter(g: list[Value]) -> list[Value | None]:
+        _ = chosen
+        return [tape.new(cells, 4)]
+
+    return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
+
+
+def _experts(projections: Projections, gemma: Gemma, selected: list[Value], pairs: int) -> Value:
+    """transformers holds its input for as long as this takes; 4-bit experts let it go."""
+    tape = projections.tape
+    experts, width, size = gemma.experts, gemma.hidden_size, selected[0].width
+    assert experts is not None
+    inner = experts.intermediate_size
+    first = _weight(projections, experts.count, 2 * inner, width)
+    gate_up = first.multiply(selected[0], pairs * 2 * inner)
+    if isinstance(first, Packed):
+        selected.clear()
+    saved = gate_up.detached()
+
+    def backward_gate(g: list[Value]) -> list[Value | None]:
+        _ = saved
+        return [tape.new(pairs * 2 * inner, size)]
+
+    active = tape.out(pairs * inner, size, [gate_up], backward_gate)
+    factors = active.detached(), gate_up.detached()
+
+    def backward_product(g: list[Value]) -> list[Value | None]:
+        _ = factors
+        return [tape.new(pairs * inner, size), tape.new(pairs * 2 * inner, size)]
+
+    product = tape.out(pairs * inner, size, [active, gate_up], backward_product)
+    del active, gate_up
+    second = _weight(projections, experts.count, width, inner)
+    return second.multiply(product, pairs * width)
+
+
+def _weight(projections: Projections, count: int, rows: int, columns: int) -> "_Weight | Packed":
+    case = projections.case
+    if case.expert_block_size:
+        stack = Stack(count, rows, columns, case.width, case.expert_block_size)
+        return Packed(projections.tape, case, stack)
+    return _Weight(projections, count * rows * columns, case.r * count * (rows + columns))
+
+
+class _Weight:
+    """One matrix of all experts in 16 bits, for a product per expert."""
+
+    def __init__(self, projections: Projections, count: int, adapter: int) -> None:
+        self.projections, self.count, self.adapter = projections, count, adapter
+        case, tape = projections.case, projections.tape
+        self.is_adapted = case.adapts_experts and projections.adapts
+        self.block: Block | None = None
+        if self.is_adapted:  # PEFT folds the update into a copy
+            factors = tape.block(adapter * case.width)
+            self.block = tape.block(count * case.width)
+            del factors
+
+    def multiply(self, given: Value, count: int) -> Value:
+        """A product per expert; the gradient of an adapted weight is whole before it is folded."""
+        tape, case, before, width = (
+            self.projections.tape,
+            self.projections.case,
+            given.count,
+            given.width,
+        )
+        saved = given.detached() if self.is_adapted else None
+
+        def backward(g: list[Value]) -> list[Value | None]:
+            _ = (self.block, saved)
+            made = tape.new(before, width)
+            if self.is_adapted:
+                tape.block(self.count * case.width)
+                self.projections.give_gradient(self.adapter)
+            return [made]
+
+        return tape.out(count, width, [given], backward)
+
+
+def _combined(
+    tape: Tape, gemma: Gemma, out: Value, weights: Value, tokens: int, inverse: Block
+) -> Value:
+    """Weighted in float32, put back in order, and summed over the experts of a token."""
+    count, size, pairs = out.count, out.width, weights.count
+    saved = out.detached()
+
+    def backward_weighted(g: list[Value]) -> list[Value | None]:
+        _ = saved
+        product, passing = tape.new(count, 4), tape.new(count, 4)
+        del passing
+        narrow = tape.new(count, size)
+        del product
+        return [narrow, tape.new(pairs, 4)]
+
+    weighted = tape.out(count, 4, [out, weights], backward_weighted)
+
+    def backward_order(g: list[Value]) -> list[Value | None]:
+        _ = inverse
+        return [tape.new(count, 4)]
+
+    ordered = tape.out(count, 4, [weighted], backward_order)
+    del weighted
+    summed = tape.out(tokens * gemma.hidden_size, 4, [ordered], lambda g: [tape.new(count, 4)])
+    del ordered
+    return tape.cast(summed, size)

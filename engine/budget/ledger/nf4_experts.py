@@ -1,0 +1,77 @@
+"""Bytes of products with 4-bit experts, of which a part at a time is spelled out."""
+
+from engine.budget.expert_tiles import Stack
+from engine.budget.ledger.tape import Block, Tape, Value
+from engine.budget.step_shape import Case
+
+
+class Packed:
+    """One matrix of all experts; nothing spelled out stays for the backward pass."""
+
+    def __init__(self, tape: Tape, case: Case, stack: Stack) -> None:
+        self.tape, self.case, self.stack = tape, case, stack
+
+    def multiply(self, given: Value, count: int) -> Value:
+        """A product per expert; backward it is spelled out again."""
+        before, width = given.count, given.width
+
+        def backward(g: list[Value]) -> list[Value | None]:
+            return [self._product(before, width, back=True)]
+
+        return self.tape.linked(self._product(count, width, back=False), [given], backward)
+
+    def _product(self, count: int, width: int, *, back: bool) -> Value:
+        if self.case.device == "cuda" and self.case.has_flash:
+            return self._by_slab(count, width, back=back)
+        return self._by_chunk(count, width)
+
+    def _by_slab(self, count: int, width: int, *, back: bool) -> Value:
+        """Some outputs of every expert at a time; 4-bit weights are gathered for each slab."""
+        stack, tape = self.stack, self.tape
+        outputs, slab = stack.outputs(back=back), stack.slab(back=back)
+        if slab == outputs:
+            whole = self._spelled_out(1.0)
+            made = tape.new(count, width)
+            del whole
+            return made
+        made = tape.new(count, width)
+        numbers = stack.count * stack.rows * stack.columns
+        scales = self._scales(numbers)
+        share = slab / outputs
+        gathered = [
+            tape.block(int(numbers * share) // 2),
+            tape.block(int(numbers * share) // stack.block_size * 4),
+        ]
+        spelled_out = tape.block(int(numbers * share) * stack.width)
+        del gathered
+        part = tape.block(int(count * share) * width)
+        del spelled_out, part, scales
+        return made
+
+    def _by_chunk(self, count: int, width: int) -> Value:
+        """Some experts at a time, with their share of the rows."""
+        size, tape = self.stack.chunk(), self.tape
+        share = size / self.stack.count
+        if size == self.stack.count:
+            whole = self._spelled_out(share)
+            made = tape.new(count, width)
+            del whole
+            return made
+        made = tape.new(count, width)
+        spelled_out = self._spelled_out(share)
+        part = tape.block(int(count * share) * width if size > 1 else 0)
+        del spelled_out, part
+        return made
+
+    def _spelled_out(self, share: float) -> Block:
+        stack = self.stack
+        numbers = int(stack.count * stack.rows * stack.columns * share)
+        scales = self._scales(numbers)
+        weight = self.tape.block(numbers * stack.width)
+        del scales
+        return weight
+
+    def _scales(self, numbers: int) -> Block | None:
+        if not self.case.double_quantization:
+            return None
+        return self.tape.block(numbers // self.stack.block_size * 4)

@@ -1,0 +1,102 @@
+"""What every part of the walk through a step works with."""
+
+from dataclasses import dataclass
+
+from engine.budget.ledger.decoder_layer import Decoder
+from engine.budget.ledger.linear import Projections
+from engine.budget.ledger.tape import Memory, Node, Tape, Value
+from engine.budget.step_shape import Case
+from engine.gemma import parameters
+from engine.gemma.catalog import Gemma, Layer
+
+Kind = tuple[Layer, frozenset[str]]
+"""Layers of one shape with the same projections adapted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A model and a step of it, with the tape on which its tensors are counted."""
+
+    gemma: Gemma
+    case: Case
+    tape: Tape
+    projections: Projections
+    decoder: Decoder
+    targets: tuple[frozenset[str], ...]
+    """Projections that are adapted, by layer."""
+    lora: tuple[int, ...]
+    """Trained numbers by layer."""
+    ends: frozenset[int]
+    """Layers that stand last of their kind; where gradients outgrow what is freed, also first."""
+
+    @property
+    def memory(self) -> Memory:
+        """What is held."""
+        return self.tape.memory
+
+    @property
+    def hidden(self) -> int:
+        """Numbers in the output of a layer."""
+        return self.case.tokens * self.gemma.hidden_size
+
+    def slice_of(self, per_layer: Value | None) -> Value | None:
+        """One layer's part of the per-layer inputs, in the same memory."""
+        if per_layer is None:
+            return None
+        count = self.case.tokens * self.gemma.per_layer_width
+        return Value(per_layer.block, count, per_layer.width)
+
+    def whole(self, per_layer: Value) -> Value:
+        """The gradient of one layer's part: zeros for all the others (`select_backward`)."""
+        return self.tape.new(per_layer.count, per_layer.width)
+
+    def spread(self, gradients: dict[Node, Value], per_layer: Value) -> None:
+        """Add a layer's part to the gradient of the per-layer inputs."""
+        whole = self.whole(per_layer)
+        if per_layer.node:
+            gradients.setdefault(per_layer.node, whole)
+
+    def kind(self, place: int) -> Kind:
+        """What decides over the bytes of a layer."""
+        return self.gemma.layers[place], self.targets[place]
+
+    def enter(self, doing: str, layer: int) -> None:
+        """Name the moment that begins, and adapt what is adapted in that layer."""
+        self.projections.targets = self.targets[layer]
+        self.memory.moment = f"{doing} pass, layer {layer + 1} of {len(self.gemma.layers)}"
+
+
+def setting(gemma: Gemma, case: Case) -> Setting:
+    """For one step; objects of it are used once."""
+    tape = Tape(Memory())
+    projections = Projections(tape, case)
+    decoder = Decoder(gemma, case, tape, projections)
+    targets = parameters.adapted(gemma, case.target_modules)
+    lora = lora_by_layer(gemma, case)
+    freed = case.tokens * gemma.hidden_size * case.width
+    grows = not case.accumulates and max(lora, default=0) * 4 > freed
+    ends = _ends(gemma, targets, grows)
+    return Setting(gemma, case, tape, projections, decoder, targets, lora, ends)
+
+
+def lora_by_layer(gemma: Gemma, case: Case) -> tuple[int, ...]:
+    """Trained numbers of each layer."""
+    targets, is_dora = parameters.adapted(gemma, case.target_modules), case.method == "dora"
+    of_experts = parameters.expert_lora(gemma, case.r) if case.adapts_experts else 0
+    return tuple(
+        parameters.layer_lora(gemma, layer, names, case.r, is_dora=is_dora) + of_experts
+        for layer, names in zip(gemma.layers, targets, strict=True)
+    )
+
+
+def _ends(gemma: Gemma, targets: tuple[frozenset[str], ...], with_first: bool) -> frozenset[int]:
+    """After the last layer there are gradients of per-layer inputs, so one more of each kind."""
+    places: dict[Kind, list[int]] = {}
+    for place, kind in enumerate(zip(gemma.layers, targets, strict=True)):
+        places.setdefault(kind, []).append(place)
+    last = 2 if gemma.per_layer_width else 1
+    return frozenset(
+        place
+        for found in places.values()
+        for place in [*found[-last:], *(found[:1] if with_first else [])]
+    )

@@ -1,0 +1,187 @@
+"""One optimizer step, as far as its memory depends on it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.budget.expert_tiles import BLOCK_SIZE
+from engine.hardware import kernel_choice
+from engine.hardware.profiles import Profile
+from engine.problems import refuse
+from engine.recipe import image_rows
+from engine.recipe.schema import ATTENTION, MLP, Recipe, Targets
+
+Objective = Literal["sft", "dpo", "dpo_cached"]
+"""dpo_cached has the reference model's log-probabilities computed beforehand."""
+Sharding = Literal["none", "ddp", "zero2", "fsdp"]
+"""How several GPUs share a step: copies of all, or parts of what is trained, or of everything."""
+DETERMINISTIC_WORKSPACE, DETERMINISTIC_WORKSPACE_BYTES = ":4096:8", 8 * 4096 * 1024
+"""What cuBLAS needs to give the same bits again: 8 buffers of 4096 KiB for each handle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One micro-batch and the optimizer step after it, on one device."""
+
+    model: str
+    """A variant of `engine/gemma/gemma.toml`, its hub id, a config.json's folder, or "embedded"."""
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    quantization: Literal["none", "nf4"] = "none"
+    double_quantization: bool = True
+    """Whether the scales of 4-bit blocks are quantised again."""
+    expert_block_size: int = 0
+    """Weights per scale of experts held in NF4; 0 leaves experts as they are."""
+    method: Literal["lora", "dora"] = "lora"
+    r: int = 16
+    lora_dropout: float = 0.0
+    target_modules: Targets = ATTENTION + MLP
+    adapts_experts: bool = False
+    """PEFT can where experts are in 16 bits."""
+    batch: int = 1
+    """Sequences of a micro-batch; for preferences, pairs."""
+    length: int = 512
+    supervised_tokens: int | None = None
+    """Tokens of the micro-batch that carry loss; None is all of them."""
+    restarts: bool = False
+    """Whether positions restart within a sequence, as with packing and with padding."""
+    accumulates: bool = False
+    """Whether gradients of earlier micro-batches are held while this one runs."""
+    optim: str = "adamw_torch"
+    gradient_checkpointing: bool = True
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    objective: Objective = "sft"
+    tables_on_host: bool = False
+    """Whether per-layer embeddings stay in host memory."""
+    is_text_only: bool = False
+    """Whether vision and audio towers are left out of the model."""
+    images: int = 0
+    """Images in each sequence; their positions are part of its length."""
+    generates_tokens: int = 0
+    """Tokens that base and adapter answer with while the run goes on."""
+    gpus: int = 1
+    sharding: Sharding = "none"
+    bucket_elements: int = 500_000_000
+    """DeepSpeed's reduce_bucket_size; 5e8 is its default."""
+    checkpoints: int = 0
+    """Kept on disk with the optimizer's state."""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """cuda stands for every GPU."""
+    has_flash: bool = True
+    """Whether the card has flash attention: NVIDIA from compute capability 8.0 on."""
+    cublas_workspace_bytes: int = 8_519_680
+    """Per cuBLAS handle; PyTorch's default of 4096 KiB x 2 + 16 KiB x 8, 32 MiB from Hopper on."""
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number in the arithmetic."""
+        return 4 if self.dtype == "float32" else 2
+
+    @property
+    def is_autocast(self) -> bool:
+        """Whether layers run in mixed precision."""
+        return self.dtype != "float32" and not self.has_lean_adapter
+
+    @property
+    def has_own_head(self) -> bool:
+        """Whether the loss is computed by the engine's own kernel."""
+        return self.objective == "sft" and kernel_choice.are_used(self.device)
+
+    @property
+    def has_lean_adapter(self) -> bool:
+        """Whether adapted layers are the engine's own, which need no autocast."""
+        is_plain = self.method == "lora" and not self.lora_dropout and not self.adapts_experts
+        return self.has_own_head and is_plain and self.quantization == "none"
+
+    @property
+    def tokens(self) -> int:
+        """Positions of one forward pass."""
+        return self.sequences * self.length
+
+    @property
+    def sequences(self) -> int:
+        """Rows that the model sees in one forward pass."""
+        return self.batch * (1 if self.objective == "sft" else 2)
+
+    @property
+    def scored_tokens(self) -> int:
+        """Tokens that the head projects: the first of a sequence is predicted by nothing."""
+        most = self.sequences * (self.length - 1)
+        return most if self.supervised_tokens is None else min(self.supervised_tokens, most)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for a request or a key."""
+        return dataclasses.asdict(self)
+
+
+def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
+    """The case of a recipe's longest micro-batch on a profile; `more` overrides its fields."""
+    case = _of_recipe(recipe, profile, more)
+    if recipe.model.host_tables != "auto" or "tables_on_host" in more:
+        return case
+    # It is decided by a budget, which is one of a case.
+    from engine.budget.placement import belong_on_host
+
+    return dataclasses.replace(case, tables_on_host=belong_on_host(case, profile))
+
+
+def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
+    training, data = recipe.training, recipe.data
+    images = image_rows.most_images(data)
+    dtype = recipe.model.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if profile.has_bf16 else "float32"
+    return Case(
+        **{
+            "model": recipe.model.path,
+            "dtype": dtype,
+            "quantization": recipe.model.quantization,
+            "expert_block_size": BLOCK_SIZE if recipe.model.quantization == "nf4" else 0,
+            "method": recipe.adapter.method,
+            "r": recipe.adapter.r,
+            "lora_dropout": recipe.adapter.lora_dropout,
+            "target_modules": recipe.adapter.target_modules,
+            "adapts_experts": recipe.adapter.target_experts,
+            "batch": training.per_device_train_batch_size,
+            "length": data.max_length,
+            "restarts": data.packing or training.per_device_train_batch_size > 1,
+            "accumulates": training.gradient_accumulation_steps > 1,
+            "optim": training.optim,
+            "gradient_checkpointing": training.gradient_checkpointing,
+            "tables_on_host": recipe.model.host_tables is True,
+            "is_text_only": not images,
+            "images": images,
+            "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
+            "checkpoints": training.save_total_limit if training.save_steps else 0,
+            "device": "cpu" if profile.device == "cpu" else "cuda",
+            "has_flash": profile.has_flash,
+            "cublas_workspace_bytes": DETERMINISTIC_WORKSPACE_BYTES
+            if training.deterministic and profile.cublas_workspace_bytes
+            else profile.cublas_workspace_bytes,
+            **more,
+        }
+    )
+
+
+def of_request(request: dict[str, Any]) -> Case:
+    """The case of a request: its recipe on its hardware, under what "simulate" says otherwise."""
+    given = request.get("simulate", {})
+    changed = of_dict({"model": "", **given.get("case", {})})
+    if "recipe" not in request:
+        return changed
+    recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
+    profile = Profile(**request["hardware"])
+    more = {name: getattr(changed, name) for name in given.get("case", {})}
+    return of_recipe(recipe, profile, **more)
+
+
+def of_dict(given: dict[str, Any]) -> Case:
+    """A case from plain data. Raises `Refusal` where a key is none of its fields."""
+    known = {field.name for field in dataclasses.fields(Case)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        reason = f"a case has no {', '.join(unknown)}"
+        raise refuse("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
+    modules = given.get("target_modules", ())
+    modules = modules if isinstance(modules, str) else tuple(modules)
+    return Case(**{**given, "target_modules": modules})

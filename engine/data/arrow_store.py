@@ -1,0 +1,164 @@
+"""Prepared rows in a file that is mapped into memory, so that their number doesn't matter."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pyarrow
+
+from engine.data.conversation import Conversation, ToolCall, Turn
+from engine.data.row_pipeline import Kept
+from engine.data.tokens import IGNORED, Tokens
+
+SCHEMA = pyarrow.schema(
+    {
+        "source": pyarrow.int16(),
+        "file": pyarrow.int32(),
+        "number": pyarrow.int64(),
+        "ids": pyarrow.large_list(pyarrow.int32()),
+        "labels": pyarrow.large_list(pyarrow.int32()),
+        "length": pyarrow.int32(),
+        "supervised": pyarrow.int32(),
+        "is_truncated": pyarrow.bool_(),
+        "fact": pyarrow.string(),
+        "turns": pyarrow.string(),
+        "images": pyarrow.list_(pyarrow.string()),
+    }
+)
+
+
+class Writer:
+    """Writes kept rows in batches; the file appears under its name when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._partial = path, path.with_suffix(f".{os.getpid()}.part")
+        self._writer = pyarrow.ipc.new_file(str(self._partial), SCHEMA)
+
+    def write(self, source: int, file: int, rows: list[Kept]) -> None:
+        """One batch, all of one file."""
+        if not rows:
+            return
+        columns = [
+            [source] * len(rows),
+            [file] * len(rows),
+            [row.number for row in rows],
+            [row.tokens.ids for row in rows],
+            [row.tokens.labels for row in rows],
+            [row.length for row in rows],
+            [row.tokens.supervised for row in rows],
+            [row.tokens.is_truncated for row in rows],
+            [row.fact for row in rows],
+            [_text(row.turns) for row in rows],
+            [row.tokens.images for row in rows],
+        ]
+        arrays = [
+            pyarrow.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)
+        ]
+        self._writer.write_batch(pyarrow.record_batch(arrays, schema=SCHEMA))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()
+        self._partial.rename(self._path)
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        self._writer.close()
+        self._partial.unlink(missing_ok=True)
+
+
+def _text(turns: Conversation) -> str:
+    plain = [
+        [t.role, t.content, t.reasoning, [[c.name, c.arguments] for c in t.calls], t.tools, t.name,
+         *t.images]
+        for t in turns
+    ]  # fmt: skip
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def _turns(text: str) -> Conversation:
+    return tuple(
+        Turn(
+            role, content, reasoning, tuple(ToolCall(*call) for call in calls), tools,
+            tuple(images), name,
+        )
+        for role, content, reasoning, calls, tools, name, *images in json.loads(text)
+    )  # fmt: skip
+
+
+class Rows(Sequence[Tokens]):
+    """Rows of a mapped file in the order of one epoch, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        reader = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
+        self._batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        sizes = [batch.num_rows for batch in self._batches]
+        self._firsts = np.cumsum([0, *sizes])
+        self.order = np.arange(self._firsts[-1])
+        """Row of the file for each row of the epoch; a weight repeats or leaves out rows."""
+        self.hold_images = any(len(batch.column("images").flatten()) for batch in self._batches)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @overload
+    def __getitem__(self, index: int) -> Tokens: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tokens]: ...
+    def __getitem__(self, index: int | slice) -> Tokens | list[Tokens]:
+        """One row's tokens."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        batch, at = self._place(index)
+        ids, labels = (batch.column(name)[at].values.to_pylist() for name in ("ids", "labels"))
+        images = tuple(batch.column("images")[at].as_py()) if self.hold_images else ()
+        return Tokens(ids, labels, batch.column("is_truncated")[at].as_py(), images)
+
+    def _place(self, index: int) -> tuple[Any, int]:
+        row = int(self.order[index])
+        number = int(np.searchsorted(self._firsts, row, "right")) - 1
+        return self._batches[number], row - int(self._firsts[number])
+
+    def cell(self, index: int, name: str) -> Any:
+        """One value of one row."""
+        batch, at = self._place(index)
+        return batch.column(name)[at].as_py()
+
+    def turns(self, index: int) -> Conversation:
+        """The conversation of one row."""
+        return _turns(self.cell(index, "turns"))
+
+    def column(self, name: str) -> np.ndarray:
+        """The numbers of a column for each row of the epoch."""
+        return self._each(batch.column(name) for batch in self._batches)
+
+    def sizes(self) -> np.ndarray:
+        """Tokens of each row, after truncation."""
+        return self._each(batch.column("ids").value_lengths() for batch in self._batches)
+
+    def _each(self, arrays: Iterator[Any]) -> np.ndarray:
+        parts = [array.to_numpy(zero_copy_only=False) for array in arrays]
+        return np.concatenate([np.zeros(0, np.int64), *parts])[self.order]
+
+    def contents(self) -> Iterator[bytes]:
+        """Bytes that differ where ids, labels, their bounds, the order or images do.
+
+        Of an image its name and size count.
+        """
+        for batch in self._batches:
+            ids, labels = batch.column("ids"), batch.column("labels")
+            yield ids.value_lengths().to_numpy().tobytes()
+            yield ids.flatten().to_numpy().tobytes()
+            yield (labels.flatten().to_numpy() != IGNORED).tobytes()
+        yield self.order.tobytes()
+        for image in self.images():
+            yield f"{Path(image).name} {os.path.getsize(image)}\n".encode()
+
+    def images(self) -> Iterator[str]:
+        """Every image file of the file's rows, in order."""
+        for batch in self._batches:
+            yield from batch.column("images").flatten().to_pylist()

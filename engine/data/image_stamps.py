@@ -1,0 +1,38 @@
+"""The image files that rows were prepared from, and whether they are still the same."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from engine.data.files import write_lines
+from engine.data.vision_tokens import SETTINGS, Sight
+
+
+def write(images: Iterable[str], path: Path, sight: Sight | None) -> None:
+    """Note size and time of each file, and which are missing; nothing where there are none.
+
+    The settings of the image processor count among them: they say how many tokens an image takes.
+    """
+    stamps = {image: _stamp(image) for image in images}
+    if stamps and sight:
+        settings = (str(Path(sight.source, name)) for name in SETTINGS)
+        stamps |= {file: _stamp(file) for file in settings}
+    if stamps:
+        write_lines(iter([json.dumps(stamps)]), path)
+
+
+def is_current(path: Path) -> bool:
+    """Whether no file has changed, gone or come since; so it is where rows had no images."""
+    if not path.exists():
+        return True
+    stamps = json.loads(path.read_text())
+    return all(_stamp(image) == stamp for image, stamp in stamps.items())
+
+
+def _stamp(image: str) -> list[int] | None:
+    try:
+        told = os.stat(image)
+    except (OSError, ValueError):
+        return None
+    return [told.st_size, told.st_mtime_ns]

@@ -1,0 +1,61 @@
+"""Batches with the pixels of their images, read in threads while earlier steps are at work."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from engine.data import image_file
+from engine.data.batches import Collator
+from engine.data.vision_tokens import FILES, LOOK, Sight
+
+_THREADS = 4
+_MODEL_INPUTS = ("pixel_values", "image_position_ids")
+
+
+class Pixels:
+    """Pixels of one batch's images, there or under way."""
+
+    def __init__(self, seen: list[Future[dict[str, torch.Tensor]]]) -> None:
+        self._seen = seen
+
+    def on(self, device: torch.device) -> dict[str, torch.Tensor]:
+        """The model's inputs once they are there.
+
+        pixel_values is (images, 3, side, side) for Gemma 3, else (images, patches, numbers).
+        """
+        seen = [image.result() for image in self._seen]
+        return {name: torch.cat([one[name] for one in seen]).to(device) for name in seen[0]}
+
+
+class PixelCollator:
+    """A collator on top of another; batches without an image stay as they are.
+
+    Beside the pixels it tells the model which tokens are images, upon which Gemma 3 and the large
+    Gemma 4 let the tokens of an image see each other in both directions.
+    """
+
+    def __init__(self, collator: Collator, sight: Sight) -> None:
+        self.pad_token_id = collator.pad_token_id
+        self._collator, self._sight = collator, sight
+        self._processor = sight.processor()
+        self._threads = ThreadPoolExecutor(_THREADS, "images")
+
+    def __call__(self, sequences: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch whose pixels are under way."""
+        batch = self._collator(sequences)
+        files = [file for sequence in sequences for file in sequence[FILES]]
+        if not files:
+            return batch
+        told = "token_type_ids" if self._sight.kind == "gemma3" else "mm_token_type_ids"
+        return {
+            **batch,
+            told: (batch["input_ids"] == self._sight.image_token).long(),
+            LOOK: Pixels([self._threads.submit(self._seen, file) for file in files]),
+        }
+
+    def _seen(self, file: str) -> dict[str, torch.Tensor]:
+        # Crops of an image would have tokens of their own, which rows are prepared without.
+        more = {"do_pan_and_scan": False} if self._sight.kind == "gemma3" else {}
+        found = self._processor(images=[image_file.read(file)], return_tensors="pt", **more)
+        return {name: found[name] for name in _MODEL_INPUTS if name in found}

@@ -1,0 +1,60 @@
+"""Rows of one file by number: lines of a JSON Lines file, found by their place in it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.problems import refuse
+
+MAX_ROW_BYTES = 16 << 20
+"""Longer rows are dropped unread; a book has a tenth of it."""
+_BLOCK_BYTES = 8 << 20
+_NEWLINE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where each row of a file stands; `origin` is the file the user named."""
+
+    origin: str
+    lines: Path
+    numbers: np.ndarray
+    """Line of each row, from 1; empty lines are left out."""
+    starts: np.ndarray
+    ends: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def read(self, rows: list[int]) -> Iterator[tuple[int, bytes | None]]:
+        """Number and bytes of rows; None for one that is too long to be read."""
+        with self.lines.open("rb") as file:
+            for row in rows:
+                start, end = int(self.starts[row]), int(self.ends[row])
+                if end - start > MAX_ROW_BYTES:
+                    yield int(self.numbers[row]), None
+                    continue
+                file.seek(start)
+                yield int(self.numbers[row]), file.read(end - start)
+
+
+def shelf(origin: str, lines: Path) -> Shelf:
+    """Find the rows of a JSON Lines file. Raises `Refusal` where it can't be read."""
+    breaks = [np.array([-1])]
+    at = 0
+    try:
+        with lines.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                if not at and block[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+                    raise refuse(origin, "the file is UTF-16", "Save the file as UTF-8")
+                breaks.append(np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + at)
+                at += len(block)
+    except OSError as error:
+        raise refuse(origin, (error.strerror or str(error)).lower(), "Mend the path") from None
+    breaks.append(np.array([at]))
+    ends = np.concatenate(breaks)
+    starts, ends = ends[:-1] + 1, ends[1:]
+    filled = np.flatnonzero(ends - starts > 1)
+    return Shelf(origin, lines, filled + 1, starts[filled], ends[filled])

@@ -1,0 +1,153 @@
+"""Parameter counts of a Gemma, part by part, and of a LoRA adapter on it."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from engine.gemma.catalog import Gemma, Layer
+from engine.gemma.lora_targets import is_meant
+from engine.recipe.schema import Targets
+
+Linear = tuple[str, int, int]
+"""A projection's name, inputs and outputs."""
+
+
+def linears(gemma: Gemma, layer: Layer) -> Iterator[Linear]:
+    """The projections of a decoder layer that can carry an adapter, in the order they run."""
+    width, inner = gemma.hidden_size, layer.intermediate_size
+    queries, keys = gemma.heads * layer.head_width, layer.kv_heads * layer.head_width
+    yield "q_proj", width, queries
+    if layer.sharing != "reuse":
+        yield "k_proj", width, keys
+        if layer.has_values:
+            yield "v_proj", width, keys
+    yield "o_proj", queries, width
+    yield "gate_proj", width, inner
+    yield "up_proj", width, inner
+    yield "down_proj", inner, width
+    if gemma.per_layer_width:
+        yield "per_layer_input_gate", width, gemma.per_layer_width
+        yield "per_layer_projection", gemma.per_layer_width, width
+
+
+def norms(gemma: Gemma, layer: Layer) -> int:
+    """Numbers in a layer's norms and scales."""
+    count = 4 * gemma.hidden_size + layer.head_width
+    count += layer.head_width if layer.sharing != "reuse" else 0
+    count += gemma.hidden_size if gemma.per_layer_width else 0
+    count += 3 * gemma.hidden_size if gemma.experts else 0
+    return count
+
+
+def experts(gemma: Gemma) -> int:
+    """Numbers in the experts of one layer."""
+    if gemma.experts is None:
+        return 0
+    return 3 * gemma.experts.count * gemma.experts.intermediate_size * gemma.hidden_size
+
+
+def router(gemma: Gemma) -> int:
+    """Numbers in the router of one layer: its projection and two scales."""
+    if gemma.experts is None:
+        return 0
+    return gemma.hidden_size * gemma.experts.count + gemma.hidden_size + gemma.experts.count
+
+
+def projections(gemma: Gemma) -> int:
+    """Numbers in the projections of all layers, which are what quantisation reaches."""
+    return sum(i * o for layer in gemma.layers for _, i, o in linears(gemma, layer))
+
+
+def embeddings(gemma: Gemma) -> int:
+    """Numbers in the token table, and in the output head where that is one of its own."""
+    return gemma.vocab_size * gemma.hidden_size * (1 if gemma.is_tied else 2)
+
+
+def per_layer_table(gemma: Gemma) -> int:
+    """Numbers in Gemma 4's per-layer embeddings."""
+    return gemma.per_layer_vocab_size * gemma.per_layer_width * len(gemma.layers)
+
+
+def unquantised(gemma: Gemma) -> int:
+    """Numbers outside projections, experts and tables: norms, routers, the projection of inputs."""
+    count = gemma.hidden_size
+    count += sum(norms(gemma, layer) + router(gemma) for layer in gemma.layers)
+    if gemma.per_layer_width:
+        count += gemma.per_layer_width * (gemma.hidden_size * len(gemma.layers) + 1)
+    return count
+
+
+def text(gemma: Gemma) -> int:
+    """Parameters of the language model."""
+    return (
+        projections(gemma)
+        + embeddings(gemma)
+        + per_layer_table(gemma)
+        + unquantised(gemma)
+        + experts(gemma) * len(gemma.layers)
+    )
+
+
+def towers(gemma: Gemma) -> int:
+    """Numbers in the towers and their projections."""
+    return sum(tower.parameters for tower in (gemma.vision, gemma.audio) if tower)
+
+
+def adapted(gemma: Gemma, targets: Targets) -> tuple[frozenset[str], ...]:
+    """Names of the projections that get an adapter, by layer."""
+    return tuple(
+        frozenset(name for name, _, _ in linears(gemma, layer) if is_meant(targets, place, name))
+        for place, layer in enumerate(gemma.layers)
+    )
+
+
+def lora(
+    gemma: Gemma,
+    targets: Targets,
+    r: int,
+    *,
+    is_dora: bool = False,
+    adapts_experts: bool = False,
+) -> int:
+    """Numbers in a LoRA adapter; DoRA adds a magnitude per output."""
+    layers = zip(gemma.layers, adapted(gemma, targets), strict=True)
+    of_projections = sum(
+        layer_lora(gemma, layer, names, r, is_dora=is_dora) for layer, names in layers
+    )
+    of_experts = expert_lora(gemma, r) * len(gemma.layers) if adapts_experts else 0
+    return of_projections + of_experts
+
+
+def layer_lora(
+    gemma: Gemma, layer: Layer, targets: frozenset[str], r: int, *, is_dora: bool = False
+) -> int:
+    """Numbers in one layer's part of the adapter."""
+    return sum(
+        r * (inputs + outputs) + (outputs if is_dora else 0)
+        for name, inputs, outputs in linears(gemma, layer)
+        if name in targets
+    )
+
+
+def trained_tensors(
+    gemma: Gemma, targets: Targets, r: int, *, is_dora: bool, adapts_experts: bool
+) -> Counter[int]:
+    """How often an adapter has a tensor of so many numbers."""
+    found = Counter[int]()
+    for layer, wanted in zip(gemma.layers, adapted(gemma, targets), strict=True):
+        for name, inputs, outputs in linears(gemma, layer):
+            if name in wanted:
+                found.update([r * inputs, r * outputs, *([outputs] if is_dora else [])])
+        if adapts_experts and gemma.experts:
+            width, inner = gemma.hidden_size, gemma.experts.intermediate_size
+            rank = r * gemma.experts.count
+            found.update([rank * width, rank * 2 * inner, rank * inner, rank * width])
+    return found
+
+
+def expert_lora(gemma: Gemma, r: int) -> int:
+    """Numbers in one layer's adapter on every expert: PEFT gives each of them rank r."""
+    if gemma.experts is None:
+        return 0
+    width, inner = gemma.hidden_size, gemma.experts.intermediate_size
+    per_expert = (width + 2 * inner) + (inner + width)
+    return r * gemma.experts.count * per_expert

@@ -1,0 +1,257 @@
+"""Hardware profiles, and which of them this machine is."""
+
+import math
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from engine.hardware import nvml, torch_probe
+from engine.hardware.gpu import Absence, Gpu
+from engine.paths import RECIPES
+from engine.problems import refuse
+
+PROFILES = RECIPES / "hardware"
+AUTO = "auto"
+_CPU = "cpu"
+_APPLE = "apple-m"
+_SAME_MEMORY = 0.15
+"""How far a card's memory may be from a profile's: drivers and ECC differ, 8 and 12 GB don't."""
+_GUESSED_CONTEXT_GIB = 0.5
+_HOST_SHARE = 0.9
+"""Part of the host's memory that a run may fill; the rest is the system's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a run may use. Where figures come from is said in the files under recipes/hardware."""
+
+    name: str
+    title: str
+    device: str
+    """cuda, mps or cpu; AMD's cards are cuda, as PyTorch calls them."""
+    memory_gib: float
+    """All memory of the device as its driver reports it; of the host where they share it."""
+    usable_share: float
+    """Part of memory_gib that a run may fill; the rest is a display's and the driver's own."""
+    has_bf16: bool
+    """Whether bfloat16 arithmetic is native."""
+    reason: str = ""
+    """Why it was chosen, where it was detected."""
+    has_fp16: bool = False
+    """Whether float16 arithmetic is native."""
+    has_flash: bool = False
+    """Whether PyTorch has flash attention for it: NVIDIA from compute capability 8.0, MI300X."""
+    widest_flash_head: int = 0
+    """The widest attention head that flash attention takes; 0 where there is none."""
+    context_gib: float = 0.0
+    """What the driver takes per process before the first tensor: a guess until calibrated."""
+    cublas_workspace_bytes: int = 0
+    """What PyTorch gives each cuBLAS handle; 32 MiB from Hopper on; 0 where there is no cuBLAS."""
+    host_memory_gib: float = 0.0
+    """Memory of the host: measured on this machine, a guess for a named card; 0 if not known."""
+    is_unified: bool = False
+    """Whether a GPU shares the host's memory, so that memory_gib is the host's."""
+    bandwidth_gb_s: float | None = None
+    """Memory bandwidth in 10^9 bytes a second; None where nobody can say."""
+    tflops: float | None = None
+    """Dense 16-bit matrix arithmetic with 32-bit sums, in 10^12 FLOP/s; a CPU's is 32-bit."""
+
+    @property
+    def usable_gib(self) -> float:
+        """Memory that a run may fill, in GiB."""
+        return self.memory_gib * self.usable_share
+
+    @property
+    def host_usable_gib(self) -> float:
+        """Host memory that a run may fill; without bound where the host is not known."""
+        return self.host_memory_gib * _HOST_SHARE if self.host_memory_gib else math.inf
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for the run directory."""
+        return asdict(self)
+
+
+def names() -> list[str]:
+    """Names that --hardware takes: this machine, cards by their memory, the CPU."""
+    files = {path.stem: _file(path.stem) for path in PROFILES.glob("*.toml")}
+    cpu = {_CPU} & files.keys()
+    cards = sorted(files.keys() - cpu, key=lambda name: (files[name]["memory_gib"], name))
+    return [AUTO, *cards, *cpu]
+
+
+def profile(name: str) -> Profile:
+    """The profile of that name; "auto" is this machine. Raises `Refusal`."""
+    if name == AUTO:
+        return detect()
+    if name not in {path.stem for path in PROFILES.glob("*.toml")}:
+        fix = f"Known names: {', '.join(names())}"
+        raise refuse("--hardware", f"there is no profile {name!r}", fix)
+    chosen = _of_file(name)
+    return _with_memory_of_this(chosen) if chosen.is_unified else chosen
+
+
+def runnable(name: str) -> Profile:
+    """The profile of that name where this machine has such a device. Raises `Refusal`."""
+    chosen = profile(name)
+    found = detect()
+    if chosen.device not in {"cpu", found.device}:
+        fix = f"Start it there, or use --hardware auto, which is {found.title} here"
+        raise refuse("--hardware", f"this machine has no {chosen.device} device", fix)
+    return chosen
+
+
+@cache
+def detect(nodes: Path = torch_probe.NODES) -> Profile:
+    """This machine, with the reason why; `nodes` is where the kernel keeps its device files.
+
+    NVML is asked first. Where it can't tell although there are device files of GPUs, torch is.
+    """
+    told = nvml.find()
+    if isinstance(told, Gpu):
+        return _of_gpu(told, "NVML names")
+    if told.is_final or not torch_probe.has_node(nodes):
+        return _without_gpu(told.reason)
+    asked = torch_probe.find()
+    if isinstance(asked, Absence):
+        return _without_gpu(f"{told.reason}; {asked.reason}")
+    return _of_gpu(asked, f"{told.reason}; torch names")
+
+
+def host_memory_gib() -> float:
+    """Memory of the host in GiB."""
+    import psutil
+
+    return float(psutil.virtual_memory().total / 2**30)
+
+
+def _file(name: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads((PROFILES / f"{name}.toml").read_text())
+
+
+def _of_file(name: str) -> Profile:
+    given = _file(name)
+    given.pop("driver_names", None)
+    if name == _CPU:
+        memory_gib, flags = host_memory_gib(), _cpu_flags()
+        given |= {"memory_gib": memory_gib, "host_memory_gib": memory_gib}
+        given["has_bf16"] = not flags.isdisjoint({"amx_bf16", "avx512_bf16", "bf16"})
+        given["has_fp16"] = not flags.isdisjoint({"amx_fp16", "avx512_fp16", "asimdhp"})
+        given["tflops"] = round(given["tflops"] * _cores(), 3)
+    return Profile(name=name, **given)
+
+
+def _with_memory_of_this(chosen: Profile) -> Profile:
+    """A GPU that shares the host's memory, with this host's where this is such a machine."""
+    here = detect()
+    if not (here.is_unified and here.device == chosen.device):
+        return chosen
+    return replace(chosen, memory_gib=here.memory_gib, host_memory_gib=here.memory_gib)
+
+
+def _of_gpu(gpu: Gpu, teller: str) -> Profile:
+    host_gib = host_memory_gib()
+    known = _known_as(gpu)
+    is_unified = known.is_unified if known else gpu.memory_gib is None
+    memory_gib = host_gib if is_unified or gpu.memory_gib is None else gpu.memory_gib
+    shared = ", shared with the host" if is_unified else ""
+    figures = (
+        f"its other figures are those of the profile {known.name}"
+        if known
+        else "no profile has that name and memory, so its speed is unknown"
+    )
+    said = [f"{teller} {gpu.name} with {memory_gib:.1f} GiB{shared}", figures, gpu.note]
+    return replace(
+        known or _unknown(gpu),
+        name=AUTO,
+        title=gpu.name,
+        memory_gib=memory_gib,
+        host_memory_gib=host_gib,
+        reason="; ".join(part for part in said if part),
+    )
+
+
+def _known_as(gpu: Gpu) -> Profile | None:
+    """The profile of a card with that name and about that memory."""
+    for path in PROFILES.glob("*.toml"):
+        given = _file(path.stem)
+        if gpu.name in given.get("driver_names", ()):
+            found = _of_file(path.stem)
+            if found.is_unified or _is_near(gpu.memory_gib, found.memory_gib):
+                return found
+    return None
+
+
+def _is_near(memory_gib: float | None, expected_gib: float) -> bool:
+    return memory_gib is not None and abs(memory_gib / expected_gib - 1) <= _SAME_MEMORY
+
+
+def _unknown(gpu: Gpu) -> Profile:
+    """What follows from a card's generation alone."""
+    is_unified = gpu.memory_gib is None
+    return Profile(
+        AUTO,
+        gpu.name,
+        "cuda",
+        0.0,
+        0.85 if is_unified else 0.95,
+        gpu.has_bf16,
+        has_fp16=True,
+        has_flash=gpu.has_flash,
+        widest_flash_head=256 if gpu.has_flash else 0,
+        context_gib=_GUESSED_CONTEXT_GIB,
+        cublas_workspace_bytes=gpu.cublas_workspace_bytes,
+        is_unified=is_unified,
+    )
+
+
+def _without_gpu(absence: str) -> Profile:
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return _apple_silicon()
+    title = f"CPU, {os.cpu_count()} cores"
+    return replace(_of_file(_CPU), name=AUTO, title=title, reason=absence)
+
+
+def _apple_silicon() -> Profile:
+    title = _apple_title()
+    known = _of_file(_APPLE)
+    reason = "Apple silicon: the GPU shares the host's memory"
+    if title not in _file(_APPLE)["driver_names"]:
+        known = replace(known, bandwidth_gb_s=None, tflops=None)
+        reason += "; the speed of this one is unknown"
+    memory_gib = host_memory_gib()
+    return replace(
+        known,
+        name=AUTO,
+        title=title,
+        memory_gib=memory_gib,
+        host_memory_gib=memory_gib,
+        reason=reason,
+    )
+
+
+def _apple_title() -> str:
+    command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "Apple silicon"
+    return done.stdout.strip() or "Apple silicon"
+
+
+def _cores() -> int:
+    import psutil
+
+    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        return set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return set()

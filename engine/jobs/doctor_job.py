@@ -1,0 +1,57 @@
+"""The job that examines the install: check by check, each finding told when it is there."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+from engine import events, installed
+from engine.hardware import kernel_choice, profiles
+from engine.hardware.profiles import AUTO
+from engine.run.control import StoppedEarly, Wishes
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.sessions import doctor_report, session_dir
+from engine.sessions.doctor_report import Diagnosis, Finding
+from engine.sessions.session_dir import PreviewDir
+
+
+def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+    """Run all checks, or the fast ones where request.json says so, up to a done event.
+
+    The findings so far stand in diagnosis.json after each check, and are kept for later runs.
+    """
+    began = monotonic()
+    is_fast = bool(run.read_request().get("doctor", {}).get("fast"))
+    beside = PreviewDir(run.path)
+    session_dir.sweep(beside)
+    is_watched = beside.viewer.exists()
+    log.append(events.Phase(name="loading", detail="the packages"))
+
+    # Seconds of imports, which its viewer is told of first.
+    from engine.doctor.registry import CHECKS
+    from engine.doctor.specimens import Specimens
+
+    versions, found = installed.versions(), list[Finding]()
+    with TemporaryDirectory(prefix="gemma-bench-") as folder:
+        # Through the kernels that runs on this machine go through, though it is all on the CPU.
+        has_own_kernels = kernel_choice.are_used(profiles.profile(AUTO).device)
+        specimens = Specimens(Path(folder), has_own_kernels=has_own_kernels)
+        for check in (one for one in CHECKS if one.is_fast or not is_fast):
+            _stop_if_asked(beside, wishes, is_watched=is_watched)
+            log.append(events.Phase(name="checking", detail=check.name))
+            found.append(check(specimens))
+            beside.write_diagnosis(Diagnosis(versions, tuple(found)).published())
+    doctor_report.keep(Diagnosis(versions, tuple(found)))
+    log.append(_done(len(found), round(monotonic() - began, 2)))
+
+
+def _stop_if_asked(beside: PreviewDir, wishes: Wishes, *, is_watched: bool) -> None:
+    wishes.poll()
+    if wishes.stopped_by or (is_watched and not beside.has_viewer()):
+        raise StoppedEarly(f"stopped by {wishes.stopped_by or 'its viewer'} between two checks")
+
+
+def _done(checks: int, elapsed_s: float) -> events.Done:
+    return events.Done(
+        steps=checks, loss=None, token_accuracy=None, elapsed_s=elapsed_s, adapter=""
+    )

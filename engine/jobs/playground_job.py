@@ -1,0 +1,117 @@
+"""The engine's job behind a playground: base and adapter of a run, loaded once, answer prompts.
+
+It ends when it is asked to, and when its viewer is gone.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from engine import events
+from engine.budget.placement import placed
+from engine.data.own_template import choose
+from engine.data.template import dialect_of
+from engine.hardware.profiles import Profile
+from engine.model.adapter_switch import Adapted, attach, read
+from engine.model.load import load
+from engine.model.playground_server import Desk
+from engine.problems import refuse
+from engine.recipe.schema import Recipe
+from engine.run import adapters
+from engine.run.adapters import Adapter
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.sessions import playground
+from engine.sessions.end_with_viewer import end_with_viewer
+from engine.sessions.playground import Opening
+from engine.sessions.session_dir import PreviewDir, sweep
+
+_SPARED_GIB = 1.0
+"""Device memory left to a run at work, beside what it has taken."""
+
+
+def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+    """Load what the request names, then answer until nobody asks any more."""
+    files = PreviewDir(run.path)
+    end_with_viewer(files)
+    try:
+        if not wishes.stopped_by:
+            sweep(files)
+            asked = playground.opening(run.read_request())
+            Desk(_opened(asked, log), log).serve(files.wishes())
+    except SystemExit:
+        pass
+    finally:
+        if not files.has_viewer():
+            files.remove()
+    # The libraries take a second to be taken down, for which a viewer that closes would wait.
+    os._exit(0)
+
+
+def _opened(asked: Opening, log: EventLog) -> Adapted:
+    """Base and adapter of a run, as it was trained. Raises `Refusal`."""
+    run = RunDir(Path(asked.run))
+    recipe, profile = _chosen(run)
+    adapter = _adapter(run, asked.adapter)
+    log.append(events.Phase(name="reading", detail=adapter.name))
+    weights = read(adapter, recipe.model)
+    log.append(events.Phase(name="loading", detail=recipe.model.path))
+    _spare(run, profile)
+    loaded = load(placed(recipe, profile).model, profile)
+    template = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
+    adapted = attach(loaded, template, weights)
+    log.append(
+        events.Opened(
+            run=str(run.path),
+            adapter=adapter.name,
+            step=adapter.step,
+            model=recipe.model.path,
+            device=loaded.device,
+            dtype=str(loaded.dtype).removeprefix("torch."),
+            quantization=recipe.model.quantization,
+        )
+    )
+    return adapted
+
+
+def _chosen(run: RunDir) -> tuple[Recipe, Profile]:
+    """What the run was made with."""
+    try:
+        request = run.read_request()
+        recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
+        return recipe, Profile(**request["hardware"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"it can't be read: {type(error).__name__}: {error}"
+        raise refuse(str(run.path), reason, "Open another run", key="request.json") from None
+
+
+def _adapter(run: RunDir, name: str) -> Adapter:
+    """The adapter that was asked for, or the newest."""
+    known = adapters.every(run)
+    if not known:
+        fix = "Ask the run to save now, or wait for its end"
+        raise refuse(str(run.path), "it has none yet", fix, key="checkpoints")
+    if not name:
+        return known[-1]
+    found = next((one for one in known if one.name == name), None)
+    if found is None:
+        fix = f"Open one of {', '.join(one.name for one in known)}"
+        raise refuse(str(run.path), "there is no such adapter", fix, key=name)
+    return found
+
+
+def _spare(run: RunDir, profile: Profile) -> None:
+    """Keep this process from taking memory that the run, where it is at work, could still need."""
+    if profile.device != "cuda":
+        return
+    if not torch.cuda.is_available():
+        fix = "Open it on a machine with an NVIDIA GPU"
+        reason = "it was trained on a cuda device, and none is here"
+        raise refuse(str(run.path), reason, fix, key="hardware")
+    if run.is_alive():
+        free, total = torch.cuda.mem_get_info()
+        share = max(0.0, free - _SPARED_GIB * 2**30) / total
+        torch.cuda.set_per_process_memory_fraction(share)

@@ -1,0 +1,34 @@
+"""A run that ended before its last step goes on from its newest checkpoint that is whole."""
+
+from typing import Any
+
+from engine.jobs import train_job
+from engine.run import checkpoint_manifest, failpoint
+from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.control import Wishes
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.train import determinism, planning
+
+
+def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+    """Go on up to the done event. Raises `Refusal` where no checkpoint is whole."""
+    start, rejected = checkpoint_manifest.newest(run)
+    if start is None:
+        raise checkpoint_manifest.none_whole(run, rejected)
+    request = run.read_request()
+    parent = planning.parent(request, start)
+    exactness = _exactness(request, start) if parent is None else "with what was changed since"
+    failpoint.reached("resume.verified")
+    log.append(checkpoint_manifest.resumed(run, start, rejected, exactness, parent))
+    failpoint.reached("resume.told")
+    train_job.train(run, log, wishes, start)
+
+
+def _exactness(request: dict[str, Any], start: Checkpoint) -> str:
+    was, now = start.facts.get("arithmetic"), determinism.last_bits()
+    if was != now:
+        return f"but for rounding: {was} became {now}"
+    if request["hardware"]["device"] == "cpu":
+        return "to the bit: a CPU repeats its sums"
+    return "but for the order of a GPU's sums, which training.deterministic settles"

@@ -1,0 +1,43 @@
+"""Where the recipes that come with the project lie, and what their names and first comments say."""
+
+import re
+from pathlib import Path
+
+from engine.paths import RECIPES
+
+QUICKSTART = "quickstart"
+_OF_GEMMA = re.compile(r"gemma(\d)-e?(\d+)([mb])-")
+"""Generation and size at the head of a recipe's name: gemma3-270m-, gemma4-e2b-."""
+_FITS = re.compile(r"^# Fits --hardware (\S+)\.$", re.MULTILINE)
+
+
+def find(name: str) -> Path:
+    """The file of a recipe given by name (as under recipes/) or by path; it need not exist."""
+    path = Path(name)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        return path
+    return RECIPES / f"{name}.toml"
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with the project: the one to begin with, then small to large
+    within a generation of Gemma."""
+    return sorted((path.stem for path in RECIPES.glob("*.toml")), key=_place)
+
+
+def family(name: str) -> str:
+    """The generation that a recipe's name begins with, such as "Gemma 3"; empty where none."""
+    found = _OF_GEMMA.match(name)
+    return f"Gemma {found[1]}" if found else ""
+
+
+def hardware_of(name: str) -> str:
+    """The hardware profile that a recipe of the project says it fits; empty where it says none."""
+    found = _FITS.search(find(name).read_text("utf-8"))
+    return found[1] if found else ""
+
+
+def _place(name: str) -> tuple[bool, str, int, str]:
+    found = _OF_GEMMA.match(name)
+    millions = int(found[2]) * (1000 if found[3] == "b" else 1) if found else 0
+    return name != QUICKSTART, family(name), millions, name

@@ -1,0 +1,287 @@
+"""The recipe: what a user chose, as frozen sections read from TOML.
+
+Paths in a recipe file are relative to that file; those in `--set` to the current folder.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from engine.gemma import catalog
+
+EMBEDDED = catalog.EMBEDDED
+"""The model path that stands for the small Gemma shipped with the project."""
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        title="",
+    )
+
+
+class Model(_Section):
+    """Which model, and in which numbers it is held."""
+
+    path: str = EMBEDDED
+    """A local folder, a hub id such as google/gemma-3-1b-it, or "embedded"."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Number format of the frozen weights and of the arithmetic."""
+    quantization: Literal["none", "nf4"] = "none"
+    """nf4 holds the language model's linear weights and its experts in 4 bits (QLoRA)."""
+    host_tables: Literal["auto", True, False] = "auto"
+    """Keep per-layer embeddings (E2B, E4B) in host memory; auto: where a step fits well so only."""
+
+
+def _kind_of_targets(value: Any) -> str:
+    return EXPRESSION if isinstance(value, str) else NAMES
+
+
+NAMES, EXPRESSION = "names", "expression"
+"""The kinds of `Targets`, by which pydantic tells where in them a mistake is."""
+Targets = Annotated[
+    Annotated[tuple[str, ...], Field(min_length=1, strict=False), Tag(NAMES)]
+    | Annotated[str, Field(min_length=1), Tag(EXPRESSION)],
+    Discriminator(_kind_of_targets),
+]
+
+
+class Adapter(_Section):
+    """What is trained."""
+
+    method: Literal["lora", "dora"] = "lora"
+    """dora trains direction and magnitude of a weight apart; each step takes longer."""
+    r: int = Field(default=16, ge=1)
+    """Rank of the update."""
+    lora_alpha: int = Field(default=32, ge=1)
+    """The update is scaled by lora_alpha / r."""
+    use_rslora: bool = False
+    """Scale the update by lora_alpha / sqrt(r) instead, so that high ranks learn as fast."""
+    lora_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    target_modules: Targets = ATTENTION + MLP
+    """Projections of the language model, or one expression that matches their whole names."""
+    target_experts: bool = False
+    """Adapt every expert of 26B-A4B too, each with rank r; they must not be quantised."""
+
+
+Format = Literal[
+    "messages", "sharegpt", "instruction_input_output", "instruction_output", "question_response",
+    "prompt_completion", "nemotron_persona", "usr_bot", "title_text", "text",
+]  # fmt: skip
+"""Formats of rows that can be trained on, by the names that recipes give them."""
+
+
+class Filter(_Section):
+    """Which rows are taken by their length, in tokens before truncation."""
+
+    min_tokens: int = Field(default=0, ge=0)
+    max_tokens: int = Field(default=0, ge=0)
+    """0 sets no bound."""
+
+
+class Source(_Section):
+    """Rows of one file, folder or pattern (`path`), or of a dataset on the hub (`id`)."""
+
+    path: str | None = None
+    """A .jsonl, .json, .csv or .parquet file, also .gz or .zst; a folder of them; a pattern."""
+    id: str | None = None
+    """A dataset on the hub, such as HuggingFaceH4/no_robots."""
+    config: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    """Branch, tag or commit of a hub dataset."""
+    name: str | None = None
+    """What reports call it; the file's name or the id where none is given."""
+    rows: int | float | None = Field(default=None, gt=0)
+    """A count, or a share below 1, drawn by the seed; all where none is given."""
+    weight: float = Field(default=1.0, gt=0.0)
+    """How often each row is seen in one epoch; a part of 1 is drawn by the seed."""
+    seed: int = Field(default=0, ge=0)
+    """Which rows are drawn."""
+    format: Format | None = None
+    """Told from the rows where none is given."""
+    columns: dict[str, str] = {}
+    """The format's name of a column = the file's."""
+    filter: Filter = Filter()
+
+    @property
+    def label(self) -> str:
+        """The source's name in reports."""
+        return self.name or self.id or Path(self.path or "").name
+
+
+class Data(_Section):
+    """What is trained on."""
+
+    sources: tuple[Source, ...] = Field(min_length=1, strict=False)
+    max_length: int = Field(default=512, ge=8)
+    """Tokens a row may have."""
+    truncation: Literal["cut_end", "cut_middle", "drop"] = "cut_end"
+    """What becomes of longer rows: cut at the end, cut by exchanges in the middle, or dropped."""
+    packing: bool = False
+    """Several rows in one sequence, kept apart by their positions."""
+    loss_on: Literal["assistant", "last", "completion", "all"] = "assistant"
+    """assistant: every answer; last: the last one; completion: all after the last prompt; all."""
+    thinking: Literal["keep", "strip", "refuse"] = "keep"
+    """What becomes of thoughts in answers; refuse drops their rows."""
+    template: Literal["engine", "model"] = "engine"
+    """engine: TRL's template with the answers marked; model: the one in the model's tokenizer."""
+    strict: bool = False
+    """Refuse to train where any row would be dropped."""
+    seed: int = Field(default=0, ge=0)
+    """Order of the rows."""
+
+
+class Training(_Section):
+    """How it is trained; names as in transformers' TrainingArguments."""
+
+    per_device_train_batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0.0)
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
+    warmup_steps: float = Field(default=0.03, ge=0.0)
+    """A count, or below 1 a share of all steps."""
+    num_train_epochs: float = Field(default=1.0, gt=0.0)
+    max_steps: int = Field(default=-1, ge=-1)
+    """Above 0 it replaces num_train_epochs."""
+    optim: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"] = (
+        "adamw_torch"
+    )
+    loraplus_lr_ratio: float = Field(default=1.0, gt=0.0)
+    """LoRA+: B and DoRA's magnitudes learn at learning_rate times this; 1 is plain LoRA."""
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    max_grad_norm: float = Field(default=1.0, gt=0.0)
+    gradient_checkpointing: bool = True
+    """Compute activations again in the backward pass instead of keeping them."""
+    save_steps: int = Field(default=0, ge=0)
+    """A checkpoint every so many steps; 0 saves the adapter at the end only."""
+    save_total_limit: int = Field(default=2, ge=1)
+    seed: int = 0
+    """Adapter initialisation and dropout."""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """A loss or gradient that is no number: end before it reaches the weights, or skip the step."""
+    max_skipped_steps: int = Field(default=3, ge=1)
+    """With skip, how many steps; one more ends the run after all."""
+    on_failed_save: Literal["go_on", "stop"] = "go_on"
+    """A checkpoint that the disk won't take: warn and train on, or end the run."""
+    on_out_of_memory: Literal["stop", "retry"] = "stop"
+    """retry: go on with fewer rows at a time and more accumulation, which learns the same."""
+    deterministic: bool = False
+    """Take only operations that give the same bits again; an error where there is none."""
+
+
+class Samples(_Section):
+    """Fixed prompts that base and adapter answer while the run goes on."""
+
+    prompts: tuple[str, ...] = Field(default=(), strict=False)
+    every: int = Field(default=0, ge=0)
+    """Steps between samples; 0 samples before training and at the end only."""
+    max_new_tokens: int = Field(default=64, ge=1)
+
+
+class Score(_Section):
+    """Questions with an exact fact; trained ones are the rows of data that carry one."""
+
+    heldout: str
+    """A file like the data, with wordings that are not trained on."""
+    max_new_tokens: int = Field(default=48, ge=1)
+
+
+class Recipe(_Section):
+    """One run, whole."""
+
+    model: Model = Model()
+    adapter: Adapter = Adapter()
+    data: Data
+    training: Training = Training()
+    samples: Samples = Samples()
+    score: Score | None = None
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "model": Model,
+    "adapter": Adapter,
+    "data": Data,
+    "training": Training,
+    "samples": Samples,
+    "score": Score,
+}
+
+
+def settings(text: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """The document of a recipe with overrides applied and its paths made absolute.
+
+    Raises `tomllib.TOMLDecodeError` where the text isn't TOML, and `ValueError` where an override
+    isn't KEY=VALUE or goes through something that is no table.
+    """
+    document = _absolute(tomllib.loads(text), folder)
+    override(document, overrides)
+    return document
+
+
+def override(document: dict[str, Any], overrides: list[str]) -> None:
+    """Change keys of a document. Raises `ValueError` as above."""
+    for given in overrides:
+        key, equals, value = given.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"{given!r} is not KEY=VALUE")
+        _insert(document, key.strip(), _value(value))
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none, so that a bare word needs no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def _insert(document: dict[str, Any], key: str, value: Any) -> None:
+    *outer, last = key.split(".")
+    given: dict[str, Any] = {last: value}
+    for name in reversed(outer):
+        given = {name: given}
+    given = _absolute(given, Path.cwd())
+    for name in outer:
+        given, document = given[name], document.setdefault(name, {})
+        if not isinstance(document, dict):
+            raise ValueError(f"{key}: {name} is not a table")
+    document[last] = given[last]
+
+
+def _absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {
+        section: {
+            key: _absolute_under(f"{section}.{key}", value, folder) for key, value in t.items()
+        }
+        if isinstance(t, dict)
+        else t
+        for section, t in document.items()
+    }
+
+
+def _absolute_under(key: str, value: Any, folder: Path) -> Any:
+    if key == "model.path" and isinstance(value, str) and os.path.exists(folder / value):
+        return str(folder.absolute() / value)
+    if key == "score.heldout" and isinstance(value, str):
+        return str(folder.absolute() / value)
+    if key == "data.sources" and isinstance(value, list):
+        return [
+            {**source, "path": str(folder.absolute() / source["path"])}
+            if isinstance(source, dict) and isinstance(source.get("path"), str)
+            else source
+            for source in value
+        ]
+    return value

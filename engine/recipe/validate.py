@@ -1,0 +1,289 @@
+"""Every mistake of a recipe at once, before anything is made."""
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from engine.gemma import catalog
+from engine.problems import Problem, Refusal, refuse
+from engine.recipe import data_files, files, image_rows, schema, validate_adapter
+from engine.recipe.schema import Adapter, Model, Recipe
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_SECRET = re.compile(r"token$|secret|password|api_key", re.IGNORECASE)
+"""What keys are called whose values are nobody's business; no recipe has one."""
+_REASONS = {
+    "model_type": "it is no table",
+    "tuple_type": "it is no list",
+    "too_short": "the list is empty",
+}
+"""What pydantic says in Python's words, in TOML's; by its type of error."""
+_UNION = {schema.NAMES, schema.EXPRESSION}
+"""What pydantic puts between a key that takes several kinds of values and what is wrong with it."""
+
+
+def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Recipe, bytes]:
+    """A recipe by name or path with its overrides applied, and the file's bytes as they stand.
+
+    Raises `Refusal` with all its problems; on paper neither model nor data need be there.
+    """
+    path = files.find(name)
+    try:
+        text = path.read_bytes()
+        document = schema.settings(text.decode("utf-8"), path.resolve().parent, overrides)
+    except OSError as error:
+        raise _unreadable(name, path, error) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise refuse(str(path), f"not valid TOML: {error}", "Mend the line it names") from None
+    except ValueError as error:
+        raise refuse("--set", str(error), "Write --set training.learning_rate=2e-4") from None
+    found = problems(document, on_paper=on_paper)
+    if found:
+        raise Refusal(str(path), found)
+    return Recipe.model_validate(document), text
+
+
+def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Problem]:
+    """All problems of a recipe document whose paths are absolute; empty when it can be run.
+
+    On paper nothing is looked for.
+    """
+    try:
+        Recipe.model_validate(document)
+        invalid: list[Problem] = []
+    except ValidationError as error:
+        invalid = _invalid(error)
+    faulty = {tuple(problem.key.split(".")[:2]) for problem in invalid}
+    valid = {
+        section: {
+            key: table[key]
+            for key in model.model_fields
+            if key in table and (section, key) not in faulty
+        }
+        for section, model in schema.SECTIONS.items()
+        if isinstance(table := document.get(section), dict)
+    }
+    chosen = Model.model_validate(valid.get("model", {}))
+    adapter = Adapter.model_validate(valid.get("adapter", {}))
+    found = [*invalid, *_check_tables(chosen), *_check_dtype(chosen)]
+    found += validate_adapter.with_model(chosen, adapter)
+    found += [] if on_paper else image_rows.problems(document)
+    return found + [
+        problem
+        for section, check in _CHECKS.items()
+        if section in valid and not (on_paper and section in _LOOKING)
+        for problem in check(valid[section])
+    ]
+
+
+def _unreadable(name: str, path: Path, error: OSError) -> Refusal:
+    if not isinstance(error, FileNotFoundError):
+        return refuse(str(path), error.strerror or str(error), "Give a readable recipe file")
+    near = difflib.get_close_matches(Path(name).stem, files.names(), 1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    known = ", ".join(files.names())
+    return refuse(str(path), "there is no such recipe", f"{meant}Known recipes: {known}")
+
+
+def _invalid(error: ValidationError) -> list[Problem]:
+    """What the schema refuses. A list whose items are refused counts as empty; that is left out."""
+    details: list[dict[str, Any]] = [
+        {**detail, "loc": tuple(part for part in detail["loc"] if part not in _UNION)}
+        for detail in error.errors(include_url=False)
+    ]
+    lists = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    return [
+        _problem(detail)
+        for detail in details
+        if detail["type"] != "too_short" or detail["loc"] not in lists
+    ]
+
+
+def _problem(detail: Any) -> Problem:
+    key = ".".join(str(part) for part in detail["loc"])
+    # Problems are shown, logged and pasted into questions.
+    value = "(hidden)" if _SECRET.search(key) else repr(detail["input"])
+    value = value if len(value) <= 60 else value[:57] + "..."
+    if detail["type"] == "extra_forbidden":
+        return _unknown(detail, key, value)
+    if detail["type"] == "missing":
+        return Problem(key, "", "it is required", f"Add {key} to the recipe")
+    reason = _REASONS.get(detail["type"], detail["msg"]).replace("True or False", "true or false")
+    return Problem(key, value, reason, _fix(key))
+
+
+def _unknown(detail: Any, key: str, value: str) -> Problem:
+    """An unknown key, with the nearest one: of all, else of those that end alike."""
+    if len(detail["loc"]) == 1 and isinstance(detail["input"], dict):
+        near = difflib.get_close_matches(key, schema.SECTIONS, 1)
+    else:
+        names = [part for part in detail["loc"] if isinstance(part, str)]
+        ends = {known.rpartition(".")[2]: known for known in _keys()}
+        near = difflib.get_close_matches(".".join(names), _keys(), 1, 0.7)
+        near = near or [ends[end] for end in difflib.get_close_matches(names[-1], ends, 1)]
+    nearest = near[0] if near else ""
+    return Problem(
+        key, value, "unknown key", f"Did you mean {nearest}?" if near else "Remove it", nearest
+    )
+
+
+def _fix(key: str) -> str:
+    field = _field(key)
+    if field is None:
+        return "Give a value of that kind"
+    default = field.get_default(call_default_factory=True)
+    shown = f" The default is {default!r}" if not field.is_required() else ""
+    return f"{field.description or 'Give a value of that kind.'}{shown}"
+
+
+def _field(key: str) -> Any:
+    section, _, name = key.partition(".")
+    model = schema.SECTIONS.get(section)
+    return model.model_fields.get(name.split(".")[0]) if model else None
+
+
+def _keys() -> list[str]:
+    sections: dict[str, type[BaseModel]] = {**schema.SECTIONS, "data.sources": schema.Source}
+    return [
+        f"{section}.{name}" for section, model in sections.items() for name in model.model_fields
+    ]
+
+
+def _check_model(section: dict[str, Any]) -> list[Problem]:
+    path = section.get("path", schema.EMBEDDED)
+    if path == schema.EMBEDDED or os.path.isfile(os.path.join(path, "config.json")):
+        return []
+    if os.path.exists(path):
+        return [Problem("model.path", path, "no config.json in it", "Give a model folder")]
+    if _HUB_ID.fullmatch(path) and not os.path.exists(os.path.dirname(path)):
+        return [] if not _is_offline() or _is_cached(path) else [_not_cached(path)]
+    fix = 'Give a model folder, a hub id such as google/gemma-3-1b-it, or "embedded"'
+    return [Problem("model.path", path, "there is no such folder", fix)]
+
+
+def _check_tables(model: Model) -> list[Problem]:
+    """Whether there are per-layer embeddings where they are asked to be in host memory."""
+    if model.host_tables is not True:
+        return []
+    try:
+        has_tables = catalog.variant_of(model.path).per_layer_width
+    except Refusal:
+        return []
+    if has_tables:
+        return []
+    reason = "the model has no per-layer embeddings, as Gemma 4 E2B and E4B have"
+    return [Problem("model.host_tables", "true", reason, "Leave it out")]
+
+
+def _check_dtype(model: Model) -> list[Problem]:
+    if model.dtype != "float16":
+        return []
+    reason = "gradients of Gemma 3 and 4 overflow in it, and then the weights are no numbers"
+    fix = "Choose bfloat16, or float32 where the device has no bfloat16; auto does"
+    return [Problem("model.dtype", "float16", reason, fix)]
+
+
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def _is_cached(hub_id: str) -> bool:
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    return (cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").is_dir()
+
+
+def _not_cached(path: str) -> Problem:
+    return Problem(
+        "model.path",
+        path,
+        "the hub is off (HF_HUB_OFFLINE) and the model is not in its cache",
+        "Unset HF_HUB_OFFLINE, or give a local folder",
+    )
+
+
+def _check_data(section: dict[str, Any]) -> list[Problem]:
+    return [
+        problem
+        for index, source in enumerate(section.get("sources", ()))
+        for problem in _check_source(f"data.sources.{index}", source)
+    ]
+
+
+def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:
+    path, hub_id, rows = source.get("path"), source.get("id"), source.get("rows")
+    found = []
+    if path is None and hub_id is None:
+        found = [Problem(f"{key}.path", "", "it is required", "Give a file as path, or a hub id")]
+    elif path is not None and hub_id is not None:
+        found = [Problem(f"{key}.id", hub_id, "there is a path as well", "Leave one of them out")]
+    elif path is not None:
+        found = _check_files(f"{key}.path", path)
+    elif hub_id is not None and not _HUB_ID.fullmatch(hub_id):
+        fix = "Write owner/name, as on its page"
+        found = [Problem(f"{key}.id", hub_id, "it is no dataset's id", fix)]
+    if isinstance(rows, float) and rows > 1:
+        fix = "Give a whole number, or a share up to 1"
+        found.append(Problem(f"{key}.rows", str(rows), "neither count nor share", fix))
+    return found
+
+
+def _check_files(key: str, path: str) -> list[Problem]:
+    if not os.path.isdir(path) and not data_files.is_pattern(path):
+        return _check_rows(key, path)
+    if data_files.files(path):
+        return []
+    fix = f"Give a folder or pattern with {', '.join(data_files.ENDINGS)} files"
+    return [Problem(key, path, "no file with rows is there", fix)]
+
+
+def _check_score(section: dict[str, Any]) -> list[Problem]:
+    return _check_rows("score.heldout", section["heldout"]) if "heldout" in section else []
+
+
+def _check_rows(key: str, path: str) -> list[Problem]:
+    file = Path(path)
+    try:
+        with file.open("rb") as rows:
+            head = rows.read(1 << 16)
+    except FileNotFoundError:
+        setting = ".".join(key.split(".")[:2])
+        fix = f"Put it there, or name a file of yours in {setting}"
+        return [Problem(key, path, "no such file", fix)]
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", "") or str(error)).lower()
+        return [Problem(key, path, reason, "Give a file that can be read")]
+    if not data_files.is_rows(file):
+        fix = f"Give a {', '.join(data_files.ENDINGS)} file, or one of them as .gz or .zst"
+        return [Problem(key, path, f"{file.suffix or 'no'} ending", fix)]
+    if not head.strip():
+        return [Problem(key, path, "the file is empty", "Give a file with at least one row")]
+    return []
+
+
+def _check_training(section: dict[str, Any]) -> list[Problem]:
+    found = []
+    if section.get("max_steps", -1) == 0:
+        fix = "Give a count above 0, or leave it out to use num_train_epochs"
+        found.append(Problem("training.max_steps", "0", "no step would be trained", fix))
+    warmup = section.get("warmup_steps", 0)
+    if warmup > 1 and warmup != int(warmup):
+        fix = "Give a whole number, or a share below 1"
+        found.append(Problem("training.warmup_steps", str(warmup), "neither count nor share", fix))
+    return found
+
+
+_LOOKING = {"model", "data", "score"}
+"""Sections whose checks look for files."""
+_CHECKS = {
+    "model": _check_model,
+    "adapter": validate_adapter.of_section,
+    "data": _check_data,
+    "training": _check_training,
+    "score": _check_score,
+}

@@ -1,0 +1,48 @@
+"""What viewers and signals ask of a run, read between steps."""
+
+import json
+import signal
+
+from engine.run.rundir import RunDir
+from engine.run.signals import Signals
+
+
+class StoppedEarly(Exception):
+    """The run was asked to end before its first step, so there is nothing to save."""
+
+
+class Wishes:
+    """Wishes to stop, save or sample, by files and, where they are heard, by signals."""
+
+    def __init__(
+        self, run: RunDir, signals: Signals | None = None, *, is_resumed: bool = False
+    ) -> None:
+        self._tail = run.wishes(are_past=is_resumed)
+        self._signals = signals
+        self._wanted: set[str] = set()
+        self._stopped_by: str | None = None
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Who asked for the end first, or None."""
+        if self._stopped_by is None and self._signals and self._signals.first:
+            self._stopped_by = signal.Signals(self._signals.first).name
+        return self._stopped_by
+
+    def poll(self) -> None:
+        """Read what was asked since the last call; lines that make no sense are skipped."""
+        for line in self._tail.read_new():
+            try:
+                wish = json.loads(line)
+                want, by = str(wish["want"]), str(wish.get("by", "a viewer"))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue
+            self._wanted.add(want)
+            if want == "stop":
+                self._stopped_by = self.stopped_by or by
+
+    def take(self, want: str) -> bool:
+        """Whether something was asked for since it was last taken."""
+        was_wanted = want in self._wanted
+        self._wanted.discard(want)
+        return was_wanted

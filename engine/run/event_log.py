@@ -1,0 +1,69 @@
+"""The engine's pen: stamps events and appends them to the run."""
+
+import dataclasses
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine import events
+from engine.run import failpoint
+from engine.run.rundir import RunDir, append_line
+
+_LASTING = (events.Checkpoint, events.Done, events.Failed)
+"""What is put on the disk at once, since the next engine's life hangs on it."""
+
+
+class EventLog:
+    """Appends to one run, for as long as its engine lives."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._path = run.events
+        self._began = time.monotonic()
+        self._lost = 0
+        self._is_torn = _ends_within_a_line(self._path)
+        self.phase = "starting"
+        """Name of the phase that was entered last."""
+
+    def append(self, event: events.Event) -> None:
+        """Append an event. A full disk can't stop a run: a loss is counted and told later."""
+        if isinstance(event, events.Phase):
+            self.phase = event.name
+        try:
+            if self._lost:
+                self._write(_lost(self._lost))
+                self._lost = 0
+            self._write(event)
+        except OSError:
+            self._lost += 1
+            self._is_torn = True
+
+    def _write(self, event: events.Event) -> None:
+        """A line of its own, apart from one that a full disk or a death cut off."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        elapsed = round(time.monotonic() - self._began, 3)
+        line = events.encode(dataclasses.replace(event, t=elapsed, time=now))
+        failpoint.reached("events.append")
+        lasts = isinstance(event, _LASTING)
+        append_line(self._path, b"\n" + line if self._is_torn else line, flushed=lasts)
+        self._is_torn = False
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Whether an engine before this one could not write its last line to the end."""
+    try:
+        with path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except FileNotFoundError:
+        return False
+
+
+def _lost(count: int) -> events.Warned:
+    return events.Warned(
+        code="events_lost",
+        message=f"{count} events could not be written",
+        fix="Free space on the disk of the run directory",
+    )

@@ -1,0 +1,281 @@
+"""A run's directory: the only place that knows its file names, and what state they tell."""
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from engine import events
+from engine.problems import Refusal, refuse
+from engine.run import lock
+from engine.run.exit_record import cause_of_death
+from engine.run.tail import Tail
+
+RUNS = Path("runs")
+"""Where runs are made and listed unless told otherwise: a folder of the current one."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a run below `runs` may be called."""
+MINUTE_FORMAT = "%Y-%m-%d-%H%M"
+"""What such a name begins with: when the run was made."""
+_TAIL_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What became of a run, derived from its files."""
+
+    name: str
+    """starting, running, done, stopped, failed or died."""
+    cause: str = ""
+    """How it ended, in words, where it did not end well."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its engine is at work."""
+        return self.name in {"starting", "running"}
+
+
+class RunDir:
+    """One run. Making the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.recipe = path / "recipe.toml"
+        self.request = path / "request.json"
+        self.plan = path / "plan.json"
+        self.simulated = path / "simulated.json"
+        self.events = path / "events.jsonl"
+        self.control = path / "control.jsonl"
+        self.lock = path / "engine.run.lock"
+        self.log = path / "engine.log"
+        self.ending = path / "exit.json"
+        self.adapter = path / "adapter"
+        self.checkpoints = path / "checkpoints"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was created here."""
+        return os.path.isfile(self.request)
+
+    def checkpoint(self, step: int) -> Path:
+        """Folder of a step's checkpoint."""
+        return self.checkpoints / f"step-{step:06d}"
+
+    def is_alive(self) -> bool:
+        """Whether an engine or its supervisor holds the lock."""
+        return lock.is_held(self.lock)
+
+    def require_own(self) -> None:
+        """Raises `Refusal` where it is another user's: an engine would work on what they wrote."""
+        if self.path.stat().st_uid != os.geteuid():
+            fix = "Copy it and go on with the copy, or ask its owner"
+            raise refuse(str(self.path), "it belongs to another user", fix)
+
+    def at_work(self) -> Refusal:
+        """What is told who would start another engine in it."""
+        by = f" ({who})" if (who := lock.holder(self.lock)) else ""
+        fix = f"Follow it: gemma-bench attach {self.path}"
+        return refuse(str(self.path), f"the run is at work{by}", fix, exit_code=3)
+
+    def state(self) -> State:
+        """Derived, never stored: the last event, else the lock, else how the process ended."""
+        is_alive = self.is_alive()
+        last = next(self.last_events(), None)
+        if isinstance(last, events.Done):
+            return State("stopped", f"by {last.stopped_by}") if last.stopped_by else State("done")
+        if isinstance(last, events.Failed):
+            return State("failed", last.error)
+        if is_alive:
+            return State("running" if last else "starting")
+        return State("died", self._cause_of_death())
+
+    def last_events(self) -> Iterator[events.Event]:
+        """Events from the last one back, as far as they stand in the log's last kilobytes."""
+        try:
+            with self.events.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = file.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return
+        yield from (event for line in reversed(lines) if (event := events.decode(line)))
+
+    def _cause_of_death(self) -> str:
+        try:
+            return cause_of_death(json.loads(self.ending.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return "the machine or its supervisor went down with it"
+
+    def ask(self, want: str, by: str) -> None:
+        """Append a wish for the engine to read between steps: stop, save or sample."""
+        line = json.dumps({"want": want, "by": by}) + "\n"
+        append_line(self.control, line.encode())
+
+    def wishes(self, *, are_past: bool = False) -> Tail:
+        """Reader of the wishes, from the first on; or without those that are there already."""
+        is_there = are_past and self.control.exists()
+        return Tail(self.control, self.control.stat().st_size if is_there else 0)
+
+    def write_request(self, request: dict[str, Any]) -> None:
+        """Write down what was asked, before the engine starts."""
+        write_whole(self.request, request)
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Write down what it resolved to, once, by the engine."""
+        write_whole(self.plan, plan)
+
+    def write_simulated(self, answer: dict[str, Any]) -> None:
+        """Write down what a simulated step needs, once, by the engine."""
+        write_whole(self.simulated, answer)
+
+    def read_request(self) -> dict[str, Any]:
+        """What was asked: resolved recipe, overrides, hardware, argv. Raises `Refusal`."""
+        try:
+            request = json.loads(self.request.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            request = None
+        if not isinstance(request, dict):
+            fix = "Start another run of its recipe"
+            raise refuse(str(self.request), "it is damaged and can't be read", fix)
+        return request
+
+    def read_plan(self) -> dict[str, Any]:
+        """What that resolved to."""
+        plan: dict[str, Any] = json.loads(self.plan.read_bytes())
+        return plan
+
+    def delete(self) -> None:
+        """Remove the run with all that it made; one that can't go whole stays a run.
+
+        Raises `Refusal` where the run is at work or a link, `OSError` where files can't be removed.
+        """
+        if self.is_alive():
+            raise refuse(str(self.path), "the run is at work", "Stop it first", exit_code=3)
+        if self.path.is_symlink():
+            raise refuse(str(self.path), "it is a link to a folder", "Remove the link by hand")
+        for made in sorted(self.path.iterdir(), key=lambda made: made == self.request):
+            is_folder = made.is_dir() and not made.is_symlink()
+            shutil.rmtree(made) if is_folder else made.unlink()
+        self.path.rmdir()
+
+
+def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path | None) -> RunDir:
+    """Make a run directory with what was chosen in it; on refusal nothing is left behind.
+
+    `out` is the run directory itself; without it one named by date, time and recipe is made
+    below `runs`. Raises `Refusal`, with exit code 3 where a live run is in the way.
+    """
+    run = RunDir(RUNS / _name_now(recipe_name) if out is None else out)
+    kept = {folder for folder in (run.path, *run.path.parents) if os.path.exists(folder)}
+    try:
+        if out is None:
+            run = _make_numbered(run.path)
+        else:
+            _take_empty(run)
+        _claim(run)
+        _write_new(run.recipe, recipe)
+        run.write_request({"name": recipe_name, **request})
+    except OSError as error:
+        _unmake(run, kept)
+        reason = (error.strerror or str(error)).lower()
+        fix = "Give a folder you may write to with --out"
+        raise refuse(str(run.path), reason, fix) from None
+    except KeyboardInterrupt:
+        _unmake(run, kept)
+        raise
+    return run
+
+
+def _occupied(run: RunDir) -> Exception:
+    if run.state().is_alive:
+        return run.at_work()
+    return refuse(str(run.path), "it holds a run already", "Give another --out")
+
+
+def _name_now(recipe_name: str) -> str:
+    name = f"{datetime.now():{MINUTE_FORMAT}}-{recipe_name}"
+    if not NAME.fullmatch(name):
+        fix = "Rename the recipe file: letters, digits, dot, dash and underscore, at most 48"
+        raise refuse(recipe_name, "no name for a run directory", fix)
+    return name
+
+
+def _make_numbered(path: Path) -> RunDir:
+    """Make a folder, with a number behind its name where another run took that name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for count in itertools.count(1):
+        numbered = path if count == 1 else path.with_name(f"{path.name}-{count}")
+        with contextlib.suppress(FileExistsError):
+            numbered.mkdir(mode=0o700)
+            break
+    return RunDir(numbered)
+
+
+def _take_empty(run: RunDir) -> None:
+    """Make the folder that was asked for, or take it where it is there and empty."""
+    if run.exists:
+        raise _occupied(run)
+    if os.path.exists(run.path) and any(run.path.iterdir()):
+        raise refuse(str(run.path), "the folder is not empty", "Give another --out")
+    run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run.path.chmod(0o700)
+
+
+def _claim(run: RunDir) -> None:
+    """Of two that take the same folder at the same time, one gets it."""
+    try:
+        os.close(os.open(run.recipe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        raise _occupied(run) from None
+
+
+def _unmake(run: RunDir, kept: set[Path]) -> None:
+    """Remove what was made of a run, up to the folders that were there before."""
+    for file in (run.recipe, run.request.with_suffix(".part"), run.request):
+        with contextlib.suppress(OSError):
+            file.unlink()
+    for folder in (run.path, *run.path.parents):
+        if folder in kept:
+            return
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def append_line(path: Path, line: bytes, *, flushed: bool = False) -> None:
+    """Append one line with one write, so that no reader sees two lines glued.
+
+    Raises `OSError`, also where a full disk took a part of it only.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        if os.write(fd, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if flushed:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_whole(path: Path, document: dict[str, Any]) -> None:
+    """Write a document that is there whole or not at all."""
+    partial = path.with_suffix(".part")
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    content = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's escape
+    _write_new(partial, content + b"\n")
+    partial.replace(path)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

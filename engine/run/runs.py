@@ -1,0 +1,57 @@
+"""The runs below `runs`: all of them, and one by its name."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+from engine.problems import refuse
+from engine.run import rundir
+from engine.run.rundir import MINUTE_FORMAT, NAME, RunDir
+
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\d-\d{4}")
+
+
+def every() -> list[RunDir]:
+    """All of them, newest first; links that lead elsewhere are none."""
+    try:
+        found = [RunDir(path) for path in rundir.RUNS.iterdir()]
+    except OSError:
+        return []
+    return sorted((run for run in found if run.exists and _is_inside(run)), key=_age, reverse=True)
+
+
+def find(name: str | None) -> RunDir:
+    """A run by name below `runs`, by path, or the newest one. Raises `Refusal`."""
+    known = every()
+    if name is None:
+        if not known:
+            raise refuse(
+                "runs", "there is no run here yet", "Start one: gemma-bench --run quickstart"
+            )
+        return next((run for run in known if run.is_alive()), known[0])
+    below, given = RunDir(rundir.RUNS / name), RunDir(Path(name))
+    if NAME.fullmatch(name) and below.exists:
+        if not _is_inside(below):
+            fix = f"Give the folder itself: {below.path.resolve()}"
+            raise refuse(str(below.path), "it is a link that leads out of the runs", fix)
+        return below
+    if given.exists:
+        return given
+    newest = ", ".join(run.name for run in known[:5]) or "none"
+    raise refuse(name, "there is no such run", f"Give a name or a path; newest: {newest}")
+
+
+def _is_inside(run: RunDir) -> bool:
+    return run.path.resolve().is_relative_to(rundir.RUNS.resolve())
+
+
+def _age(run: RunDir) -> tuple[str, int, str]:
+    """Sorts by the minute in the name, where one stands there, and within it by the request."""
+    try:
+        made_ns = run.request.stat().st_mtime_ns
+    except OSError:
+        made_ns = 0
+    minute = run.name[:15]
+    if not _MINUTE.fullmatch(minute):
+        minute = f"{datetime.fromtimestamp(made_ns / 1e9):{MINUTE_FORMAT}}"
+    return minute, made_ns, run.name

@@ -1,0 +1,97 @@
+"""What the doctor found out about an install: frozen findings, and those kept for later runs."""
+
+import contextlib
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import user_dirs
+from engine.events import Warned
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
+
+    name: str
+    passed: bool
+    figure: float | None
+    """The measured error; None where it was no number or could not be measured."""
+    limit: float
+    """The largest error that passes."""
+    advice: str
+    """What to do; where the check passed, at most a remark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Findings about one set of versions."""
+
+    versions: dict[str, str]
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether every check did."""
+        return all(finding.passed for finding in self.findings)
+
+    def warnings(self) -> list[Warned]:
+        """An event for each check that failed, for the runs on this install."""
+        return [_warning(finding) for finding in self.findings if not finding.passed]
+
+    def published(self) -> dict[str, Any]:
+        """What --json prints; its keys are a contract with scripts."""
+        checks = [dataclasses.asdict(finding) for finding in self.findings]
+        return {"versions": self.versions, "checks": checks}
+
+
+def _warning(finding: Finding) -> Warned:
+    figure = "no number" if finding.figure is None else f"{finding.figure:.2g}"
+    return Warned(
+        code="doctor",
+        message=f"the doctor's check {finding.name!r} fails on this install: "
+        f"{figure}, and at most {finding.limit:.2g} is right",
+        fix=f"{finding.advice}. All checks: gemma-bench doctor",
+    )
+
+
+def from_record(record: Any) -> Diagnosis:
+    """The diagnosis that was published as a record. Raises `ValueError` where it is none."""
+    try:
+        findings = tuple(Finding(**check) for check in record["checks"])
+        return Diagnosis(dict(record["versions"]), findings)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"it is no diagnosis: {error}") from None
+
+
+def kept(versions: dict[str, str]) -> Diagnosis | None:
+    """What was last found out about these versions; None where they were never examined."""
+    try:
+        found = from_record(json.loads(_file().read_bytes()))
+    except (OSError, ValueError):
+        return None
+    return found if found.versions == versions else None
+
+
+def keep(found: Diagnosis) -> None:
+    """Keep findings beside those of other checks on the same versions.
+
+    A folder that can't be written to costs the next run a few seconds, no more.
+    """
+    before = kept(found.versions)
+    findings = {finding.name: finding for finding in before.findings} if before else {}
+    findings |= {finding.name: finding for finding in found.findings}
+    whole = dataclasses.replace(found, findings=tuple(findings.values()))
+    file = _file()
+    partial = file.with_suffix(f".{os.getpid()}.part")
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(whole.published(), indent=1) + "\n")
+        partial.replace(file)
+
+
+def _file() -> Path:
+    return user_dirs.data() / "doctor.json"

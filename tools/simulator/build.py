@@ -1,0 +1,147 @@
+"""A model without weights as the engine would load it, with its adapter, on fake tensors."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import bitsandbytes as bnb
+import torch
+from bitsandbytes import functional as four_bit
+from peft import PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM
+from transformers.quantizers import AutoHfQuantizer
+from trl.trainer.utils import add_fused_lm_head
+
+from engine.budget.expert_tiles import BLOCK_SIZE
+from engine.budget.step_shape import Case
+from engine.gemma import towers
+from engine.kernels import linear
+from engine.model import lora, text_only
+from engine.model.experts import QuantisedExperts, replace_experts
+from engine.model.load import four_bits
+from engine.recipe.schema import ATTENTION, MLP, Adapter
+from tools.simulator import patches
+from tools.simulator.tracker import Tracker
+
+_HEAD_OUTPUTS = {
+    "sft": ("log_probs", "entropy", "is_top1"),
+    "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
+    "dpo_cached": ("log_probs", "entropy", "mean_logits", "is_top1"),
+}
+"""What TRL's trainers ask of the fused head: sft_trainer.py, dpo_trainer.py."""
+
+
+def skeleton(config: Any, case: Case) -> PeftModel:
+    """The adapted model on the meta device: shapes and types, no storage."""
+    dtype = getattr(torch, case.dtype)
+    with torch.device("meta"), text_only.left_out(case.is_text_only):
+        # Only a choice is passed on: towers differ in which attention they have.
+        chosen_attention = {"attn_implementation": "eager"} if case.attention == "eager" else {}
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **chosen_attention)
+    model.tie_weights()
+    if case.quantization != "none":
+        chosen = four_bits(dtype, double_quantization=case.double_quantization)
+        quantizer = AutoHfQuantizer.from_config(chosen)
+        quantizer._process_model_before_weight_loading(model, device_map=None)
+        model.is_loaded_in_4bit = True
+    if case.expert_block_size:
+        replace_experts(model)
+    add_fused_lm_head(model, outputs=_HEAD_OUTPUTS[case.objective])
+    chosen = lora.configuration(model, _adapter(case))
+    with patches.replaced(patches.of_adapter()):
+        adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
+    lora.keep_float32(adapted)
+    if case.has_own_head:
+        linear.lean(adapted)
+    return adapted
+
+
+def _adapter(case: Case) -> Adapter:
+    return Adapter(
+        method=case.method,
+        r=case.r,
+        lora_alpha=2 * case.r,
+        lora_dropout=case.lora_dropout,
+        target_modules=case.target_modules or ATTENTION + MLP,
+        target_experts=case.adapts_experts,
+    )
+
+
+def fill(model: PeftModel, case: Case) -> None:
+    """Give every parameter and buffer storage, quantised where it is; within a fake mode."""
+    made: dict[int, torch.nn.Parameter] = {}
+    for module, name, parameter in _parameters(model):
+        if id(parameter) not in made:
+            block_size = _block_size(module, name, case)
+            made[id(parameter)] = (
+                _four_bit(parameter, block_size, case) if block_size else _empty(parameter)
+            )
+        module._parameters[name] = made[id(parameter)]
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.device.type == "meta":
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+
+
+def _block_size(module: Any, name: str, case: Case) -> int:
+    """Weights per scale; 0 where they are not quantised."""
+    if isinstance(module, QuantisedExperts):
+        return case.expert_block_size
+    return BLOCK_SIZE if isinstance(module, bnb.nn.Linear4bit) and name == "weight" else 0
+
+
+def _parameters(model: Any) -> Iterator[tuple[Any, str, torch.nn.Parameter]]:
+    for module in model.modules():
+        for name, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                yield module, name, parameter
+
+
+def _empty(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
+    made = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+    return torch.nn.Parameter(made, requires_grad=parameter.requires_grad)
+
+
+def _four_bit(parameter: torch.nn.Parameter, block_size: int, case: Case) -> torch.nn.Parameter:
+    """Packed values with their state; bitsandbytes' own class can't hold a fake tensor."""
+    whole = torch.empty(parameter.shape, dtype=getattr(torch, case.dtype), device="cpu")
+    packed, state = four_bit.quantize_4bit(
+        whole, blocksize=block_size, compress_statistics=case.double_quantization, quant_type="nf4"
+    )
+    made: Any = torch.nn.Parameter(packed, requires_grad=False)
+    made.quant_state, made.bnb_quantized = state, True
+    return made
+
+
+def hold(tracker: Tracker, model: PeftModel, case: Case) -> None:
+    """Count what a model holds before its first step, each tensor under the part it belongs to."""
+    for name, parameter in model.named_parameters():
+        if case.tables_on_host and "embed_tokens_per_layer" in name:
+            tracker.hold_elsewhere(parameter)
+            continue
+        tracker.hold(parameter, part_of(name, parameter.requires_grad), name)
+        state = getattr(parameter, "quant_state", None)
+        for tensor in _tensors(state) if state is not None else ():
+            tracker.hold(tensor, "quantisation state", name)
+    for name, buffer in model.named_buffers():
+        tracker.hold(buffer, "weights", name)
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
+    for given in (state, state.state2):
+        for name in ("absmax", "code", "offset"):
+            value = getattr(given, name, None)
+            if isinstance(value, torch.Tensor):
+                yield value
+
+
+def part_of(name: str, is_trained: bool) -> str:
+    """The ledger's name for where a parameter belongs."""
+    if is_trained:
+        return "LoRA"
+    if any(module in name for module in towers.MODULES):
+        return "towers"
+    if "embed_tokens_per_layer" in name:
+        return "per-layer embeddings"
+    if "embed_tokens" in name or "lm_head" in name:
+        return "embeddings"
+    return "experts" if ".experts." in name else "weights"

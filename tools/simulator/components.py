@@ -1,0 +1,42 @@
+"""A step's highest moment as ledger rows and words."""
+
+from collections import Counter
+
+from engine.budget.components import PARTS
+from engine.budget.step_shape import Case
+from tools.simulator.tracker import Block, Moment
+
+_CUBLAS_HANDLES = 2
+
+
+def of_blocks(blocks: list[Block], case: Case) -> dict[str, int]:
+    """Bytes by part, in the order of the table."""
+    found: Counter[str] = Counter()
+    for block in blocks:
+        found[_part(block.part, case)] += block.size_bytes
+    if case.device == "cuda":
+        found["cuBLAS workspaces"] += sum(held(case))
+    return {part: found[part] for part in PARTS if found[part]}
+
+
+def held(case: Case) -> list[int]:
+    """Blocks that libraries hold on the card from the first multiplication on."""
+    return [case.cublas_workspace_bytes] * _CUBLAS_HANDLES if case.device == "cuda" else []
+
+
+def _part(origin: str, case: Case) -> str:
+    if origin.startswith("head"):
+        return "head"
+    if origin in {"backward", "optimizer step", "setup"}:
+        return "temporaries"
+    if origin == "reference forward":
+        return "reference"
+    if origin == "forward":
+        return "checkpoints" if case.gradient_checkpointing else "activations"
+    return origin
+
+
+def told(moment: Moment, layers: int) -> str:
+    """A moment in words."""
+    doing = f"{moment.doing} pass" if moment.doing in {"forward", "backward"} else moment.doing
+    return doing if moment.layer is None else f"{doing}, layer {moment.layer + 1} of {layers}"

@@ -1,0 +1,103 @@
+"""A run that goes on from another's checkpoint with a changed recipe."""
+
+import copy
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from engine.hardware import profiles
+from engine.problems import Problem, Refusal, refuse
+from engine.recipe import schema, validate
+from engine.recipe.schema import Recipe
+from engine.run import checkpoint_manifest, rundir
+from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.rundir import RunDir
+from workbench.recipe_editor import fit_check
+
+_FREE = {"adapter.lora_dropout"}
+"""Keys of model and adapter that no saved tensor depends on."""
+
+
+def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bool) -> RunDir:
+    """Make the run, with a copy of the newest checkpoint that is whole; its engine is to resume.
+
+    Raises `Refusal`: exit code 2 for bad input or where there is no such checkpoint, 4 where the
+    changed recipe can't fit.
+    """
+    found, rejected = checkpoint_manifest.newest(parent)
+    if found is None:
+        raise checkpoint_manifest.none_whole(parent, rejected)
+    asked = parent.read_request()
+    profile = profiles.Profile(**asked["hardware"])
+    changed = _changed(parent, asked["recipe"], overrides)
+    if 0 < changed.training.max_steps <= found.step:
+        reason = f"nothing is left to train after {found.folder.name}, which it would go on from"
+        raise refuse(
+            "training.max_steps", reason, f"Set training.max_steps to more than {found.step}"
+        )
+    forecast = fit_check.forecast(changed, profile, anyway=anyway)
+    request = {
+        **asked,
+        "recipe": changed.model_dump(mode="json"),
+        "overrides": [*asked["overrides"], *overrides],
+        "forecast": forecast.as_dict() if forecast else None,
+        "argv": sys.argv,
+        "parent": {"run": parent.name, "path": str(parent.path.resolve()), "step": found.step},
+    }
+    run = rundir.create(asked["name"], parent.recipe.read_bytes(), request, out)
+    _take_along(found, run)
+    return run
+
+
+def _changed(parent: RunDir, document: dict[str, Any], overrides: list[str]) -> Recipe:
+    wanted = copy.deepcopy(_without_nulls(document))
+    try:
+        schema.override(wanted, overrides)
+    except ValueError as error:
+        raise refuse("--set", str(error), "Write --set training.learning_rate=2e-4") from None
+    if found := validate.problems(wanted):
+        raise Refusal(str(parent.path), found)
+    was, now = Recipe.model_validate(_without_nulls(document)), Recipe.model_validate(wanted)
+    if found := [*_other_tensors(was, now)]:
+        raise Refusal(str(parent.path), found)
+    return now
+
+
+def _other_tensors(was: Recipe, now: Recipe) -> list[Problem]:
+    """What of it a checkpoint's weights and optimizer would not fit."""
+    fix = "Leave it, or start a run of its own"
+    pairs = [
+        (f"{section}.{key}", getattr(getattr(was, section), key), getattr(part, key))
+        for section, part in (("model", now.model), ("adapter", now.adapter))
+        for key in type(part).model_fields
+        if f"{section}.{key}" not in _FREE
+    ]
+    pairs.append(("training.optim", was.training.optim, now.training.optim))
+    ratios = was.training.loraplus_lr_ratio, now.training.loraplus_lr_ratio
+    if (ratios[0] == 1) != (ratios[1] == 1):
+        pairs.append(("training.loraplus_lr_ratio", *ratios))
+    return [
+        Problem(key, repr(new), f"the checkpoint was made with {old!r}", fix)
+        for key, old, new in pairs
+        if old != new
+    ]
+
+
+def _take_along(found: Checkpoint, run: RunDir) -> None:
+    """Copy the checkpoint; without it nothing of the new run remains."""
+    try:
+        run.checkpoints.mkdir(mode=0o700)
+        shutil.copytree(found.folder, run.checkpoint(found.step))
+    except (OSError, shutil.Error) as error:
+        run.delete()
+        fix = "Free space, or try again where the run it comes from is at work"
+        reason = f"its checkpoint could not be copied: {error}"
+        raise refuse(str(found.folder), reason, fix) from None
+
+
+def _without_nulls(value: Any) -> Any:
+    """As TOML would have it, which leaves out what is not set."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value

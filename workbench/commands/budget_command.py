@@ -1,0 +1,145 @@
+"""`gemma-bench budget`: what recipes need on a device, as a table, or as JSON."""
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from engine.budget import forecast, suggestions, throughput
+from engine.budget.forecast import Budget
+from engine.budget.step_shape import of_recipe
+from engine.gemma import catalog, parameters
+from engine.hardware import profiles
+from engine.hardware.profiles import AUTO, Profile
+from engine.recipe import files, validate
+from engine.recipe.schema import Recipe
+from workbench.sessions import simulation_session
+from workbench.text import budget_page
+
+_ALL = "all"
+_POLL_S = 0.05
+_DOES_NOT_FIT = 4
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was asked for; exit code 4 where it doesn't fit. Raises `Refusal`."""
+    if options.recipe == _ALL:
+        return _print_recipes(options)
+    recipe, _ = validate.load(options.recipe, options.overrides, on_paper=True)
+    named = (options.hardware or AUTO).split(",")
+    if named == [_ALL] or len(named) > 1:
+        rows = _variants(recipe) if options.variants else {options.recipe: recipe}
+        return _print_cards(rows, _cards(named), options)
+    began = time.monotonic()
+    profile = profiles.profile(options.hardware or AUTO)
+    found = suggestions.forecast(recipe, profile)
+    offered = suggestions.suggestions(recipe, profile)
+    if options.exact:
+        found = _simulated(recipe, profile)
+    elapsed_s = round(time.monotonic() - began, 3)
+    if options.json:
+        told = found.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
+        print(json.dumps(told | _paced(recipe, profile, options.price) | {"seconds": elapsed_s}))
+    else:
+        lines = budget_page.page(options.recipe, profile, found, offered)
+        lines += budget_page.largest(suggestions.largest(recipe, profile), recipe)
+        lines += budget_page.time(_paced(recipe, profile, options.price))
+        print("\n".join(lines))
+    return 0 if found.fits else _DOES_NOT_FIT
+
+
+def _simulated(recipe: Recipe, profile: Profile) -> Budget:
+    """The step simulated at its whole depth; where that can't be, the ledger's, less sure."""
+    asked = simulation_session.start(recipe, profile, whole_depth=True)
+    try:
+        while (answer := asked.poll()) is None and not asked.error:
+            time.sleep(_POLL_S)
+    finally:
+        asked.close()
+    try:
+        if answer is None:
+            raise ValueError(asked.error)
+        shape, case = catalog.variant_of(recipe.model.path), of_recipe(recipe, profile)
+        return forecast.simulated(answer, shape, case, profile)
+    except ValueError as error:
+        told = f"gemma-bench: the step could not be simulated, so this is the ledger's: {error}"
+        print(told, file=sys.stderr)
+        return suggestions.forecast(recipe, profile).less_sure()
+
+
+def _paced(recipe: Recipe, profile: Profile, price: float | None) -> dict[str, Any]:
+    shape, case = catalog.variant_of(recipe.model.path), of_recipe(recipe, profile)
+    found = throughput.estimate(shape, case, profile, recipe.training.gradient_accumulation_steps)
+    if found is None:
+        return {"step_s": None, "tokens_per_s": None, "hours": None, "cost": None}
+    steps = recipe.training.max_steps
+    hours = found.hours(steps) if steps > 0 else None
+    return {
+        "step_s": round(found.step_s, 3),
+        "tokens_per_s": round(found.tokens_per_s),
+        "hours": None if hours is None else round(hours, 2),
+        "cost": None if hours is None or price is None else round(hours * price, 2),
+    }
+
+
+def _cards(named: list[str]) -> list[Profile]:
+    every = [name for name in profiles.names() if name not in {AUTO, "cpu"}]
+    return [profiles.profile(name) for name in (every if named == [_ALL] else named)]
+
+
+def _print_recipes(options: argparse.Namespace) -> int:
+    """The project's recipes, each on the hardware that it says it fits, or on what is asked for."""
+    names = [name for name in files.names() if files.hardware_of(name)]
+    rows = {name: validate.load(name, options.overrides, on_paper=True)[0] for name in names}
+    if options.hardware:
+        return _print_cards(rows, _cards(options.hardware.split(",")), options)
+    found = {name: _where_it_fits(name, recipe) for name, recipe in rows.items()}
+    print(json.dumps(found) if options.json else "\n".join(budget_page.recipes(found)))
+    return 0
+
+
+def _where_it_fits(name: str, recipe: Recipe) -> dict[str, Any]:
+    """What a recipe trains, and what it needs on its own hardware."""
+    profile = profiles.profile(files.hardware_of(name))
+    found, adapter = suggestions.forecast(recipe, profile), recipe.adapter
+    shape = catalog.variant_of(recipe.model.path)
+    return {
+        "hardware": profile.name,
+        "verdict": found.verdict,
+        "device_gib": found.device.expected,
+        "usable_gib": round(profile.usable_gib, 3),
+        "host_gib": found.host_gib,
+        "batch": recipe.training.per_device_train_batch_size,
+        "max_length": recipe.data.max_length,
+        "trained": parameters.lora(shape, adapter.target_modules, adapter.r),
+    }
+
+
+def _print_cards(rows: dict[str, Recipe], cards: list[Profile], options: argparse.Namespace) -> int:
+    """Verdicts for several profiles."""
+    found = {
+        name: {card.name: _verdict(changed, card) for card in cards}
+        for name, changed in rows.items()
+    }
+    print(json.dumps(found) if options.json else "\n".join(budget_page.cards(found)))
+    return 0
+
+
+def _verdict(recipe: Recipe, profile: Profile) -> dict[str, Any]:
+    """Whether it fits and what it takes; null where bitsandbytes has no kernels for 4 bits."""
+    if recipe.model.quantization != "none" and profile.device == "mps":
+        return {"verdict": None, "device_gib": None}
+    found = suggestions.forecast(recipe, profile)
+    return {"verdict": found.verdict, "device_gib": found.device.expected}
+
+
+def _variants(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipe with every Gemma, in 16 bits and in 4."""
+    return {
+        f"{name} {bits}": suggestions.applied(
+            recipe, {"model.path": catalog.variant_of(name).hub_id, "model.quantization": held}
+        )
+        for name in catalog.names()
+        for bits, held in (("16-bit", "none"), ("NF4", "nf4"))
+    }

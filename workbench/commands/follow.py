@@ -1,0 +1,156 @@
+"""Follow a run without the app: another viewer of its directory, and its exit code."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Protocol
+
+from engine import events
+from engine.run.rundir import RunDir
+from engine.run.tail import Tail
+
+_POLL_S = 0.1
+STOPPED_HERE, STOPPED_ELSEWHERE = 130, 143
+
+
+class View(Protocol):
+    """Something that shows a run as it goes on."""
+
+    def show(self, lines: list[bytes], known: list[events.Event]) -> None:
+        """Show new events: raw lines, and those of them that are understood."""
+
+    def note(self, text: str) -> None:
+        """Tell something that is no event."""
+
+
+class _Left(Exception):
+    """The viewer goes, the run stays; carries the exit code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+class Follower:
+    """Reads one run to its end. Ctrl-C asks the run to stop and save; a second one leaves it.
+
+    SIGTERM and SIGHUP leave it too, but not SIGTERM below Slurm, which ends a job's processes all
+    together and kills the others as soon as this one is gone: there the run is asked to stop, and
+    waited for. SIGUSR1, which Slurm is told to send ahead of a limit, does that anywhere.
+    """
+
+    def __init__(self, run: RunDir, view: View, known_bytes: int = 0) -> None:
+        self._run = run
+        self._known_bytes = known_bytes
+        self._view = view
+        self._asked_to_stop = False
+        self._unread_lines = 0
+        self._untold = ""
+        """What a signal's handler wants told: it may have interrupted a print, so it can't."""
+
+    def follow(self) -> int:
+        """The run's exit code: 0 done, 1 failed or died, 130 stopped from here, 143 by others."""
+        ends = self._pre_empted if "SLURM_JOB_ID" in os.environ else self._terminated
+        previous = {
+            signal.SIGINT: signal.signal(signal.SIGINT, self._interrupted),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, ends),
+            signal.SIGHUP: signal.signal(signal.SIGHUP, self._terminated),
+            signal.SIGUSR1: signal.signal(signal.SIGUSR1, self._pre_empted),
+        }
+        try:
+            try:
+                return self._until_the_end()
+            except _Left as left:
+                for number in previous:
+                    signal.signal(number, signal.SIG_DFL)
+                self._view.note(self._whereabouts())
+                return left.code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _until_the_end(self) -> int:
+        tail = Tail(self._run.events, self._known_bytes)
+        ending: events.Done | events.Failed | None = None
+        while True:
+            if self._untold:
+                told, self._untold = self._untold, ""
+                self._view.note(told)
+            was_alive = self._run.is_alive()
+            lines = tail.read_new()
+            known = [event for event in map(events.decode, lines) if event]
+            self._view.show(lines, known)
+            self._unread_lines += len(lines) - len(known)
+            ending = _ending(ending, known)
+            if ending and not tail.is_behind:
+                return self._code(ending)
+            if not lines and not was_alive:
+                self._view.note(f"the run died: {self._run.state().cause}; log: {self._run.log}")
+                return 1
+            if not lines:
+                time.sleep(_POLL_S)
+
+    def _code(self, ending: events.Done | events.Failed) -> int:
+        if self._unread_lines:
+            told = "lines of its events are damaged or of a later version, and were left out"
+            self._view.note(f"{self._unread_lines} {told}")
+        if isinstance(ending, events.Failed):
+            return 1
+        if not ending.stopped_by:
+            return 0
+        return STOPPED_HERE if self._asked_to_stop else STOPPED_ELSEWHERE
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self._asked_to_stop:
+            raise _Left(STOPPED_HERE)
+        self._asked_to_stop = True
+        self._ask_to_stop("Ctrl-C", "; Ctrl-C again leaves the run to it")
+
+    def _pre_empted(self, number: int, frame: FrameType | None) -> None:
+        self._ask_to_stop(signal.Signals(number).name, "")
+
+    def _ask_to_stop(self, by: str, way_out: str) -> None:
+        self._untold = f"stopping after this step, then saving{way_out}"
+        try:
+            self._run.ask("stop", by)
+        except OSError as error:
+            self._untold = f"the run could not be asked to stop: {error}{way_out}"
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        raise _Left(128 + number)
+
+    def _whereabouts(self) -> str:
+        return f"the run goes on; come back: gemma-bench attach {self._run.path}"
+
+
+def _ending(
+    ending: events.Done | events.Failed | None, more: list[events.Event]
+) -> events.Done | events.Failed | None:
+    """How a run ended, with more of its events; one that was resumed has not ended."""
+    for event in more:
+        if isinstance(event, events.Done | events.Failed):
+            ending = event
+        elif isinstance(event, events.Hello):
+            ending = None
+    return ending
+
+
+def follow(run: RunDir, *, as_json: bool, known_bytes: int = 0) -> int:
+    """Follow a run on this terminal, pipe or file to its end; its exit code.
+
+    `known_bytes` of its events are not shown.
+    """
+    from workbench.commands.event_text import Json, Lines, ProgressLine
+
+    view: View
+    if as_json:
+        view = Json()
+    elif sys.stdout.isatty():
+        view = ProgressLine(run)
+    else:
+        view = Lines(run)
+    return Follower(run, view, known_bytes).follow()

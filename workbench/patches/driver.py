@@ -1,0 +1,166 @@
+"""What Textual leaves undone at the terminal: signals, hang-ups, bad bytes, talkative output.
+
+Everything here that touches a private part of Textual was written against 8.2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.control import Control
+from rich.segment import Segments
+from rich.text import Text
+from textual import events
+from textual._compositor import ChopsUpdate
+from textual.app import App
+from textual.dom import DOMNode
+from textual.driver import Driver
+from textual.drivers import linux_driver
+
+from workbench.patches.keyqueue import KeyPassed, KeyQueue
+from workbench.patches.sgr_writer import Pen
+from workbench.text.sanitize import clean_line
+from workbench.text.terminal import takes_utf8, to_ascii
+from workbench.widgets.disabled_reasons import Reasons
+
+if TYPE_CHECKING:
+    from textual.actions import ActionParseResult
+
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _forgiving_decoder(encoding: str) -> Any:
+    strict = codecs.getincrementaldecoder(encoding)
+    return lambda errors="replace": strict(errors)
+
+
+vars(linux_driver)["getincrementaldecoder"] = _forgiving_decoder
+
+
+def _render_segments(update: ChopsUpdate, console: Console) -> str:
+    """The changed cells of each line and no others; Textual's own begins at the widget's left."""
+    written: list[str] = []
+    pen = Pen(console._color_system or ColorSystem.TRUECOLOR)
+    for y, left, right in update.spans:
+        for end, (start, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+            first, last = max(start, left), min(end, right)
+            if strip is not None and first < last:
+                written.append(Control.move_to(first, y).segment.text)
+                written.append(pen.written(strip.crop(first - start, last - start)))
+    return "".join(written) + pen.laid_down()
+
+
+ChopsUpdate.render_segments = _render_segments  # type: ignore[assignment]
+
+
+class AsciiDriver(linux_driver.LinuxDriver):
+    """For terminals whose locale knows nothing beyond ASCII."""
+
+    def write(self, data: str) -> None:
+        """Write what is like it."""
+        super().write(to_ascii(data))
+
+
+class TerminalApp(App[None]):
+    """An app that gives the terminal back as it was, however it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys = KeyQueue(self, super().on_event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys wait for each other; nothing else does."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            await self._keys.add(event)
+        else:
+            await super().on_event(event)
+
+    def on_key_passed(self, passed: KeyPassed) -> None:
+        """The next key may come."""
+        self._keys.passed(passed.key)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Restyle what stands; before anything does, parsing waits for the first widget's styles.
+
+        Textual parses all of it three times while it starts, as long as a tenth of the first paint.
+        """
+        if self._is_mounted:
+            super().refresh_css(animate)
+            return
+        self.stylesheet.set_variables(self.get_css_variables())
+        self.stylesheet._require_parse = True
+        for screen in self.screen_stack if self._screen_stacks[self._current_mode] else ():
+            screen._css_update_count = self._css_update_count
+
+    def get_driver_class(self) -> type[Driver]:
+        """The one that the locale asks for."""
+        return super().get_driver_class() if takes_utf8() else AsciiDriver
+
+    def on_mount(self) -> None:
+        """Take the signals and watch the terminal, where there is one."""
+        if self.is_headless:
+            return
+        loop = asyncio.get_running_loop()
+        for number in _ENDING_SIGNALS:
+            loop.add_signal_handler(number, self._end_by, number)
+        Thread(target=_end_when_hung_up, daemon=True).start()
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do it, or say why it can't be done now."""
+        target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
+        if isinstance(target, Reasons) and (reason := target.why_not(name)):
+            self.notify(reason, markup=False)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
+
+    def _end_by(self, number: signal.Signals) -> None:
+        self.exit(return_code=128 + number)
+
+    def _fatal_error(self) -> None:
+        """Say what broke in one line; Textual's own report prints local variables."""
+        error = self._exception or sys.exception()
+        shown = Text(f"gemma-bench broke down: {type(error).__name__}: {clean_line(error, 300)}\n")
+        path = _write_crash(error)
+        shown.append(f"The whole story: {path}\n" if path else "")
+        shown.append("Runs are not touched by this: gemma-bench runs\n")
+        self._exit_renderables.append(Segments(self.console.render(shown, self.console.options)))
+        self._close_messages_no_wait()
+
+
+def _end_when_hung_up() -> None:
+    """Wait for the terminal to go, then end at once: an orderly end would write to it for ever."""
+    poll = select.poll()
+    poll.register(sys.__stdin__ or 0, select.POLLHUP)
+    poll.poll()
+    os._exit(128 + signal.SIGHUP)
+
+
+def _write_crash(error: BaseException | None) -> Path | None:
+    """A traceback without local variables or environment, for the owner's eyes only."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+    path = home / "gemma-bench/crash.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w", errors="replace") as file:
+            file.writelines(traceback.format_exception(error) if error else ["no error kept\n"])
+    except (OSError, RuntimeError):
+        return None
+    return path

@@ -1,0 +1,82 @@
+"""Every key of a recipe, with its value, whose it is, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from engine.recipe import schema
+from workbench.recipe_editor import comments as recipe_comments
+from workbench.recipe_editor import draft
+from workbench.recipe_editor.draft import Draft
+
+Origin = Literal["default", "recipe", "changed"]
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+BOOLS = ("false", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key as a list shows it; texts are as --set takes them."""
+
+    name: str
+    """Dotted."""
+    text: str
+    origin: Origin
+    own: str
+    """What it is without the change."""
+    default: str
+    told: str
+    """The recipe's comment, or the schema's word."""
+    kind: str
+    choices: tuple[str, ...] = ()
+    """All values it can take, where these are few."""
+
+
+def of_draft(edited: Draft) -> list[Key]:
+    """All keys, section by section, in the schema's order."""
+    comments = recipe_comments.of_text(edited.text)
+    return [
+        _key(edited, f"{section}.{name}", field, comments)
+        for section, model in schema.SECTIONS.items()
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _key(edited: Draft, name: str, field: FieldInfo, comments: dict[str, str]) -> Key:
+    own = draft.setting_of(edited.own, name)
+    is_set = draft.value_of(edited.own, name) is not None
+    origin: Origin = "recipe" if is_set else "default"
+    return Key(
+        name,
+        edited.changes.get(name, own),
+        "changed" if name in edited.changes else origin,
+        own,
+        draft.setting_of({}, name),
+        comments.get(name) or field.description or "",
+        _kind(field.annotation),
+        _choices(field.annotation),
+    )
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    if annotation is bool:
+        return BOOLS
+    return tuple(map(_word, get_args(annotation))) if get_origin(annotation) is Literal else ()
+
+
+def _word(choice: Any) -> str:
+    """A choice as --set takes it."""
+    return BOOLS[choice] if isinstance(choice, bool) else str(choice)
+
+
+def _kind(annotation: Any) -> str:
+    if annotation == get_args(schema.Targets)[0]:
+        return 'a list: ["one", "two"], or one regular expression'
+    if get_origin(annotation) is tuple:
+        return 'a list: ["one", "two"]' if get_args(annotation)[0] is str else "a list of tables"
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(_choices(annotation))}"
+    return next((kind for of, kind in _KINDS.items() if of in (annotation, *get_args(annotation))))

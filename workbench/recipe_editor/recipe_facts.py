@@ -1,0 +1,162 @@
+"""What a screen says of a recipe and of a machine: names, values and inks."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from engine.hardware.profiles import Profile
+from workbench.text import format
+
+if TYPE_CHECKING:
+    from engine.budget.forecast import Budget
+    from engine.budget.throughput import Pace
+    from engine.gemma.catalog import Gemma
+    from engine.recipe.schema import Adapter, Data, Recipe, Source, Training
+
+Fact = tuple[str, str, str]
+"""Name, value, and the value's ink."""
+
+
+def of_changes(changes: Mapping[str, str]) -> list[Fact]:
+    """What is changed of a recipe."""
+    told = [f"{key} = {text}" for key, text in changes.items()]
+    return [("changed" if at == 0 else "", line, "warn") for at, line in enumerate(told)]
+
+
+def of_profile(profile: Profile) -> list[Fact]:
+    """What a run may use."""
+    memory = f"{profile.usable_gib:.1f} of {profile.memory_gib:.1f} GiB usable"
+    bf16 = "bfloat16" if profile.has_bf16 else "no bfloat16"
+    facts = [("hardware", profile.title, "strong"), ("", f"{memory}, {bf16}", "")]
+    return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
+
+
+def of_tables(found: Budget) -> list[Fact]:
+    """That lookup tables don't stay on the device, where that is so."""
+    if not found.tables_on_host_gib:
+        return []
+    return [("tables", f"{found.tables_on_host_gib:.1f} GiB in host memory", "")]
+
+
+def of_pace(paced: Pace | None, steps: int | None) -> list[Fact]:
+    """How long a step takes, and all of them, as far as that can be told from shapes."""
+    if paced is None:
+        return []
+    told = f"about {paced.step_s:.2g} s a step, guessed to a factor of two"
+    if steps is None:
+        return [("time", told, "dim")]
+    whole = f"about {format.duration(steps * paced.step_s)} for {format.count(steps)} steps"
+    return [("time", whole, ""), ("", told, "dim")]
+
+
+def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fact]:
+    """What the recipe says of itself, and the settings that decide what comes out."""
+    purpose = _opening_comment(text)
+    model, adapter, data, training = recipe.model, recipe.adapter, recipe.data, recipe.training
+    quantization = "" if model.quantization == "none" else f", {model.quantization}"
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    length = (
+        f"{training.max_steps} steps"
+        if training.max_steps > 0
+        else format.amount_of_epochs(training.num_train_epochs)
+    )
+    return [
+        *([("recipe", purpose, "dim")] if purpose else []),
+        ("model", f"{model.path}, {model.dtype}{quantization}", "strong"),
+        ("adapter", _method(adapter), ""),
+        ("", f"on {_adapted(adapter, shape)}", ""),
+        *_data(data),
+        ("training", f"{length}, {batch} rows a step", "strong"),
+        ("", _rates(training), ""),
+        ("samples", _samples(recipe), ""),
+        ("saved", _saved(recipe), ""),
+    ]
+
+
+def _rates(training: Training) -> str:
+    ratio = training.loraplus_lr_ratio
+    of_b = "" if ratio == 1 else f" (B times {ratio:g})"
+    return f"{training.learning_rate:.2g}{of_b} {training.lr_scheduler_type}, {training.optim}"
+
+
+def _data(data: Data) -> list[Fact]:
+    """One source in a line, several below their count."""
+    first, *others = map(_source, data.sources)
+    rows = f"at most {data.max_length} tokens a row, loss on {data.loss_on}"
+    if not others:
+        return [("data", first, "strong"), ("", rows, "")]
+    count = format.amount(len(data.sources), "source")
+    told: list[Fact] = [("", told, "") for told in (rows, first, *others)]
+    return [("data", count, "strong"), *told]
+
+
+def _source(source: Source) -> str:
+    """Its name, where it lies, how much is taken of it, how often each row is seen."""
+    where, told = source.id or _near(source.path or ""), source.label
+    folder = where.removesuffix(told)
+    if folder == where:
+        told = f"{told}: {where}"
+    elif folder:
+        told = f"{told} in {folder}"
+    if source.rows is not None:
+        is_share = isinstance(source.rows, float)
+        taken = format.share(source.rows) if is_share else format.count(source.rows)
+        told += f", {taken} of the rows" if is_share else f", {taken} rows"
+    return told if source.weight == 1 else f"{told}, weight {source.weight:g}"
+
+
+def _near(path: str) -> str:
+    """From the current folder, where there still is one and the path lies below it."""
+    with contextlib.suppress(OSError):
+        return path.removeprefix(f"{os.getcwd()}{os.sep}")
+    return path
+
+
+def _method(adapter: Adapter) -> str:
+    scaled = ", rank-stabilised" if adapter.use_rslora else ""
+    return f"{adapter.method}, r {adapter.r}, lora_alpha {adapter.lora_alpha}{scaled}"
+
+
+def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
+    """The projections that get an adapter; where they lie and what it has, of a known shape."""
+    wanted = adapter.target_modules
+    if shape is None:
+        if isinstance(wanted, str):
+            return wanted
+        return format.amount(len(wanted), "projection")
+    from engine.gemma import parameters
+
+    per_layer = parameters.adapted(shape, wanted)
+    there = format.amount(len(frozenset[str]().union(*per_layer)), "projection")
+    layers = format.amount(sum(map(bool, per_layer)), "layer")
+    experts = ""
+    if adapter.target_experts and shape.experts:
+        experts = f" and {shape.experts.count} experts"
+    trained = parameters.lora(
+        shape,
+        wanted,
+        adapter.r,
+        is_dora=adapter.method == "dora",
+        adapts_experts=adapter.target_experts,
+    )
+    return f"{there}{experts} in {layers}, {format.count(trained)} trained parameters"
+
+
+def _opening_comment(text: str) -> str:
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.lstrip("# ").rstrip() for line in lines)
+
+
+def _samples(recipe: Recipe) -> str:
+    prompts = format.amount(len(recipe.samples.prompts), "prompt")
+    every = recipe.samples.every
+    return f"{prompts}, {f'every {every} steps' if every else 'before and after'}"
+
+
+def _saved(recipe: Recipe) -> str:
+    every, kept = recipe.training.save_steps, recipe.training.save_total_limit
+    return f"every {every} steps, {kept} kept" if every else "the adapter at the end"

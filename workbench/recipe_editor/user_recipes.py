@@ -1,0 +1,24 @@
+"""The user's own recipes: those of the current folder."""
+
+import tomllib
+from pathlib import Path
+
+from engine.recipe import schema
+
+_MAX_BYTES = 1 << 20
+
+
+def names() -> list[str]:
+    """TOML files with a section of a recipe, or that can't be read; as `check.load` takes them."""
+    found = (path for path in Path().glob("*.toml") if not path.name.startswith("."))
+    return sorted(str(path) for path in found if _may_be_recipe(path))
+
+
+def _may_be_recipe(path: Path) -> bool:
+    """Pipes and devices are not opened."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+            return False
+        return not schema.SECTIONS.keys().isdisjoint(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, ValueError):
+        return True

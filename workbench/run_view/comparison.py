@@ -1,0 +1,81 @@
+"""Several runs beside each other: how their recipes differ, what they came to, how they answer."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.run.rundir import State
+from workbench.run_view.run_state import RunState
+from workbench.text import format
+
+LETTERS = "abcdef"
+Line = tuple[str, tuple[str, ...]]
+"""What a line is about, and a text for each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the runs."""
+
+    name: str
+    recipe: dict[str, str]
+    """Every key of the resolved recipe, dotted, with its value as TOML spells simple ones."""
+    run: RunState
+    state: State
+
+
+def keys(recipe: Any, prefix: str = "") -> dict[str, str]:
+    """A nested recipe by dotted keys; a table within a list is named by its place."""
+    if isinstance(recipe, dict):
+        pairs = [(f"{prefix}.{key}" if prefix else str(key), held) for key, held in recipe.items()]
+    elif isinstance(recipe, list) and any(isinstance(held, dict) for held in recipe):
+        pairs = [(f"{prefix}[{place}]", held) for place, held in enumerate(recipe)]
+    else:
+        return {prefix: json.dumps(recipe, ensure_ascii=False)}
+    return {key: text for name, held in pairs for key, text in keys(held, name).items()}
+
+
+def differences(sides: Sequence[Side]) -> list[Line]:
+    """The recipe keys that are not the same in all runs; a dash where a run has no such key."""
+    known = {key: None for side in sides for key in side.recipe}
+    lines = [(key, tuple(side.recipe.get(key, "-") for side in sides)) for key in known]
+    return [(key, texts) for key, texts in lines if len(set(texts)) > 1]
+
+
+def figures(sides: Sequence[Side]) -> list[Line]:
+    """What each run came to, or has come to so far."""
+    rows = [_figures(side) for side in sides]
+    lines = [(name, tuple(row[name] for row in rows)) for name in rows[0]] if rows else []
+    return [(name, texts) for name, texts in lines if set(texts) != {"-"}]
+
+
+def _figures(side: Side) -> dict[str, str]:
+    run, last, done, plan = side.run, side.run.last_step, side.run.done, side.run.plan
+    return {
+        "state": side.state.name,
+        "steps": "-" if last is None else format.count(last.step),
+        "loss": "-" if last is None else format.figure(last.loss),
+        "lowest loss": "-" if run.best_loss is None else format.figure(run.best_loss),
+        "token accuracy": format.share(last.token_accuracy if last else None),
+        "trained facts": format.share(done.trained_exact if done else None),
+        "held-out wordings": format.share(done.heldout_exact if done else None),
+        "base model": format.share(done.base_exact if done else None),
+        "tokens": "-" if last is None else format.count(last.tokens),
+        "tokens/s": "-" if last is None else format.count(last.tokens_per_s),
+        "took": "-" if last is None else format.duration(last.elapsed_s),
+        "reserved": format.gib(last.reserved_gib if last else None),
+        "memory": format.gib(last.rss_gib if last else None),
+        "trained": "-" if plan is None else format.count(plan.trainable_parameters),
+    }
+
+
+def answers(sides: Sequence[Side]) -> list[Line]:
+    """Each prompt that at least two runs answered, and what their adapters said last."""
+    said = [{sample.prompt: sample.adapter for sample in side.run.last_samples} for side in sides]
+    prompts = {prompt: None for answered in said for prompt in answered}
+    return [
+        (prompt, tuple(answered.get(prompt, "-") for answered in said))
+        for prompt in prompts
+        if sum(prompt in answered for answered in said) > 1
+    ]

@@ -1,0 +1,47 @@
+"""What was forecast of a run's memory, beside what is measured of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.events import Memory
+from engine.problems import Refusal
+from engine.run.rundir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """GiB; None is not known."""
+
+    reserved_gib: float | None = None
+    """Taken from an accelerator's driver."""
+    host_gib: float | None = None
+    """Of the engine's process in host memory."""
+
+
+def read(run: RunDir) -> Foreseen:
+    """The forecast that a run was started with; none where its request tells of none."""
+    try:
+        found = run.read_request()["forecast"]
+        return Foreseen(_number(found["reserved_gib"]["expected"]), _number(found["host_gib"]))
+    except (Refusal, KeyError, TypeError):
+        return Foreseen()
+
+
+def beside(foreseen: Foreseen, told: Memory | None) -> Foreseen:
+    """The forecast as the engine told it, as soon as it did."""
+    if told is None:
+        return foreseen
+    return Foreseen(told.forecast_reserved_gib, told.forecast_host_gib)
+
+
+def compared(told: Memory) -> str:
+    """The memory event in words: of the accelerator where there is one, else of the process."""
+    pair = (told.forecast_reserved_gib, told.reserved_gib)
+    forecast, measured = (told.forecast_host_gib, told.rss_gib) if pair[1] is None else pair
+    if forecast is None:
+        return f"measured {measured:.2f} GiB, no forecast"
+    return f"forecast {forecast:.2f}, measured {measured:.2f} GiB"
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

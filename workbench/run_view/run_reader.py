@@ -1,0 +1,70 @@
+"""One run's files, read as they grow and folded into what they tell."""
+
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+from engine import events
+from engine.events import step_blocks
+from engine.events.step_blocks import Stretch
+from engine.run.rundir import RunDir
+from engine.run.tail import Tail
+from workbench.run_view.run_state import RunState
+
+LOOK_EVERY_S = 1.0
+"""How often to ask whether the engine still lives."""
+_LOG_LINES = 400
+
+
+class Watch:
+    """Reads a run from its first event on; nothing is written."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._dir = run
+        self._events, self._log = Tail(run.events), Tail(run.log)
+        self._lines = deque[str](maxlen=_LOG_LINES)
+        self._looked_at = time.monotonic()
+        self.run = RunState()
+        self.state = run.state()
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The last lines of the engine's output."""
+        return tuple(self._lines)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last read left some of the events for the next."""
+        return self._events.is_behind
+
+    def read(self) -> bool:
+        """Take in what the files tell since; whether there was anything."""
+        batch, logged = self._events.read_new(), self._log.read_new()
+        found = _Counted(step_blocks.read(batch))
+        run = self.run.fold(found)
+        self.run = replace(run, unread_lines=run.unread_lines + len(batch) - found.lines)
+        self._lines.extend(line.decode("utf-8", "replace") for line in logged)
+        known = self.state
+        if self.run.is_ended or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self.state, self._looked_at = self._dir.state(), time.monotonic()
+        return bool(batch or logged) or self.state != known
+
+
+class _Counted:
+    """What was read, and of how many lines, told once all of it was taken."""
+
+    def __init__(self, found: Iterator[events.Event | Stretch]) -> None:
+        self._found = found
+        self.lines = 0
+
+    def __iter__(self) -> Iterator[events.Event | Stretch]:
+        for one in self._found:
+            self.lines += len(one.numbers["step"]) if isinstance(one, Stretch) else 1
+            yield one
+
+
+def is_here(hello: events.Hello) -> bool:
+    """Whether the engine runs on this machine, so that its meters are this machine's."""
+    return hello.host == socket.gethostname()

@@ -1,0 +1,81 @@
+"""The runs of a folder as rows of a table: narrowed by words, put in an order, told in cells."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.run.run_summary import Glance
+from engine.run.rundir import RunDir
+from workbench.text import format
+from workbench.text.sanitize import clean_line
+
+COLUMNS = ("", "run", "state", "steps", "loss", "how it ended")
+ORDERS = ("newest", "name", "state", "loss", "steps")
+_CAUSE_CHARS = 200
+_LIVELINESS = ("running", "starting", "done", "stopped", "failed", "died")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A run and what a glance at it told."""
+
+    run: RunDir
+    glance: Glance
+
+    @property
+    def loss(self) -> float:
+        """Of the last step; infinite before it or where it was no number, so that it sorts last."""
+        last = self.glance.last_step
+        return float("inf") if last is None or last.loss is None else last.loss
+
+    @property
+    def step(self) -> int:
+        """The last one."""
+        return self.glance.last_step.step if self.glance.last_step else 0
+
+
+def arranged(entries: Sequence[Entry], words: str, order: str) -> list[Entry]:
+    """The entries that hold every word, in one of the orders; they come newest first."""
+    wanted = words.casefold().split()
+    kept = [entry for entry in entries if all(word in _searched(entry) for word in wanted)]
+    match order:
+        case "name":
+            return sorted(kept, key=lambda entry: entry.run.name)
+        case "state":
+            return sorted(kept, key=lambda entry: _LIVELINESS.index(entry.glance.state.name))
+        case "loss":
+            return sorted(kept, key=lambda entry: entry.loss)
+        case "steps":
+            return sorted(kept, key=lambda entry: -entry.step)
+    return kept
+
+
+def _searched(entry: Entry) -> str:
+    glance = entry.glance
+    parts = (entry.run.name, glance.state.name, glance.state.cause, glance.recipe, glance.model)
+    return " ".join(parts).casefold()
+
+
+def cells(entry: Entry, marked: Iterable[str]) -> tuple[str, ...]:
+    """One text per column."""
+    glance = entry.glance
+    total = f"/{glance.total_steps}" if glance.total_steps else ""
+    last = glance.last_step
+    return (
+        "*" if entry.run.name in marked else " ",
+        clean_line(entry.run.name),
+        glance.state.name,
+        f"{entry.step}{total}" if last or total else "-",
+        format.figure(last.loss) if last else "-",
+        clean_line(glance.state.cause, _CAUSE_CHARS),
+    )
+
+
+def summary(num_shown: int, entries: Sequence[Entry], order: str) -> str:
+    """How many runs there are, how many are shown, and in which order."""
+    if not entries:
+        return "no run yet: n sets one up"
+    num_alive = sum(entry.glance.state.is_alive for entry in entries)
+    num_runs = format.amount(len(entries), "run")
+    shown = num_runs if num_shown == len(entries) else f"{num_shown} of {num_runs}"
+    told = f"{shown}, {num_alive} at work"
+    return told if order == ORDERS[0] else f"{told}, by {order}"

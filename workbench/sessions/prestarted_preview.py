@@ -1,0 +1,82 @@
+"""The engine behind the preview screen: started before it is asked for, and again where it died."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from engine.problems import Refusal
+
+if TYPE_CHECKING:
+    from engine.recipe.schema import Recipe
+    from engine.sessions.preview import Reply
+    from workbench.sessions.preview_session import Preview
+
+
+def _start() -> Preview:
+    from workbench.sessions import preview_session
+
+    return preview_session.start()
+
+
+class Warm:
+    """At most one engine. A thread may heat it while the app asks."""
+
+    def __init__(self, start: Callable[[], Preview] = _start) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._preview: Preview | None = None
+        self._is_over = False
+
+    @property
+    def phase(self) -> str:
+        """What the engine is at, in its words."""
+        preview_session = self._preview
+        return preview_session.phase if preview_session else "starting"
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last question has no reply yet."""
+        preview_session = self._preview
+        return preview_session is not None and preview_session.is_waiting
+
+    def heat(self) -> None:
+        """Start the engine; what keeps it from starting is told to whoever asks it."""
+        with self._lock, suppress(Refusal, OSError):
+            if not self._is_over:
+                self._running()
+
+    def ask(self, recipe: Recipe, rows: int, first: int) -> None:
+        """Ask for rows in a line. Raises `Refusal` and `OSError`."""
+        with self._lock:
+            self._running().ask(recipe, rows=rows, first=first)
+
+    def poll(self) -> Reply | None:
+        """The reply to the last question, once."""
+        preview_session = self._preview
+        return preview_session.poll() if preview_session else None
+
+    def cool(self) -> None:
+        """End the engine until it is needed again: a run has use for its memory."""
+        with self._lock:
+            self._end()
+
+    def close(self) -> None:
+        """End the engine for good."""
+        with self._lock:
+            self._is_over = True
+            self._end()
+
+    def _running(self) -> Preview:
+        if self._preview is not None and not self._preview.is_alive:
+            self._end()
+        if self._preview is None:
+            self._preview = self._start()
+        return self._preview
+
+    def _end(self) -> None:
+        preview_session, self._preview = self._preview, None
+        if preview_session is not None:
+            preview_session.close()

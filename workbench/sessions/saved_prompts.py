@@ -1,0 +1,46 @@
+"""Prompts that the user saves for later runs: a file of TOML to be pasted into a recipe."""
+
+import os
+import tomllib
+from pathlib import Path
+
+from engine import user_dirs
+from workbench.text import toml_text
+
+_HEAD = (
+    "# Prompts saved in the playground, which writes this file. Recipes take them as they are.\n"
+)
+
+
+def path() -> Path:
+    """The user's file."""
+    return user_dirs.data() / "prompts.toml"
+
+
+def read() -> list[str]:
+    """What is saved. Raises `ValueError` where the file is damaged, and `OSError`."""
+    try:
+        document = tomllib.loads(path().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    samples = document.get("samples", {})
+    prompts = samples.get("prompts", []) if isinstance(samples, dict) else None
+    if not isinstance(prompts, list) or not all(isinstance(one, str) for one in prompts):
+        raise ValueError("samples.prompts is no list of texts")
+    return prompts
+
+
+def save(prompt: str) -> bool:
+    """Add a prompt; False where it is saved already. Raises as `read` does."""
+    known = read()
+    if prompt in known:
+        return False
+    file = path()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"    {toml_text.of_value(one)},\n" for one in [*known, prompt])
+    partial = file.with_suffix(".part")
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as written:
+        written.write(f"{_HEAD}\n[samples]\nprompts = [\n{lines}]\n")
+    partial.replace(file)
+    return True
