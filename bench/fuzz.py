@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from engine.events import KINDS, decode, encode  # noqa: E402
 from engine.recipe import schema, validate  # noqa: E402
 from engine.run import checkpoint_manifest, lock  # noqa: E402
-from engine.run.control import Wishes  # noqa: E402
+from engine.run.control import RunControl  # noqa: E402
 from engine.run.rundir import RunDir  # noqa: E402
 
 SPRINKLED = (
@@ -82,7 +82,7 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
 
     def read_control(data: bytes) -> bool:
         run.control.write_bytes(data + b"\n")
-        wishes = Wishes(run)
+        wishes = RunControl(run)
         wishes.poll()
         return wishes.stopped_by is not None or wishes.take("save")
 

@@ -22,7 +22,7 @@ import torch  # noqa: E402
 
 from engine.budget.ledger import persistent  # noqa: E402
 from engine.budget.ledger.step_peak import highest  # noqa: E402
-from engine.budget.step_shape import Case  # noqa: E402
+from engine.budget.step_shape import StepShape  # noqa: E402
 from engine.gemma import catalog  # noqa: E402
 from engine.recipe.schema import ATTENTION, MLP  # noqa: E402
 from engine.train.supervised_only import score_supervised_only  # noqa: E402
@@ -33,21 +33,23 @@ from tools.simulator.versions import versions  # noqa: E402
 ALL = ATTENTION + MLP
 GIB = 1 << 30
 CASES = {
-    "270m": Case(model="gemma-3-270m", target_modules=ALL, length=1024, batch=4, restarts=True),
-    "270m-whole": Case(
+    "270m": StepShape(
+        model="gemma-3-270m", target_modules=ALL, length=1024, batch=4, restarts=True
+    ),
+    "270m-whole": StepShape(
         model="gemma-3-270m", target_modules=ALL, length=512, gradient_checkpointing=False
     ),
-    "1b": Case(model="gemma-3-1b", target_modules=ALL, length=2048),
-    "1b-8bit": Case(model="gemma-3-1b", target_modules=ALL, length=1024, optim="adamw_8bit"),
-    "4b": Case(model="gemma-3-4b", target_modules=ALL, length=1024, batch=2, restarts=True),
-    "1b-dora": Case(model="gemma-3-1b", target_modules=ALL, length=512, method="dora"),
-    "1b-eager": Case(model="gemma-3-1b", target_modules=ALL, length=512, attention="eager"),
-    "1b-dpo": Case(model="gemma-3-1b", target_modules=ALL, length=512, objective="dpo"),
-    "e2b": Case(model="gemma-4-e2b", target_modules=ALL, length=1024),
+    "1b": StepShape(model="gemma-3-1b", target_modules=ALL, length=2048),
+    "1b-8bit": StepShape(model="gemma-3-1b", target_modules=ALL, length=1024, optim="adamw_8bit"),
+    "4b": StepShape(model="gemma-3-4b", target_modules=ALL, length=1024, batch=2, restarts=True),
+    "1b-dora": StepShape(model="gemma-3-1b", target_modules=ALL, length=512, method="dora"),
+    "1b-eager": StepShape(model="gemma-3-1b", target_modules=ALL, length=512, attention="eager"),
+    "1b-dpo": StepShape(model="gemma-3-1b", target_modules=ALL, length=512, objective="dpo"),
+    "e2b": StepShape(model="gemma-4-e2b", target_modules=ALL, length=1024),
 }
 
 
-def measured(case: Case) -> dict[str, float]:
+def measured(case: StepShape) -> dict[str, float]:
     """Most memory of three real steps."""
     score_supervised_only()
     device = torch.device("cuda")
@@ -74,7 +76,7 @@ def measured(case: Case) -> dict[str, float]:
     }
 
 
-def step_on_card(model: Any, case: Case, device: torch.device) -> torch.Tensor:
+def step_on_card(model: Any, case: StepShape, device: torch.device) -> torch.Tensor:
     """The loss of one micro-batch of random tokens."""
     ids = torch.randint(5, 1000, (case.sequences, case.length), device=device)
     positions = torch.arange(case.length, device=device).repeat(case.sequences, 1)

@@ -29,7 +29,7 @@ WARMED_UP = 3
 
 
 @dataclass(frozen=True)
-class Case:
+class StepShape:
     """A shape, the length of its only row in a batch, and the memory it should stay below."""
 
     model: str
@@ -42,12 +42,12 @@ class Case:
 
 
 CASES = {
-    "270m": Case("gemma-3-270m", 1024, quantization="none"),
-    "1b": Case("gemma-3-1b", 1024),
-    "e2b": Case("gemma-4-e2b", 1024, 2.6, host_tables=True),
-    "e4b": Case("gemma-4-e4b", 1024, 4.4, host_tables=True),
-    "26b-a4b": Case("gemma-4-26b-a4b", 512, 15.5, tuple(ATTENTION), has_stock=False),
-    "31b": Case("gemma-4-31b", 1024, 18.5, has_stock=False),
+    "270m": StepShape("gemma-3-270m", 1024, quantization="none"),
+    "1b": StepShape("gemma-3-1b", 1024),
+    "e2b": StepShape("gemma-4-e2b", 1024, 2.6, host_tables=True),
+    "e4b": StepShape("gemma-4-e4b", 1024, 4.4, host_tables=True),
+    "26b-a4b": StepShape("gemma-4-26b-a4b", 512, 15.5, tuple(ATTENTION), has_stock=False),
+    "31b": StepShape("gemma-4-31b", 1024, 18.5, has_stock=False),
 }
 
 
@@ -72,7 +72,7 @@ def main() -> int:
     return 0 if all(record.get("is_met", True) for record in records) else 1
 
 
-def measured(case: Case, folder: Path, profile: str, length: int) -> dict[str, Any]:
+def measured(case: StepShape, folder: Path, profile: str, length: int) -> dict[str, Any]:
     """The engine's run, and TRL's beside it."""
     model = folder / "model"
     model.mkdir()
@@ -91,7 +91,7 @@ def measured(case: Case, folder: Path, profile: str, length: int) -> dict[str, A
     return found
 
 
-def engine_run(case: Case, folder: Path, profile: str, length: int) -> dict[str, Any]:
+def engine_run(case: StepShape, folder: Path, profile: str, length: int) -> dict[str, Any]:
     """What the events of a run tell."""
     recipe = folder / "recipe.toml"
     recipe.write_text(
@@ -129,7 +129,7 @@ def engine_run(case: Case, folder: Path, profile: str, length: int) -> dict[str,
     }
 
 
-def stock_run(case: Case, folder: Path, length: int) -> dict[str, Any]:
+def stock_run(case: StepShape, folder: Path, length: int) -> dict[str, Any]:
     """TRL's own, or the last line of why it could not."""
     given = json.dumps([str(folder), case.quantization, list(case.targets), length, STEPS])
     done = subprocess.run(

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from engine.budget import forecast  # noqa: E402
-from engine.budget.step_shape import Case  # noqa: E402
+from engine.budget.step_shape import StepShape  # noqa: E402
 from engine.gemma import catalog  # noqa: E402
 from engine.hardware import profiles  # noqa: E402
 from tests.random_steps import random_step  # noqa: E402
@@ -22,7 +22,7 @@ from tests.random_steps import random_step  # noqa: E402
 STEPS, TIMES = 200, 3
 
 
-def milliseconds(case: Case) -> float:
+def milliseconds(case: StepShape) -> float:
     """The median of a few forecasts."""
     card = profiles.profile("rtx-4090")
     found = []

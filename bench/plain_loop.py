@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.optim import AdamW
 
-from engine.data.batches import Collator, Sequence
+from engine.data.batches import Collator, TokenSequence
 from engine.kernels.linear import lean
 from engine.model import lora
 from engine.model.load import Loaded
@@ -22,7 +22,7 @@ class PlainLoop:
     """What is left where nothing is logged, saved, listened to or checked."""
 
     def __init__(
-        self, loaded: Loaded, sequences: list[Sequence], clock: Any, batch: int, rate: float
+        self, loaded: Loaded, sequences: list[TokenSequence], clock: Any, batch: int, rate: float
     ) -> None:
         self.model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)
         lora.keep_float32(self.model)

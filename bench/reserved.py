@@ -13,7 +13,7 @@ from random import Random
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.budget.step_shape import Case  # noqa: E402
+from engine.budget.step_shape import StepShape  # noqa: E402
 from tests.random_steps import random_step  # noqa: E402
 from tools.simulator.configuration import configuration, source  # noqa: E402
 from tools.simulator.report import answer  # noqa: E402
@@ -24,7 +24,7 @@ STANDING = {
 }  # fmt: skip
 
 
-def shares(case: Case) -> tuple[float, float]:
+def shares(case: StepShape) -> tuple[float, float]:
     """Gaps over what comes and goes, with expandable segments and without."""
     found = answer(configuration(source(case.model)), case)
     assert found.allocated_gib is not None

@@ -109,7 +109,7 @@ def trained(side: str, folder: Path, given: argparse.Namespace) -> dict[str, flo
 
 
 def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
-    from engine.data.batches import Sequence
+    from engine.data.batches import TokenSequence
     from engine.hardware import profiles
     from engine.model import lora
     from engine.model.load import load
@@ -119,7 +119,8 @@ def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -
 
     loaded = load(Model(path=str(folder)), profiles.runnable("cpu"))
     lines = [
-        Sequence(row["input_ids"], row["labels"], list(range(len(row["labels"])))) for row in found
+        TokenSequence(row["input_ids"], row["labels"], list(range(len(row["labels"]))))
+        for row in found
     ]
     if side == "plain loop":
         from plain_loop import PlainLoop

@@ -11,7 +11,7 @@ from pathlib import Path
 from engine import events
 from engine.problems import Refusal
 from engine.run import lock, offline
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.run.signals import Signals
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     _let_segments_expand()
     _leave_compilers_out()
     # What ended a run once is of the past.
-    wishes = Wishes(run, Signals(), is_resumed=job == "resume")
+    wishes = RunControl(run, Signals(), is_resumed=job == "resume")
     log = EventLog(run)
     log.append(_hello(job))
     try:

@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
 from engine.recipe.schema import ATTENTION, MLP
 
@@ -11,7 +11,7 @@ _MOST_TOKENS = 16_384
 """Of a micro-batch: what people train on, and what eager attention still fits for."""
 
 
-def random_step(random: Random) -> Case:
+def random_step(random: Random) -> StepShape:
     """One step; seldom choices are drawn seldom, but all are drawn."""
     model = random.choice(catalog.names())
     has_experts, has_tables = "26B" in model, "E2B" in model or "E4B" in model
@@ -25,7 +25,7 @@ def random_step(random: Random) -> Case:
     can_adapt_experts = has_experts and method == "lora" and not expert_block_size
     adapts_experts = can_adapt_experts and random.random() < 0.5
     supervised = random.randrange(16, batch * (length - 1))
-    return Case(
+    return StepShape(
         model=model,
         dtype=_seldom(random, 0.15, ["float16", "float32"], "bfloat16"),
         quantization="nf4" if is_4bit else "none",

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from engine.recipe.schema import Recipe
 from engine.sessions.preview import Answer, Reply, Row, Source, Span
-from workbench.sessions.prestarted_preview import Warm
+from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.sessions.preview_session import Preview
 
 START, END = Span("<|turn>", 1, is_control=True), Span("<turn|>", 1, True, True)
@@ -88,6 +88,6 @@ class Staged:
         self.is_alive = False
 
 
-def warm(staged: Staged) -> Warm:
+def warm(staged: Staged) -> PrestartedPreview:
     """What the app holds, over a staged preview."""
-    return Warm(lambda: cast(Preview, staged))
+    return PrestartedPreview(lambda: cast(Preview, staged))

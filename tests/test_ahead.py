@@ -15,7 +15,7 @@ from engine.run.rundir import RunDir
 from workbench.app import BenchApp
 from workbench.run_view import background_reader
 from workbench.run_view.background_reader import Ahead
-from workbench.run_view.run_reader import Watch
+from workbench.run_view.run_reader import RunReader
 from workbench.run_view.run_state import RunState
 from workbench.screens.run import RunScreen
 
@@ -76,7 +76,7 @@ def test_short_runs_are_read_here(tmp_path: Path) -> None:
 
 def test_a_watch_survives_the_pipe(tmp_path: Path) -> None:
     run = lay_down(Path("runs"), "2026-11-21-0930-short", load("healthy"))
-    watch = Watch(run)
+    watch = RunReader(run)
     watch.read()
     assert told(pickle.loads(pickle.dumps(watch)).run) == told(watch.run)
 

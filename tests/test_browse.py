@@ -6,10 +6,10 @@ import pytest
 from staged_preview import ANSWER, row, source
 
 from engine.sessions.preview import Answer
-from workbench.sessions.row_browser import Browse
+from workbench.sessions.row_browser import RowBrowser
 
 
-def answered(browse: Browse, answer: Answer = ANSWER) -> list[tuple[int, int]]:
+def answered(browse: RowBrowser, answer: Answer = ANSWER) -> list[tuple[int, int]]:
     """Answer until nothing more is wanted; what was asked for."""
     asked = []
     while wanted := browse.wanted():
@@ -20,19 +20,19 @@ def answered(browse: Browse, answer: Answer = ANSWER) -> list[tuple[int, int]]:
     return asked
 
 
-def shown(browse: Browse) -> tuple[str, int] | None:
+def shown(browse: RowBrowser) -> tuple[str, int] | None:
     return (browse.row.source, browse.row.line) if browse.row else None
 
 
 def test_nothing_is_shown_before_the_first_answer() -> None:
-    browse = Browse()
+    browse = RowBrowser()
     browse.move(1)
     browse.turn(1)
     assert (browse.row, browse.source, browse.sources) == (None, None, ())
 
 
 def test_every_row_of_every_source_can_be_reached() -> None:
-    browse = Browse()
+    browse = RowBrowser()
     answered(browse)
     for name, count in (("quickstart", 250), ("kowiki", 40)):
         for line in range(1, count + 1):
@@ -45,7 +45,7 @@ def test_every_row_of_every_source_can_be_reached() -> None:
 
 
 def test_the_next_rows_are_at_hand_before_they_are_shown() -> None:
-    browse = Browse()
+    browse = RowBrowser()
     answered(browse)
     asked = 0
     for _ in range(200):
@@ -56,7 +56,7 @@ def test_the_next_rows_are_at_hand_before_they_are_shown() -> None:
 
 
 def test_a_far_row_is_waited_for_and_asked_for_once() -> None:
-    browse = Browse()
+    browse = RowBrowser()
     answered(browse)
     browse.move(10**9)
     assert browse.row is None
@@ -69,7 +69,7 @@ def test_a_far_row_is_waited_for_and_asked_for_once() -> None:
 
 
 def test_each_source_keeps_its_place() -> None:
-    browse = Browse()
+    browse = RowBrowser()
     answered(browse)
     for by, to in ((7, 1), (3, -1)):
         browse.move(by)
@@ -83,7 +83,7 @@ def test_each_source_keeps_its_place() -> None:
 
 @pytest.mark.parametrize("p95", [0, 140, 8_000, 10**9])
 def test_of_long_rows_fewer_are_at_hand(p95: int) -> None:
-    browse = Browse()
+    browse = RowBrowser()
     answered(browse, replace(ANSWER, sources=(source("a", p95=p95),)))
     browse.move(100)
     wanted = browse.wanted()
@@ -93,7 +93,7 @@ def test_of_long_rows_fewer_are_at_hand(p95: int) -> None:
 
 def test_a_source_without_a_row_and_one_of_which_few_are_seen() -> None:
     empty, thin, last = source("empty", 0), source("thin", 9, seen_per_epoch=2), source("last", 3)
-    browse = Browse()
+    browse = RowBrowser()
     answered(browse, replace(ANSWER, sources=(empty, thin, last)))
     assert browse.row is None
     browse.turn(1)
@@ -104,7 +104,7 @@ def test_a_source_without_a_row_and_one_of_which_few_are_seen() -> None:
 
 
 def test_fewer_rows_than_were_promised_end_the_asking() -> None:
-    browse = Browse()
+    browse = RowBrowser()
     for _ in range(3):
         if browse.wanted():
             browse.take(ANSWER)
@@ -113,7 +113,7 @@ def test_fewer_rows_than_were_promised_end_the_asking() -> None:
 
 
 def test_sources_that_became_fewer() -> None:
-    browse = Browse()
+    browse = RowBrowser()
     answered(browse)
     browse.turn(1)
     browse.move(30)

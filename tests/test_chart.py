@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from workbench.run_view.chart_series import Curve
-from workbench.run_view.chart_window import View
+from workbench.run_view.chart_window import ChartWindow
 from workbench.run_view.metrics import Measure
 from workbench.run_view.series import Columns
 from workbench.widgets.chart import Chart
@@ -212,7 +212,7 @@ async def test_zoomed_charts_show_a_part() -> None:
     async with app.run_test(size=(48, 10)):
         app.chart.show([Curve(columns([5.0] * 100 + [1.0] * 100))], 200)
         assert app.chart.text_rows()[-1].split() == ["0", "200"]
-        view = View().zoomed(1, app.chart.extent)
+        view = ChartWindow().zoomed(1, app.chart.extent)
         app.chart.look(view)
         assert app.chart.text_rows()[-1].split() == ["150", "249"]
         assert not any("5│" in row for row in app.chart.text_rows())
@@ -225,12 +225,12 @@ async def test_the_cursor_reads_a_value() -> None:
     app = ChartApp()
     async with app.run_test(size=(48, 10)):
         app.chart.show([Curve(columns([float(step) for step in range(1, 51)]))], 50)
-        app.chart.look(View(cursor=20))
+        app.chart.look(ChartWindow(cursor=20))
         rows = app.chart.text_rows()
         assert rows[0].split() == ["step", "20", "20"]
         at = 8 + 20 * 40 // 51
         assert [row[at] for row in rows[1:5]] == ["│"] * 4
-        app.chart.look(View(cursor=0))
+        app.chart.look(ChartWindow(cursor=0))
         assert app.chart.text_rows()[0].split() == ["step", "0", "-"]
 
 
@@ -274,7 +274,7 @@ async def test_the_mouse_points_at_a_step() -> None:
     class Pointing(ChartApp):
         def on_chart_pointed(self, event: Chart.Pointed) -> None:
             pointed.append(event.step)
-            self.chart.look(View(cursor=event.step))
+            self.chart.look(ChartWindow(cursor=event.step))
 
     app = Pointing()
     async with app.run_test(size=(48, 10)) as pilot:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.data.conversation import Turn, Unfit
+from engine.data.conversation import Turn, UnusableRow
 from engine.data.formats.registry import conversation, format_of
 
 ASKED, SAID = Turn("user", "Why?"), Turn("assistant", "Because.")
@@ -91,7 +91,7 @@ def sharegpt(*turns: tuple[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_an_unfit_row_says_why(record: dict[str, Any], reason: str) -> None:
-    with pytest.raises(Unfit, match=reason):
+    with pytest.raises(UnusableRow, match=reason):
         conversation(record, "sharegpt")
 
 

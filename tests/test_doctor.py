@@ -14,7 +14,7 @@ from transformers.models.gemma4.modeling_gemma4 import Gemma4TextAttention
 from trl.trainer import utils as trl_utils
 
 from engine.data import batches, tokens
-from engine.data.batches import Collator, Sequence
+from engine.data.batches import Collator, TokenSequence
 from engine.data.tokens import Encoder, Tokens
 from engine.doctor.registry import CHECKS
 from engine.doctor.specimens import Specimens
@@ -95,9 +95,9 @@ def mask_of_ones(patch: pytest.MonkeyPatch) -> None:
 def positions_that_go_on(patch: pytest.MonkeyPatch) -> None:
     right = batches._joined
 
-    def wrong(rows: list[Tokens]) -> Sequence:
+    def wrong(rows: list[Tokens]) -> TokenSequence:
         joined = right(rows)
-        return Sequence(joined.input_ids, joined.labels, list(range(len(joined.labels))))
+        return TokenSequence(joined.input_ids, joined.labels, list(range(len(joined.labels))))
 
     patch.setattr(batches, "_joined", wrong)
 

@@ -14,7 +14,7 @@ import pytest
 
 from engine import events
 from engine.events import KINDS, Done, Event, Hello, Sample, Step, Warned, json_schema
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 
@@ -204,11 +204,11 @@ def test_a_full_disk_loses_events_and_says_so(tmp_path: Path) -> None:
 ASK = """
 import os, signal, sys
 from pathlib import Path
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.rundir import RunDir
 from engine.run.signals import Signals
 run = RunDir(Path(sys.argv[1]))
-wishes = Wishes(run, Signals())
+wishes = RunControl(run, Signals())
 assert wishes.stopped_by is None
 os.kill(os.getpid(), signal.SIGTERM)
 print(wishes.stopped_by)
@@ -224,7 +224,7 @@ def test_sigterm_is_a_wish_to_stop(tmp_path: Path) -> None:
 
 def test_wishes_are_read_once_and_nonsense_is_skipped(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    wishes = Wishes(run)
+    wishes = RunControl(run)
     run.ask("save", "a test")
     with run.control.open("ab") as control:
         control.write(b'\xff\n[]\n{}\n{"want": null}\n' + b"[" * 100_000 + b"\n")

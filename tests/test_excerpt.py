@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from engine.data.mixing import histogram
 from engine.data.prepare import Prepared, prepare
-from engine.data.preview_rows import Excerpt, differing, excerpt
+from engine.data.preview_rows import PreviewRows, differing, excerpt
 from engine.data.rendering import Template
 from engine.data.template import template
 from engine.recipe.schema import Data, Source
@@ -41,7 +41,7 @@ def shown(
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     data = Data(sources=(Source(path=str(path)),), **settings)
     prepared: Prepared = prepare(data, tokenizer, chosen)
-    made: Excerpt = excerpt(tokenizer, chosen)
+    made: PreviewRows = excerpt(tokenizer, chosen)
     return [made.row(prepared, index) for index in range(len(prepared.rows))]
 
 

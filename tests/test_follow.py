@@ -20,7 +20,7 @@ from engine.run import rundir
 from engine.run.rundir import RunDir
 from tests import command
 from workbench.run_view.run_facts import of_last_step
-from workbench.run_view.run_reader import Watch
+from workbench.run_view.run_reader import RunReader
 
 ROOT = Path(__file__).parents[1]
 FOLLOW = """
@@ -168,7 +168,7 @@ def test_damaged_lines_are_left_out_and_counted(run: RunDir) -> None:
     code, out, _ = finish(follow(run))
     assert code == 0
     assert "4 lines of its events are damaged" in out
-    watch = Watch(run)
+    watch = RunReader(run)
     watch.read()
     assert watch.run.unread_lines == 4
     assert ("unread lines", "4", "warn") in of_last_step(watch.run)

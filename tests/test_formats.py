@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from engine.data.checks import check
-from engine.data.conversation import ToolCall, Turn, Unfit, thinking
+from engine.data.conversation import ToolCall, Turn, UnusableRow, thinking
 from engine.data.formats.preference import labelled, pair
 from engine.data.formats.registry import FORMATS, conversation, detect, format_of
 from engine.recipe import schema
@@ -39,7 +39,7 @@ def test_calls_of_sharegpt_rows_are_read() -> None:
     assert turns[2].calls == (ToolCall("weather", '{"city": "Oslo"}'),)
     assert turns[3].name == "weather"
     check(turns, "gemma4")
-    with pytest.raises(Unfit, match="tool calls, which Gemma 3's template does not have"):
+    with pytest.raises(UnusableRow, match="tool calls, which Gemma 3's template does not have"):
         check(turns, "gemma3")
 
 
@@ -64,7 +64,7 @@ def test_results_are_named_by_the_id_of_their_call() -> None:
 def test_results_within_their_call_are_refused_rather_than_lost() -> None:
     called = {"role": "assistant", "content": "b", "tool_calls": [{"function": {"name": "f"}}]}
     given = {**called, "tool_responses": [{"name": "f", "response": {"value": 1}}]}
-    with pytest.raises(Unfit, match="within the message of their call"):
+    with pytest.raises(UnusableRow, match="within the message of their call"):
         conversation({"messages": [{"role": "user", "content": "a"}, given]}, "messages")
 
 
@@ -84,7 +84,7 @@ def test_choices_stand_under_their_question() -> None:
     ],
 )
 def test_a_broken_call_says_why(call: str, reason: str) -> None:
-    with pytest.raises(Unfit, match=reason):
+    with pytest.raises(UnusableRow, match=reason):
         conversation(sharegpt_tools(call), "sharegpt")
 
 
@@ -121,7 +121,7 @@ def test_judged_answers_become_pairs(name: str) -> None:
     ],
 )
 def test_an_unfit_pair_says_why(row: dict[str, Any], reason: str) -> None:
-    with pytest.raises(Unfit, match=reason):
+    with pytest.raises(UnusableRow, match=reason):
         pair(row)
 
 
@@ -161,18 +161,18 @@ def test_images_are_found_beside_the_file(name: str) -> None:
 
 
 def test_marks_and_images_must_be_as_many() -> None:
-    with pytest.raises(Unfit, match="differ in number"):
+    with pytest.raises(UnusableRow, match="differ in number"):
         conversation({**IMAGES["marks"], "images": ["1.jpg", "2.jpg"]}, "messages")
     asked = IMAGES["parts"]["messages"][0]["content"]
     said = [*asked, {"type": "text", "text": "What does <image> mean?"}]
     messages = [{"role": "user", "content": said}, {"role": "assistant", "content": "A mark."}]
-    with pytest.raises(Unfit, match="differ in number"):
+    with pytest.raises(UnusableRow, match="differ in number"):
         conversation({"messages": messages}, "messages")
 
 
 def test_an_image_on_the_web_is_none_at_hand() -> None:
     for image in ("https://example.org/1.jpg", "data:image/jpeg;base64,AAAA"):
-        with pytest.raises(Unfit, match="an image that is no local file"):
+        with pytest.raises(UnusableRow, match="an image that is no local file"):
             conversation({**IMAGES["marks"], "images": [image]}, "messages")
 
 
@@ -184,9 +184,9 @@ def test_thoughts_are_kept_stripped_or_refused() -> None:
     assert thinking(THOUGHT, "keep", has_channel=True) == kept
     assert thinking(THOUGHT, "strip", has_channel=True) == (USER, GOOD)
     assert thinking(THOUGHT, "keep", has_channel=False) == THOUGHT
-    with pytest.raises(Unfit, match="a thought in the answer"):
+    with pytest.raises(UnusableRow, match="a thought in the answer"):
         thinking(THOUGHT, "refuse", has_channel=True)
-    with pytest.raises(Unfit, match="no place"):
+    with pytest.raises(UnusableRow, match="no place"):
         thinking(kept, "keep", has_channel=False)
 
 
@@ -201,5 +201,5 @@ def test_a_persona_makes_the_same_turns_each_time() -> None:
     turns = conversation(row, "nemotron_persona")
     assert turns == conversation(row, "nemotron_persona")
     assert sorted(turn.content for turn in turns[2::2]) == ["A.", "B."]
-    with pytest.raises(Unfit, match="fewer than two persona fields"):
+    with pytest.raises(UnusableRow, match="fewer than two persona fields"):
         conversation({**row, "persona": ""}, "nemotron_persona")

@@ -12,7 +12,7 @@ from terminal import APP, Tmux
 
 from engine.events import Answered, Failed, Opened, Phase, Piece
 from engine.jobs.playground_job import _opened
-from engine.model.token_stream import Speech
+from engine.model.token_stream import TokenStream
 from engine.problems import Refusal
 from engine.run import adapters
 from engine.run.event_log import EventLog
@@ -186,7 +186,9 @@ def test_a_run_at_work_is_played_with_and_goes_on(tmp_path: Path) -> None:
     last = command.records(RunDir(tmp_path))[-1]
     assert (last["adapter"], last["step"]) == (checkpoint["path"], checkpoint["step"])
     for side in SIDES:
-        speech = Speech(Asked(1, side, (("user", "Hello!"),), Settings(max_new_tokens=4)), adapted)
+        speech = TokenStream(
+            Asked(1, side, (("user", "Hello!"),), Settings(max_new_tokens=4)), adapted
+        )
         while not speech.reason:
             speech.step()
     steps = command.kinds(run).count("step")

@@ -7,7 +7,7 @@ import pytest
 
 from engine.jobs.playground_job import _opened
 from engine.model import host_embeddings
-from engine.model.token_stream import Speech
+from engine.model.token_stream import TokenStream
 from engine.run import adapters
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
@@ -72,7 +72,7 @@ def test_a_playground_answers_as_the_run_did(runs: Runs, tmp_path: Path) -> None
     assert host_embeddings.of(adapted.model) is not None
     settings = Settings(max_new_tokens=8)
     for side in ("base", "adapter"):
-        speech = Speech(Asked(1, side, (("user", sample["prompt"]),), settings), adapted)
+        speech = TokenStream(Asked(1, side, (("user", sample["prompt"]),), settings), adapted)
         said = ""
         while not speech.reason:
             said += speech.step()

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from engine.data.batches import Collator, Sequence, alone, pack
+from engine.data.batches import Collator, TokenSequence, alone, pack
 from engine.data.conversation import Turn
 from engine.data.template import dialect_of, template
 from engine.model import host_embeddings, lora
 from engine.model.generate import answer
 from engine.model.load import Loaded
 from engine.recipe.schema import Adapter
-from engine.train.table_prefetch import FETCHED, Fetcher
+from engine.train.table_prefetch import FETCHED, TablePrefetcher
 from tests import tiny
 from tests.measured_step import held_bytes
 
@@ -141,7 +141,7 @@ def test_every_batch_of_a_run_was_fetched_ahead(gemma_folder: Folder, tmp_path: 
 def test_few_batches_are_held_however_many_are_made(gemma_folder: Folder) -> None:
     gemma = tiny.loaded(gemma_folder("embedded"), host_tables=True)
     table = table_of(gemma)
-    fetcher = Fetcher(Collator(0), table)
+    fetcher = TablePrefetcher(Collator(0), table)
     rows = [alone(row) for row in tiny.rows(gemma)[:6]]
     batches = [fetcher([as_dict(row)]) for row in rows]
     fetched = [batch.pop(FETCHED) for batch in batches]
@@ -155,7 +155,7 @@ def test_few_batches_are_held_however_many_are_made(gemma_folder: Folder) -> Non
 
 def test_a_batch_that_is_let_go_makes_room(gemma_folder: Folder) -> None:
     gemma = tiny.loaded(gemma_folder("embedded"), host_tables=True)
-    fetcher = Fetcher(Collator(0), table_of(gemma))
+    fetcher = TablePrefetcher(Collator(0), table_of(gemma))
     rows = [as_dict(alone(row)) for row in tiny.rows(gemma)]
     for row in rows[:4]:
         fetcher([row])
@@ -163,7 +163,7 @@ def test_a_batch_that_is_let_go_makes_room(gemma_folder: Folder) -> None:
     assert not fetcher([rows[4]])[FETCHED].is_waiting
 
 
-def as_dict(sequence: Sequence) -> dict[str, list[int]]:
+def as_dict(sequence: TokenSequence) -> dict[str, list[int]]:
     return {
         "input_ids": sequence.input_ids,
         "labels": sequence.labels,

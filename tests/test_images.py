@@ -15,12 +15,12 @@ from PIL import ExifTags, Image
 
 from engine.data import image_file
 from engine.data.batches import apart
+from engine.data.image_tokenizer import FILES, LOOK, Sight, sight
 from engine.data.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import excerpt
 from engine.data.template import dialect_of, template
 from engine.data.tokens import IGNORED
-from engine.data.vision_tokens import FILES, LOOK, Sight, sight
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Model, Source
 from tests import seers, tiny

@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from workbench.patches import driver
-from workbench.patches.sgr_writer import Pen
+from workbench.patches.sgr_writer import SgrWriter
 
 
 def styles() -> list[Style | None]:
@@ -67,7 +67,7 @@ def test_it_looks_the_same(system: ColorSystem) -> None:
             Segment(dice.choice(["a", " bc", "\u28ff"]), dice.choice(inks))
             for _ in range(dice.randint(0, 12))
         ]
-        pen, at = Pen(system), dice.randint(0, 12)
+        pen, at = SgrWriter(system), dice.randint(0, 12)
         written = pen.written(segments[:at]) + pen.written(segments[at:]) + pen.laid_down()
         whole = "".join(
             style.render(text, color_system=system) if style else text
@@ -79,7 +79,7 @@ def test_it_looks_the_same(system: ColorSystem) -> None:
 
 def test_what_stays_is_not_written_again() -> None:
     ink, other = (Style(color=colour, bgcolor="#14171c") for colour in ("#7cacf8", "#d5d9e0"))
-    pen = Pen(ColorSystem.TRUECOLOR)
+    pen = SgrWriter(ColorSystem.TRUECOLOR)
     assert pen.written([Segment("a", ink)]) == "\x1b[38;2;124;172;248;48;2;20;23;28ma"
     assert pen.written([Segment("b", ink), Segment("c", other)]) == "b\x1b[38;2;213;217;224mc"
     assert pen.laid_down() == "\x1b[0m"

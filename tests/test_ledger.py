@@ -16,7 +16,7 @@ import pytest
 from engine.budget import forecast
 from engine.budget.ledger import persistent
 from engine.budget.ledger.step_peak import highest
-from engine.budget.step_shape import Case, of_recipe
+from engine.budget.step_shape import StepShape, of_recipe
 from engine.gemma import catalog
 from engine.hardware.profiles import profile
 from engine.recipe.schema import ATTENTION, Recipe
@@ -32,12 +32,12 @@ RECORDED = json.loads((ROOT / "tests" / "data" / "simulated_steps.json").read_te
 """Simulated steps of the known seed; `python -m tests.test_ledger` simulates them anew."""
 
 
-def ledger_gib(case: Case) -> float:
+def ledger_gib(case: StepShape) -> float:
     card = profile("l40s")
     return forecast.forecast(catalog.variant_of(case.model), case, card).allocated.expected
 
 
-def simulated(cases: list[Case], folder: Path) -> list[dict[str, Any]]:
+def simulated(cases: list[StepShape], folder: Path) -> list[dict[str, Any]]:
     """Each case's simulated step, in processes of their own."""
     shares = [cases[number::PROCESSES] for number in range(PROCESSES)]
     running = []
@@ -52,7 +52,7 @@ def simulated(cases: list[Case], folder: Path) -> list[dict[str, Any]]:
     return [found[place % PROCESSES][place // PROCESSES] for place in range(len(cases))]
 
 
-def drawn(seed: int, count: int) -> list[Case]:
+def drawn(seed: int, count: int) -> list[StepShape]:
     random = Random(seed)
     return [random_step(random) for _ in range(count)]
 
@@ -90,8 +90,8 @@ UPPER, ODD = r".*layers\.[345]\..*", r".*layers\.\d*[13579]\.(self_attn|mlp)\..*
 def test_the_ledger_follows_an_expression(tmp_path: Path) -> None:
     """Layers of one shape differ in what is adapted, and those below the first keep nothing."""
     cases = [
-        Case(model="embedded", target_modules=UPPER, r=512, gradient_checkpointing=False),
-        Case(model="embedded", target_modules=ODD, r=512),
+        StepShape(model="embedded", target_modules=UPPER, r=512, gradient_checkpointing=False),
+        StepShape(model="embedded", target_modules=ODD, r=512),
     ]
     for case, found in zip(cases, simulated(cases, tmp_path), strict=True):
         told = found["allocated_gib"]
@@ -100,8 +100,8 @@ def test_the_ledger_follows_an_expression(tmp_path: Path) -> None:
 
 def test_a_step_with_an_expression_is_simulated_whole() -> None:
     deep = configuration(source("gemma-3-4b"))
-    assert cuts(deep, Case(model="gemma-3-4b"))
-    assert cuts(deep, Case(model="gemma-3-4b", target_modules=ODD)) is None
+    assert cuts(deep, StepShape(model="gemma-3-4b"))
+    assert cuts(deep, StepShape(model="gemma-3-4b", target_modules=ODD)) is None
 
 
 def test_adapted_experts_are_counted() -> None:
@@ -123,7 +123,7 @@ def test_adapted_experts_are_counted() -> None:
 @pytest.mark.parametrize(("dtype", "checkpointing"), [("float32", True), ("bfloat16", False)])
 def test_the_ledger_follows_the_simulation_on_a_cpu(dtype: Any, checkpointing: bool) -> None:
     """Where the head and the adapted layers are the engine's own."""
-    case = Case(
+    case = StepShape(
         model="gemma-3-270m", device="cpu", dtype=dtype, gradient_checkpointing=checkpointing,
         batch=2, length=512, supervised_tokens=None if dtype == "bfloat16" else 300, restarts=True,
     )  # fmt: skip
@@ -133,12 +133,12 @@ def test_the_ledger_follows_the_simulation_on_a_cpu(dtype: Any, checkpointing: b
     assert counted / forecast.GIB == pytest.approx(found.allocated_gib, rel=0.02)
 
 
-CASE = Case(model="gemma-3-4b", length=1024)
-CASE_1B = Case(model="gemma-3-1b", length=1024)
+CASE = StepShape(model="gemma-3-4b", length=1024)
+CASE_1B = StepShape(model="gemma-3-1b", length=1024)
 
 
 def changed(**fields: Any) -> float:
-    return ledger_gib(Case(**{**CASE.as_dict(), **fields}))
+    return ledger_gib(StepShape(**{**CASE.as_dict(), **fields}))
 
 
 @pytest.mark.parametrize(
@@ -163,13 +163,13 @@ def test_what_needs_more_needs_more(fields: dict[str, Any], is_more: bool) -> No
 def test_nothing_is_held_once_a_walk_is_over() -> None:
     """What is left over would be counted into the next moment of a longer walk."""
     shape = catalog.variant_of("gemma-4-E2B")
-    first = highest(shape, Case(model="gemma-4-E2B"))
-    assert highest(shape, Case(model="gemma-4-E2B")) == first
+    first = highest(shape, StepShape(model="gemma-4-E2B"))
+    assert highest(shape, StepShape(model="gemma-4-E2B")) == first
 
 
 def test_experts_in_blocks_of_128() -> None:
     """11.30 GiB, as the makers of a published 26B-A4B adapter state."""
-    case = Case(model="gemma-4-26B-A4B", expert_block_size=128, double_quantization=False)
+    case = StepShape(model="gemma-4-26B-A4B", expert_block_size=128, double_quantization=False)
     held = persistent.on_device(catalog.variant_of(case.model), case)
     total = held["experts"] + held["quantisation state"]
     assert total / forecast.GIB == pytest.approx(11.30, abs=0.005)
@@ -197,7 +197,7 @@ def test_a_recipe_in_4_bits_counts_its_experts_so() -> None:
 @pytest.mark.parametrize(("length", "limit_gib"), [(512, 15.5), (4096, 17.5)])
 def test_a_part_of_the_experts_is_spelled_out_at_a_time(length: int, limit_gib: float) -> None:
     """All of a layer's would be 1.4 GiB in bfloat16."""
-    case = Case(
+    case = StepShape(
         model="gemma-4-26B-A4B", quantization="nf4", expert_block_size=64, length=length,
         target_modules=ATTENTION,
     )  # fmt: skip
@@ -206,7 +206,7 @@ def test_a_part_of_the_experts_is_spelled_out_at_a_time(length: int, limit_gib: 
 
 def test_tables_in_host_memory_are_counted_there() -> None:
     shape = catalog.variant_of("gemma-4-E2B")
-    here, there = (Case(model=shape.name, tables_on_host=there) for there in (False, True))
+    here, there = (StepShape(model=shape.name, tables_on_host=there) for there in (False, True))
     table = persistent.on_device(shape, here)["per-layer embeddings"]
     assert "per-layer embeddings" not in persistent.on_device(shape, there)
     assert persistent.on_host(shape, there) - persistent.on_host(shape, here) == table
@@ -220,8 +220,8 @@ def test_tables_in_host_memory_are_counted_there() -> None:
 def test_several_gpus_share(sharding: str, split: list[str]) -> None:
     card = profile("l40s")
     shape = catalog.variant_of("gemma-3-12b")
-    alone = Case(model=shape.name, accumulates=True)
-    many = Case(model=shape.name, accumulates=True, gpus=4, sharding=sharding)  # type: ignore[arg-type]
+    alone = StepShape(model=shape.name, accumulates=True)
+    many = StepShape(model=shape.name, accumulates=True, gpus=4, sharding=sharding)  # type: ignore[arg-type]
     one, four = (
         {row.part: row.gib for row in forecast.forecast(shape, case, card).rows}
         for case in (alone, many)
@@ -234,9 +234,9 @@ def test_several_gpus_share(sharding: str, split: list[str]) -> None:
 
 def test_images_and_answers_can_be_the_highest_moment() -> None:
     card, shape = profile("l40s"), catalog.variant_of("gemma-3-4b")
-    seen = Case(model=shape.name, length=256, images=8, supervised_tokens=8)
+    seen = StepShape(model=shape.name, length=256, images=8, supervised_tokens=8)
     assert forecast.forecast(shape, seen, card).peak_moment == "images"
-    told = Case(model=shape.name, length=16, generates_tokens=8192, supervised_tokens=8)
+    told = StepShape(model=shape.name, length=16, generates_tokens=8192, supervised_tokens=8)
     assert forecast.forecast(shape, told, card).peak_moment == "sampling"
 
 

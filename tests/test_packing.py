@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.data.batches import Collator, Sequence, alone, bins, efficiency, pack
+from engine.data.batches import Collator, TokenSequence, alone, bins, efficiency, pack
 from engine.data.tokens import IGNORED, Tokens
 from tests import tiny
 from tests.conftest import KINDS
 
 
-def as_dict(sequence: Sequence) -> dict[str, list[int]]:
+def as_dict(sequence: TokenSequence) -> dict[str, list[int]]:
     return {
         "input_ids": sequence.input_ids,
         "labels": sequence.labels,
@@ -41,7 +41,7 @@ def test_a_packed_row_gets_the_logits_it_gets_alone(
             torch.testing.assert_close(together, single, rtol=1e-3, atol=2e-4)
 
 
-def place(packed: list[Sequence], row: Tokens) -> tuple[int, int]:
+def place(packed: list[TokenSequence], row: Tokens) -> tuple[int, int]:
     """Which sequence a row went to, and where in it."""
     for line, sequence in enumerate(packed):
         for start in range(len(sequence.input_ids) - len(row.ids) + 1):

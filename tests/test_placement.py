@@ -10,7 +10,7 @@ import pytest
 from engine.budget import forecast as budget
 from engine.budget.placement import placed
 from engine.budget.safetensors_size import TABLE, weights_gib
-from engine.budget.step_shape import Case, of_recipe
+from engine.budget.step_shape import StepShape, of_recipe
 from engine.budget.suggestions import applied, forecast, suggestions
 from engine.gemma import catalog
 from engine.hardware.profiles import Profile, profile
@@ -109,7 +109,10 @@ def test_four_bit_steps_of_the_small_ones_are_small(path: str, most_gib: float) 
 
 
 def test_a_kept_walk_is_the_step_itself() -> None:
-    shape, one = catalog.variant_of("gemma-4-E2B"), Case(model="gemma-4-E2B", tables_on_host=True)
+    shape, one = (
+        catalog.variant_of("gemma-4-E2B"),
+        StepShape(model="gemma-4-E2B", tables_on_host=True),
+    )
     first = budget.forecast(shape, one, card(8.0))
     other = budget.forecast(shape, replace(one, length=1024), card(8.0))
     assert other.device.expected > first.device.expected

@@ -17,13 +17,13 @@ from engine.events import Warned
 from engine.model import lora
 from engine.model.generate import Cut
 from engine.run import checkpoint_manifest
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train import out_of_memory
 from engine.train.checkpoint import Checkpoints
 from engine.train.loss_guards import Guard, NotFinite, Spikes
-from engine.train.memory_check import Truth
+from engine.train.memory_check import MemoryCheck
 from engine.train.report import Report
 from engine.train.sampling import Sampler
 from engine.train.saving import Saver
@@ -248,8 +248,8 @@ def reported(folder: Path, losses: list[float]) -> tuple[RunDir, Report]:
     run = RunDir(folder)
     log, tally = EventLog(run), Tally()
     report = Report(
-        log=log, wishes=Wishes(run), tally=tally, vocab_size=1000, save_steps=2, sample_every=0,
-        sample=lambda step: None, truth=Truth(log, {}),
+        log=log, wishes=RunControl(run), tally=tally, vocab_size=1000, save_steps=2, sample_every=0,
+        sample=lambda step: None, truth=MemoryCheck(log, {}),
     )  # fmt: skip
     arguments, control = TrainingArguments(output_dir=str(folder), use_cpu=True), TrainerControl()
     report.on_train_begin(arguments, TrainerState(), control)
@@ -287,7 +287,7 @@ def test_a_stop_cuts_answers_short(gemma_folder: Any, tmp_path: Path) -> None:
     run, gemma = RunDir(tmp_path), tiny.loaded(gemma_folder("gemma3"))
     chosen = template(dialect_of(gemma.model.config))
     model = lora.attach(gemma.model, tiny.ADAPTER, 0)
-    sampler = Sampler(model, gemma.tokenizer, chosen, EventLog(run), Wishes(run))
+    sampler = Sampler(model, gemma.tokenizer, chosen, EventLog(run), RunControl(run))
     asked = [(tiny.Turn("user", "Hello!"),)]
     assert len(sampler.ask(asked, 4, as_base=True)) == 1
     run.ask("stop", "a test")

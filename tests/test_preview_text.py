@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from engine.sessions.preview import Answer, Row, Source, Span
 from tests.test_plain import HOSTILE
 from workbench.text.preview_page import body, page
-from workbench.text.token_marks import Ink
+from workbench.text.token_marks import TextStyle
 
-COLOUR, PLAIN, ASCII = Ink(True, True), Ink(False, True), Ink(False, False)
+COLOUR, PLAIN, ASCII = TextStyle(True, True), TextStyle(False, True), TextStyle(False, False)
 START, END = Span("<|turn>", 1, is_control=True), Span("<turn|>", 1, True, True)
 SPANS = (START, Span("user\nWhy?\n", 4), START, Span("model\n", 2),
          Span("So it is.", 4, False, True), END, Span("\n", 1, False, True))  # fmt: skip
@@ -46,7 +46,7 @@ def test_loss_is_marked_by_colour_where_there_is_some() -> None:
 
 @pytest.mark.parametrize("ink", [COLOUR, PLAIN, ASCII])
 @pytest.mark.parametrize("width", [20, 79, 80, 121])
-def test_a_row_stands_beside_its_prompt_where_there_is_room(width: int, ink: Ink) -> None:
+def test_a_row_stands_beside_its_prompt_where_there_is_room(width: int, ink: TextStyle) -> None:
     words = Span(
         "한국어로 된 긴 문장 and a-word-that-is-far-too-long-for-any-line " * 5, 9, False, True
     )
@@ -87,7 +87,7 @@ def test_the_page_tells_every_figure() -> None:
 
 @pytest.mark.parametrize("ink", [COLOUR, PLAIN])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_no_text_of_rows_steers_the_terminal(text: str, ink: Ink) -> None:
+def test_no_text_of_rows_steers_the_terminal(text: str, ink: TextStyle) -> None:
     span: dict[str, Any] = {"tokens": 1, "is_supervised": True}
     row = replace(ROW, source=text, file=text, spans=(Span(text, **span),),
                   prompt=(Span(text, 1, is_different=True),))  # fmt: skip

@@ -13,12 +13,12 @@ import torch
 from peft import IA3Config, LNTuningConfig, LoraConfig, PeftConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from tools.simulator import components, step
 from tools.simulator.allocator import reserved_bytes
 
 GIB = 1 << 30
-CASE = Case(model="", batch=4, length=704, restarts=True, gradient_checkpointing=False)
+CASE = StepShape(model="", batch=4, length=704, restarts=True, gradient_checkpointing=False)
 LLAMA = LlamaConfig(
     num_hidden_layers=28,
     hidden_size=3072,
@@ -42,7 +42,7 @@ ROWS: dict[str, tuple[PeftConfig, float]] = {
 """A method's configuration and the GiB that were reserved."""
 
 
-def whole_logits(model: Any, batch: step.Batch, tracker: Any, case: Case) -> torch.Tensor:
+def whole_logits(model: Any, batch: step.Batch, tracker: Any, case: StepShape) -> torch.Tensor:
     given = {"input_ids": batch["input_ids"], "attention_mask": torch.ones_like(batch["input_ids"])}
     loss: torch.Tensor = model(**given, labels=batch["labels"]).loss
     return loss

@@ -17,7 +17,7 @@ from workbench.screens.run import RunScreen
 from workbench.widgets.chart import Chart
 from workbench.widgets.meterline import MeterLine
 from workbench.widgets.samples import Samples
-from workbench.widgets.standing import Standing
+from workbench.widgets.standing import RunStatusBar
 from workbench.widgets.titlebar import TitleBar
 
 
@@ -196,6 +196,6 @@ async def test_an_engine_that_never_spoke(tmp_path: Path) -> None:
     run: RunDir = lay_down_empty(Path("runs"))
     async with make_app(tmp_path, run).run_test(size=(100, 30)) as pilot:
         screen = await followed(pilot)
-        text = " ".join(screen.query_one(Standing).text_rows())
+        text = " ".join(screen.query_one(RunStatusBar).text_rows())
         assert "died" in text
         assert "before its first step" in text

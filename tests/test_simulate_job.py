@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from trl.kernels import chunked_logprob
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.jobs import simulate_job
 from engine.recipe.schema import ATTENTION
 from tools.simulator import patches
@@ -93,7 +93,7 @@ def test_a_function_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     usual = patches.of_case
     gone = StandIn("trl.kernels.chunked_logprob", "_tile_of_another_release", lambda _: None)
     monkeypatch.setattr(patches, "of_case", lambda case: [*usual(case), gone])
-    case = Case(model="embedded", length=64, target_modules=ATTENTION)
+    case = StepShape(model="embedded", length=64, target_modules=ATTENTION)
     given = answer(configuration(source("embedded")), case)
     assert given.missing == ["trl.kernels.chunked_logprob._tile_of_another_release"]
     assert given.allocated_gib
@@ -105,7 +105,7 @@ def test_a_step_that_cannot_be_simulated_is_told_not_raised(
     """Packages of another release: the tile and the class of the head are gone."""
     for name in ("_forward_tile", "ChunkedLogProbFunction"):
         monkeypatch.delattr(chunked_logprob, name)
-    case = Case(model="embedded", length=64, target_modules=ATTENTION)
+    case = StepShape(model="embedded", length=64, target_modules=ATTENTION)
     told = simulate_job._simulated(source("embedded"), case, False, lambda: None, 0.0)
     assert (told["source"], told["allocated_gib"], told["rows"]) == ("unavailable", None, [])
     assert told["missing"] == ["trl.kernels.chunked_logprob._forward_tile"]
@@ -113,7 +113,7 @@ def test_a_step_that_cannot_be_simulated_is_told_not_raised(
 
 
 def test_what_was_replaced_is_put_back() -> None:
-    case = Case(model="")
+    case = StepShape(model="")
     before = [getattr(patches._owner(s.module), s.name) for s in patches.of_case(case)]
     with pytest.raises(KeyError), patches.replaced(patches.of_case(case)):
         raise KeyError

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
 from engine.recipe.schema import ATTENTION, MLP
 from tools.simulator import build, components, depth, report, step
@@ -35,7 +35,7 @@ def text_only(name: str) -> Any:
     return configuration(source(name)).get_text_config()
 
 
-def whole_logits(model: Any, batch: step.Batch, tracker: Tracker, case: Case) -> torch.Tensor:
+def whole_logits(model: Any, batch: step.Batch, tracker: Tracker, case: StepShape) -> torch.Tensor:
     """The loss of a trainer without a fused head."""
     with step.autocast(case):
         loss: torch.Tensor = model(
@@ -60,7 +60,7 @@ def test_a_variant_has_its_number_of_parameters(name: str) -> None:
 @pytest.fixture(scope="module")
 def experts_in_4bit() -> Tracker:
     """26B-A4B on an RTX 3090 as its makers ran it: NF4 experts, all else in bfloat16."""
-    case = Case(
+    case = StepShape(
         model="", length=512, expert_block_size=128, double_quantization=False,
         target_modules=ATTENTION, optim="adamw_8bit",
     )  # fmt: skip
@@ -70,7 +70,7 @@ def experts_in_4bit() -> Tracker:
 
 def test_experts_of_26b_in_blocks_of_128(experts_in_4bit: Tracker) -> None:
     _, high = experts_in_4bit.high()
-    held = components.of_blocks(experts_in_4bit.live_at(high.position), Case(model=""))
+    held = components.of_blocks(experts_in_4bit.live_at(high.position), StepShape(model=""))
     experts = held["experts"] + held["quantisation state"]
     assert experts / GIB == pytest.approx(11.30, abs=0.005)
 
@@ -84,7 +84,7 @@ def test_the_peak_of_26b_with_experts_in_4bit(experts_in_4bit: Tracker) -> None:
 
 def test_the_peak_of_12b_in_4bit() -> None:
     """About 15 GB at two sequences of 4,096 tokens and rank 32, text only."""
-    case = Case(
+    case = StepShape(
         model="", quantization="nf4", r=32, batch=2, length=4096, target_modules=ATTENTION + MLP,
         optim="adamw_8bit",
     )  # fmt: skip
@@ -98,7 +98,7 @@ def test_the_peak_of_12b_in_4bit() -> None:
 @pytest.mark.parametrize("name", ["gemma-3-12b", "gemma-4-31b"])
 @pytest.mark.slow
 def test_two_shallow_models_tell_of_the_whole_one(name: str) -> None:
-    case = Case(model=name, quantization="nf4", length=1024, target_modules=ATTENTION + MLP)
+    case = StepShape(model=name, quantization="nf4", length=1024, target_modules=ATTENTION + MLP)
     config = text_only(name)
     quick, whole = (report.answer(config, case, whole_depth=is_whole) for is_whole in (False, True))
     assert (quick.depth, whole.depth) == ("extrapolated", "whole")
@@ -109,18 +109,18 @@ def test_two_shallow_models_tell_of_the_whole_one(name: str) -> None:
 
 def test_layers_that_differ_are_all_simulated() -> None:
     """E2B's last layers are twice as wide; without checkpoints every kind keeps its own."""
-    case = Case(model="gemma-4-31b")
+    case = StepShape(model="gemma-4-31b")
     assert depth.cuts(configuration(source("gemma-4-e2b")), case) is None
-    kept = Case(model="gemma-4-31b", gradient_checkpointing=False)
+    kept = StepShape(model="gemma-4-31b", gradient_checkpointing=False)
     assert depth.cuts(configuration(source("gemma-4-31b")), case) is not None
     assert depth.cuts(configuration(source("gemma-4-31b")), kept) is None
 
 
-SMALL = Case(model="embedded", length=64, target_modules=ATTENTION + MLP)
+SMALL = StepShape(model="embedded", length=64, target_modules=ATTENTION + MLP)
 
 
 def held_gib(**changed: Any) -> tuple[dict[str, float], report.Answer]:
-    case = Case(**{**SMALL.as_dict(), **changed})
+    case = StepShape(**{**SMALL.as_dict(), **changed})
     given = report.answer(configuration(source("embedded")), case)
     return {row["part"]: row["gib"] * GIB for row in given.rows}, given
 
@@ -137,7 +137,7 @@ def test_tables_in_host_memory_leave_the_card() -> None:
 )
 def test_an_optimizer_holds_its_state(optim: str, bytes_per_parameter: int) -> None:
     """8-bit state keeps float32 scales of its own, and small tensors whole."""
-    case = Case(**{**SMALL.as_dict(), "optim": optim, "r": 128})
+    case = StepShape(**{**SMALL.as_dict(), "optim": optim, "r": 128})
     tracker = step.simulate(configuration(source("embedded")), case).tracker
     setup = next(high for moment, high in tracker.highs.items() if moment.doing == "setup")
     held = components.of_blocks(tracker.live_at(setup.position), case)

@@ -8,8 +8,8 @@ import pytest
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from engine.budget.step_shape import Case
-from engine.data.batches import Sequence
+from engine.budget.step_shape import StepShape
+from engine.data.batches import TokenSequence
 from engine.model import lora
 from engine.model.load import load
 from engine.recipe.schema import ATTENTION, MLP, Adapter, Model
@@ -24,7 +24,7 @@ LENGTH, BATCH, SCORED = 320, 2, 4
 
 
 def simulated_bytes(folder: Path, **case: Any) -> int:
-    asked = Case(
+    asked = StepShape(
         model=str(folder),
         r=4,
         target_modules=ATTENTION + MLP,
@@ -38,11 +38,11 @@ def simulated_bytes(folder: Path, **case: Any) -> int:
     return simulated.tracker.high()[1].allocated_bytes
 
 
-def sequences(*, restarts: bool) -> list[Sequence]:
+def sequences(*, restarts: bool) -> list[TokenSequence]:
     ids = [5 + place % 50 for place in range(LENGTH)]
     labels = [-100] * (LENGTH - SCORED) + ids[-SCORED:]
     positions = [*range(100), *range(LENGTH - 100)] if restarts else [*range(LENGTH)]
-    return [Sequence(ids, labels, positions)] * (BATCH * (MEASURED_STEP + 2))
+    return [TokenSequence(ids, labels, positions)] * (BATCH * (MEASURED_STEP + 2))
 
 
 def measured_bytes(

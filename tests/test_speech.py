@@ -16,11 +16,11 @@ from engine.data.conversation import Turn
 from engine.data.template import dialect_of, prompt_ids, template
 from engine.events import Answered, Event, Piece, decode
 from engine.model import lora
-from engine.model.adapter_switch import Adapted
-from engine.model.detokenizer import Spelling
+from engine.model.adapter_switch import AdapterSwitch
+from engine.model.detokenizer import IncrementalDetokenizer
 from engine.model.generate import answer
 from engine.model.playground_server import Desk
-from engine.model.token_stream import Speech
+from engine.model.token_stream import TokenStream
 from engine.recipe.schema import Adapter
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
@@ -37,7 +37,7 @@ QUESTION = (("user", "What is the capital of Japan?"),)
 LONG = Settings(temperature=4.0, top_p=1.0, top_k=0, max_new_tokens=4_000)
 
 
-def adapted(folder: Path) -> Adapted:
+def adapted(folder: Path) -> AdapterSwitch:
     """A tiny Gemma whose adapter is not nothing."""
     gemma = tiny.loaded(folder)
     model = lora.attach(gemma.model, Adapter(r=4, lora_alpha=8), 0)
@@ -47,17 +47,17 @@ def adapted(folder: Path) -> Adapted:
             parameter.data.normal_(std=0.1)
     layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
     chosen = template(dialect_of(gemma.model.config))
-    return Adapted(model.eval(), gemma.tokenizer, chosen, gemma.dtype, layers)
+    return AdapterSwitch(model.eval(), gemma.tokenizer, chosen, gemma.dtype, layers)
 
 
 @pytest.fixture(scope="module")
-def embedded(gemma_folder: Callable[[str], Path]) -> Adapted:
+def embedded(gemma_folder: Callable[[str], Path]) -> AdapterSwitch:
     return adapted(gemma_folder("embedded"))
 
 
-def said(asked: Asked, by: Adapted) -> tuple[str, Speech]:
+def said(asked: Asked, by: AdapterSwitch) -> tuple[str, TokenStream]:
     """The whole of an answer."""
-    speech, text = Speech(asked, by), ""
+    speech, text = TokenStream(asked, by), ""
     while not speech.reason:
         text += speech.step()
     return text, speech
@@ -69,7 +69,7 @@ def test_both_sides_in_turns_say_what_each_says_alone(
 ) -> None:
     made = adapted(gemma_folder(kind))
     settings = Settings(max_new_tokens=12)
-    speeches = [Speech(Asked(1, side, TALK, settings), made) for side in SIDES]
+    speeches = [TokenStream(Asked(1, side, TALK, settings), made) for side in SIDES]
     texts = ["", ""]
     while not all(speech.reason for speech in speeches):
         for place, speech in enumerate(speeches):
@@ -87,7 +87,7 @@ def test_a_large_gemma_4_is_asked_with_an_empty_thought(
     gemma_folder: Callable[[str], Path],
 ) -> None:
     made = adapted(gemma_folder("gemma4_moe"))
-    speech = Speech(Asked(1, "base", QUESTION), made)
+    speech = TokenStream(Asked(1, "base", QUESTION), made)
     shown = made.tokenizer.decode(speech._prompt)
     assert shown.endswith("<|turn>model\n<|channel>thought\n<channel|>")
     assert speech.prompt_tokens == len(speech._prompt)
@@ -95,7 +95,7 @@ def test_a_large_gemma_4_is_asked_with_an_empty_thought(
 
 def test_a_prompt_without_a_system_turn_of_its_own(gemma_folder: Callable[[str], Path]) -> None:
     made = adapted(gemma_folder("gemma3"))
-    shown = made.tokenizer.decode(Speech(Asked(1, "base", TALK), made)._prompt)
+    shown = made.tokenizer.decode(TokenStream(Asked(1, "base", TALK), made)._prompt)
     assert shown.startswith("<bos><start_of_turn>user\nBe brief.\n\nName a fruit.<end_of_turn>")
 
 
@@ -104,7 +104,7 @@ def test_a_prompt_without_a_system_turn_of_its_own(gemma_folder: Callable[[str],
     [(0.7, 0, 1.0), (1.0, 64, 0.95), (1.5, 5, 1.0), (3.0, 0, 0.6)],
 )
 def test_tokens_are_drawn_as_transformers_draws_them(
-    embedded: Adapted, temperature: float, top_k: int, top_p: float
+    embedded: AdapterSwitch, temperature: float, top_k: int, top_p: float
 ) -> None:
     settings = Settings(temperature, top_p, top_k, max_new_tokens=24, seed=11)
     ids = prompt_ids(embedded.tokenizer, embedded.template, (Turn(*QUESTION[0]),))
@@ -117,7 +117,7 @@ def test_tokens_are_drawn_as_transformers_draws_them(
     assert text == embedded.tokenizer.decode(theirs, skip_special_tokens=True)
 
 
-def test_a_seed_says_the_same_again_and_another_does_not(embedded: Adapted) -> None:
+def test_a_seed_says_the_same_again_and_another_does_not(embedded: AdapterSwitch) -> None:
     def drawn(seed: int) -> str:
         settings = Settings(1.2, max_new_tokens=16, seed=seed)
         return said(Asked(1, "adapter", QUESTION, settings), embedded)[0]
@@ -126,7 +126,7 @@ def test_a_seed_says_the_same_again_and_another_does_not(embedded: Adapted) -> N
     assert len({drawn(seed) for seed in range(6)}) > 1
 
 
-def test_an_answer_ends_by_itself_or_at_its_length(embedded: Adapted) -> None:
+def test_an_answer_ends_by_itself_or_at_its_length(embedded: AdapterSwitch) -> None:
     _, speech = said(Asked(1, "base", QUESTION, Settings(max_new_tokens=60)), embedded)
     assert speech.reason == "stop"
     assert 0 < speech.tokens < 60
@@ -136,7 +136,7 @@ def test_an_answer_ends_by_itself_or_at_its_length(embedded: Adapted) -> None:
 
 
 def test_the_end_of_a_turn_ends_an_answer_that_the_model_does_not_end_there(
-    embedded: Adapted,
+    embedded: AdapterSwitch,
 ) -> None:
     named = embedded.model.generation_config
     whole, speech = said(Asked(1, "base", QUESTION, Settings(max_new_tokens=60)), embedded)
@@ -162,7 +162,7 @@ def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 def test_pieces_are_whole_characters_and_make_up_the_text(text: str, tokenizer: Any) -> None:
     ids = tokenizer.encode(text, add_special_tokens=False)
-    spelling = Spelling(tokenizer)
+    spelling = IncrementalDetokenizer(tokenizer)
     pieces = [*map(spelling.add, ids), spelling.rest()]
     whole = tokenizer.decode(ids, skip_special_tokens=True)
     assert "".join(pieces) == whole
@@ -172,13 +172,13 @@ def test_pieces_are_whole_characters_and_make_up_the_text(text: str, tokenizer: 
 def test_bytes_that_are_no_character_are_told_once(tokenizer: Any) -> None:
     names = ["▁", "<0xE2>", "<0x82>", "<0xAC>", "<0xFF>", "a", "<0xE2>"]
     ids = tokenizer.convert_tokens_to_ids(names)
-    spelling = Spelling(tokenizer)
+    spelling = IncrementalDetokenizer(tokenizer)
     pieces = [*map(spelling.add, ids), spelling.rest()]
     assert "".join(pieces) == tokenizer.decode(ids)
     assert pieces[:5] == [" ", "", "", "", ""]
 
 
-def served(by: Adapted, folder: Path, *wishes: Any) -> list[Event]:
+def served(by: AdapterSwitch, folder: Path, *wishes: Any) -> list[Event]:
     """What a desk tells to wishes that lie there when it opens, up to the end."""
     folder.mkdir(exist_ok=True)
     run = RunDir(folder)
@@ -188,14 +188,14 @@ def served(by: Adapted, folder: Path, *wishes: Any) -> list[Event]:
     return [event for line in lines if (event := decode(line))]
 
 
-def test_stop_ends_what_is_asked_before_it(embedded: Adapted, tmp_path: Path) -> None:
+def test_stop_ends_what_is_asked_before_it(embedded: AdapterSwitch, tmp_path: Path) -> None:
     asked = [Asked(number, side, QUESTION, LONG) for number in (1, 2) for side in SIDES]
     told = served(embedded, tmp_path, *asked, Stop())
     ends = [(e.id, e.side, e.reason, e.tokens) for e in told if isinstance(e, Answered)]
     assert ends == [(number, side, "stopped", 0) for number in (1, 2) for side in SIDES]
 
 
-def test_stop_is_heard_between_two_tokens(embedded: Adapted, tmp_path: Path) -> None:
+def test_stop_is_heard_between_two_tokens(embedded: AdapterSwitch, tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     run.control.write_bytes(b"".join(encode(Asked(1, side, QUESTION, LONG)) for side in SIDES))
     desk, tail = Desk(embedded, EventLog(run)), run.wishes()
@@ -214,7 +214,7 @@ def test_stop_is_heard_between_two_tokens(embedded: Adapted, tmp_path: Path) -> 
     assert pieces
 
 
-def test_a_talk_that_fails_does_not_end_the_others(embedded: Adapted, tmp_path: Path) -> None:
+def test_a_talk_that_fails_does_not_end_the_others(embedded: AdapterSwitch, tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     broken = Asked(1, "base", (("user", "a"), ("sage", "b"), ("user", "c")), Settings(top_p=-1.0))
     bad = Asked(2, "base", QUESTION, Settings(temperature=-1.0))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recording import load, opening, steps, told
 
 from engine.events import Event, Step, decode, encode, step_blocks
-from engine.events.step_blocks import Stretch
+from engine.events.step_blocks import StepBlock
 from workbench.run_view.run_state import RunState
 
 many = hypothesis_settings(
@@ -119,9 +119,9 @@ def test_a_long_run_with_resumptions_tells_the_same() -> None:
 
 def test_steps_of_a_recorded_run_come_together() -> None:
     read = list(step_blocks.read([encode(event) for event in load("healthy")]))
-    assert sum(isinstance(event, Stretch) for event in read) == 1
+    assert sum(isinstance(event, StepBlock) for event in read) == 1
     assert not any(isinstance(event, Step) for event in read)
-    assert sum(len(event.numbers["step"]) for event in read if isinstance(event, Stretch)) == 240
+    assert sum(len(event.numbers["step"]) for event in read if isinstance(event, StepBlock)) == 240
 
 
 @pytest.mark.parametrize("damage", [PLAIN[:-9], PLAIN.replace(b"null", b"true"), b"{}"])
@@ -131,10 +131,10 @@ def test_one_damaged_line_costs_only_itself(damage: bytes) -> None:
     assert last_steps(read) == last_steps(map(decode, lines))
 
 
-def last_steps(read: Iterable[Event | Stretch | None]) -> list[float]:
+def last_steps(read: Iterable[Event | StepBlock | None]) -> list[float]:
     found: list[float] = []
     for event in read:
-        if isinstance(event, Stretch):
+        if isinstance(event, StepBlock):
             found += event.numbers["step"]
         elif isinstance(event, Step):
             found.append(event.step)

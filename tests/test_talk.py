@@ -8,21 +8,21 @@ from staged_playground import PROMPTS, answers, opening, recorded
 from engine.events import Answered, Failed, Piece
 from engine.sessions.playground import Settings
 from workbench.sessions import sampling_form
-from workbench.sessions.conversation import Exchange, Talk
+from workbench.sessions.chat import Chat, Exchange
 from workbench.sessions.sampling_form import DEFAULTS
 
 GREEDY = Settings()
 
 
-def talked(count: int = 4) -> Talk:
-    talk = Talk().fold(opening())
+def talked(count: int = 4) -> Chat:
+    talk = Chat().fold(opening())
     for number, prompt in enumerate(PROMPTS[:count], 1):
         talk = talk.prompted(number, prompt).fold(answers(number))
     return talk
 
 
 def test_loading_is_told_step_by_step() -> None:
-    talk = Talk()
+    talk = Chat()
     assert not talk.is_started
     seen = []
     for event in opening():
@@ -37,7 +37,7 @@ def test_loading_is_told_step_by_step() -> None:
 
 
 def test_an_answer_grows_and_ends() -> None:
-    talk = Talk().fold(opening()).prompted(1, PROMPTS[0])
+    talk = Chat().fold(opening()).prompted(1, PROMPTS[0])
     assert talk.is_answering
     lengths = []
     for event in answers(1):
@@ -55,7 +55,7 @@ def test_an_answer_grows_and_ends() -> None:
 
 
 def test_batches_make_no_difference() -> None:
-    talk = Talk()
+    talk = Chat()
     for number, prompt in enumerate(PROMPTS, 1):
         talk = talk.prompted(number, prompt)
     at_once = talk.fold(recorded())
@@ -80,14 +80,14 @@ def test_each_side_goes_on_with_its_own_answers() -> None:
 
 
 def test_without_a_system_prompt_there_is_no_such_turn() -> None:
-    base, _ = Talk().prompted(1, "a").asked(GREEDY, "  ")
+    base, _ = Chat().prompted(1, "a").asked(GREEDY, "  ")
     assert base.messages == (("user", "a"),)
 
 
 def test_a_prompt_that_one_side_said_nothing_to_is_left_out_for_it() -> None:
     stopped = {"prompt_tokens": 4, "tokens": 0, "seconds": 0.0, "reason": "stopped"}
     talk = (
-        Talk()
+        Chat()
         .prompted(1, "a")
         .fold(
             [
@@ -109,17 +109,17 @@ def test_answers_to_what_is_forgotten_go_nowhere() -> None:
 
 
 def test_nothing_is_awaited_from_an_engine_that_is_gone() -> None:
-    talk = Talk().fold(opening()).prompted(1, "a").fold(answers(1)[:5])
+    talk = Chat().fold(opening()).prompted(1, "a").fold(answers(1)[:5])
     failed = Failed(phase="loading", error="the engine was killed", hint="", log="")
     ended = talk.ended(failed)
     assert not ended.is_answering
     assert ended.exchanges[0].base.text
     assert ended.ended(replace(failed, error="again")).failed == failed
-    assert Talk().fold([failed]).failed == failed
+    assert Chat().fold([failed]).failed == failed
 
 
 def test_sides_that_are_none_are_left_out() -> None:
-    talk = Talk().prompted(1, "a")
+    talk = Chat().prompted(1, "a")
     assert talk.fold([Piece(id=1, side="both", text="b", tokens=1, seconds=1)]) == talk
     assert talk.exchanges == (Exchange(1, "a"),)
 

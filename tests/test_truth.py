@@ -13,7 +13,7 @@ from engine.budget.calibration import Difference
 from engine.events import Memory
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train.memory_check import Truth, difference
+from engine.train.memory_check import MemoryCheck, difference
 from engine.train.order import LongestFirst
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ CARD = Memory(
 
 def told(folder: Path, request: dict[str, object], *steps: int) -> list[events.Event | None]:
     run = RunDir(folder)
-    truth = Truth(EventLog(run), request)
+    truth = MemoryCheck(EventLog(run), request)
     for step in steps:
         truth.after(step)
     return [events.decode(line) for line in run.events.read_bytes().splitlines()]

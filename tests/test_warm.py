@@ -8,7 +8,7 @@ from staged_preview import Staged
 from engine.problems import Refusal, refuse
 from engine.recipe.schema import Recipe
 from engine.sessions.preview import Answer
-from workbench.sessions.prestarted_preview import Warm
+from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.sessions.preview_session import Preview
 
 RECIPE = Recipe.model_validate({"data": {"sources": [{"path": "rows.jsonl"}]}})
@@ -27,7 +27,7 @@ class Stages:
 
 def test_it_is_started_once() -> None:
     stages = Stages()
-    warm = Warm(stages)
+    warm = PrestartedPreview(stages)
     assert (warm.phase, warm.is_waiting, warm.poll()) == ("starting", False, None)
     warm.heat()
     warm.heat()
@@ -39,7 +39,7 @@ def test_it_is_started_once() -> None:
 
 def test_one_that_died_is_replaced_and_put_away() -> None:
     stages = Stages()
-    warm = Warm(stages)
+    warm = PrestartedPreview(stages)
     warm.heat()
     stages.started[0].is_alive = False
     warm.ask(RECIPE, 20, 0)
@@ -48,7 +48,7 @@ def test_one_that_died_is_replaced_and_put_away() -> None:
 
 def test_one_that_cooled_is_started_again_and_one_that_closed_is_not() -> None:
     stages = Stages()
-    warm = Warm(stages)
+    warm = PrestartedPreview(stages)
     warm.heat()
     warm.cool()
     warm.heat()
@@ -62,7 +62,7 @@ def test_what_keeps_it_from_starting_is_told_to_who_asks() -> None:
     def start() -> Preview:
         raise refuse("/tmp", "no space left on device", "Free space there")
 
-    warm = Warm(start)
+    warm = PrestartedPreview(start)
     warm.heat()
     with pytest.raises(Refusal, match="no space left"):
         warm.ask(RECIPE, 20, 0)

@@ -1,17 +1,17 @@
 """Runs of a few steps on tiny Gemmas, in this process."""
 
-from collections.abc import Sequence as Lines
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
-from engine.data.batches import Sequence, alone
+from engine.data.batches import TokenSequence, alone
 from engine.data.conversation import Turn
+from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.template import dialect_of, template
 from engine.data.tokens import Tokens, tokenize
-from engine.data.vision_tokens import Sight
 from engine.hardware.profiles import Profile
 from engine.model import lora
 from engine.model.load import Loaded, load
@@ -74,8 +74,8 @@ def trainer(
     gemma: Loaded,
     staging: Path,
     callback: TrainerCallback,
-    sequences: Lines[Sequence] | None = None,
-    sight: Sight | None = None,
+    sequences: Sequence[TokenSequence] | None = None,
+    sight: ImageTokenizer | None = None,
     adapter: Adapter = ADAPTER,
     on_save: Any = lambda *_: None,
     guard: Guard | None = None,

@@ -20,7 +20,7 @@ from textual.theme import Theme
 from engine.problems import Refusal
 from workbench.patches.driver import TerminalApp
 from workbench.screens.setup import SetupScreen
-from workbench.sessions.prestarted_preview import Warm
+from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import theme_setting
 from workbench.text.sanitize import clean_line, clean_path
 from workbench.text.terminal import draws_braille
@@ -83,13 +83,13 @@ class BenchApp(TerminalApp):
         self,
         attach: RunDir | None = None,
         setup: Callable[[], SetupScreen] | None = None,
-        warm: Warm | None = None,
+        warm: PrestartedPreview | None = None,
         ahead: Ahead | None = None,
     ) -> None:
         if attach is not None:
             self.DEFAULT_MODE = "runs"  # type: ignore[misc]
         super().__init__()
-        self.warm = warm or Warm()
+        self.warm = warm or PrestartedPreview()
         self._first, self._ahead = attach, ahead
         self._opened: dict[str, RunDir] = {}
         self.animation_level = "none"
@@ -130,9 +130,9 @@ class BenchApp(TerminalApp):
     def on_setup_screen_preview_wanted(self, wanted: PreviewWanted) -> None:
         """A recipe: show its rows."""
         from workbench.screens.preview import PreviewScreen
-        from workbench.text.token_marks import Ink
+        from workbench.text.token_marks import TextStyle
 
-        ink = Ink(not self.no_color, draws_braille())
+        ink = TextStyle(not self.no_color, draws_braille())
         self.push_screen(PreviewScreen(wanted.name, wanted.recipe, self.warm, ink))
 
     def on_setup_screen_started(self, started: Started) -> None:

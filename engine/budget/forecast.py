@@ -9,7 +9,7 @@ from engine.budget import calibration
 from engine.budget.components import PARTS
 from engine.budget.ledger import images_and_sampling, persistent, sharding
 from engine.budget.ledger.step_peak import Peak, highest
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma
 from engine.hardware.profiles import Profile
 
@@ -106,7 +106,7 @@ class Budget:
         }
 
 
-def forecast(gemma: Gemma, case: Case, profile: Profile) -> Budget:
+def forecast(gemma: Gemma, case: StepShape, profile: Profile) -> Budget:
     """The ledger's forecast of a case on a profile."""
     parts, moment = _at_the_peak(gemma, case)
     allocated = sum(parts.values()) / GIB
@@ -115,7 +115,7 @@ def forecast(gemma: Gemma, case: Case, profile: Profile) -> Budget:
     return _around("ledger", band, parts, moment, gemma, case, profile)
 
 
-def _at_the_peak(gemma: Gemma, case: Case) -> tuple[dict[str, int], str]:
+def _at_the_peak(gemma: Gemma, case: StepShape) -> tuple[dict[str, int], str]:
     """Parts at the highest moment: of the step, or of what is done beside it."""
     standing_parts = persistent.on_device(gemma, case)
     peak = walked(gemma, replace(case, tables_on_host=False))
@@ -135,12 +135,12 @@ def _at_the_peak(gemma: Gemma, case: Case) -> tuple[dict[str, int], str]:
 
 
 @lru_cache(maxsize=16)
-def walked(gemma: Gemma, case: Case) -> Peak:
+def walked(gemma: Gemma, case: StepShape) -> Peak:
     """A step's highest moment, kept for the same step with its tables elsewhere."""
     return highest(gemma, case)
 
 
-def simulated(answer: dict[str, Any], gemma: Gemma, case: Case, profile: Profile) -> Budget:
+def simulated(answer: dict[str, Any], gemma: Gemma, case: StepShape, profile: Profile) -> Budget:
     """The budget around the figures of a simulated step; `answer` is what its job wrote.
 
     Raises `ValueError` where the step could not be simulated.
@@ -163,7 +163,7 @@ def _around(
     parts: dict[str, int],
     moment: str,
     gemma: Gemma,
-    case: Case,
+    case: StepShape,
     profile: Profile,
     *,
     reserved_gib: float | None = None,
@@ -209,7 +209,7 @@ def _rounded(band: Band) -> Band:
     return Band(round(band.low, 3), round(band.expected, 3), round(band.high, 3))
 
 
-def _on_host(gemma: Gemma, case: Case, allocated: Band, profile: Profile) -> float:
+def _on_host(gemma: Gemma, case: StepShape, allocated: Band, profile: Profile) -> float:
     """GiB beside the process: what was put there on purpose, and all of it on a CPU.
 
     A mapped table is counted beside a device. Where that is the host itself it takes nothing: its
@@ -220,7 +220,7 @@ def _on_host(gemma: Gemma, case: Case, allocated: Band, profile: Profile) -> flo
     return persistent.on_host(gemma, case) / GIB
 
 
-def _on_disk(gemma: Gemma, case: Case) -> float:
+def _on_disk(gemma: Gemma, case: StepShape) -> float:
     """GiB of the adapter, and of the checkpoints that are kept with their optimizer state."""
     trained = persistent.trained_parameters(gemma, case) * 4
     parts = persistent.on_device(gemma, case)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from engine.budget import forecast
 from engine.budget.forecast import Budget
-from engine.budget.step_shape import Case, of_recipe
+from engine.budget.step_shape import StepShape, of_recipe
 from engine.gemma import catalog
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
@@ -39,7 +39,7 @@ def placed(recipe: Recipe, profile: Profile) -> Placed:
     return Placed(model, f"{where}: the step needs {needs}, of {usable}")
 
 
-def belong_on_host(case: Case, profile: Profile) -> bool:
+def belong_on_host(case: StepShape, profile: Profile) -> bool:
     """Whether a step fits better so; else they stay on the device: nothing has to be copied there.
 
     One that fits is better than one that may not, and that better than one that can't.
@@ -51,7 +51,7 @@ def belong_on_host(case: Case, profile: Profile) -> bool:
     return there > here
 
 
-def _both(case: Case, profile: Profile) -> tuple[Budget, Budget] | None:
+def _both(case: StepShape, profile: Profile) -> tuple[Budget, Budget] | None:
     """Forecasts with the tables on the device and on the host; None where there are none."""
     try:
         shape = catalog.variant_of(case.model)

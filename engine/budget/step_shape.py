@@ -21,7 +21,7 @@ DETERMINISTIC_WORKSPACE, DETERMINISTIC_WORKSPACE_BYTES = ":4096:8", 8 * 4096 * 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class StepShape:
     """One micro-batch and the optimizer step after it, on one device."""
 
     model: str
@@ -114,7 +114,7 @@ class Case:
         return dataclasses.asdict(self)
 
 
-def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
+def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> StepShape:
     """The case of a recipe's longest micro-batch on a profile; `more` overrides its fields."""
     case = _of_recipe(recipe, profile, more)
     if recipe.model.host_tables != "auto" or "tables_on_host" in more:
@@ -125,13 +125,13 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> Case:
     return dataclasses.replace(case, tables_on_host=belong_on_host(case, profile))
 
 
-def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
+def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> StepShape:
     training, data = recipe.training, recipe.data
     images = image_rows.most_images(data)
     dtype = recipe.model.dtype
     if dtype == "auto":
         dtype = "bfloat16" if profile.has_bf16 else "float32"
-    return Case(
+    return StepShape(
         **{
             "model": recipe.model.path,
             "dtype": dtype,
@@ -163,7 +163,7 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> Case:
     )
 
 
-def of_request(request: dict[str, Any]) -> Case:
+def of_request(request: dict[str, Any]) -> StepShape:
     """The case of a request: its recipe on its hardware, under what "simulate" says otherwise."""
     given = request.get("simulate", {})
     changed = of_dict({"model": "", **given.get("case", {})})
@@ -175,13 +175,13 @@ def of_request(request: dict[str, Any]) -> Case:
     return of_recipe(recipe, profile, **more)
 
 
-def of_dict(given: dict[str, Any]) -> Case:
+def of_dict(given: dict[str, Any]) -> StepShape:
     """A case from plain data. Raises `Refusal` where a key is none of its fields."""
-    known = {field.name for field in dataclasses.fields(Case)}
+    known = {field.name for field in dataclasses.fields(StepShape)}
     unknown = sorted(set(given) - known)
     if unknown:
         reason = f"a case has no {', '.join(unknown)}"
         raise refuse("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
     modules = given.get("target_modules", ())
     modules = modules if isinstance(modules, str) else tuple(modules)
-    return Case(**{**given, "target_modules": modules})
+    return StepShape(**{**given, "target_modules": modules})

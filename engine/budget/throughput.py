@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma import parameters
 from engine.gemma.catalog import Gemma
 from engine.hardware.profiles import Profile
@@ -32,7 +32,7 @@ class Pace:
         return steps * self.step_s / 3600
 
 
-def estimate(gemma: Gemma, case: Case, profile: Profile, micro_batches: int) -> Pace | None:
+def estimate(gemma: Gemma, case: StepShape, profile: Profile, micro_batches: int) -> Pace | None:
     """The time of a step, or None for a device whose speed is not known.
 
     Frozen weights cost one product forward and one backward; checkpointing runs layers forward once
@@ -74,7 +74,7 @@ def _held(gemma: Gemma) -> int:
     return parameters.projections(gemma) + parameters.experts(gemma) * len(gemma.layers)
 
 
-def _attention(gemma: Gemma, case: Case) -> float:
+def _attention(gemma: Gemma, case: StepShape) -> float:
     """Scores and their sums, over the half of each row's positions that a causal mask leaves."""
     seen = {"full": case.length / 2, "sliding": min(case.length / 2, gemma.sliding_window)}
     return sum(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow
 
 from engine.data.conversation import Conversation, ToolCall, Turn
-from engine.data.row_pipeline import Kept
+from engine.data.row_pipeline import KeptRow
 from engine.data.tokens import IGNORED, Tokens
 
 SCHEMA = pyarrow.schema(
@@ -38,7 +38,7 @@ class Writer:
         self._path, self._partial = path, path.with_suffix(f".{os.getpid()}.part")
         self._writer = pyarrow.ipc.new_file(str(self._partial), SCHEMA)
 
-    def write(self, source: int, file: int, rows: list[Kept]) -> None:
+    def write(self, source: int, file: int, rows: list[KeptRow]) -> None:
         """One batch, all of one file."""
         if not rows:
             return

@@ -6,7 +6,7 @@ the right as a row of its own, so it needs no mask either.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence as Lines
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -16,7 +16,7 @@ from engine.data.tokens import IGNORED, Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class TokenSequence:
     """One or more rows in a line; all three lists have the same length."""
 
     input_ids: list[int]
@@ -26,16 +26,16 @@ class Sequence:
     """Files of the images among the tokens, in order."""
 
 
-def alone(row: Tokens) -> Sequence:
+def alone(row: Tokens) -> TokenSequence:
     """A row as its own sequence."""
-    return Sequence(row.ids, row.labels, list(range(len(row.ids))), row.images)
+    return TokenSequence(row.ids, row.labels, list(range(len(row.ids))), row.images)
 
 
 @dataclass(frozen=True, slots=True)
-class Sequences(Lines[Sequence]):
+class TokenSequences(Sequence[TokenSequence]):
     """Rows laid in sequences, each put together when it is asked for."""
 
-    rows: Lines[Tokens]
+    rows: Sequence[Tokens]
     groups: list[list[int]]
     """Which rows stand in each sequence."""
 
@@ -43,27 +43,27 @@ class Sequences(Lines[Sequence]):
         return len(self.groups)
 
     @overload
-    def __getitem__(self, index: int) -> Sequence: ...
+    def __getitem__(self, index: int) -> TokenSequence: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Sequence]: ...
-    def __getitem__(self, index: int | slice) -> Sequence | list[Sequence]:
+    def __getitem__(self, index: slice) -> list[TokenSequence]: ...
+    def __getitem__(self, index: int | slice) -> TokenSequence | list[TokenSequence]:
         """One sequence."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         return _joined([self.rows[row] for row in self.groups[index]])
 
 
-def apart(rows: Lines[Tokens]) -> Sequences:
+def apart(rows: Sequence[Tokens]) -> TokenSequences:
     """Each row as its own sequence."""
-    return Sequences(rows, [[row] for row in range(len(rows))])
+    return TokenSequences(rows, [[row] for row in range(len(rows))])
 
 
-def pack(rows: Lines[Tokens], length: int, sizes: list[int] | None = None) -> Sequences:
+def pack(rows: Sequence[Tokens], length: int, sizes: list[int] | None = None) -> TokenSequences:
     """Rows in as few sequences of at most `length` tokens as best-fit decreasing finds.
 
     `sizes` are the rows' tokens, where they are known without reading the rows.
     """
-    return Sequences(rows, bins(sizes or [len(row.ids) for row in rows], length))
+    return TokenSequences(rows, bins(sizes or [len(row.ids) for row in rows], length))
 
 
 def bins(sizes: list[int], length: int) -> list[list[int]]:
@@ -95,8 +95,8 @@ def efficiency(tokens: int, sequences: int, length: int) -> float:
     return tokens / (sequences * length)
 
 
-def _joined(rows: list[Tokens]) -> Sequence:
-    return Sequence(
+def _joined(rows: list[Tokens]) -> TokenSequence:
+    return TokenSequence(
         [token for row in rows for token in row.ids],
         [label for row in rows for label in row.labels],
         [position for row in rows for position in range(len(row.ids))],

@@ -2,7 +2,7 @@
 
 import re
 
-from engine.data.conversation import Conversation, Unfit
+from engine.data.conversation import Conversation, UnusableRow
 
 CONTROL_TOKENS = re.compile(
     r"<(?:\|(?:turn|channel|tool|tool_call|tool_response|think|image|audio|video|\")\|?"
@@ -31,19 +31,19 @@ NOTED_SHORT = "an answer of one character"
 
 
 def check(turns: Conversation, dialect: str) -> tuple[str, ...]:
-    """What is worth a note about a row that stays. Raises `Unfit` where it can't.
+    """What is worth a note about a row that stays. Raises `UnusableRow` where it can't.
 
     A placeholder counts outside code only; joiners and direction marks that scripts need are fine.
     """
     if dialect == "gemma3" and any(t.calls or t.tools or t.role == "tool" for t in turns):
-        raise Unfit("tool calls, which Gemma 3's template does not have; choose a Gemma 4")
+        raise UnusableRow("tool calls, which Gemma 3's template does not have; choose a Gemma 4")
     notes = []
     for text in texts(turns):
         for reason, pattern in DAMAGE.items():
             if pattern.search(text):
-                raise Unfit(reason)
+                raise UnusableRow(reason)
         if "{{" in text and PLACEHOLDER.search(CODE.sub("", text)):
-            raise Unfit("an unfilled {{placeholder}}")
+            raise UnusableRow("an unfilled {{placeholder}}")
         if "<" in text and CONTROL_TOKENS.search(text):
             notes.append(NOTED_CONTROL)
     if len(turns[-1].content.strip()) == 1 and not turns[-1].calls:

@@ -24,7 +24,7 @@ ROLES = {
 """Role names found in published sets, and what they mean; a call is an assistant's tool call."""
 
 
-class Unfit(Exception):
+class UnusableRow(Exception):
     """A row that can't be trained on; the message is the reason it is counted under."""
 
 
@@ -71,48 +71,51 @@ _THOUGHT = re.compile(
 
 
 def settled(turns: list[Turn]) -> Conversation:
-    """The turns as a conversation, without an empty system turn. Raises `Unfit` with the reason."""
+    """The turns as a conversation, without an empty system turn. Raises `UnusableRow`."""
     if turns and turns[0].role == "text":
         if not turns[0].content.strip():
-            raise Unfit("an empty text")
+            raise UnusableRow("an empty text")
         return tuple(turns)
     kept = [turn for turn in turns if turn.role != "system" or turn.content.strip() or turn.tools]
     spoken = kept[1:] if kept and kept[0].role == "system" else kept
     if not any(turn.role == "assistant" for turn in spoken):
-        raise Unfit("no answer in the row")
+        raise UnusableRow("no answer in the row")
     before = "system"
     for turn in spoken:
         if turn.role not in _FOLLOWS[before]:
             expected = _BELONGS.get(before, "user")
-            raise Unfit(f"a turn of the {turn.role} where the {expected}'s belongs")
+            raise UnusableRow(f"a turn of the {turn.role} where the {expected}'s belongs")
         _check_not_empty(turn)
         before = "call" if turn.calls else turn.role
     if spoken[-1].role != "assistant":
-        raise Unfit(f"the last turn is the {spoken[-1].role}'s")
+        raise UnusableRow(f"the last turn is the {spoken[-1].role}'s")
     return tuple(kept)
 
 
 def _check_not_empty(turn: Turn) -> None:
     if turn.content.strip() or turn.calls or turn.images or turn.role == "tool":
         return
-    raise Unfit("an empty answer" if turn.role == "assistant" else f"an empty {turn.role} turn")
+    raise UnusableRow(
+        "an empty answer" if turn.role == "assistant" else f"an empty {turn.role} turn"
+    )
 
 
 def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversation:
-    """Thoughts kept as the template writes them, stripped, or refused with `Unfit`.
+    """Thoughts kept as the template writes them, stripped, or refused with `UnusableRow`.
 
     A thought is a message's reasoning, or what its answer opens with between thought marks. Where
-    the template has no thought channel, marks in the text stay text and a reasoning is `Unfit`.
+    the template has no thought channel, marks in the text stay text, and a reasoning raises
+    `UnusableRow`.
     """
     if policy == "keep" and not has_channel:
         if any(turn.reasoning for turn in turns):
-            raise Unfit("a thought, for which the template has no place")
+            raise UnusableRow("a thought, for which the template has no place")
         return turns
     apart = tuple(_thought_apart(turn) for turn in turns)
     if policy == "keep" or not any(turn.reasoning for turn in apart):
         return apart
     if policy == "refuse":
-        raise Unfit("a thought in the answer")
+        raise UnusableRow("a thought in the answer")
     return tuple(replace(turn, reasoning="") for turn in apart)
 
 

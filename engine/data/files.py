@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from engine.data.row_index import Shelf, shelf
+from engine.data.row_index import RowIndex, shelf
 from engine.problems import Refusal, refuse
 from engine.recipe.data_files import ending
 
@@ -32,7 +32,7 @@ def digest(path: Path) -> str:
         raise refuse(str(path), (error.strerror or str(error)).lower(), "Mend the path") from None
 
 
-def opened(path: Path, contents: str, cache: Path) -> Shelf:
+def opened(path: Path, contents: str, cache: Path) -> RowIndex:
     """The rows of a file whose contents have the digest `contents`. Raises `Refusal`."""
     if path.suffix == ".jsonl":
         return shelf(str(path), path)

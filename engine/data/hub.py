@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.files import as_line, digest, write_lines
-from engine.data.row_index import Shelf, shelf
+from engine.data.row_index import RowIndex, shelf
 from engine.problems import refuse
 from engine.recipe.schema import Source
 
@@ -15,7 +15,7 @@ _HOST = ("huggingface.co", 443)
 _REACH_S = 3.0
 
 
-def opened(source: Source, cache: Path) -> tuple[Shelf, str]:
+def opened(source: Source, cache: Path) -> tuple[RowIndex, str]:
     """The rows of a hub dataset and the digest of their contents. Raises `Refusal`."""
     rows = _loaded(source)
     spool = cache / "lines" / f"{rows._fingerprint}.jsonl"

@@ -4,7 +4,7 @@ import os
 
 from PIL import Image, ImageOps
 
-from engine.data.conversation import Unfit
+from engine.data.conversation import UnusableRow
 
 MISSING = "an image file that is not there"
 BROKEN = "an image file that can't be read"
@@ -23,13 +23,13 @@ def size(path: str) -> tuple[int, int]:
 
 
 def check(path: str) -> None:
-    """Decode an image. Raises `Unfit` where it can't be."""
+    """Decode an image. Raises `UnusableRow` where it can't be."""
     if not os.path.isfile(path):  # A pipe would be waited for.
-        raise Unfit(MISSING)
+        raise UnusableRow(MISSING)
     try:
         with Image.open(path) as image:
             # A JPEG at an eighth of its size: all of the file is read, in a fraction of the time.
             image.draft("RGB", (1, 1))
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise Unfit(BROKEN) from None
+        raise UnusableRow(BROKEN) from None

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.data.files import write_lines
-from engine.data.vision_tokens import SETTINGS, Sight
+from engine.data.image_tokenizer import SETTINGS, ImageTokenizer
 
 
-def write(images: Iterable[str], path: Path, sight: Sight | None) -> None:
+def write(images: Iterable[str], path: Path, sight: ImageTokenizer | None) -> None:
     """Note size and time of each file, and which are missing; nothing where there are none.
 
     The settings of the image processor count among them: they say how many tokens an image takes.

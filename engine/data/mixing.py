@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.arrow_store import Rows, Writer
-from engine.data.row_pipeline import Kept, Left, settings
-from engine.data.source_report import Account
+from engine.data.row_pipeline import DroppedRow, KeptRow, settings
+from engine.data.source_report import SourceReport
 from engine.data.sources import Opened
-from engine.data.worker_pool import Crew
+from engine.data.worker_pool import WorkerPool
 from engine.recipe.schema import Data
 
 DUPLICATE = "a duplicate of an earlier row"
@@ -25,13 +25,13 @@ class _Seen:
         self._rows: set[int] = set()
         self._prompts: set[int] = set()
 
-    def is_duplicate(self, row: Kept) -> bool:
+    def is_duplicate(self, row: KeptRow) -> bool:
         """Whether the very row came before."""
         is_known = row.hash in self._rows
         self._rows.add(row.hash)
         return is_known
 
-    def is_contradiction(self, row: Kept) -> bool:
+    def is_contradiction(self, row: KeptRow) -> bool:
         """Whether another answer to the same prompt came before; a bare text has no prompt."""
         is_known = row.prompt_hash in self._prompts
         self._prompts.add(row.prompt_hash)
@@ -39,8 +39,8 @@ class _Seen:
 
 
 def write(
-    data: Data, sources: list[Opened], crew: Crew, path: Path, images: set[str]
-) -> list[Account]:
+    data: Data, sources: list[Opened], crew: WorkerPool, path: Path, images: set[str]
+) -> list[SourceReport]:
     """Write the rows of all sources, one after the other, with an account of each.
 
     `images` gets the image files that any row names.
@@ -56,11 +56,11 @@ def write(
 
 
 def _written(
-    data: Data, sources: list[Opened], crew: Crew, writer: Writer, images: set[str]
-) -> list[Account]:
+    data: Data, sources: list[Opened], crew: WorkerPool, writer: Writer, images: set[str]
+) -> list[SourceReport]:
     found, seen = [], _Seen()
     for number, source in enumerate(sources):
-        account = Account(source.source.label, source.format, source.asked)
+        account = SourceReport(source.source.label, source.format, source.asked)
         for file, rows in _ground(data, source, crew):
             images.update(image for row in rows for image in row.images)
             kept = _kept(rows, source.shelves[file].origin, account, seen)
@@ -71,7 +71,9 @@ def _written(
     return found
 
 
-def _ground(data: Data, source: Opened, crew: Crew) -> Iterator[tuple[int, list[Kept | Left]]]:
+def _ground(
+    data: Data, source: Opened, crew: WorkerPool
+) -> Iterator[tuple[int, list[KeptRow | DroppedRow]]]:
     folders = [str(Path(shelf.origin).parent) for shelf in source.shelves]
     chosen = [settings(data, source.source, source.format, folder) for folder in folders]
     yield from crew.ground(
@@ -79,13 +81,15 @@ def _ground(data: Data, source: Opened, crew: Crew) -> Iterator[tuple[int, list[
     )
 
 
-def _kept(rows: list[Kept | Left], origin: str, account: Account, seen: _Seen) -> list[Kept]:
-    kept: list[Kept] = []
+def _kept(
+    rows: list[KeptRow | DroppedRow], origin: str, account: SourceReport, seen: _Seen
+) -> list[KeptRow]:
+    kept: list[KeptRow] = []
     for row in rows:
         where = f"{origin}:{row.number}"
         if account.taken >= account.asked:
             break
-        if isinstance(row, Left):
+        if isinstance(row, DroppedRow):
             account.drop(row.reason, where)
         elif seen.is_duplicate(row):
             account.drop(DUPLICATE, where)
@@ -98,7 +102,7 @@ def _kept(rows: list[Kept | Left], origin: str, account: Account, seen: _Seen) -
     return kept
 
 
-def order(data: Data, rows: Rows, accounts: list[Account]) -> np.ndarray:
+def order(data: Data, rows: Rows, accounts: list[SourceReport]) -> np.ndarray:
     """Rows of one epoch, each as often as its source's weight says; measures the sources."""
     owners = rows.column("source")
     parts = [np.zeros(0, np.int64)]
@@ -114,7 +118,7 @@ def order(data: Data, rows: Rows, accounts: list[Account]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _measure(account: Account, rows: Rows, own: np.ndarray) -> None:
+def _measure(account: SourceReport, rows: Rows, own: np.ndarray) -> None:
     if not len(own):
         return
     lengths = rows.column("length")[own]

@@ -7,7 +7,7 @@ import torch
 
 from engine.data import image_file
 from engine.data.batches import Collator
-from engine.data.vision_tokens import FILES, LOOK, Sight
+from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer
 
 _THREADS = 4
 _MODEL_INPUTS = ("pixel_values", "image_position_ids")
@@ -35,7 +35,7 @@ class PixelCollator:
     Gemma 4 let the tokens of an image see each other in both directions.
     """
 
-    def __init__(self, collator: Collator, sight: Sight) -> None:
+    def __init__(self, collator: Collator, sight: ImageTokenizer) -> None:
         self.pad_token_id = collator.pad_token_id
         self._collator, self._sight = collator, sight
         self._processor = sight.processor()

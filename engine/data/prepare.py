@@ -13,15 +13,15 @@ from typing import Any, overload
 
 from engine.data import image_stamps, mixing
 from engine.data.arrow_store import Rows
-from engine.data.conversation import Conversation, Unfit
+from engine.data.conversation import Conversation, UnusableRow
 from engine.data.files import as_line, write_lines
 from engine.data.formats.registry import conversation
+from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.rendering import Template
 from engine.data.row_pipeline import readable
-from engine.data.source_report import Account, account, refusal_of_drops
+from engine.data.source_report import SourceReport, account, refusal_of_drops
 from engine.data.sources import Opened, opened
-from engine.data.vision_tokens import Sight
-from engine.data.worker_pool import Crew
+from engine.data.worker_pool import WorkerPool
 from engine.recipe.schema import Data, Source
 
 _VERSION = 3
@@ -69,7 +69,7 @@ class Prepared:
     rows: Rows
     examples: Examples
     """The example behind each of `rows`."""
-    sources: tuple[Account, ...]
+    sources: tuple[SourceReport, ...]
     fingerprint: str
     """SHA-256 over all ids, labels and images in order, shortened to 16 hexadecimal digits."""
 
@@ -100,7 +100,7 @@ def prepare(
     template: Template,
     cache: Path | None = None,
     processes: int = 0,
-    sight: Sight | None = None,
+    sight: ImageTokenizer | None = None,
 ) -> Prepared:
     """Read, convert, tokenise and mask all sources; training and preview both call this.
 
@@ -119,7 +119,7 @@ def prepare(
         if not (stored.exists() and told.exists() and image_stamps.is_current(stamps)):
             images: set[str] = set()
             read = sum(min(source.asked, len(source)) for source in sources)
-            with Crew(tokenizer, template, read, processes, sight) as crew:
+            with WorkerPool(tokenizer, template, read, processes, sight) as crew:
                 found = mixing.write(data, sources, crew, stored, images)
             image_stamps.write(images, stamps, sight)
             write_lines(iter([as_line([one.report() for one in found])]), told)
@@ -138,7 +138,7 @@ def read_examples(path: Path) -> list[Example]:
     examples = []
     for shelf in read.shelves:
         for number, record in readable(shelf.read(list(range(len(shelf))))):
-            with suppress(Unfit):
+            with suppress(UnusableRow):
                 turns, fact = conversation(record, read.format), record.get("fact")
                 where = f"{shelf.origin}:{number}"
                 examples.append(Example(where, turns, fact if isinstance(fact, str) else None))
@@ -146,7 +146,11 @@ def read_examples(path: Path) -> list[Example]:
 
 
 def _key(
-    data: Data, sources: list[Opened], tokenizer: Any, template: Template, sight: Sight | None
+    data: Data,
+    sources: list[Opened],
+    tokenizer: Any,
+    template: Template,
+    sight: ImageTokenizer | None,
 ) -> str:
     """What the prepared rows depend on: contents, settings, template and tokenizer."""
     plain = data.model_dump(exclude={"packing", "strict"})
@@ -163,7 +167,7 @@ def _digest(tokenizer: Any) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
-def _check(data: Data, rows: Rows, accounts: list[Account]) -> None:
+def _check(data: Data, rows: Rows, accounts: list[SourceReport]) -> None:
     if data.strict and any(one.dropped for one in accounts):
         fix = "Mend or remove the rows, or leave out data.strict"
         raise refusal_of_drops(accounts, "data.strict allows no row to be dropped", fix)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from engine.data.conversation import Conversation
+from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.own_template import inference
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
-from engine.data.source_report import Account
+from engine.data.source_report import SourceReport
 from engine.data.tokens import IGNORED, Encoder, Tokens
-from engine.data.vision_tokens import Sight
 from engine.sessions.preview import Question, Row, Source, Span, check_source
 
 _LEAST_ROWS = 3
@@ -26,7 +26,7 @@ def sources(prepared: Prepared) -> tuple[Source, ...]:
     return tuple(map(_source, prepared.sources))
 
 
-def _source(one: Account) -> Source:
+def _source(one: SourceReport) -> Source:
     return Source(
         one.name, one.format, one.asked, one.taken, one.seen,
         dict(one.dropped), one.first_dropped, dict(one.noted), one.first_noted,
@@ -67,7 +67,7 @@ def _spread(own: np.ndarray, count: int) -> list[int]:
 
 
 @dataclass(slots=True)
-class Excerpt:
+class PreviewRows:
     """Shows rows of one tokenizer and template."""
 
     encoder: Encoder
@@ -127,10 +127,10 @@ class Excerpt:
         return tuple(found)
 
 
-def excerpt(tokenizer: Any, chosen: Template, sight: Sight | None = None) -> Excerpt:
+def excerpt(tokenizer: Any, chosen: Template, sight: ImageTokenizer | None = None) -> PreviewRows:
     """What shows rows trained on by a template."""
     own = inference(tokenizer, chosen)
-    return Excerpt(Encoder(tokenizer, chosen, sight), Encoder(tokenizer, own, sight))
+    return PreviewRows(Encoder(tokenizer, chosen, sight), Encoder(tokenizer, own, sight))
 
 
 def _cut_at(tokens: Tokens, whole: list[int], turn_start: int) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from engine.data.conversation import IMAGE, Conversation, Turn
-from engine.data.vision_tokens import Sight
+from engine.data.image_tokenizer import ImageTokenizer
 
 BREAK = "\ufdd0"
 """Stands inside a control token's name in the words, so that the template's own are told apart."""
@@ -124,7 +124,7 @@ class Renderer:
     template: Template
     variables: dict[str, str]
     controls: re.Pattern[str]
-    sight: Sight | None = None
+    sight: ImageTokenizer | None = None
     _shapes: dict[tuple[str, ...], list[_Piece]] = field(default_factory=dict)
 
     def render(self, turns: Conversation) -> Rendered:

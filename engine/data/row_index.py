@@ -15,7 +15,7 @@ _NEWLINE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class RowIndex:
     """Where each row of a file stands; `origin` is the file the user named."""
 
     origin: str
@@ -40,7 +40,7 @@ class Shelf:
                 yield int(self.numbers[row]), file.read(end - start)
 
 
-def shelf(origin: str, lines: Path) -> Shelf:
+def shelf(origin: str, lines: Path) -> RowIndex:
     """Find the rows of a JSON Lines file. Raises `Refusal` where it can't be read."""
     breaks = [np.array([-1])]
     at = 0
@@ -57,4 +57,4 @@ def shelf(origin: str, lines: Path) -> Shelf:
     ends = np.concatenate(breaks)
     starts, ends = ends[:-1] + 1, ends[1:]
     filled = np.flatnonzero(ends - starts > 1)
-    return Shelf(origin, lines, filled + 1, starts[filled], ends[filled])
+    return RowIndex(origin, lines, filled + 1, starts[filled], ends[filled])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.data.checks import check
-from engine.data.conversation import Conversation, Unfit, thinking
+from engine.data.conversation import Conversation, UnusableRow, thinking
 from engine.data.formats.registry import conversation, renamed
 from engine.data.rendering import Template
 from engine.data.tokens import IGNORED, Encoder, Tokens, labels
@@ -34,7 +34,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptRow:
     """A row that can be trained on."""
 
     number: int
@@ -54,7 +54,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class DroppedRow:
     """A row that can't be trained on, and why."""
 
     number: int
@@ -72,17 +72,17 @@ def settings(data: Data, source: Source, format_name: str, folder: str) -> Setti
 
 
 def parsed(raw: bytes | None) -> dict[str, Any]:
-    """A row's record. Raises `Unfit` with the reason."""
+    """A row's record. Raises `UnusableRow` with the reason."""
     if raw is None:
-        raise Unfit(TOO_LONG)
+        raise UnusableRow(TOO_LONG)
     try:
         record = json.loads(raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
     except UnicodeDecodeError:
-        raise Unfit("bytes that are not UTF-8") from None
+        raise UnusableRow("bytes that are not UTF-8") from None
     except (ValueError, RecursionError):
-        raise Unfit("not valid JSON") from None
+        raise UnusableRow("not valid JSON") from None
     if not isinstance(record, dict):
-        raise Unfit("a row that is no object with named columns")
+        raise UnusableRow("a row that is no object with named columns")
     return record
 
 
@@ -91,12 +91,12 @@ def readable(rows: Iterable[tuple[int, bytes | None]]) -> Iterator[tuple[int, di
     for number, raw in rows:
         try:
             yield number, parsed(raw)
-        except Unfit:
+        except UnusableRow:
             continue
 
 
 @dataclass(slots=True)
-class Mill:
+class RowPipeline:
     """Turns rows into tokens; made once per process."""
 
     encoder: Encoder
@@ -104,19 +104,20 @@ class Mill:
 
     def ground(
         self, chosen: Settings, rows: Iterable[tuple[int, bytes | None]]
-    ) -> list[Kept | Left]:
+    ) -> list[KeptRow | DroppedRow]:
         """What becomes of each row, in order; lines of blanks are no rows."""
         read = [
             self._read(chosen, number, raw)
             for number, raw in rows
             if raw is None or raw.strip(b" \t\r\n\xef\xbb\xbf")
         ]
-        encoded = iter(self.encoder.encode([row.turns for row in read if isinstance(row, Kept)]))
+        encoded = iter(self.encoder.encode([row.turns for row in read if isinstance(row, KeptRow)]))
         return [
-            row if isinstance(row, Left) else self._cut(chosen, row, *next(encoded)) for row in read
+            row if isinstance(row, DroppedRow) else self._cut(chosen, row, *next(encoded))
+            for row in read
         ]
 
-    def _read(self, chosen: Settings, number: int, raw: bytes | None) -> Kept | Left:
+    def _read(self, chosen: Settings, number: int, raw: bytes | None) -> KeptRow | DroppedRow:
         turns: Conversation = ()
         try:
             record = parsed(raw)
@@ -125,22 +126,24 @@ class Mill:
             turns = thinking(turns, chosen.thinking, has_channel=dialect != "gemma3")
             notes = check(turns, dialect)
             self._look(turns)
-        except Unfit as reason:
-            return Left(number, str(reason), _images(turns))
+        except UnusableRow as reason:
+            return DroppedRow(number, str(reason), _images(turns))
         except RecursionError:
-            return Left(number, "values nested too deeply")
+            return DroppedRow(number, "values nested too deeply")
         fact = record.get("fact")
         fact = fact if isinstance(fact, str) else None
         prompt, whole = _hash(turns[:-1]), _hash(turns)
-        return Kept(number, _NOTHING, 0, notes, prompt, whole, turns, fact)
+        return KeptRow(number, _NOTHING, 0, notes, prompt, whole, turns, fact)
 
     def _look(self, turns: Conversation) -> None:
         if _images(turns):
             if self.encoder.sight is None:
-                raise Unfit(UNSEEN)
+                raise UnusableRow(UNSEEN)
             self.encoder.sight.check(turns)
 
-    def _cut(self, chosen: Settings, row: Kept, ids: list[int], mask: Sequence[int]) -> Kept | Left:
+    def _cut(
+        self, chosen: Settings, row: KeptRow, ids: list[int], mask: Sequence[int]
+    ) -> KeptRow | DroppedRow:
         try:
             _check_length(chosen.filter, len(ids))
             start = self.encoder.turn_start
@@ -155,9 +158,9 @@ class Mill:
             seen = sight.image_token if sight else None
             tokens = truncated(whole, chosen.max_length, chosen.truncation, start, seen)
             if not tokens.supervised:
-                raise Unfit(NO_LOSS)
-        except Unfit as reason:
-            return Left(row.number, str(reason), row.images)
+                raise UnusableRow(NO_LOSS)
+        except UnusableRow as reason:
+            return DroppedRow(row.number, str(reason), row.images)
         return replace(row, tokens=tokens, length=len(ids))
 
 
@@ -170,9 +173,9 @@ def _images(turns: Conversation) -> list[str]:
 
 def _check_length(wanted: Filter, length: int) -> None:
     if length < wanted.min_tokens:
-        raise Unfit("shorter than filter.min_tokens")
+        raise UnusableRow("shorter than filter.min_tokens")
     if wanted.max_tokens and length > wanted.max_tokens:
-        raise Unfit("longer than filter.max_tokens")
+        raise UnusableRow("longer than filter.max_tokens")
 
 
 def _hash(turns: Conversation) -> int:

@@ -8,7 +8,7 @@ from engine.problems import Refusal, refuse
 
 
 @dataclass(slots=True)
-class Account:
+class SourceReport:
     """One source's rows: asked for, taken, dropped and noted by reason, and how long they are."""
 
     name: str
@@ -64,10 +64,10 @@ class Account:
         }
 
 
-def account(report: dict[str, Any]) -> Account:
+def account(report: dict[str, Any]) -> SourceReport:
     """The account a report was made from."""
     tokens = report["tokens"]
-    return Account(
+    return SourceReport(
         report["name"], report["format"], report["asked"], report["taken"],
         report["seen_per_epoch"], Counter(report["dropped"]), report["first_dropped"],
         Counter(report["noted"]), report["first_noted"], tokens["p50"], tokens["p95"],
@@ -76,7 +76,7 @@ def account(report: dict[str, Any]) -> Account:
     )  # fmt: skip
 
 
-def refusal_of_drops(accounts: list[Account], reason: str, fix: str) -> Refusal:
+def refusal_of_drops(accounts: list[SourceReport], reason: str, fix: str) -> Refusal:
     """A refusal that names every reason with its count and first place."""
     reasons = ", ".join(
         f"{count} x {why} (first: {one.first_dropped[why]})"

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.data import files, hub
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
-from engine.data.row_index import Shelf
+from engine.data.row_index import RowIndex
 from engine.data.row_pipeline import readable
 from engine.data.worker_pool import CHUNK_ROWS
 from engine.problems import Refusal, refuse
@@ -22,7 +22,7 @@ class Opened:
     """A source whose rows can be read by number."""
 
     source: Source
-    shelves: list[Shelf]
+    shelves: list[RowIndex]
     contents: tuple[str, ...]
     """Digest of each shelf's file."""
     format: str
@@ -72,7 +72,7 @@ def opened(source: Source, cache: Path | None) -> Opened:
     return Opened(source, shelves, tuple(digests), source.format or _detected(source, shelves))
 
 
-def _detected(source: Source, shelves: list[Shelf]) -> str:
+def _detected(source: Source, shelves: list[RowIndex]) -> str:
     found = [
         (f"{shelf.origin}:{number}", renamed(record, source.columns))
         for shelf in shelves

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.data.conversation import Conversation
+from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.rendering import BREAK, Rendered, Renderer, Template
-from engine.data.vision_tokens import Sight
 
 IGNORED = -100
 """Label of a token without loss (torch.nn.CrossEntropyLoss's ignore_index)."""
@@ -35,7 +35,9 @@ class Encoder:
     Words never become control ids: a control token's name in them is encoded as plain text.
     """
 
-    def __init__(self, tokenizer: Any, template: Template, sight: Sight | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, template: Template, sight: ImageTokenizer | None = None
+    ) -> None:
         self.sight = sight
         self._backend = tokenizer.backend_tokenizer
         added = self._backend.get_added_tokens_decoder()

@@ -2,7 +2,7 @@
 
 from itertools import chain, groupby, islice
 
-from engine.data.conversation import Unfit
+from engine.data.conversation import UnusableRow
 from engine.data.tokens import Tokens
 
 LONGER = "longer than data.max_length"
@@ -16,12 +16,12 @@ def truncated(
 
     cut_middle takes out whole exchanges from the middle of a talk, never the first or the last;
     where that is not enough, the end is cut as well.
-    Raises `Unfit` where the policy drops the row, and where a part of an image would be left.
+    Raises `UnusableRow` where the policy drops the row, and where a part of an image would be left.
     """
     if len(row.ids) <= max_length:
         return row
     if policy == "drop":
-        raise Unfit(LONGER)
+        raise UnusableRow(LONGER)
     kept = [slice(0, len(row.ids))]
     if policy == "cut_middle":
         kept = _without_middle(row, max_length, turn_start)
@@ -45,7 +45,7 @@ def _left(row: Tokens, places: set[int], image_token: int | None) -> tuple[str, 
         if count == len(run):
             left.append(image)
         elif count:
-            raise Unfit(TORN)
+            raise UnusableRow(TORN)
     return tuple(left)
 
 

@@ -3,7 +3,7 @@
 from engine.data.batches import alone
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import QUESTIONS, Specimens, rows
-from engine.doctor.trial import Kept, difference, step
+from engine.doctor.trial import RecordedStep, difference, step
 
 
 @check(
@@ -28,6 +28,6 @@ def _difference(specimens: Specimens, kind: str) -> float:
     )  # fmt: skip
 
 
-def _step(specimens: Specimens, kind: str, **settings: int) -> Kept:
+def _step(specimens: Specimens, kind: str, **settings: int) -> RecordedStep:
     gemma = specimens.gemma(kind)
     return step(gemma, [alone(row) for row in rows(gemma)], **settings)

@@ -11,7 +11,7 @@ from engine.data.batches import alone
 from engine.data.template import dialect_of, template
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import SHARING, Specimens, rows
-from engine.doctor.trial import Kept, trainer
+from engine.doctor.trial import RecordedStep, trainer
 from engine.model.adapter_switch import attach, read
 from engine.problems import Refusal
 from engine.run.adapters import Adapter
@@ -36,7 +36,9 @@ def _difference(specimens: Specimens, kind: str) -> float:
     gemma = specimens.gemma(kind)
     given = rows(gemma)
     base = _logits(gemma.model, given[0].ids)
-    built = trainer(gemma, [alone(row) for row in given], Kept(), max_steps=2, warmup_steps=0.0)
+    built = trainer(
+        gemma, [alone(row) for row in given], RecordedStep(), max_steps=2, warmup_steps=0.0
+    )
     built.train()
     trained = _logits(built.model, given[0].ids)
     run = RunDir(Path(mkdtemp(dir=specimens.folder)))

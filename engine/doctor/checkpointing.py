@@ -3,7 +3,7 @@
 from engine.data.batches import alone
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import SHARING, Specimens, rows
-from engine.doctor.trial import Kept, difference, step
+from engine.doctor.trial import RecordedStep, difference, step
 
 
 @check(
@@ -22,7 +22,7 @@ def checkpointing_gradients(specimens: Specimens) -> Measured:
     return Measured(figure, told, told)
 
 
-def _reentrant(specimens: Specimens, plain: dict[str, Kept]) -> str:
+def _reentrant(specimens: Specimens, plain: dict[str, RecordedStep]) -> str:
     """What the other kind does; packages may drop it without harm to the engine."""
     kind = SHARING[0]
     subject = "Reentrant checkpointing, which the engine never uses,"
@@ -33,6 +33,6 @@ def _reentrant(specimens: Specimens, plain: dict[str, Kept]) -> str:
     return f"{subject} is off by {difference(plain[kind], wrong):.0%}"
 
 
-def _step(specimens: Specimens, kind: str, **settings: bool) -> Kept:
+def _step(specimens: Specimens, kind: str, **settings: bool) -> RecordedStep:
     gemma = specimens.gemma(kind)
     return step(gemma, [alone(row) for row in rows(gemma)[:2]], **settings)

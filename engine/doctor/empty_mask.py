@@ -2,7 +2,7 @@
 
 import json
 
-from engine.data.batches import Sequence, alone
+from engine.data.batches import TokenSequence, alone
 from engine.data.prepare import prepare
 from engine.data.row_pipeline import NO_LOSS
 from engine.data.template import template
@@ -26,7 +26,7 @@ def empty_mask(specimens: Specimens) -> Measured:
     kind = "gemma4_multimodal"
     gemma = specimens.gemma(kind)
     row = alone(rows(gemma)[0])
-    empty = Sequence(row.input_ids, [IGNORED] * len(row.labels), row.position_ids)
+    empty = TokenSequence(row.input_ids, [IGNORED] * len(row.labels), row.position_ids)
     one = {"per_device_train_batch_size": 1}
     without = step(gemma, [row], **one)
     beside = step(specimens.gemma(kind), [row, empty], **one, gradient_accumulation_steps=2)

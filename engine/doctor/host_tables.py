@@ -3,7 +3,7 @@
 from engine.data.batches import alone
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import TABLES, Specimens, rows
-from engine.doctor.trial import Kept, difference, step
+from engine.doctor.trial import RecordedStep, difference, step
 
 
 @check(
@@ -21,7 +21,7 @@ def _difference(specimens: Specimens, kind: str) -> float:
     return difference(*(_step(specimens, kind, on_host) for on_host in (False, True)))
 
 
-def _step(specimens: Specimens, kind: str, on_host: bool) -> Kept:
+def _step(specimens: Specimens, kind: str, on_host: bool) -> RecordedStep:
     gemma = specimens.gemma(kind, host_tables=on_host)
     given = [alone(row) for row in rows(gemma)]
     return step(gemma, given, per_device_train_batch_size=2, gradient_accumulation_steps=2)

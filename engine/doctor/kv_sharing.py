@@ -11,16 +11,16 @@ from engine.data.template import dialect_of, template
 from engine.data.tokens import IGNORED, tokenize
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import QUESTIONS, SHARING, Specimens
-from engine.doctor.trial import Kept, trainer
-from engine.model.adapter_switch import Adapted
-from engine.model.token_stream import Speech
+from engine.doctor.trial import RecordedStep, trainer
+from engine.model.adapter_switch import AdapterSwitch
+from engine.model.token_stream import TokenStream
 from engine.sessions.playground import Asked, Settings
 
 
-class Dictated(Speech):
+class Dictated(TokenStream):
     """Says what it is told to, and keeps the log-probability of each token."""
 
-    def __init__(self, asked: Asked, adapted: Adapted, answer: list[int]) -> None:
+    def __init__(self, asked: Asked, adapted: AdapterSwitch, answer: list[int]) -> None:
         super().__init__(asked, adapted)
         self.log_probs: list[float] = []
         self._rest: Iterator[int] = iter(answer)
@@ -51,14 +51,14 @@ def _difference(specimens: Specimens, kind: str) -> float:
     talk = (Turn("user", question), Turn("assistant", said))
     (row,) = tokenize(gemma.tokenizer, chosen, [talk], "last", 128)
     answer = [label for label in row.labels if label != IGNORED]
-    built = trainer(gemma, [alone(row)], Kept())
+    built = trainer(gemma, [alone(row)], RecordedStep())
     model = built.model.eval()
     with torch.no_grad():
         inputs = built.data_collator(list(built.train_dataset))
         outputs = model(**inputs, use_cache=False, fused_lm_head=True)
         trained = outputs.log_probs[outputs.label_mask].tolist()
     layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
-    adapted = Adapted(model, gemma.tokenizer, chosen, gemma.dtype, layers)
+    adapted = AdapterSwitch(model, gemma.tokenizer, chosen, gemma.dtype, layers)
     asked = Asked(1, "adapter", (("user", question),), Settings(temperature=0.0))
     speech = Dictated(asked, adapted, answer)
     while not speech.reason:

@@ -12,12 +12,12 @@ from engine.data.batches import alone
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens, rows
 from engine.doctor.trial import trainer
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.run.tail import Tail
 from engine.train.loss_guards import NotFinite
-from engine.train.memory_check import Truth
+from engine.train.memory_check import MemoryCheck
 from engine.train.report import Report
 from engine.train.token_counts import Tally
 
@@ -65,11 +65,11 @@ def _report(run: RunDir, tally: Tally, vocab_size: int) -> Report:
     log = EventLog(run)
     return Poisoned(
         log=log,
-        wishes=Wishes(run),
+        wishes=RunControl(run),
         tally=tally,
         vocab_size=vocab_size,
         save_steps=0,
         sample_every=0,
         sample=lambda step: None,
-        truth=Truth(log, {}),
+        truth=MemoryCheck(log, {}),
     )

@@ -1,6 +1,6 @@
 """Whether rows that share a sequence see each other."""
 
-from engine.data.batches import Sequence, alone, pack
+from engine.data.batches import TokenSequence, alone, pack
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import KINDS, Specimens, rows
 from engine.doctor.trial import difference, step
@@ -23,7 +23,7 @@ def _difference(specimens: Specimens, kind: str) -> float:
     gemma = specimens.gemma(kind)
     given = rows(gemma)
     length = max(len(row.ids) for row in given) + min(len(row.ids) for row in given)
-    packed: list[Sequence] = list(pack(given, length))
+    packed: list[TokenSequence] = list(pack(given, length))
     together = step(gemma, packed, per_device_train_batch_size=len(packed))
     apart = step(
         specimens.gemma(kind),

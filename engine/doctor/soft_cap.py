@@ -8,7 +8,7 @@ from engine.data.batches import alone
 from engine.data.tokens import IGNORED
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens, rows
-from engine.doctor.trial import Kept, trainer
+from engine.doctor.trial import RecordedStep, trainer
 from engine.train import scoring
 
 _CAP = 3.0
@@ -27,7 +27,7 @@ def soft_cap(specimens: Specimens) -> Measured:
     gemma = specimens.gemma("embedded")
     config = gemma.model.config.get_text_config()
     config.final_logit_softcapping = _CAP
-    kept = Kept()
+    kept = RecordedStep()
     sequences = [alone(row) for row in rows(gemma)]
     built = trainer(gemma, sequences, kept, per_device_train_batch_size=len(sequences))
     batch = built.data_collator(list(built.train_dataset))

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Sequence as Lines
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from engine.data.batches import Sequence
+from engine.data.batches import TokenSequence
 from engine.model import lora
 from engine.model.load import Loaded
 from engine.recipe.schema import Adapter, Data, Source, Training
@@ -24,7 +24,7 @@ _NEGLIGIBLE = 1e-3
 
 
 @dataclass(slots=True)
-class Kept(TrainerCallback):
+class RecordedStep(TrainerCallback):
     """The losses of the steps, and the gradients of the last one before it was taken."""
 
     losses: list[float] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Kept(TrainerCallback):
 
 def trainer(
     gemma: Loaded,
-    sequences: Lines[Sequence],
+    sequences: Sequence[TokenSequence],
     callback: TrainerCallback,
     tally: Tally | None = None,
     *,
@@ -78,14 +78,14 @@ class _Open(Guard):
         return True
 
 
-def step(gemma: Loaded, sequences: Lines[Sequence], **settings: Any) -> Kept:
+def step(gemma: Loaded, sequences: Sequence[TokenSequence], **settings: Any) -> RecordedStep:
     """Loss and gradients of one optimizer step, micro-batches as the settings say."""
-    kept = Kept()
+    kept = RecordedStep()
     trainer(gemma, sequences, kept, guard=_Open(), **settings).train()
     return kept
 
 
-def difference(left: Kept, right: Kept) -> float:
+def difference(left: RecordedStep, right: RecordedStep) -> float:
     """The largest relative difference of losses and gradients; infinite where there are none."""
     largest = max((float(one.abs().max()) for one in left.gradients.values()), default=0.0)
     if largest == 0 or left.gradients.keys() != right.gradients.keys() or not left.losses:

@@ -21,7 +21,7 @@ _MOST_LINES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class StepBlock:
     """At least one step, and no other event between them."""
 
     numbers: Numbers
@@ -39,16 +39,16 @@ class Stretch:
         ]
 
 
-def of(steps: Sequence[Step]) -> Stretch:
+def of(steps: Sequence[Step]) -> StepBlock:
     """Steps as a stretch."""
     names = [name for name in _NAMES if name != "time"]
-    return Stretch(
+    return StepBlock(
         _from_zero({name: _floats([getattr(step, name) for step in steps]) for name in names}),
         steps[-1],
     )
 
 
-def read(lines: Iterable[bytes]) -> Iterator[Event | Stretch]:
+def read(lines: Iterable[bytes]) -> Iterator[Event | StepBlock]:
     """What `decode` makes of each line, in order, with the steps that it can in stretches."""
     for may_be_steps, group in groupby(lines, lambda line: line.startswith(_BEGINNING)):
         while block := list(islice(group, _MOST_LINES)):
@@ -59,7 +59,7 @@ def read(lines: Iterable[bytes]) -> Iterator[Event | Stretch]:
                 yield from filter(None, map(decode, block))
 
 
-def _read_steps(lines: Sequence[bytes]) -> Stretch | None:
+def _read_steps(lines: Sequence[bytes]) -> StepBlock | None:
     """The steps on lines that each begin as one; None where `decode` has to look at them.
 
     Each begins with a brace, and no string goes over a line's end: so where as many flat objects
@@ -77,7 +77,7 @@ def _read_steps(lines: Sequence[bytes]) -> Stretch | None:
     except OverflowError:
         numbers = None
     last = {name: records[-1][name] for name in _NAMES}
-    return None if numbers is None else Stretch(numbers, Step(**last))
+    return None if numbers is None else StepBlock(numbers, Step(**last))
 
 
 def _numbers(columns: Mapping[str, Sequence[Any]]) -> Numbers | None:

@@ -7,7 +7,7 @@ from time import monotonic
 from engine import events, installed
 from engine.hardware import kernel_choice, profiles
 from engine.hardware.profiles import AUTO
-from engine.run.control import StoppedEarly, Wishes
+from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report, session_dir
@@ -15,7 +15,7 @@ from engine.sessions.doctor_report import Diagnosis, Finding
 from engine.sessions.session_dir import PreviewDir
 
 
-def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     """Run all checks, or the fast ones where request.json says so, up to a done event.
 
     The findings so far stand in diagnosis.json after each check, and are kept for later runs.
@@ -45,7 +45,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     log.append(_done(len(found), round(monotonic() - began, 2)))
 
 
-def _stop_if_asked(beside: PreviewDir, wishes: Wishes, *, is_watched: bool) -> None:
+def _stop_if_asked(beside: PreviewDir, wishes: RunControl, *, is_watched: bool) -> None:
     wishes.poll()
     if wishes.stopped_by or (is_watched and not beside.has_viewer()):
         raise StoppedEarly(f"stopped by {wishes.stopped_by or 'its viewer'} between two checks")

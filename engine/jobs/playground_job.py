@@ -14,14 +14,14 @@ from engine.budget.placement import placed
 from engine.data.own_template import choose
 from engine.data.template import dialect_of
 from engine.hardware.profiles import Profile
-from engine.model.adapter_switch import Adapted, attach, read
+from engine.model.adapter_switch import AdapterSwitch, attach, read
 from engine.model.load import load
 from engine.model.playground_server import Desk
 from engine.problems import refuse
 from engine.recipe.schema import Recipe
 from engine.run import adapters
 from engine.run.adapters import Adapter
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions import playground
@@ -33,7 +33,7 @@ _SPARED_GIB = 1.0
 """Device memory left to a run at work, beside what it has taken."""
 
 
-def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     """Load what the request names, then answer until nobody asks any more."""
     files = PreviewDir(run.path)
     end_with_viewer(files)
@@ -51,7 +51,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
     os._exit(0)
 
 
-def _opened(asked: Opening, log: EventLog) -> Adapted:
+def _opened(asked: Opening, log: EventLog) -> AdapterSwitch:
     """Base and adapter of a run, as it was trained. Raises `Refusal`."""
     run = RunDir(Path(asked.run))
     recipe, profile = _chosen(run)

@@ -12,15 +12,15 @@ from typing import Any
 
 from engine import events
 from engine.data.cache import folder
+from engine.data.image_tokenizer import ImageTokenizer, sight
 from engine.data.own_template import choose, difference
 from engine.data.prepare import prepare
 from engine.data.preview_rows import excerpt, sample, sources
 from engine.data.template import dialect_of
 from engine.data.tokenizer import tokenizer_and_config
-from engine.data.vision_tokens import Sight, sight
 from engine.problems import Refusal, refuse
 from engine.recipe.schema import Model
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions.end_with_viewer import end_with_viewer
@@ -38,7 +38,7 @@ from engine.sessions.session_dir import PreviewDir, sweep
 _POLL_S = 0.02
 
 
-def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     """Answer until nobody asks any more."""
     preview = PreviewDir(run.path)
     end_with_viewer(preview)
@@ -92,7 +92,7 @@ class Desk:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._known: dict[tuple[str, str | None], tuple[Any, str, Sight | None]] = {}
+        self._known: dict[tuple[str, str | None], tuple[Any, str, ImageTokenizer | None]] = {}
 
     def answer(self, question: Question) -> Answer:
         """The answer to a question. Raises `Refusal`."""
@@ -113,7 +113,7 @@ class Desk:
             elapsed_s=round(time.monotonic() - began, 3),
         )
 
-    def _tokenizer(self, model: Model) -> tuple[Any, str, Sight | None]:
+    def _tokenizer(self, model: Model) -> tuple[Any, str, ImageTokenizer | None]:
         known = model.path, model.revision
         if known not in self._known:
             self._log.append(events.Phase(name="loading", detail=model.path))

@@ -5,13 +5,13 @@ from typing import Any
 from engine.jobs import train_job
 from engine.run import checkpoint_manifest, failpoint
 from engine.run.checkpoint_manifest import Checkpoint
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train import determinism, planning
 
 
-def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     """Go on up to the done event. Raises `Refusal` where no checkpoint is whole."""
     start, rejected = checkpoint_manifest.newest(run)
     if start is None:

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Any
 
 from engine import events
-from engine.budget.step_shape import Case, of_request
-from engine.run.control import StoppedEarly, Wishes
+from engine.budget.step_shape import StepShape, of_request
+from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions import session_dir
@@ -19,7 +19,7 @@ from tools.simulator.result import unavailable
 from tools.simulator.versions import versions
 
 
-def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     """Simulate what request.json asks for, up to simulated.json and a done event.
 
     Asked to stop, it ends at once and writes nothing. Raises `Refusal` where the model is unknown.
@@ -58,7 +58,7 @@ def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
 
 def _simulated(
     config: dict[str, Any],
-    case: Case,
+    case: StepShape,
     whole_depth: bool,
     stop: Callable[[], None],
     began: float,

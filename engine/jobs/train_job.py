@@ -8,7 +8,7 @@ from engine import events
 from engine.recipe.schema import Recipe, Training
 from engine.run import checkpoint_manifest
 from engine.run.checkpoint_manifest import Checkpoint
-from engine.run.control import StoppedEarly, Wishes
+from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train import out_of_memory
@@ -24,12 +24,12 @@ class _Again:
     start: Checkpoint | None
 
 
-def run_job(run: RunDir, log: EventLog, wishes: Wishes) -> None:
+def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     """Train as the run's request says, up to its done event."""
     train(run, log, wishes, None)
 
 
-def train(run: RunDir, log: EventLog, wishes: Wishes, start: Checkpoint | None) -> None:
+def train(run: RunDir, log: EventLog, wishes: RunControl, start: Checkpoint | None) -> None:
     """Train from the first step, or on from a checkpoint of the same run.
 
     Out of memory, it begins again with less at a time where the recipe says so. Raises `Refusal`
@@ -44,7 +44,9 @@ def train(run: RunDir, log: EventLog, wishes: Wishes, start: Checkpoint | None) 
         gc.collect()
 
 
-def _tried(run: RunDir, log: EventLog, wishes: Wishes, asked: Recipe, now: _Again) -> _Again | None:
+def _tried(
+    run: RunDir, log: EventLog, wishes: RunControl, asked: Recipe, now: _Again
+) -> _Again | None:
     """None where it went to its end; how to try again where memory did not do."""
     try:
         attempt(run, log, wishes, now.start, asked, now.training)
@@ -65,7 +67,7 @@ def _tried(run: RunDir, log: EventLog, wishes: Wishes, asked: Recipe, now: _Agai
     return None
 
 
-def _stopped_at(run: RunDir, start: Checkpoint, wishes: Wishes) -> events.Done:
+def _stopped_at(run: RunDir, start: Checkpoint, wishes: RunControl) -> events.Done:
     """A run that was to go on and was stopped before it did stands where it stood."""
     steps = (event for event in run.last_events() if isinstance(event, events.Step))
     last = next((step for step in steps if step.step == start.step), None)

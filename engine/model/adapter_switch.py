@@ -68,7 +68,7 @@ def _foreign(adapter: Adapter, reason: str) -> Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Adapted:
+class AdapterSwitch:
     """A model that answers with its adapter or without."""
 
     model: Any
@@ -90,7 +90,7 @@ class Adapted:
             yield
 
 
-def attach(loaded: Loaded, template: Template, weights: Weights) -> Adapted:
+def attach(loaded: Loaded, template: Template, weights: Weights) -> AdapterSwitch:
     """Put an adapter on its base. Raises `Refusal` where it doesn't fit."""
     weights.config.inference_mode = True
     try:
@@ -99,7 +99,7 @@ def attach(loaded: Loaded, template: Template, weights: Weights) -> Adapted:
         raise _foreign(weights.adapter, f"{_OTHER}: {error}") from None
     _fill(model, weights)
     layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
-    return Adapted(model.eval(), loaded.tokenizer, template, loaded.dtype, layers)
+    return AdapterSwitch(model.eval(), loaded.tokenizer, template, loaded.dtype, layers)
 
 
 def _fill(model: Any, weights: Weights) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-class Spelling:
+class IncrementalDetokenizer:
     """Takes tokens one by one; what it gives out is, joined, the text of all of them.
 
     Characters without a token of their own come as tokens of single bytes. A run of those becomes

@@ -4,8 +4,8 @@ import time
 import traceback
 
 from engine.events import Answered, Piece
-from engine.model.adapter_switch import Adapted
-from engine.model.token_stream import Speech
+from engine.model.adapter_switch import AdapterSwitch
+from engine.model.token_stream import TokenStream
 from engine.run.event_log import EventLog
 from engine.run.tail import Tail
 from engine.sessions import playground
@@ -17,10 +17,10 @@ _POLL_S = 0.02
 class Desk:
     """Takes prompts one after the other; wishes are heard between tokens."""
 
-    def __init__(self, adapted: Adapted, log: EventLog) -> None:
+    def __init__(self, adapted: AdapterSwitch, log: EventLog) -> None:
         self._adapted, self._log = adapted, log
         self._waiting: list[Asked] = []
-        self._speaking: list[Speech] = []
+        self._speaking: list[TokenStream] = []
 
     def serve(self, wishes: Tail) -> None:
         """Answer until the end is asked for."""
@@ -54,11 +54,11 @@ class Desk:
         self._waiting = self._waiting[len(now) :]
         for asked in now:
             try:
-                self._speaking.append(Speech(asked, self._adapted))
+                self._speaking.append(TokenStream(asked, self._adapted))
             except Exception as error:
                 self._log.append(_unanswered(asked, "failed", _told(error)))
 
-    def _step(self, speech: Speech) -> None:
+    def _step(self, speech: TokenStream) -> None:
         try:
             self._tell(speech, speech.step())
         except Exception as error:
@@ -72,7 +72,7 @@ class Desk:
             self._log.append(_unanswered(asked, "stopped"))
         self._speaking, self._waiting = [], []
 
-    def _tell(self, speech: Speech, text: str, error: str | None = None) -> None:
+    def _tell(self, speech: TokenStream, text: str, error: str | None = None) -> None:
         number, side, tokens = speech.asked.id, speech.asked.side, speech.tokens
         seconds = round(speech.seconds, 4)
         if text:

@@ -6,17 +6,17 @@ import torch
 
 from engine.data.conversation import Conversation, Turn
 from engine.data.template import prompt_ids
-from engine.model.adapter_switch import Adapted
-from engine.model.detokenizer import Spelling
+from engine.model.adapter_switch import AdapterSwitch
+from engine.model.detokenizer import IncrementalDetokenizer
 from engine.model.generate import end_ids
 from engine.model.token_sampler import chooser
 from engine.sessions.playground import Asked
 
 
-class Speech:
+class TokenStream:
     """What one side says to one talk; `step` makes a token."""
 
-    def __init__(self, asked: Asked, adapted: Adapted) -> None:
+    def __init__(self, asked: Asked, adapted: AdapterSwitch) -> None:
         self.asked = asked
         self.reason = ""
         """Why it is over; empty while it goes on."""
@@ -28,7 +28,7 @@ class Speech:
         self._given, self._cache = self._prompt, None
         self._ends = end_ids(adapted.model, adapted.tokenizer, adapted.template)
         self._choose = chooser(asked.settings, adapted.model.device)
-        self._spelling = Spelling(adapted.tokenizer)
+        self._spelling = IncrementalDetokenizer(adapted.tokenizer)
 
     @property
     def prompt_tokens(self) -> int:
@@ -65,6 +65,6 @@ class Speech:
         return scores
 
 
-def _ids(asked: Asked, adapted: Adapted) -> list[int]:
+def _ids(asked: Asked, adapted: AdapterSwitch) -> list[int]:
     talk: Conversation = tuple(Turn(role, content) for role, content in asked.messages)
     return prompt_ids(adapted.tokenizer, adapted.template, talk)

@@ -11,7 +11,7 @@ class StoppedEarly(Exception):
     """The run was asked to end before its first step, so there is nothing to save."""
 
 
-class Wishes:
+class RunControl:
     """Wishes to stop, save or sample, by files and, where they are heard, by signals."""
 
     def __init__(

@@ -9,7 +9,7 @@ from engine.run.rundir import RunDir, State
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class RunSummary:
     """Where a run stands; empty or None where its files don't tell."""
 
     state: State
@@ -19,12 +19,12 @@ class Glance:
     last_step: Step | None = None
 
 
-def at(run: RunDir) -> Glance:
+def at(run: RunDir) -> RunSummary:
     """Read a run's request, its plan and the end of its events."""
     request = _document(run.read_request)
     plan = _document(run.read_plan)
     last = next((event for event in run.last_events() if isinstance(event, Step)), None)
-    return Glance(
+    return RunSummary(
         run.state(),
         _text(request, "name"),
         _text(request, "recipe", "model", "path"),

@@ -19,7 +19,7 @@ _NVML_DEADLINE_S = 2.0
 Figure = float | None
 
 
-class Truth:
+class MemoryCheck:
     """Tells the difference once in a run, and keeps that of a card for its next forecast."""
 
     def __init__(self, log: EventLog, request: dict[str, Any]) -> None:

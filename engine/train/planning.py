@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine import events
-from engine.data.batches import Sequences, efficiency
+from engine.data.batches import TokenSequences, efficiency
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
 from engine.model import host_embeddings
@@ -25,7 +25,7 @@ _MOVED_EPOCHS = 0.01
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
-def accounts(recipe: Recipe, prepared: Prepared, sequences: Sequences) -> dict[str, Any]:
+def accounts(recipe: Recipe, prepared: Prepared, sequences: TokenSequences) -> dict[str, Any]:
     """What plan.json holds of the data beside the plan: each source, and how well rows pack."""
     told: dict[str, Any] = {"sources": [one.report() for one in prepared.sources]}
     if recipe.data.packing:

@@ -11,10 +11,10 @@ import torch
 from transformers import TrainerCallback
 
 from engine.events import Mark, Step
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.train.loss_guards import NotFinite, Spikes, sanity
-from engine.train.memory_check import Truth
+from engine.train.memory_check import MemoryCheck
 from engine.train.token_counts import Tally
 
 
@@ -24,13 +24,13 @@ class Report(TrainerCallback):
     def __init__(
         self,
         log: EventLog,
-        wishes: Wishes,
+        wishes: RunControl,
         tally: Tally,
         vocab_size: int,
         save_steps: int,
         sample_every: int,
         sample: Callable[[int], None],
-        truth: Truth,
+        truth: MemoryCheck,
     ) -> None:
         self._log = log
         self._wishes = wishes

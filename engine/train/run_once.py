@@ -7,14 +7,14 @@ from typing import Any
 
 from engine import events, installed
 from engine.budget.placement import placed
-from engine.data.batches import Sequences, apart, pack
+from engine.data.batches import TokenSequences, apart, pack
 from engine.data.cache import folder
+from engine.data.image_tokenizer import ImageTokenizer, sight
 from engine.data.own_template import choose, difference
 from engine.data.prepare import Prepared, prepare
 from engine.data.rendering import Template
 from engine.data.template import dialect_of
 from engine.data.tokenizer import tokenizer_and_config
-from engine.data.vision_tokens import Sight, sight
 from engine.hardware.profiles import Profile
 from engine.model import lora
 from engine.model.generate import Cut
@@ -22,14 +22,14 @@ from engine.model.load import Loaded, load
 from engine.recipe import image_rows
 from engine.recipe.schema import Recipe, Training
 from engine.run.checkpoint_manifest import Checkpoint
-from engine.run.control import StoppedEarly, Wishes
+from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
 from engine.train import determinism, out_of_memory, planning, sft
 from engine.train.checkpoint import Checkpoints
 from engine.train.loss_guards import Guard, NotFinite
-from engine.train.memory_check import Truth
+from engine.train.memory_check import MemoryCheck
 from engine.train.out_of_memory import OutOfMemory
 from engine.train.report import Report
 from engine.train.sampling import Figures, Sampler
@@ -48,7 +48,7 @@ _ALONE = "there are rows with images, each of which gets a sequence of its own"
 def attempt(
     run: RunDir,
     log: EventLog,
-    wishes: Wishes,
+    wishes: RunControl,
     start: Checkpoint | None,
     asked: Recipe,
     training: Training,
@@ -117,7 +117,7 @@ def _tell_position(
 
 def _report(
     log: EventLog,
-    wishes: Wishes,
+    wishes: RunControl,
     tally: Tally,
     loaded: Loaded,
     recipe: Recipe,
@@ -132,7 +132,7 @@ def _report(
         save_steps=recipe.training.save_steps,
         sample_every=recipe.samples.every,
         sample=lambda step: _sample(sampler, recipe, step),
-        truth=Truth(log, request),
+        truth=MemoryCheck(log, request),
     )
 
 
@@ -173,7 +173,7 @@ def _tell_findings(log: EventLog) -> None:
         log.append(warning)
 
 
-def _read(recipe: Recipe, log: EventLog) -> tuple[Template, Sight | None, Prepared]:
+def _read(recipe: Recipe, log: EventLog) -> tuple[Template, ImageTokenizer | None, Prepared]:
     """The rows as tokens by a template, and how images are seen where rows hold some."""
     tokenizer, config = tokenizer_and_config(recipe.model)
     chosen = choose(recipe.data.template, tokenizer, dialect_of(config))
@@ -192,7 +192,7 @@ def _loaded(recipe: Recipe, profile: Profile, *, has_towers: bool) -> Loaded:
     return loaded
 
 
-def _stop_if_asked(wishes: Wishes) -> None:
+def _stop_if_asked(wishes: RunControl) -> None:
     wishes.poll()
     if wishes.stopped_by:
         raise StoppedEarly(f"stopped by {wishes.stopped_by} before the first step")
@@ -221,7 +221,7 @@ def _with_images(recipe: Recipe, prepared: Prepared, loaded: Loaded, log: EventL
     return recipe.model_copy(update={"data": data})
 
 
-def _sequences(recipe: Recipe, prepared: Prepared) -> Sequences:
+def _sequences(recipe: Recipe, prepared: Prepared) -> TokenSequences:
     if recipe.data.packing:
         return pack(prepared.rows, recipe.data.max_length, prepared.rows.sizes().tolist())
     return apart(prepared.rows)

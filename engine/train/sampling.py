@@ -11,7 +11,7 @@ from engine.data.rendering import Template
 from engine.events import Sample, Warned
 from engine.model.generate import answer
 from engine.recipe.schema import Samples, Score
-from engine.run.control import Wishes
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.train.exact import share
 
@@ -33,7 +33,7 @@ class Sampler:
     tokenizer: Any
     template: Template
     log: EventLog
-    wishes: Wishes
+    wishes: RunControl
 
     def ask(self, prompts: list[Conversation], max_new_tokens: int, *, as_base: bool) -> list[str]:
         """Greedy answers of the base or of the adapter. Raises `Cut` where a stop is asked for."""

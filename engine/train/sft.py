@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Sequence as Lines
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from trl import SFTConfig, SFTTrainer
 
-from engine.data.batches import Collator, Sequence
-from engine.data.vision_tokens import FILES, LOOK, Sight
+from engine.data.batches import Collator, TokenSequence
+from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer
 from engine.kernels.linear import lean
 from engine.model import host_embeddings, towers
 from engine.model.load import Loaded
@@ -28,7 +28,7 @@ from engine.train import scoring, training_state
 from engine.train.loss_guards import Guard
 from engine.train.order import GroupedByLength, LongestFirst
 from engine.train.supervised_only import score_supervised_only
-from engine.train.table_prefetch import FETCHED, Fetcher
+from engine.train.table_prefetch import FETCHED, TablePrefetcher
 from engine.train.token_counts import Tally
 
 _WRITTEN_ROWS = 100
@@ -199,7 +199,7 @@ def arguments(training: Training, data: Data, loaded: Loaded, folder: Path) -> S
     )
 
 
-def mapped(sequences: Lines[Sequence], *, with_images: bool = False) -> Dataset:
+def mapped(sequences: Sequence[TokenSequence], *, with_images: bool = False) -> Dataset:
     """Sequences in a file that is mapped into memory; it is gone when they are let go.
 
     Of images the names are kept.
@@ -222,12 +222,12 @@ def mapped(sequences: Lines[Sequence], *, with_images: bool = False) -> Dataset:
 def trainer(
     model: Any,
     loaded: Loaded,
-    sequences: Lines[Sequence],
+    sequences: Sequence[TokenSequence],
     config: SFTConfig,
     callback: TrainerCallback,
     tally: Tally,
     on_save: Any,
-    sight: Sight | None = None,
+    sight: ImageTokenizer | None = None,
     loraplus_lr_ratio: float = 1.0,
     guard: Guard | None = None,
 ) -> TokenWeightedTrainer:
@@ -241,7 +241,7 @@ def trainer(
         model=model,
         args=config,
         train_dataset=mapped(sequences, with_images=sight is not None),
-        data_collator=Fetcher(collator, table) if table else collator,
+        data_collator=TablePrefetcher(collator, table) if table else collator,
         processing_class=loaded.tokenizer,
         callbacks=[callback],
         tally=tally,
@@ -255,7 +255,7 @@ def trainer(
     return built
 
 
-def _seeing(collator: Collator, sight: Sight, model: Any) -> Any:
+def _seeing(collator: Collator, sight: ImageTokenizer, model: Any) -> Any:
     # Runs on text alone need neither Pillow nor an image processor.
     from engine.data.pixel_collator import PixelCollator
 

@@ -18,10 +18,10 @@ _AHEAD = 2
 Batch = dict[str, Any]
 
 
-class Fetched:
+class PrefetchedRows:
     """Rows of one batch: under way, there, or still waiting for those of earlier batches."""
 
-    def __init__(self, ids: torch.Tensor, fetcher: "Fetcher") -> None:
+    def __init__(self, ids: torch.Tensor, fetcher: "TablePrefetcher") -> None:
         self.ids = ids
         self._fetcher = fetcher
         self.is_waiting = True
@@ -45,7 +45,7 @@ class Fetched:
         return rows
 
 
-class Fetcher:
+class TablePrefetcher:
     """A collator on top of another: batches come with their rows, in the order they are used."""
 
     def __init__(self, collator: Any, table: HostTable) -> None:
@@ -54,13 +54,13 @@ class Fetcher:
         self._collator: Callable[[Any], Batch] = collator
         self._thread = ThreadPoolExecutor(1, "rows")
         # A batch that is never used, as where a run goes on behind it, must not hold up the others.
-        self._started: WeakSet[Fetched] = WeakSet()
-        self._waiting: deque[ref[Fetched]] = deque()
+        self._started: WeakSet[PrefetchedRows] = WeakSet()
+        self._waiting: deque[ref[PrefetchedRows]] = deque()
 
     def __call__(self, sequences: Any) -> Batch:
         """A batch whose rows are under way, or will be."""
         batch = self._collator(sequences)
-        fetched = Fetched(batch["input_ids"], self)
+        fetched = PrefetchedRows(batch["input_ids"], self)
         self._waiting.append(ref(fetched))
         self._start_next()
         return {**batch, FETCHED: fetched}
@@ -69,7 +69,7 @@ class Fetcher:
         """The rows of tokens, some time."""
         return self._thread.submit(self.table.rows, ids)
 
-    def taken(self, fetched: Fetched) -> None:
+    def taken(self, fetched: PrefetchedRows) -> None:
         """There is room for those of another batch."""
         self._started.discard(fetched)
         self._start_next()

@@ -12,7 +12,7 @@ from transformers.quantizers import AutoHfQuantizer
 from trl.trainer.utils import add_fused_lm_head
 
 from engine.budget.expert_tiles import BLOCK_SIZE
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma import towers
 from engine.kernels import linear
 from engine.model import lora, text_only
@@ -30,7 +30,7 @@ _HEAD_OUTPUTS = {
 """What TRL's trainers ask of the fused head: sft_trainer.py, dpo_trainer.py."""
 
 
-def skeleton(config: Any, case: Case) -> PeftModel:
+def skeleton(config: Any, case: StepShape) -> PeftModel:
     """The adapted model on the meta device: shapes and types, no storage."""
     dtype = getattr(torch, case.dtype)
     with torch.device("meta"), text_only.left_out(case.is_text_only):
@@ -55,7 +55,7 @@ def skeleton(config: Any, case: Case) -> PeftModel:
     return adapted
 
 
-def _adapter(case: Case) -> Adapter:
+def _adapter(case: StepShape) -> Adapter:
     return Adapter(
         method=case.method,
         r=case.r,
@@ -66,7 +66,7 @@ def _adapter(case: Case) -> Adapter:
     )
 
 
-def fill(model: PeftModel, case: Case) -> None:
+def fill(model: PeftModel, case: StepShape) -> None:
     """Give every parameter and buffer storage, quantised where it is; within a fake mode."""
     made: dict[int, torch.nn.Parameter] = {}
     for module, name, parameter in _parameters(model):
@@ -82,7 +82,7 @@ def fill(model: PeftModel, case: Case) -> None:
                 module._buffers[name] = torch.empty_like(buffer, device="cpu")
 
 
-def _block_size(module: Any, name: str, case: Case) -> int:
+def _block_size(module: Any, name: str, case: StepShape) -> int:
     """Weights per scale; 0 where they are not quantised."""
     if isinstance(module, QuantisedExperts):
         return case.expert_block_size
@@ -101,7 +101,9 @@ def _empty(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
     return torch.nn.Parameter(made, requires_grad=parameter.requires_grad)
 
 
-def _four_bit(parameter: torch.nn.Parameter, block_size: int, case: Case) -> torch.nn.Parameter:
+def _four_bit(
+    parameter: torch.nn.Parameter, block_size: int, case: StepShape
+) -> torch.nn.Parameter:
     """Packed values with their state; bitsandbytes' own class can't hold a fake tensor."""
     whole = torch.empty(parameter.shape, dtype=getattr(torch, case.dtype), device="cpu")
     packed, state = four_bit.quantize_4bit(
@@ -112,7 +114,7 @@ def _four_bit(parameter: torch.nn.Parameter, block_size: int, case: Case) -> tor
     return made
 
 
-def hold(tracker: Tracker, model: PeftModel, case: Case) -> None:
+def hold(tracker: Tracker, model: PeftModel, case: StepShape) -> None:
     """Count what a model holds before its first step, each tensor under the part it belongs to."""
     for name, parameter in model.named_parameters():
         if case.tables_on_host and "embed_tokens_per_layer" in name:

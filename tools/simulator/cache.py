@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from engine import user_dirs
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 
 _SOURCES = Path(__file__).parent
 _KEPT = 500
 """Answers; each takes a few kilobytes."""
 
 
-def key(case: Case, config: dict[str, Any], whole_depth: bool, versions: dict[str, str]) -> str:
+def key(
+    case: StepShape, config: dict[str, Any], whole_depth: bool, versions: dict[str, str]
+) -> str:
     """Hash of everything an answer depends on, this folder's own code among it."""
     code = hashlib.sha256()
     for file in sorted(_SOURCES.glob("*.py")):

@@ -3,13 +3,13 @@
 from collections import Counter
 
 from engine.budget.components import PARTS
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from tools.simulator.tracker import Block, Moment
 
 _CUBLAS_HANDLES = 2
 
 
-def of_blocks(blocks: list[Block], case: Case) -> dict[str, int]:
+def of_blocks(blocks: list[Block], case: StepShape) -> dict[str, int]:
     """Bytes by part, in the order of the table."""
     found: Counter[str] = Counter()
     for block in blocks:
@@ -19,12 +19,12 @@ def of_blocks(blocks: list[Block], case: Case) -> dict[str, int]:
     return {part: found[part] for part in PARTS if found[part]}
 
 
-def held(case: Case) -> list[int]:
+def held(case: StepShape) -> list[int]:
     """Blocks that libraries hold on the card from the first multiplication on."""
     return [case.cublas_workspace_bytes] * _CUBLAS_HANDLES if case.device == "cuda" else []
 
 
-def _part(origin: str, case: Case) -> str:
+def _part(origin: str, case: StepShape) -> str:
     if origin.startswith("head"):
         return "head"
     if origin in {"backward", "optimizer step", "setup"}:

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def layers_of(config: Any) -> int:
     return layers
 
 
-def cuts(config: Any, case: Case) -> Cuts | None:
+def cuts(config: Any, case: StepShape) -> Cuts | None:
     """Two depths that end as the whole model does, or None where they would save nothing.
 
     None also where layers differ in more than their attention: without checkpointing each kind

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.model import expert_matmul, nf4
 
 
-def way_of(case: Case) -> Callable[[torch.Tensor, int], expert_matmul.Way]:
+def way_of(case: StepShape) -> Callable[[torch.Tensor, int], expert_matmul.Way]:
     """What stands for `engine.model.expert_matmul.way`; flash attention and grouped products came
     with the same cards.
     """

@@ -6,14 +6,14 @@ import torch
 from bitsandbytes import functional as four_bit
 from bitsandbytes import optim as bitsandbytes_optim
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from tools.simulator.tracker import Tracker
 
 _PAGED_FROM = 100_000
 """Elements from which a paged optimizer puts state in managed memory (optimizer.py)."""
 
 
-def settled(parameters: list[torch.nn.Parameter], case: Case) -> Any:
+def settled(parameters: list[torch.nn.Parameter], case: StepShape) -> Any:
     """The optimizer after one step on zero gradients, and without gradients; in a fake mode."""
     optimizer = made(parameters, case)
     if isinstance(optimizer, torch.optim.Optimizer) and "bit" not in case.optim:
@@ -28,7 +28,7 @@ def settled(parameters: list[torch.nn.Parameter], case: Case) -> Any:
     return optimizer
 
 
-def made(parameters: list[torch.nn.Parameter], case: Case) -> Any:
+def made(parameters: list[torch.nn.Parameter], case: StepShape) -> Any:
     """As transformers' Trainer makes them; on CUDA PyTorch's own run over all tensors at once."""
     at_once = True if case.device == "cuda" else None
     if case.optim == "adamw_torch":
@@ -51,7 +51,7 @@ def _give_gradients(parameters: list[torch.nn.Parameter]) -> None:
         parameter.grad = torch.zeros_like(parameter)
 
 
-def hold(tracker: Tracker, optimizer: Any, case: Case) -> None:
+def hold(tracker: Tracker, optimizer: Any, case: StepShape) -> None:
     """Count the state; what is paged is managed memory, which PyTorch's counters leave out."""
     is_paged = "paged" in case.optim and case.device == "cuda"
     for parameter, state in optimizer.state.items():
@@ -64,7 +64,7 @@ def hold(tracker: Tracker, optimizer: Any, case: Case) -> None:
                 tracker.hold(value, "optimizer", name)
 
 
-def step(optimizer: Any, case: Case) -> None:
+def step(optimizer: Any, case: StepShape) -> None:
     """Take a step. The kernels of bitsandbytes work in place and allocate nothing."""
     if "bit" not in case.optim:
         optimizer.step()

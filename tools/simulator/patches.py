@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from tools.simulator import attention, experts
 
 _ABSENT = object()
@@ -48,7 +48,7 @@ def replaced(stand_ins: list[StandIn]) -> Iterator[list[str]]:
             setattr(owner, name, original)
 
 
-def of_case(case: Case) -> list[StandIn]:
+def of_case(case: StepShape) -> list[StandIn]:
     """What has to be replaced for a case."""
     masks = "transformers.masking_utils"
     chosen = [
@@ -68,7 +68,7 @@ def of_case(case: Case) -> list[StandIn]:
     return chosen + _of_cuda(case) if case.device == "cuda" else chosen
 
 
-def _of_cuda(case: Case) -> list[StandIn]:
+def _of_cuda(case: StepShape) -> list[StandIn]:
     """Differences between a CUDA device and the CPU that fake tensors are said to be on.
 
     Triton kernels of TRL's head work in the tile they are given, and cuBLAS sums in float32 in
@@ -107,7 +107,7 @@ def of_adapter() -> list[StandIn]:
 
 def lacking() -> list[str]:
     """Every function that is to be replaced for some case and isn't in this install."""
-    with replaced([*of_case(Case(model="")), *of_adapter()]) as missing:
+    with replaced([*of_case(StepShape(model="")), *of_adapter()]) as missing:
         return missing
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.budget.components import PARTS
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from tools.simulator.allocator import reserved_bytes
 from tools.simulator.components import held, of_blocks, told
 from tools.simulator.depth import Cuts, cuts, shortened
@@ -32,7 +32,11 @@ class _Peak:
 
 
 def answer(
-    config: Any, case: Case, *, whole_depth: bool = False, stop: Callable[[], None] = lambda: None
+    config: Any,
+    case: StepShape,
+    *,
+    whole_depth: bool = False,
+    stop: Callable[[], None] = lambda: None,
 ) -> Answer:
     """Simulate a case, at two shallow depths where that saves time and isn't told to be whole."""
     chosen = None if whole_depth else cuts(config, case)
@@ -46,7 +50,7 @@ def answer(
     return _told(_whole(simulate(config, case, stop), case), "whole")
 
 
-def _whole(simulated: Simulated, case: Case) -> _Peak:
+def _whole(simulated: Simulated, case: StepShape) -> _Peak:
     tracker = simulated.tracker
     moment, high = tracker.high()
     reserved, native = _reserved(simulated, case)
@@ -55,11 +59,11 @@ def _whole(simulated: Simulated, case: Case) -> _Peak:
     return _Peak(simulated.layers, moment, parts, reserved, native, host, simulated.missing)
 
 
-def _parts(simulated: Simulated, point: High, case: Case) -> Bytes:
+def _parts(simulated: Simulated, point: High, case: StepShape) -> Bytes:
     return dict(of_blocks(simulated.tracker.live_at(point.position), case))
 
 
-def _reserved(simulated: Simulated, case: Case) -> tuple[float, float]:
+def _reserved(simulated: Simulated, case: StepShape) -> tuple[float, float]:
     """With expandable segments, and without; none on a CPU, which has another allocator."""
     if case.device == "cpu":
         return 0, 0
@@ -72,7 +76,7 @@ def _reserved(simulated: Simulated, case: Case) -> tuple[float, float]:
     return expanding, native
 
 
-def _extended(short: Simulated, longer: Simulated, chosen: Cuts, case: Case) -> _Peak | None:
+def _extended(short: Simulated, longer: Simulated, chosen: Cuts, case: StepShape) -> _Peak | None:
     """Every point of a step grows by as much per layer as from the shorter model to the longer.
 
     Moments are matched by their distance from either end of the model, and points by their number

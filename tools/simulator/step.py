@@ -10,14 +10,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from trl.models.utils import disable_gradient_checkpointing
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.train import scoring
 from engine.train.supervised_only import score_supervised_only
 from tools.simulator import build, moments, optimizer, patches, unsized, workspace
 from tools.simulator.tracker import Moment, Tracker
 
 Batch = dict[str, torch.Tensor]
-Loss = Callable[[Any, Batch, Tracker, Case], torch.Tensor]
+Loss = Callable[[Any, Batch, Tracker, StepShape], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Simulated:
     missing: list[str]
 
 
-def simulate(config: Any, case: Case, stop: Callable[[], None] = lambda: None) -> Simulated:
+def simulate(config: Any, case: StepShape, stop: Callable[[], None] = lambda: None) -> Simulated:
     """Run a case's step on a model of that configuration; `stop` may raise to end it early."""
     return trace(build.skeleton(config, case), case, _LOSSES[case.objective], stop)
 
 
-def trace(model: Any, case: Case, loss: Loss, stop: Callable[[], None]) -> Simulated:
+def trace(model: Any, case: StepShape, loss: Loss, stop: Callable[[], None]) -> Simulated:
     """Run a step of a model on the meta device under a loss of its own."""
     optimizer.prepare()
     score_supervised_only()
@@ -67,7 +67,7 @@ def _run(
     taken: Any,
     batch: Batch,
     tracker: Tracker,
-    case: Case,
+    case: StepShape,
     loss: Loss,
 ) -> None:
     if case.accumulates:
@@ -93,7 +93,7 @@ def _name_gradients(tracker: Tracker, taught: list[torch.nn.Parameter]) -> None:
             tracker.hold(parameter.grad, "gradients", "gradient")
 
 
-def _batch(tracker: Tracker, model: Any, case: Case) -> Batch:
+def _batch(tracker: Tracker, model: Any, case: StepShape) -> Batch:
     """What the engine's collator gives, or for preferences TRL's."""
     shape = (case.sequences, case.length)
     third = "position_ids" if case.objective == "sft" else "attention_mask"
@@ -107,7 +107,7 @@ def _batch(tracker: Tracker, model: Any, case: Case) -> Batch:
 
 
 @contextmanager
-def autocast(case: Case) -> Iterator[None]:
+def autocast(case: StepShape) -> Iterator[None]:
     """Mixed precision as the trainer has it."""
     if not case.is_autocast:
         yield
@@ -116,7 +116,7 @@ def autocast(case: Case) -> Iterator[None]:
         yield
 
 
-def _sft(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor:
+def _sft(model: Any, batch: Batch, tracker: Tracker, case: StepShape) -> torch.Tensor:
     if case.has_own_head:
         scores = scoring.by_own_head(model, batch, autocast(case))
     else:
@@ -125,7 +125,7 @@ def _sft(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor
     return scores.loss / scores.supervised
 
 
-def _dpo(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor:
+def _dpo(model: Any, batch: Batch, tracker: Tracker, case: StepShape) -> torch.Tensor:
     """Rafailov et al. 2023, equation 7; chosen rows stand before rejected ones, as in TRL.
 
     What the batch calls labels is TRL's mask of completions, from which it makes them.
@@ -140,7 +140,7 @@ def _dpo(model: Any, batch: Batch, tracker: Tracker, case: Case) -> torch.Tensor
 
 
 def _reference(
-    model: Any, batch: Batch, policy: torch.Tensor, tracker: Tracker, case: Case
+    model: Any, batch: Batch, policy: torch.Tensor, tracker: Tracker, case: StepShape
 ) -> torch.Tensor:
     """Log-probabilities under the model without its adapter."""
     if case.objective == "dpo_cached":

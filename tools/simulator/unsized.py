@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from tools.simulator.tracker import Substitutes
 
 aten = torch.ops.aten
 
 
-def substitutes(case: Case) -> Substitutes:
+def substitutes(case: StepShape) -> Substitutes:
     """The head's selection of supervised tokens, by their count in the case."""
     return {
         aten.index.Tensor: _selecting(case.scored_tokens),

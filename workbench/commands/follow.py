@@ -15,7 +15,7 @@ _POLL_S = 0.1
 STOPPED_HERE, STOPPED_ELSEWHERE = 130, 143
 
 
-class View(Protocol):
+class ChartWindow(Protocol):
     """Something that shows a run as it goes on."""
 
     def show(self, lines: list[bytes], known: list[events.Event]) -> None:
@@ -40,7 +40,7 @@ class Follower:
     waited for. SIGUSR1, which Slurm is told to send ahead of a limit, does that anywhere.
     """
 
-    def __init__(self, run: RunDir, view: View, known_bytes: int = 0) -> None:
+    def __init__(self, run: RunDir, view: ChartWindow, known_bytes: int = 0) -> None:
         self._run = run
         self._known_bytes = known_bytes
         self._view = view
@@ -146,7 +146,7 @@ def follow(run: RunDir, *, as_json: bool, known_bytes: int = 0) -> int:
     """
     from workbench.commands.event_text import Json, Lines, ProgressLine
 
-    view: View
+    view: ChartWindow
     if as_json:
         view = Json()
     elif sys.stdout.isatty():

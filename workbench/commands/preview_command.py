@@ -14,7 +14,7 @@ from workbench.sessions import preview_session
 from workbench.sessions.preview_session import Preview
 from workbench.text.preview_page import page
 from workbench.text.sanitize import clean_line
-from workbench.text.token_marks import Ink
+from workbench.text.token_marks import TextStyle
 
 _POLL_S = 0.02
 
@@ -75,7 +75,7 @@ def _columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _ink() -> Ink:
+def _ink() -> TextStyle:
     is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return Ink(sys.stdout.isatty() and not is_plain, encoding == "utf8")
+    return TextStyle(sys.stdout.isatty() and not is_plain, encoding == "utf8")

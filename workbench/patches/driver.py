@@ -30,7 +30,7 @@ from textual.driver import Driver
 from textual.drivers import linux_driver
 
 from workbench.patches.keyqueue import KeyPassed, KeyQueue
-from workbench.patches.sgr_writer import Pen
+from workbench.patches.sgr_writer import SgrWriter
 from workbench.text.sanitize import clean_line
 from workbench.text.terminal import takes_utf8, to_ascii
 from workbench.widgets.disabled_reasons import Reasons
@@ -52,7 +52,7 @@ vars(linux_driver)["getincrementaldecoder"] = _forgiving_decoder
 def _render_segments(update: ChopsUpdate, console: Console) -> str:
     """The changed cells of each line and no others; Textual's own begins at the widget's left."""
     written: list[str] = []
-    pen = Pen(console._color_system or ColorSystem.TRUECOLOR)
+    pen = SgrWriter(console._color_system or ColorSystem.TRUECOLOR)
     for y, left, right in update.spans:
         for end, (start, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
             first, last = max(start, left), min(end, right)

@@ -22,7 +22,7 @@ class Codes(NamedTuple):
     background: tuple[str, ...] = ()
 
 
-class Pen:
+class SgrWriter:
     """Knows what the terminal draws with, as long as nothing else is written between."""
 
     def __init__(self, system: ColorSystem) -> None:

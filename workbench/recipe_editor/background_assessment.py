@@ -8,7 +8,7 @@ from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe
 from workbench.recipe_editor import recipe_assessment
-from workbench.recipe_editor.recipe_assessment import Outcome
+from workbench.recipe_editor.recipe_assessment import RecipeAssessment
 from workbench.sessions.simulation_session import Simulation
 
 Simulate = Callable[[Recipe, Profile], Simulation]
@@ -20,8 +20,8 @@ _POLL_S = 0.25
 
 
 def ponder(
-    known: Outcome, simulate: Simulate | None, is_over: Callable[[], bool]
-) -> Iterator[Outcome]:
+    known: RecipeAssessment, simulate: Simulate | None, is_over: Callable[[], bool]
+) -> Iterator[RecipeAssessment]:
     """More and more of an outcome, until all is known or it is over; waits, so for a thread."""
     if not _stands(_CALM_S, is_over):
         return
@@ -48,7 +48,9 @@ def _stands(seconds: float, is_over: Callable[[], bool]) -> bool:
     return False
 
 
-def _simulated(known: Outcome, simulate: Simulate, is_over: Callable[[], bool]) -> Outcome | None:
+def _simulated(
+    known: RecipeAssessment, simulate: Simulate, is_over: Callable[[], bool]
+) -> RecipeAssessment | None:
     """The outcome with a simulated step, or with why there is none; None where it is over."""
     assert known.recipe is not None
     assert known.profile is not None

@@ -25,7 +25,7 @@ _NONE_FITS = "Choose hardware with more memory, or a smaller model"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RecipeAssessment:
     """All that is known of a choice so far."""
 
     facts: Sequence[Fact] = ()
@@ -53,7 +53,7 @@ class Outcome:
 
 def of_choice(
     profile_name: str, recipe_name: str, here: Profile, changes: Changes | None = None
-) -> Outcome:
+) -> RecipeAssessment:
     """What is known of a choice in milliseconds; `here` is this machine."""
     edited = draft.read(recipe_name, changes or {})
     found = _of_names(profile_name, recipe_name, here, draft.overrides(changes or {}))
@@ -64,7 +64,9 @@ def of_choice(
     return _with_memory(found, found.recipe, found.profile)
 
 
-def _of_names(profile_name: str, recipe_name: str, here: Profile, overrides: list[str]) -> Outcome:
+def _of_names(
+    profile_name: str, recipe_name: str, here: Profile, overrides: list[str]
+) -> RecipeAssessment:
     shown: list[Fact] = []
     problems: list[Problem] = []
     recipe = profile = None
@@ -80,7 +82,7 @@ def _of_names(profile_name: str, recipe_name: str, here: Profile, overrides: lis
         profiles.runnable(profile_name)
     except Refusal as refusal:
         problems += refusal.problems
-    return Outcome(shown, problems, recipe, profile)
+    return RecipeAssessment(shown, problems, recipe, profile)
 
 
 def _facts(recipe: Recipe, text: bytes) -> list[Fact]:
@@ -102,7 +104,7 @@ def _shape(recipe: Recipe) -> Gemma | None:
         return None
 
 
-def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
+def _with_memory(known: RecipeAssessment, recipe: Recipe, profile: Profile) -> RecipeAssessment:
     problems = [*known.problems, *validate_device.with_profile(recipe, profile)]
     try:
         fit_check.see_weights(recipe, profile)
@@ -122,7 +124,7 @@ def _with_memory(known: Outcome, recipe: Recipe, profile: Profile) -> Outcome:
     return _budgeted(replace(known, facts=shown, problems=problems), found, _SEEKING)
 
 
-def _budgeted(known: Outcome, found: Budget, fix: str, note: str = "") -> Outcome:
+def _budgeted(known: RecipeAssessment, found: Budget, fix: str, note: str = "") -> RecipeAssessment:
     """The outcome with this budget, and the problem that goes with it where it doesn't fit."""
     others = [problem for problem in known.problems if problem.key != fit_check.MEMORY]
     assert known.profile is not None
@@ -131,7 +133,7 @@ def _budgeted(known: Outcome, found: Budget, fix: str, note: str = "") -> Outcom
     return replace(known, budget=found, problems=[*others, *over], note=note)
 
 
-def remedied(known: Outcome) -> Outcome:
+def remedied(known: RecipeAssessment) -> RecipeAssessment:
     """The same with what would make it fit, which takes longer to find than a key press."""
     assert known.recipe is not None
     assert known.profile is not None
@@ -141,7 +143,7 @@ def remedied(known: Outcome) -> Outcome:
     return _budgeted(known, known.budget, fix, known.note)
 
 
-def simulated(known: Outcome, answer: dict[str, Any]) -> Outcome:
+def simulated(known: RecipeAssessment, answer: dict[str, Any]) -> RecipeAssessment:
     """The same with the figures of a simulated step, which may still be over and unremedied."""
     assert known.recipe is not None
     assert known.profile is not None
@@ -156,6 +158,6 @@ def simulated(known: Outcome, answer: dict[str, Any]) -> Outcome:
     return _budgeted(known, found, _SEEKING)
 
 
-def unsimulated(known: Outcome, reason: str) -> Outcome:
+def unsimulated(known: RecipeAssessment, reason: str) -> RecipeAssessment:
     """The same with the reason why the estimate stays one."""
     return replace(known, note=f": can't be simulated, {reason}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from engine.run.rundir import RunDir
 
 if TYPE_CHECKING:
-    from workbench.run_view.run_reader import Watch
+    from workbench.run_view.run_reader import RunReader
 
 _WORTH_BYTES = 8 << 20
 """Shorter runs are read before a second process is under way."""
@@ -26,9 +26,9 @@ class Ahead:
         self._run = run
         self._pid, self._told = _begin(run) if _is_long(run) else _NOBODY
 
-    def watches(self) -> Iterator["Watch"]:
+    def watches(self) -> Iterator["RunReader"]:
         """Ever later states of reading; the last one goes on from there."""
-        from workbench.run_view.run_reader import Watch
+        from workbench.run_view.run_reader import RunReader
 
         told, self._told = self._told, None
         if told is not None:
@@ -36,7 +36,7 @@ class Ahead:
                 while True:
                     yield pickle.load(told)
         else:
-            yield Watch(self._run)
+            yield RunReader(self._run)
 
 
 def _is_long(run: RunDir) -> bool:
@@ -62,9 +62,9 @@ def _begin(run: RunDir) -> tuple[int, BinaryIO]:
 
 
 def _read(run: RunDir, told: BinaryIO) -> None:
-    from workbench.run_view.run_reader import Watch
+    from workbench.run_view.run_reader import RunReader
 
-    watch, told_at = Watch(run), time.monotonic()
+    watch, told_at = RunReader(run), time.monotonic()
     while watch.read() and watch.is_behind:
         if time.monotonic() - told_at >= _TELL_EVERY_S:
             pickle.dump(watch, told)

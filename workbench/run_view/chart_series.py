@@ -23,7 +23,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class ChartSeries:
     """A series over the columns of a window."""
 
     buckets: Sequence[Bucket | None]

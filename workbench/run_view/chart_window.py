@@ -17,7 +17,7 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ChartWindow:
     """A part of the axis of steps; unpinned it follows the run."""
 
     halvings: int = 0
@@ -47,7 +47,7 @@ class View:
     def _size(self, extent: Extent) -> int:
         return max(min(_FEWEST_STEPS, extent.end + 1), (extent.end + 1) >> self.halvings)
 
-    def zoomed(self, by: int, extent: Extent) -> "View":
+    def zoomed(self, by: int, extent: Extent) -> "ChartWindow":
         """Closer by so many halvings, around the cursor where there is one."""
         halvings = max(0, self.halvings + by)
         if by > 0 and self._size(extent) <= _FEWEST_STEPS:
@@ -57,7 +57,7 @@ class View:
         size = replace(self, halvings=halvings)._size(extent)
         return replace(self, halvings=halvings, pinned=max(0, self.cursor - size // 2))
 
-    def moved(self, by: int, extent: Extent) -> "View":
+    def moved(self, by: int, extent: Extent) -> "ChartWindow":
         """The cursor so many strides on; it comes and goes at the last step. The window follows."""
         if extent.last_step < 0:
             return self
@@ -73,14 +73,14 @@ class View:
             return replace(self, cursor=cursor)
         return replace(self, cursor=cursor, pinned=max(0, cursor - size // 2))
 
-    def pointed(self, step: int | None) -> "View":
+    def pointed(self, step: int | None) -> "ChartWindow":
         """The cursor at a step, or none."""
         return replace(self, cursor=step)
 
-    def whole(self) -> "View":
+    def whole(self) -> "ChartWindow":
         """All steps, and no cursor."""
-        return View(is_log=self.is_log)
+        return ChartWindow(is_log=self.is_log)
 
-    def turned(self) -> "View":
+    def turned(self) -> "ChartWindow":
         """With or without a logarithmic scale."""
         return replace(self, is_log=not self.is_log)

@@ -9,7 +9,7 @@ from engine.run.rundir import RunDir
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class MemoryForecast:
     """GiB; None is not known."""
 
     reserved_gib: float | None = None
@@ -18,20 +18,22 @@ class Foreseen:
     """Of the engine's process in host memory."""
 
 
-def read(run: RunDir) -> Foreseen:
+def read(run: RunDir) -> MemoryForecast:
     """The forecast that a run was started with; none where its request tells of none."""
     try:
         found = run.read_request()["forecast"]
-        return Foreseen(_number(found["reserved_gib"]["expected"]), _number(found["host_gib"]))
+        return MemoryForecast(
+            _number(found["reserved_gib"]["expected"]), _number(found["host_gib"])
+        )
     except (Refusal, KeyError, TypeError):
-        return Foreseen()
+        return MemoryForecast()
 
 
-def beside(foreseen: Foreseen, told: Memory | None) -> Foreseen:
+def beside(foreseen: MemoryForecast, told: Memory | None) -> MemoryForecast:
     """The forecast as the engine told it, as soon as it did."""
     if told is None:
         return foreseen
-    return Foreseen(told.forecast_reserved_gib, told.forecast_host_gib)
+    return MemoryForecast(told.forecast_reserved_gib, told.forecast_host_gib)
 
 
 def compared(told: Memory) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from engine import events
 from engine.events import step_blocks
-from engine.events.step_blocks import Stretch
+from engine.events.step_blocks import StepBlock
 from engine.run.rundir import RunDir
 from engine.run.tail import Tail
 from workbench.run_view.run_state import RunState
@@ -18,7 +18,7 @@ LOOK_EVERY_S = 1.0
 _LOG_LINES = 400
 
 
-class Watch:
+class RunReader:
     """Reads a run from its first event on; nothing is written."""
 
     def __init__(self, run: RunDir) -> None:
@@ -55,13 +55,13 @@ class Watch:
 class _Counted:
     """What was read, and of how many lines, told once all of it was taken."""
 
-    def __init__(self, found: Iterator[events.Event | Stretch]) -> None:
+    def __init__(self, found: Iterator[events.Event | StepBlock]) -> None:
         self._found = found
         self.lines = 0
 
-    def __iter__(self) -> Iterator[events.Event | Stretch]:
+    def __iter__(self) -> Iterator[events.Event | StepBlock]:
         for one in self._found:
-            self.lines += len(one.numbers["step"]) if isinstance(one, Stretch) else 1
+            self.lines += len(one.numbers["step"]) if isinstance(one, StepBlock) else 1
             yield one
 
 

@@ -21,7 +21,7 @@ from engine.events import (
     Warned,
     step_blocks,
 )
-from engine.events.step_blocks import Numbers, Stretch
+from engine.events.step_blocks import Numbers, StepBlock
 from workbench.run_view.series import Columns
 
 CURVES = (
@@ -72,14 +72,16 @@ class RunState:
     t: float = 0.0
     """The engine's clock at its last event, in seconds since hello."""
 
-    def fold(self, events: Iterable[Event | Stretch]) -> "RunState":
+    def fold(self, events: Iterable[Event | StepBlock]) -> "RunState":
         """The state after more events; steps may come one by one or as stretches."""
         state = self
-        for are_steps, group in groupby(_in_stretches(events), lambda it: isinstance(it, Stretch)):
+        for are_steps, group in groupby(
+            _in_stretches(events), lambda it: isinstance(it, StepBlock)
+        ):
             if are_steps:
-                state = state._with_steps(it for it in group if isinstance(it, Stretch))
+                state = state._with_steps(it for it in group if isinstance(it, StepBlock))
             else:
-                alone = (it for it in group if not isinstance(it, Stretch))
+                alone = (it for it in group if not isinstance(it, StepBlock))
                 state = reduce(RunState._with, alone, state)
         return state
 
@@ -109,7 +111,7 @@ class RunState:
                 return replace(state, failed=event)
         return state
 
-    def _with_steps(self, stretches: Iterable[Stretch]) -> "RunState":
+    def _with_steps(self, stretches: Iterable[StepBlock]) -> "RunState":
         """Append steps; one that comes again, as after a resumption, replaces what followed it.
 
         Each stretch is read when the one before it is done with, so that little is held at once.
@@ -180,7 +182,7 @@ def _with_sample(
     }
 
 
-def _in_stretches(events: Iterable[Event | Stretch]) -> Iterator[Event | Stretch]:
+def _in_stretches(events: Iterable[Event | StepBlock]) -> Iterator[Event | StepBlock]:
     """The same events, none of them a single step."""
     steps: list[Step] = []
     for event in events:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.run.run_summary import Glance
+from engine.run.run_summary import RunSummary
 from engine.run.rundir import RunDir
 from workbench.text import format
 from workbench.text.sanitize import clean_line
@@ -19,7 +19,7 @@ class Entry:
     """A run and what a glance at it told."""
 
     run: RunDir
-    glance: Glance
+    glance: RunSummary
 
     @property
     def loss(self) -> float:

@@ -6,7 +6,7 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from workbench.run_view.chart_window import View
+from workbench.run_view.chart_window import ChartWindow
 from workbench.run_view.metrics import CHOICES
 from workbench.widgets.chart import Chart
 
@@ -30,14 +30,14 @@ class ChartedScreen(Screen[None]):
         _key("l", "scale", "Log scale", "Logarithmic, and back"),
         _key("v", "series", "Series", "Another series on the second chart"),
     ]
-    view = View()
+    view = ChartWindow()
 
     @property
     def turning(self) -> Chart:
         """The chart whose series can be chosen."""
         raise NotImplementedError
 
-    def _look(self, view: View) -> None:
+    def _look(self, view: ChartWindow) -> None:
         self.view = view
         with self.app.batch_update():
             for chart in self.query(Chart):

@@ -16,7 +16,7 @@ from engine.run.rundir import RunDir
 from workbench.run_view import comparison, metrics
 from workbench.run_view.chart_series import Curve
 from workbench.run_view.comparison import LETTERS, Side
-from workbench.run_view.run_reader import Watch
+from workbench.run_view.run_reader import RunReader
 from workbench.screens.charted import ChartedScreen
 from workbench.text.sanitize import clean_line
 from workbench.widgets.chart import Chart
@@ -95,7 +95,7 @@ class CompareScreen(ChartedScreen):
     def _follow(self) -> None:
         """Read and fold all runs in a thread, until none of them is at work."""
         worker = get_current_worker()
-        watches = [Watch(run) for run in self._runs]
+        watches = [RunReader(run) for run in self._runs]
         recipes = [_recipe(run) for run in self._runs]
         is_new = True
         while not worker.is_cancelled:

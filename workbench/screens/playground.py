@@ -13,7 +13,7 @@ from engine.problems import Problem, Refusal
 from engine.run.rundir import RunDir
 from engine.sessions.playground import Stop, Wish
 from workbench.sessions import playground_session, saved_prompts
-from workbench.sessions.conversation import Talk
+from workbench.sessions.chat import Chat
 from workbench.sessions.playground_session import Playground
 from workbench.text.sanitize import clean_line, clean_path
 from workbench.widgets.disabled_reasons import Reasons
@@ -55,7 +55,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
     ) -> None:
         super().__init__()
         self.run = run
-        self.talk = Talk()
+        self.talk = Chat()
         self._start = start
         self._played: Playground | None = None
         self._asked = 0
@@ -168,7 +168,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
         except OSError as error:
             self._fail(Failed(phase="asking", error=str(error), hint=_AGAIN, log=""))
 
-    @on(LineInput.Left)
+    @on(LineInput.DroppedRow)
     def action_leave(self) -> None:
         """Stop the answers that are under way; leave where there are none."""
         if self.talk.is_answering:

@@ -11,11 +11,11 @@ from textual.timer import Timer
 from engine.problems import Problem, Refusal
 from engine.recipe.schema import Recipe
 from engine.sessions.preview import Answer, Broken, Reply
-from workbench.sessions.prestarted_preview import Warm
-from workbench.sessions.row_browser import Browse
+from workbench.sessions.prestarted_preview import PrestartedPreview
+from workbench.sessions.row_browser import RowBrowser
 from workbench.text import format, token_marks
 from workbench.text.sanitize import clean_line
-from workbench.text.token_marks import Ink
+from workbench.text.token_marks import TextStyle
 from workbench.widgets.findings import Findings
 from workbench.widgets.keyline import KeyLine
 from workbench.widgets.lengths import Lengths
@@ -59,12 +59,12 @@ class PreviewScreen(Screen[None]):
         Binding("escape", "leave", "Back", id="preview-leave", tooltip="Back to the setup"),
     ]
 
-    def __init__(self, name: str, recipe: Recipe, warm: Warm, ink: Ink) -> None:
+    def __init__(self, name: str, recipe: Recipe, warm: PrestartedPreview, ink: TextStyle) -> None:
         super().__init__()
         self._recipe_name, self._recipe = name, recipe
         self._warm = warm
         self._ink = ink
-        self._browse = Browse()
+        self._browse = RowBrowser()
         self._listening: Timer | None = None
 
     def compose(self) -> ComposeResult:

@@ -17,8 +17,8 @@ from engine.run.rundir import RunDir
 from workbench.run_view import forecast_vs_measured, metrics, run_facts
 from workbench.run_view.background_reader import Ahead
 from workbench.run_view.chart_series import Curve
-from workbench.run_view.forecast_vs_measured import Foreseen
-from workbench.run_view.run_reader import Watch, is_here
+from workbench.run_view.forecast_vs_measured import MemoryForecast
+from workbench.run_view.run_reader import RunReader, is_here
 from workbench.run_view.run_state import RunState
 from workbench.run_view.series import Columns
 from workbench.screens import play_wanted, resume_wanted
@@ -36,8 +36,8 @@ from workbench.widgets.meterline import MeterLine
 from workbench.widgets.notices import Notices
 from workbench.widgets.panes import Panes
 from workbench.widgets.samples import Samples
-from workbench.widgets.standing import Standing
-from workbench.widgets.throttle import Calm
+from workbench.widgets.standing import RunStatusBar
+from workbench.widgets.throttle import Throttle
 from workbench.widgets.titlebar import TitleBar
 from workbench.widgets.toosmall import TooSmall
 
@@ -81,7 +81,7 @@ class RunScreen(Reasons, ChartedScreen):
         super().__init__()
         self.run = run
         self._ahead = ahead
-        self._curves = Calm(self, _DRAW_EVERY_S, self._show_curves)
+        self._curves = Throttle(self, _DRAW_EVERY_S, self._show_curves)
         self.latest = Arrived()
         self._is_ascii = is_ascii
         self._is_left = Event()
@@ -91,7 +91,7 @@ class RunScreen(Reasons, ChartedScreen):
         """All panes; the style sheet shows one of them where there is no room for more."""
         yield TooSmall()
         yield TitleBar("run")
-        yield Standing(is_ascii=self._is_ascii)
+        yield RunStatusBar(is_ascii=self._is_ascii)
         yield MeterLine()
         yield Notices()
         yield Panes(_PANES)
@@ -137,7 +137,9 @@ class RunScreen(Reasons, ChartedScreen):
         """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
         forecast = forecast_vs_measured.read(self.run)
-        watch = Watch(self.run) if self._ahead is None else self._caught_up(self._ahead, forecast)
+        watch = (
+            RunReader(self.run) if self._ahead is None else self._caught_up(self._ahead, forecast)
+        )
         sent_at, is_new = 0.0, True
         while not worker.is_cancelled:
             has_read = watch.read()
@@ -152,14 +154,14 @@ class RunScreen(Reasons, ChartedScreen):
             if not has_read:
                 time.sleep(_READ_EVERY_S)
 
-    def _caught_up(self, ahead: Ahead, forecast: Foreseen) -> Watch:
+    def _caught_up(self, ahead: Ahead, forecast: MemoryForecast) -> RunReader:
         """The last of what another process read, each shown as it comes."""
         worker, watch = get_current_worker(), None
         for watch in ahead.watches():
             self.post_message(Arrived(watch.run, watch.state, watch.log, forecast))
             if worker.is_cancelled:
                 break
-        return watch or Watch(self.run)
+        return watch or RunReader(self.run)
 
     def on_run_screen_arrived(self, arrived: Arrived) -> None:
         """Draw what came."""
@@ -204,7 +206,7 @@ class RunScreen(Reasons, ChartedScreen):
     def _show(self, arrived: Arrived) -> None:
         run, state = arrived.run, arrived.state
         self._show_title()
-        self.query_one(Standing).show(run, state, clean_path(self.run.path))
+        self.query_one(RunStatusBar).show(run, state, clean_path(self.run.path))
         self.query_one(Notices).show(run.warnings)
         self._choose_memory(run, forecast_vs_measured.beside(arrived.forecast, run.memory))
         self.query_one("#step", Facts).show(run_facts.of_last_step(run))
@@ -230,7 +232,7 @@ class RunScreen(Reasons, ChartedScreen):
         for chart in self.query(Chart):
             chart.show((Curve(run.steps),), total_steps, run.marks)
 
-    def _choose_memory(self, run: RunState, forecast: Foreseen) -> None:
+    def _choose_memory(self, run: RunState, forecast: MemoryForecast) -> None:
         """The accelerator's memory where there is one, else that of the process."""
         chart = self.query_one("#memory", Chart)
         if run.last_step is not None and run.last_step.reserved_gib is not None:

@@ -4,7 +4,7 @@ from textual.message import Message
 
 from engine.hardware.monitor import Meters
 from engine.run.rundir import RunDir, State
-from workbench.run_view.forecast_vs_measured import Foreseen
+from workbench.run_view.forecast_vs_measured import MemoryForecast
 from workbench.run_view.run_state import RunState
 
 
@@ -16,11 +16,11 @@ class Arrived(Message, namespace="run_screen"):
         run: RunState | None = None,
         state: State | None = None,
         log: tuple[str, ...] = (),
-        forecast: Foreseen | None = None,
+        forecast: MemoryForecast | None = None,
     ) -> None:
         super().__init__()
         self.run, self.state = run or RunState(), state or State("starting")
-        self.log, self.forecast = log, forecast or Foreseen()
+        self.log, self.forecast = log, forecast or MemoryForecast()
 
     def can_replace(self, message: Message) -> bool:
         """A later one makes an earlier one needless."""

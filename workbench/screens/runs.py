@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable
 
 from engine.run import run_summary, runs
-from engine.run.run_summary import Glance
+from engine.run.run_summary import RunSummary
 from engine.run.rundir import RunDir
 from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
@@ -86,7 +86,7 @@ class RunsScreen(Reasons, Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._entries: list[Entry] = []
-        self._ended: dict[str, Glance] = {}
+        self._ended: dict[str, RunSummary] = {}
         self._marked: list[str] = []
         self._order = run_table.ORDERS[0]
         self._words = ""
@@ -262,7 +262,7 @@ class RunsScreen(Reasons, Screen[None]):
     def _take_words(self) -> None:
         self.query_one(DataTable).focus()
 
-    @on(LineInput.Left)
+    @on(LineInput.DroppedRow)
     def _forget_words(self) -> None:
         self.query_one(LineInput).value = ""
         self.remove_class("-finding")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from engine.run.rundir import RunDir
     from workbench.recipe_editor.background_assessment import Simulate
     from workbench.recipe_editor.fit_check import Known
-    from workbench.recipe_editor.recipe_assessment import Outcome
+    from workbench.recipe_editor.recipe_assessment import RecipeAssessment
     from workbench.widgets.keylist import KeyList
 
 _SETTLE_S = 0.1
@@ -82,7 +82,7 @@ class SetupScreen(Reasons, Screen[None]):
         self._names = files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
         self._alive: RunDir | None = None
-        self._outcome: Outcome | None = None
+        self._outcome: RecipeAssessment | None = None
         self._is_starting = False
 
     def compose(self) -> ComposeResult:
@@ -190,7 +190,7 @@ class SetupScreen(Reasons, Screen[None]):
         if pondered.choice == self.choice and self._outcome and not self._is_starting:
             self._show(pondered.outcome)
 
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, outcome: RecipeAssessment) -> None:
         self._outcome = outcome
         self.query_one(OutcomePane).show(outcome)
         if not outcome.draft:

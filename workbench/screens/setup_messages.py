@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from engine.recipe.schema import Recipe
     from engine.run.rundir import RunDir
     from workbench.recipe_editor.draft import Changes
-    from workbench.recipe_editor.recipe_assessment import Outcome
+    from workbench.recipe_editor.recipe_assessment import RecipeAssessment
     from workbench.sessions.simulation_session import Simulation
 
 
@@ -43,7 +43,7 @@ class Found(Message, namespace="setup_screen"):
 class Checked(Message, namespace="setup_screen"):
     """A choice was checked."""
 
-    def __init__(self, choice: Choice, outcome: Outcome) -> None:
+    def __init__(self, choice: Choice, outcome: RecipeAssessment) -> None:
         super().__init__()
         self.choice, self.outcome = choice, outcome
 
@@ -84,7 +84,7 @@ class AttachWanted(Message, namespace="setup_screen"):
         self.run = run
 
 
-def why_not(action: str, known: Outcome | None) -> str:
+def why_not(action: str, known: RecipeAssessment | None) -> str:
     """Why an action can't be done with what is known of the choice; empty where it can."""
     if known is None:
         return "The choice is being checked" if action in {"start", "preview", "edit"} else ""

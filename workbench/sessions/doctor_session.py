@@ -4,10 +4,10 @@ from engine import events
 from engine.sessions import doctor_report
 from engine.sessions.doctor_report import Diagnosis
 from workbench.sessions import engine_session
-from workbench.sessions.engine_session import Companion
+from workbench.sessions.engine_session import EngineSession
 
 
-class Doctor(Companion):
+class Doctor(EngineSession):
     """One examination of the install. Nothing here waits; closing it ends the engine."""
 
     doing = "starting"

@@ -12,7 +12,7 @@ from engine.sessions.session_dir import PreviewDir
 from workbench import launch
 
 
-class Companion:
+class EngineSession:
     """One engine and its files. Nothing here waits, but for `close`."""
 
     def __init__(self, files: PreviewDir, lock: int, engine: "subprocess.Popen[bytes]") -> None:
@@ -28,7 +28,7 @@ class Companion:
         self._files.remove()
 
 
-_Kind = TypeVar("_Kind", bound=Companion)
+_Kind = TypeVar("_Kind", bound=EngineSession)
 
 
 def start(kind: type[_Kind], job: str, request: dict[str, Any], device: str = "cpu") -> _Kind:

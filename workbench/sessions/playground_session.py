@@ -11,12 +11,12 @@ from engine.run.rundir import RunDir
 from engine.sessions import playground
 from engine.sessions.playground import Opening, Wish
 from workbench.sessions import engine_session
-from workbench.sessions.engine_session import Companion
+from workbench.sessions.engine_session import EngineSession
 
 _LOG_BYTES = 8192
 
 
-class Playground(Companion):
+class Playground(EngineSession):
     """One engine. Nothing here waits, but for `close`."""
 
     def ask(self, wish: Wish) -> None:

@@ -21,7 +21,7 @@ def _start() -> Preview:
     return preview_session.start()
 
 
-class Warm:
+class PrestartedPreview:
     """At most one engine. A thread may heat it while the app asks."""
 
     def __init__(self, start: Callable[[], Preview] = _start) -> None:

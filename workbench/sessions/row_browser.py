@@ -9,7 +9,7 @@ _UNKNOWN_TOKENS = 10_000
 _FEWEST, _MOST = 8, 60
 
 
-class Browse:
+class RowBrowser:
     """Rows are counted through all sources, one after the other, as the engine counts them."""
 
     def __init__(self) -> None:

@@ -8,10 +8,10 @@ from engine import events
 from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
 from workbench.sessions import engine_session
-from workbench.sessions.engine_session import Companion
+from workbench.sessions.engine_session import EngineSession
 
 
-class Simulation(Companion):
+class Simulation(EngineSession):
     """One question to an engine. Nothing here waits; closing it ends the engine."""
 
     error = ""

@@ -5,14 +5,14 @@ from itertools import zip_longest
 from engine.sessions.preview import Answer, Row, Source
 from workbench.text.format import amount, count, share
 from workbench.text.sanitize import clean, clean_line
-from workbench.text.token_marks import Ink, prompt_lines, training_lines
+from workbench.text.token_marks import TextStyle, prompt_lines, training_lines
 
 _BAR_CELLS = 32
 _SIDE_BY_SIDE = 80
 """Narrower terminals get the prompt below the row instead of beside it."""
 
 
-def page(answer: Answer, width: int, ink: Ink) -> str:
+def page(answer: Answer, width: int, ink: TextStyle) -> str:
     """The whole of it, in lines of at most `width` cells where a row's own words are concerned."""
     parts = [summary(source, answer.max_length, ink) for source in answer.sources]
     if answer.template_difference:
@@ -25,7 +25,7 @@ def page(answer: Answer, width: int, ink: Ink) -> str:
     return "\n\n".join(parts)
 
 
-def summary(source: Source, max_length: int, ink: Ink) -> str:
+def summary(source: Source, max_length: int, ink: TextStyle) -> str:
     """What became of one source's rows."""
     lines = [
         f"{clean_line(source.name)}: {clean_line(source.format)}, "
@@ -47,14 +47,14 @@ def _reasons(word: str, counts: dict[str, int], firsts: dict[str, str]) -> list[
     ]
 
 
-def _histogram(source: Source, ink: Ink) -> list[str]:
+def _histogram(source: Source, ink: TextStyle) -> list[str]:
     return [
         f"  {lengths} tokens  {bar}{rows and ' '}{rows}".rstrip()
         for lengths, bar, rows in bars(source, _BAR_CELLS, ink)
     ]
 
 
-def bars(source: Source, cells: int, ink: Ink) -> list[tuple[str, str, str]]:
+def bars(source: Source, cells: int, ink: TextStyle) -> list[tuple[str, str, str]]:
     """Lengths, a bar of at most so many cells, and the number of rows; a line for each bin."""
     most_rows = max((rows for _, rows in source.histogram), default=0)
     lines, least = [], 1
@@ -74,7 +74,7 @@ def heading(row: Row, number: int, total: int) -> str:
     )
 
 
-def body(row: Row, width: int, ink: Ink) -> str:
+def body(row: Row, width: int, ink: TextStyle) -> str:
     """A row beside its inference prompt."""
     titles = "trained on", verdict(row)
     if width < _SIDE_BY_SIDE:

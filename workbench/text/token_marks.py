@@ -10,7 +10,7 @@ from workbench.text.sanitize import clean
 
 
 @dataclass(frozen=True, slots=True)
-class Ink:
+class TextStyle:
     """How marks are made."""
 
     has_colour: bool
@@ -58,17 +58,17 @@ def _painted(text: str, style: int) -> str:
     return f"\x1b[{codes}m{text}\x1b[0m" if codes else text
 
 
-def training_lines(row: Row, width: int, ink: Ink) -> list[str]:
+def training_lines(row: Row, width: int, ink: TextStyle) -> list[str]:
     """What is trained on, in lines of exactly so many cells."""
     return [_filled(line, width, ink) for line in training(row, width, ink)]
 
 
-def prompt_lines(row: Row, width: int, ink: Ink) -> list[str]:
+def prompt_lines(row: Row, width: int, ink: TextStyle) -> list[str]:
     """The inference prompt, in lines of exactly so many cells."""
     return [_filled(line, width, ink) for line in prompt(row, width, ink)]
 
 
-def training(row: Row, width: int, ink: Ink) -> list[Line]:
+def training(row: Row, width: int, ink: TextStyle) -> list[Line]:
     """What is trained on, in lines of at most so many cells."""
     pieces: list[Piece] = []
     seen = 0
@@ -83,13 +83,13 @@ def training(row: Row, width: int, ink: Ink) -> list[Line]:
     return wrap_styled.lines(_joined(pieces, ink), width)
 
 
-def prompt(row: Row, width: int, ink: Ink) -> list[Line]:
+def prompt(row: Row, width: int, ink: TextStyle) -> list[Line]:
     """The inference prompt, in lines of at most so many cells."""
     pieces = [piece for span in row.prompt for piece in _pieces(span, ink)]
     return wrap_styled.lines(_joined(pieces, ink), width)
 
 
-def _pieces(span: Span, ink: Ink) -> list[Piece]:
+def _pieces(span: Span, ink: TextStyle) -> list[Piece]:
     style = LOSS * span.is_supervised + CONTROL * span.is_control
     style += DIFFERENT * span.is_different
     text = clean(span.text, len(span.text))
@@ -98,7 +98,7 @@ def _pieces(span: Span, ink: Ink) -> list[Piece]:
     return [(text, style)]
 
 
-def _joined(pieces: Iterable[Piece], ink: Ink) -> Iterator[Piece]:
+def _joined(pieces: Iterable[Piece], ink: TextStyle) -> Iterator[Piece]:
     """The pieces, with brackets around those that carry loss or differ where there is no colour."""
     for kind, group in groupby(pieces, lambda piece: piece[1] & (LOSS | DIFFERENT)):
         brackets = [ink.loss] * bool(kind & LOSS) + [ink.difference] * bool(kind & DIFFERENT)
@@ -114,6 +114,6 @@ def _joined(pieces: Iterable[Piece], ink: Ink) -> Iterator[Piece]:
             yield "\n", 0
 
 
-def _filled(line: Line, width: int, ink: Ink) -> str:
+def _filled(line: Line, width: int, ink: TextStyle) -> str:
     written = "".join(_painted(*piece) if ink.has_colour else piece[0] for piece in line)
     return written + " " * (width - wrap_styled.length(line))

@@ -8,8 +8,8 @@ from textual.message import Message
 
 from workbench.run_view import axis
 from workbench.run_view.axis import Scale
-from workbench.run_view.chart_series import Curve, Drawn
-from workbench.run_view.chart_window import Extent, View
+from workbench.run_view.chart_series import ChartSeries, Curve
+from workbench.run_view.chart_window import ChartWindow, Extent
 from workbench.run_view.metrics import Measure
 from workbench.run_view.series import Columns
 from workbench.widgets.braille import BAND_INK, BOUND_INK, DOTS_X, LEVEL_INK, Raster
@@ -38,7 +38,7 @@ class Chart(Canvas):
         self._curves: Sequence[Curve] = (Curve(Columns((measure.column,))),)
         self._total_steps: int | None = None
         self._marks: Collection[int] = ()
-        self._view = View()
+        self._view = ChartWindow()
         self._level: float | None = None
         self._level_name = ""
         self._bound: Bound | None = None
@@ -68,7 +68,7 @@ class Chart(Canvas):
         self._curves, self._total_steps, self._marks = curves, total_steps, marks
         self.redraw()
 
-    def look(self, view: View) -> None:
+    def look(self, view: ChartWindow) -> None:
         """Show another part."""
         if view != self._view:
             self._view = view
@@ -100,11 +100,13 @@ class Chart(Canvas):
         lost = {x // DOTS_X for one in drawn for x in one.lost}
         return [headline, *body, self._drawn_steps(first, last, cells, lost)]
 
-    def _drawn_curve(self, curve: Curve, column: str, columns: int) -> Drawn:
+    def _drawn_curve(self, curve: Curve, column: str, columns: int) -> ChartSeries:
         first, last = self._view.window(self.extent)
-        return Drawn(curve.steps.curve(column, first, last, columns))
+        return ChartSeries(curve.steps.curve(column, first, last, columns))
 
-    def _drawn_plot(self, drawn: list[Drawn], scale: Scale, columns: int, rows: int) -> list[Row]:
+    def _drawn_plot(
+        self, drawn: list[ChartSeries], scale: Scale, columns: int, rows: int
+    ) -> list[Row]:
         raster = Raster(columns, rows, scale)
         for curve, one in zip(self._curves, drawn, strict=True):
             raster.line(curve.ink, one.smoothed if self.measure.is_noisy else one.values)
@@ -125,7 +127,7 @@ class Chart(Canvas):
             lines.append([label, *_runs("".join(text), inks)])
         return lines
 
-    def _draw_around(self, raster: Raster, one: Drawn, columns: int) -> None:
+    def _draw_around(self, raster: Raster, one: ChartSeries, columns: int) -> None:
         """What was measured behind the smoothed curve, and what it should stay below."""
         if self._bound is not None:
             column, most = self._bound

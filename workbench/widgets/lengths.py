@@ -2,7 +2,7 @@
 
 from engine.sessions.preview import Source
 from workbench.text.preview_page import bars
-from workbench.text.token_marks import Ink
+from workbench.text.token_marks import TextStyle
 from workbench.widgets.canvas import Canvas, Row
 
 _MIN_BAR = 4
@@ -11,7 +11,7 @@ _MIN_BAR = 4
 class Lengths(Canvas):
     """A bar for each range of lengths."""
 
-    def __init__(self, ink: Ink, *, id: str | None = None) -> None:
+    def __init__(self, ink: TextStyle, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ink = ink
         self._source: Source | None = None

@@ -14,7 +14,7 @@ from workbench.widgets.problems import Problems
 
 if TYPE_CHECKING:
     from workbench.recipe_editor.draft import Draft
-    from workbench.recipe_editor.recipe_assessment import Outcome
+    from workbench.recipe_editor.recipe_assessment import RecipeAssessment
     from workbench.widgets.keylist import KeyList
 
 _TITLES = {"settings": "what follows", "budget": "memory", "problems": "before it can start"}
@@ -38,7 +38,7 @@ class OutcomePane(Vertical):
         for id, title in _TITLES.items():
             self.query_one(f"#{id}").border_title = title
 
-    def show(self, outcome: Outcome) -> None:
+    def show(self, outcome: RecipeAssessment) -> None:
         """Show this one; its keys too, while they are edited."""
         self.query_one("#settings", Facts).show(outcome.facts)
         self.query_one(BudgetBar).show(outcome.budget, outcome.note)
@@ -83,7 +83,7 @@ class OutcomePane(Vertical):
         self.query_one(KeyHelp).show(looked.key, looked.problems)
 
 
-def _verdict(outcome: Outcome) -> tuple[str, str]:
+def _verdict(outcome: RecipeAssessment) -> tuple[str, str]:
     if not outcome.problems:
         return "Nothing is wrong. s starts the run, p shows its rows.", "good"
     count = format.amount(len(outcome.problems), "problem")

@@ -1,11 +1,11 @@
 """Which row of a preview is shown: its place, origin, length, and how it compares to the prompt."""
 
 from engine.sessions.preview import Row
-from workbench.sessions.row_browser import Browse, num_rows
+from workbench.sessions.row_browser import RowBrowser, num_rows
 from workbench.text.format import amount, count
 from workbench.text.preview_page import verdict
 from workbench.text.sanitize import clean_line
-from workbench.text.token_marks import Ink
+from workbench.text.token_marks import TextStyle
 from workbench.widgets import canvas
 from workbench.widgets.wrap import fit, fit_end
 
@@ -13,12 +13,12 @@ from workbench.widgets.wrap import fit, fit_end
 class RowHead(canvas.Canvas):
     """Three rows; the last says what the marks mean."""
 
-    def __init__(self, ink: Ink, *, id: str | None = None) -> None:
+    def __init__(self, ink: TextStyle, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ink = ink
-        self._browse = Browse()
+        self._browse = RowBrowser()
 
-    def show(self, browse: Browse) -> None:
+    def show(self, browse: RowBrowser) -> None:
         """Show where this stands."""
         self._browse = browse
         self.redraw()
@@ -52,7 +52,7 @@ def _figures(row: Row) -> canvas.Row:
     return [(figures, ""), ("   prompt is a prefix: ", "dim"), answer]
 
 
-def _legend(ink: Ink) -> list[canvas.Span]:
+def _legend(ink: TextStyle) -> list[canvas.Span]:
     loss, other = ("", ""), ("", "")
     if not ink.has_colour:
         loss, other = ink.loss, ink.difference

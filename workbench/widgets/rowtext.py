@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from engine.sessions.preview import Row
-from workbench.text.token_marks import CONTROL, CUT, DIFFERENT, LOSS, Ink, Line
+from workbench.text.token_marks import CONTROL, CUT, DIFFERENT, LOSS, Line, TextStyle
 from workbench.widgets import canvas
 from workbench.widgets.pager import Pager
 
@@ -29,7 +29,11 @@ class RowText(Pager, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(
-        self, lay_out: Callable[[Row, int, Ink], list[Line]], ink: Ink, *, id: str | None = None
+        self,
+        lay_out: Callable[[Row, int, TextStyle], list[Line]],
+        ink: TextStyle,
+        *,
+        id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self._lay_out = lay_out

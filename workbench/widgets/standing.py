@@ -12,7 +12,7 @@ _LEFT_ROOM = len("1:00:00 left")
 """Room kept for what changes, so that the bar stands still."""
 
 
-class Standing(Canvas):
+class RunStatusBar(Canvas):
     """Two rows, up to five where there is an ending to tell."""
 
     def __init__(self, *, is_ascii: bool = False, id: str | None = None) -> None:

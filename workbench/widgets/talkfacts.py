@@ -1,7 +1,7 @@
 """One line on a playground: which adapter, in which numbers, how fast each side is."""
 
 from engine.sessions.playground import SIDES
-from workbench.sessions.conversation import Talk
+from workbench.sessions.chat import Chat
 from workbench.text.sanitize import clean_line
 from workbench.widgets.canvas import Canvas, Row, Span
 
@@ -13,9 +13,9 @@ class TalkFacts(Canvas):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._talk = Talk()
+        self._talk = Chat()
 
-    def show(self, talk: Talk) -> None:
+    def show(self, talk: Chat) -> None:
         """Show this talk."""
         self._talk = talk
         self.redraw()
@@ -34,7 +34,7 @@ class TalkFacts(Canvas):
         return [[("starting", "accent"), (f"  {waits} ...", "dim")]]
 
 
-def _facts(talk: Talk) -> Row:
+def _facts(talk: Chat) -> Row:
     """The model comes last: where the line is too short, its name is what can be missed."""
     opened = talk.opened
     assert opened is not None

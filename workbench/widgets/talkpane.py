@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.binding import BindingType
 
-from workbench.sessions.conversation import Exchange, Reply, Talk
+from workbench.sessions.chat import Chat, Exchange, Reply
 from workbench.text.sanitize import clean_line
 from workbench.widgets.canvas import Row
 from workbench.widgets.pager import Pager
@@ -25,9 +25,9 @@ class TalkPane(Pager, can_focus=False, inherit_bindings=False):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._talk = Talk()
+        self._talk = Chat()
 
-    def show(self, talk: Talk) -> None:
+    def show(self, talk: Chat) -> None:
         """Show this talk."""
         if talk.exchanges != self._talk.exchanges or talk.opened != self._talk.opened:
             self._talk = talk

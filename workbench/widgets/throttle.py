@@ -6,7 +6,7 @@ from collections.abc import Callable
 from textual.message_pump import MessagePump
 
 
-class Calm:
+class Throttle:
     """Spares what costs much and changes little, such as the curves of a run at work."""
 
     def __init__(self, owner: MessagePump, every_s: float, do: Callable[[], None]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from engine.budget.ledger.tape import Block, Tape, Value
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma, Layer
 
 _FLASH_WIDTH = 256
@@ -27,7 +27,7 @@ class Shape:
         return self.sequences * self.heads * self.length * self.length
 
 
-def shape_of(case: Case, gemma: Gemma, layer: Layer) -> Shape:
+def shape_of(case: StepShape, gemma: Gemma, layer: Layer) -> Shape:
     """A layer's attention. A mask is made where positions restart or the window is shorter."""
     is_short = layer.attention == "sliding" and case.length >= gemma.sliding_window
     is_masked = case.restarts or is_short or gemma.makes_every_mask
@@ -36,12 +36,14 @@ def shape_of(case: Case, gemma: Gemma, layer: Layer) -> Shape:
     )
 
 
-def mask_rows(case: Case) -> int:
+def mask_rows(case: StepShape) -> int:
     """Masks in a batch: one of each sequence's own where its positions or padding call for it."""
     return 1 if case.objective == "sft" and not case.restarts else case.sequences
 
 
-def attend(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value) -> Value:
+def attend(
+    tape: Tape, case: StepShape, shape: Shape, query: Value, key: Value, value: Value
+) -> Value:
     """Attention as transformers and PyTorch choose it.
 
     Flash attention takes 16 bits, heads of up to 256 and no mask. Where transformers expects it
@@ -110,7 +112,7 @@ def _flash(tape: Tape, shape: Shape, query: Value, key: Value, value: Value) -> 
 
 
 def _efficient(
-    tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value
+    tape: Tape, case: StepShape, shape: Shape, query: Value, key: Value, value: Value
 ) -> Value:
     """Backward holds delta and the float32 tiles gradients are summed in (kernel_backward.h)."""
     bias = _bias(tape, case, shape) if shape.is_masked else None
@@ -129,7 +131,7 @@ def _efficient(
     return tape.linked(out, [query, key, value], backward)
 
 
-def _bias(tape: Tape, case: Case, shape: Shape) -> Block:
+def _bias(tape: Tape, case: StepShape, shape: Shape) -> Block:
     """The boolean mask in the query's type, its rows padded to 16."""
     cells = shape.sequences * shape.length
     inverted = tape.block(cells * shape.length)
@@ -150,7 +152,9 @@ def _tiles(shape: Shape) -> list[int]:
     return [groups * _up(shape.length, 32) * 4, tiles]
 
 
-def _blocked(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value) -> Value:
+def _blocked(
+    tape: Tape, case: StepShape, shape: Shape, query: Value, key: Value, value: Value
+) -> Value:
     """PyTorch's flash attention on a CPU: like the GPU's, without memory of its own to speak of."""
     if shape.is_masked or shape.head_width > _FLASH_WIDTH:
         key, value = (_repeated(tape, shape, given) for given in (key, value))
@@ -165,7 +169,9 @@ def _blocked(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, val
     return tape.linked(out, [query, key, value], backward)
 
 
-def _plain(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value) -> Value:
+def _plain(
+    tape: Tape, case: StepShape, shape: Shape, query: Value, key: Value, value: Value
+) -> Value:
     """`_scaled_dot_product_attention_math`: all scores, in float32 where inputs have 16 bits."""
     key, value = (_spread(tape, shape, given) for given in (key, value))
     before = query.width
@@ -179,7 +185,9 @@ def _plain(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value
     return tape.cast(_product(tape, query.count, weights, value, 4), before)
 
 
-def _eager(tape: Tape, case: Case, shape: Shape, query: Value, key: Value, value: Value) -> Value:
+def _eager(
+    tape: Tape, case: StepShape, shape: Shape, query: Value, key: Value, value: Value
+) -> Value:
     """transformers' eager attention: all scores, their softmax in float32."""
     key, value = (_spread(tape, shape, given) for given in (key, value))
     width = query.width

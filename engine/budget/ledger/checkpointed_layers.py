@@ -1,7 +1,7 @@
 """Bytes of a model's layers where only their inputs are kept, and each is run again backward."""
 
 from engine.budget.ledger.decoder_layer import SharedKeys
-from engine.budget.ledger.step_context import Kind, Setting
+from engine.budget.ledger.step_context import Kind, StepContext
 from engine.budget.ledger.tape import Block, Node, Value
 from engine.gemma.catalog import Layer
 
@@ -11,7 +11,7 @@ class Checkpointed:
 
     part = "checkpoints"
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: StepContext) -> None:
         self.setting = setting
         self.inputs: list[Value | None] = []
         self.shared: SharedKeys = {}

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from engine.budget.ledger import attention
-from engine.budget.ledger.linear import Projections
+from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.mixture_of_experts import mixture
 from engine.budget.ledger.operations import activated, multiplied, norm, rotated
 from engine.budget.ledger.tape import Tape, Value
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma, Layer
 
 SharedKeys = dict[str, tuple[Value, Value]]
@@ -19,9 +19,9 @@ class Decoder:
     """A model's layers in one step, on one tape."""
 
     gemma: Gemma
-    case: Case
+    case: StepShape
     tape: Tape
-    projections: Projections
+    projections: LinearLayers
 
     def layer(
         self, hidden: Value, layer: Layer, per_layer: Value | None, shared: SharedKeys

@@ -1,10 +1,10 @@
 """Bytes of DoRA on a linear layer, as PEFT's `DoraLinearLayer.forward` runs it."""
 
-from engine.budget.ledger.linear import TRAINED, Projections
+from engine.budget.ledger.linear import TRAINED, LinearLayers
 from engine.budget.ledger.tape import Block, Value
 
 
-def dora(layer: Projections, given: Value, base: Value, inputs: int, outputs: int) -> Value:
+def dora(layer: LinearLayers, given: Value, base: Value, inputs: int, outputs: int) -> Value:
     """The layer's output. Magnitudes are float32, and so is all that they scale."""
     tape, case = layer.tape, layer.case
     inner = layer.dropped(layer.widened(given))
@@ -21,7 +21,7 @@ def dora(layer: Projections, given: Value, base: Value, inputs: int, outputs: in
     return whole if layer.is_4bit and case.is_autocast else tape.cast(whole, width)
 
 
-def _weight_norm(layer: Projections, width: int, inputs: int, outputs: int) -> list[Block]:
+def _weight_norm(layer: LinearLayers, width: int, inputs: int, outputs: int) -> list[Block]:
     """The norm of the adapted weight spells out the update from an identity matrix.
 
     Its parts stay until the layer is left: names in the function hold them.
@@ -48,7 +48,7 @@ def _weight_norm(layer: Projections, width: int, inputs: int, outputs: int) -> l
     return held
 
 
-def _again(layer: Projections, given: Value, inputs: int, outputs: int) -> Value:
+def _again(layer: LinearLayers, given: Value, inputs: int, outputs: int) -> Value:
     """With dropout the base layer is run again on what is left; its weight is kept for that."""
     tape, case, rows = layer.tape, layer.case, given.count // inputs
     narrow = tape.cast(given, case.width)
@@ -62,7 +62,7 @@ def _again(layer: Projections, given: Value, inputs: int, outputs: int) -> Value
     return tape.out(rows * outputs, case.width, [narrow], backward)
 
 
-def _by_magnitude(layer: Projections, given: Value, outputs: int) -> Value:
+def _by_magnitude(layer: LinearLayers, given: Value, outputs: int) -> Value:
     """Times a number per output; both factors' gradients are whole before one is summed."""
     tape, count, width, saved = layer.tape, given.count, given.width, given.detached()
 
@@ -76,7 +76,7 @@ def _by_magnitude(layer: Projections, given: Value, outputs: int) -> Value:
     return tape.out(count, 4, [given, TRAINED], backward)
 
 
-def _sum(layer: Projections, base: Value, both: Value) -> Value:
+def _sum(layer: LinearLayers, base: Value, both: Value) -> Value:
     tape, count, width = layer.tape, base.count, base.width
 
     def backward(g: list[Value]) -> list[Value | None]:

@@ -1,10 +1,10 @@
 """Bytes of a linear layer with LoRA in one operation: engine/kernels/linear."""
 
-from engine.budget.ledger.linear import TRAINED, Projections
+from engine.budget.ledger.linear import TRAINED, LinearLayers
 from engine.budget.ledger.tape import Value
 
 
-def lean(layers: Projections, given: Value, inputs: int, outputs: int) -> Value:
+def lean(layers: LinearLayers, given: Value, inputs: int, outputs: int) -> Value:
     """The input is saved once; the adapter's own numbers are cast to the base's for it."""
     tape, case = layers.tape, layers.case
     r, width, rows = case.r, case.width, given.count // inputs
@@ -27,7 +27,7 @@ def lean(layers: Projections, given: Value, inputs: int, outputs: int) -> Value:
     return tape.linked(made, [narrow, TRAINED], backward)
 
 
-def _gradient(layers: Projections, count: int) -> Value:
+def _gradient(layers: LinearLayers, count: int) -> Value:
     """In the arithmetic's numbers, then in the adapter's float32."""
     low = layers.tape.new(count, layers.case.width)
     return layers.tape.new(count, 4) if layers.case.width == 2 else low

@@ -3,14 +3,14 @@
 Neither is part of the simulated step, so these are estimates from shapes.
 """
 
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma
 
 _PROMPT_TOKENS = 256
 """Of a prompt that is answered while the run goes on."""
 
 
-def images(gemma: Gemma, case: Case) -> int:
+def images(gemma: Gemma, case: StepShape) -> int:
     """Pixels in float32, and one layer of the vision tower: its inputs and its wider middle."""
     tower, count = gemma.vision, case.images * case.sequences
     if tower is None or not count or not tower.layers:
@@ -20,7 +20,7 @@ def images(gemma: Gemma, case: Case) -> int:
     return count * (pixels + middle)
 
 
-def sampling(gemma: Gemma, case: Case) -> int:
+def sampling(gemma: Gemma, case: StepShape) -> int:
     """Keys and values of one answer, its logits in two types, and a layer over its prompt."""
     if not case.generates_tokens:
         return 0

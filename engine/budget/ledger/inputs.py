@@ -1,19 +1,19 @@
 """Bytes of what a forward pass begins with: tokens, masks, rotary tables, embeddings."""
 
 from engine.budget.ledger.attention import mask_rows, shape_of
-from engine.budget.ledger.linear import Projections
+from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.operations import norm
 from engine.budget.ledger.tape import Block, Tape, Value
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma
 
 
-def batch(tape: Tape, case: Case) -> list[Block]:
+def batch(tape: Tape, case: StepShape) -> list[Block]:
     """Token numbers, labels, and positions or for preferences the padding mask."""
     return [tape.block(case.tokens * 8) for _ in range(3)]
 
 
-def masks(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
+def masks(tape: Tape, gemma: Gemma, case: StepShape) -> list[Block]:
     """One for each kind of attention that needs one."""
     cells = mask_rows(case) * case.length * case.length
     if case.attention == "eager":
@@ -22,7 +22,7 @@ def masks(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
     return [tape.block(cells) for _ in masked]
 
 
-def rotary(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
+def rotary(tape: Tape, gemma: Gemma, case: StepShape) -> list[Block]:
     """Sines and cosines of every position, for each kind of attention.
 
     Positions come with each row of a fine-tuning batch, and are counted once for preferences.
@@ -32,7 +32,7 @@ def rotary(tape: Tape, gemma: Gemma, case: Case) -> list[Block]:
     return [tape.block(rows * n * case.width) for n in widths.values() for _ in range(2)]
 
 
-def embedded(tape: Tape, gemma: Gemma, case: Case) -> Value:
+def embedded(tape: Tape, gemma: Gemma, case: StepShape) -> Value:
     """Scaled token embeddings; gradients are wanted of them where layers are checkpointed."""
     looked_up = tape.new(case.tokens * gemma.hidden_size, case.width)
     hidden = tape.new(looked_up.count, case.width)
@@ -43,7 +43,7 @@ def embedded(tape: Tape, gemma: Gemma, case: Case) -> Value:
 
 
 def per_layer(
-    tape: Tape, gemma: Gemma, case: Case, projections: Projections, hidden: Value
+    tape: Tape, gemma: Gemma, case: StepShape, projections: LinearLayers, hidden: Value
 ) -> Value:
     """What Gemma 4 gives each layer of its own: a lookup and a projection of the embeddings."""
     width = len(gemma.layers) * gemma.per_layer_width

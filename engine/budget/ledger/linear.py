@@ -1,7 +1,7 @@
 """Bytes of a linear layer with its adapter: PEFT's LoRA and DoRA, bitsandbytes' 4-bit weights."""
 
 from engine.budget.ledger.tape import Block, Node, Tape, Value
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 
 BLOCK_SIZE = 64
 """Weights per scale in NF4; bitsandbytes' default."""
@@ -12,10 +12,10 @@ TRAINED = Value(None, 0, 4, Node([], None))
 """Stands for an adapter's weight, so that gradients are wanted of what it is multiplied with."""
 
 
-class Projections:
+class LinearLayers:
     """The linear layers of one step, on one tape."""
 
-    def __init__(self, tape: Tape, case: Case) -> None:
+    def __init__(self, tape: Tape, case: StepShape) -> None:
         self.tape, self.case = tape, case
         self.targets = frozenset[str]()
         """Names of those that have an adapter in the layer that runs."""

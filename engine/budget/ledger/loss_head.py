@@ -4,7 +4,7 @@ Which it is `engine.hardware.kernel_choice` decides: on every GPU it is TRL's.
 """
 
 from engine.budget.ledger.tape import Block, Tape, Value
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma
 from engine.hardware.kernel_choice import TILE_TOKENS, TILE_VOCABULARY
 
@@ -17,7 +17,7 @@ _STATISTICS = 7
 class Head:
     """The projection of the supervised positions, and their log-probabilities."""
 
-    def __init__(self, gemma: Gemma, case: Case, tape: Tape) -> None:
+    def __init__(self, gemma: Gemma, case: StepShape, tape: Tape) -> None:
         self.gemma, self.case, self.tape = gemma, case, tape
         self.outputs: list[Block] = []
         """What the loss and the metrics are computed from, held to the end of the step."""

@@ -1,14 +1,14 @@
 """Bytes of a mixture of experts, as transformers' grouped matrix products run it."""
 
 from engine.budget.expert_tiles import Stack
-from engine.budget.ledger.linear import Projections
+from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.nf4_experts import Packed
 from engine.budget.ledger.operations import norm
 from engine.budget.ledger.tape import Block, Tape, Value
 from engine.gemma.catalog import Gemma
 
 
-def mixture(projections: Projections, gemma: Gemma, dense: Value, residual: Value) -> Value:
+def mixture(projections: LinearLayers, gemma: Gemma, dense: Value, residual: Value) -> Value:
     """The MLP's output and the experts' together; both read the layer's residual stream."""
     tape, experts, width = projections.tape, gemma.experts, gemma.hidden_size
     assert experts is not None
@@ -65,7 +65,7 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
     return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
 
 
-def _experts(projections: Projections, gemma: Gemma, selected: list[Value], pairs: int) -> Value:
+def _experts(projections: LinearLayers, gemma: Gemma, selected: list[Value], pairs: int) -> Value:
     """transformers holds its input for as long as this takes; 4-bit experts let it go."""
     tape = projections.tape
     experts, width, size = gemma.experts, gemma.hidden_size, selected[0].width
@@ -94,7 +94,7 @@ def _experts(projections: Projections, gemma: Gemma, selected: list[Value], pair
     return second.multiply(product, pairs * width)
 
 
-def _weight(projections: Projections, count: int, rows: int, columns: int) -> "_Weight | Packed":
+def _weight(projections: LinearLayers, count: int, rows: int, columns: int) -> "_Weight | Packed":
     case = projections.case
     if case.expert_block_size:
         stack = Stack(count, rows, columns, case.width, case.expert_block_size)
@@ -105,7 +105,7 @@ def _weight(projections: Projections, count: int, rows: int, columns: int) -> "_
 class _Weight:
     """One matrix of all experts in 16 bits, for a product per expert."""
 
-    def __init__(self, projections: Projections, count: int, adapter: int) -> None:
+    def __init__(self, projections: LinearLayers, count: int, adapter: int) -> None:
         self.projections, self.count, self.adapter = projections, count, adapter
         case, tape = projections.case, projections.tape
         self.is_adapted = case.adapts_experts and projections.adapts

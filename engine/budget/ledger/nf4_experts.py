@@ -2,13 +2,13 @@
 
 from engine.budget.expert_tiles import Stack
 from engine.budget.ledger.tape import Block, Tape, Value
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 
 
 class Packed:
     """One matrix of all experts; nothing spelled out stays for the backward pass."""
 
-    def __init__(self, tape: Tape, case: Case, stack: Stack) -> None:
+    def __init__(self, tape: Tape, case: StepShape, stack: Stack) -> None:
         self.tape, self.case, self.stack = tape, case, stack
 
     def multiply(self, given: Value, count: int) -> Value:

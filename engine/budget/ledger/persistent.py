@@ -1,7 +1,7 @@
 """Bytes that stay from step to step: weights, the adapter, its gradients and optimizer state."""
 
 from engine.budget.ledger.step_context import lora_by_layer
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma import parameters
 from engine.gemma.catalog import Gemma
 
@@ -22,7 +22,7 @@ _STORED_BYTES = 2
 Bytes = dict[str, int]
 
 
-def on_device(gemma: Gemma, case: Case) -> Bytes:
+def on_device(gemma: Gemma, case: StepShape) -> Bytes:
     """By part, on the device."""
     found = _weights(gemma, case)
     if case.tables_on_host:
@@ -35,27 +35,27 @@ def on_device(gemma: Gemma, case: Case) -> Bytes:
     return {part: size for part, size in found.items() if size}
 
 
-def on_host(gemma: Gemma, case: Case) -> int:
+def on_host(gemma: Gemma, case: StepShape) -> int:
     """Bytes of lookup tables and of paged optimizer state that the host holds."""
     return tables_on_host(gemma, case) + paged(gemma, case)
 
 
-def tables_on_host(gemma: Gemma, case: Case) -> int:
+def tables_on_host(gemma: Gemma, case: StepShape) -> int:
     """Bytes of the checkpoint that are mapped there."""
     return parameters.per_layer_table(gemma) * _STORED_BYTES if case.tables_on_host else 0
 
 
-def paged(gemma: Gemma, case: Case) -> int:
+def paged(gemma: Gemma, case: StepShape) -> int:
     """Bytes of optimizer state in managed memory, which the driver moves to and from the host."""
     return _optimizer(gemma, case)[1]
 
 
-def trained_parameters(gemma: Gemma, case: Case) -> int:
+def trained_parameters(gemma: Gemma, case: StepShape) -> int:
     """Numbers in the adapter."""
     return sum(lora_by_layer(gemma, case))
 
 
-def _weights(gemma: Gemma, case: Case) -> Bytes:
+def _weights(gemma: Gemma, case: StepShape) -> Bytes:
     width, experts = case.width, parameters.experts(gemma)
     found = {
         "weights": parameters.unquantised(gemma) * width,
@@ -80,14 +80,14 @@ def _weights(gemma: Gemma, case: Case) -> Bytes:
     return found
 
 
-def _state(count: int, block: int, case: Case) -> int:
+def _state(count: int, block: int, case: StepShape) -> int:
     scales = -(-count // block)
     if not case.double_quantization:
         return scales * 4 + _CODE_BYTES
     return scales + -(-scales // _NESTED_BLOCK) * 4 + _CODE_BYTES + _NESTED_BYTES
 
 
-def _optimizer(gemma: Gemma, case: Case) -> tuple[int, int]:
+def _optimizer(gemma: Gemma, case: StepShape) -> tuple[int, int]:
     """Bytes of its state on the device, and in managed memory where it is paged."""
     if case.optim == "sgd":
         return 0, 0
@@ -106,7 +106,7 @@ def _optimizer(gemma: Gemma, case: Case) -> tuple[int, int]:
     return device, host
 
 
-def _tensors(gemma: Gemma, case: Case) -> dict[int, int]:
+def _tensors(gemma: Gemma, case: StepShape) -> dict[int, int]:
     return parameters.trained_tensors(
         gemma,
         case.target_modules,

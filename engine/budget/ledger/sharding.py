@@ -4,7 +4,7 @@ None of this is part of the simulated step; the figures follow from each method'
 """
 
 from engine.budget.ledger.persistent import Bytes
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 
 _NCCL_BYTES = 300 << 20
 """Buffers of NCCL's channels; a guess, between 0.2 and 0.4 GiB."""
@@ -22,7 +22,7 @@ _GATHERED_LAYERS = 2
 """FSDP has one layer whole while it fetches the next."""
 
 
-def shared(parts: Bytes, case: Case, layers: int) -> Bytes:
+def shared(parts: Bytes, case: StepShape, layers: int) -> Bytes:
     """The parts of one GPU of `case.gpus`, with a part for what is exchanged."""
     if case.gpus == 1:
         return parts
@@ -32,7 +32,7 @@ def shared(parts: Bytes, case: Case, layers: int) -> Bytes:
     return found
 
 
-def _exchanged(parts: Bytes, case: Case, layers: int) -> int:
+def _exchanged(parts: Bytes, case: StepShape, layers: int) -> int:
     trained = parts["LoRA"]
     if case.sharding == "ddp":  # buckets hold every gradient once more
         return trained

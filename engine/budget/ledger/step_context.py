@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from engine.budget.ledger.decoder_layer import Decoder
-from engine.budget.ledger.linear import Projections
+from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.tape import Memory, Node, Tape, Value
-from engine.budget.step_shape import Case
+from engine.budget.step_shape import StepShape
 from engine.gemma import parameters
 from engine.gemma.catalog import Gemma, Layer
 
@@ -14,13 +14,13 @@ Kind = tuple[Layer, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class StepContext:
     """A model and a step of it, with the tape on which its tensors are counted."""
 
     gemma: Gemma
-    case: Case
+    case: StepShape
     tape: Tape
-    projections: Projections
+    projections: LinearLayers
     decoder: Decoder
     targets: tuple[frozenset[str], ...]
     """Projections that are adapted, by layer."""
@@ -66,20 +66,20 @@ class Setting:
         self.memory.moment = f"{doing} pass, layer {layer + 1} of {len(self.gemma.layers)}"
 
 
-def setting(gemma: Gemma, case: Case) -> Setting:
+def setting(gemma: Gemma, case: StepShape) -> StepContext:
     """For one step; objects of it are used once."""
     tape = Tape(Memory())
-    projections = Projections(tape, case)
+    projections = LinearLayers(tape, case)
     decoder = Decoder(gemma, case, tape, projections)
     targets = parameters.adapted(gemma, case.target_modules)
     lora = lora_by_layer(gemma, case)
     freed = case.tokens * gemma.hidden_size * case.width
     grows = not case.accumulates and max(lora, default=0) * 4 > freed
     ends = _ends(gemma, targets, grows)
-    return Setting(gemma, case, tape, projections, decoder, targets, lora, ends)
+    return StepContext(gemma, case, tape, projections, decoder, targets, lora, ends)
 
 
-def lora_by_layer(gemma: Gemma, case: Case) -> tuple[int, ...]:
+def lora_by_layer(gemma: Gemma, case: StepShape) -> tuple[int, ...]:
     """Trained numbers of each layer."""
     targets, is_dora = parameters.adapted(gemma, case.target_modules), case.method == "dora"
     of_experts = parameters.expert_lora(gemma, case.r) if case.adapts_experts else 0

@@ -11,10 +11,10 @@ from engine.budget.ledger.checkpointed_layers import Checkpointed
 from engine.budget.ledger.decoder_layer import SharedKeys
 from engine.budget.ledger.loss_head import Head
 from engine.budget.ledger.operations import norm
-from engine.budget.ledger.step_context import Setting, setting
+from engine.budget.ledger.step_context import StepContext, setting
 from engine.budget.ledger.tape import Value
-from engine.budget.ledger.uncheckpointed_layers import Kept
-from engine.budget.step_shape import Case
+from engine.budget.ledger.uncheckpointed_layers import UncheckpointedLayers
+from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma
 
 
@@ -26,7 +26,7 @@ class Peak(NamedTuple):
     moment: str
 
 
-def highest(gemma: Gemma, case: Case) -> Peak:
+def highest(gemma: Gemma, case: StepShape) -> Peak:
     """The highest moment of a step."""
     chosen = setting(gemma, case)
     memory = chosen.memory
@@ -40,9 +40,9 @@ def highest(gemma: Gemma, case: Case) -> Peak:
     return Peak(memory.peak, parts, memory.peak_moment)
 
 
-def _forward_and_backward(chosen: Setting, head: Head) -> None:
+def _forward_and_backward(chosen: StepContext, head: Head) -> None:
     gemma, case, tape, memory = chosen.gemma, chosen.case, chosen.tape, chosen.memory
-    layers = Checkpointed(chosen) if case.gradient_checkpointing else Kept(chosen)
+    layers = Checkpointed(chosen) if case.gradient_checkpointing else UncheckpointedLayers(chosen)
     memory.part, memory.moment = layers.part, "forward pass"
     masks, around = inputs.masks(tape, gemma, case), inputs.rotary(tape, gemma, case)
     hidden = inputs.embedded(tape, gemma, case)
@@ -76,14 +76,14 @@ def _forward_and_backward(chosen: Setting, head: Head) -> None:
     tape.backward(gradients)
 
 
-def _per_layer(chosen: Setting, hidden: Value) -> Value | None:
+def _per_layer(chosen: StepContext, hidden: Value) -> Value | None:
     gemma = chosen.gemma
     if not gemma.per_layer_width:
         return None
     return inputs.per_layer(chosen.tape, gemma, chosen.case, chosen.projections, hidden)
 
 
-def _reference(chosen: Setting) -> None:
+def _reference(chosen: StepContext) -> None:
     """The model without its adapter and without checkpoints, which keeps nothing."""
     gemma, case, tape, memory = chosen.gemma, chosen.case, chosen.tape, chosen.memory
     part = memory.part
@@ -100,7 +100,7 @@ def _reference(chosen: Setting) -> None:
     memory.part = part
 
 
-def _take_step(chosen: Setting) -> None:
+def _take_step(chosen: StepContext) -> None:
     """PyTorch's AdamW takes a root of all second moments at once; others work in place."""
     chosen.memory.part = "temporaries"
     if chosen.case.optim == "adamw_torch":

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from engine.budget.ledger.decoder_layer import SharedKeys
-from engine.budget.ledger.step_context import Kind, Setting
+from engine.budget.ledger.step_context import Kind, StepContext
 from engine.budget.ledger.tape import Block, Node, Value
 from engine.gemma.catalog import Layer
 
@@ -16,12 +16,12 @@ class _Run(NamedTuple):
     end: Node
 
 
-class Kept:
+class UncheckpointedLayers:
     """The layers of one step without gradient checkpointing."""
 
     part = "activations"
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: StepContext) -> None:
         self.setting = setting
         self.held: list[_Run | Block | None] = []
         self.first = next((place for place, count in enumerate(setting.lora) if count), 0)

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from engine.data.conversation import IMAGE, ROLES, Turn, Unfit
+from engine.data.conversation import IMAGE, ROLES, Turn, UnusableRow
 from engine.data.formats.form import Form, Record, words
 from engine.data.formats.tools import calls, calls_of_text, declarations
 
@@ -17,11 +17,11 @@ _IMAGE_KEYS = ("image", "image_url", "url", "path", "value")
 def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
     """A list of messages as turns, the row's system text, tools and images with them."""
     if not isinstance(messages, list):
-        raise Unfit("messages that are no list")
+        raise UnusableRow("messages that are no list")
     read = _named(messages, [turn(message, role, content) for message in messages])
     read = _with_images(read, record.get("images") or record.get("image"))
     if any(one.images and one.content.count(IMAGE) != len(one.images) for one in read):
-        raise Unfit(_DIFFER)
+        raise UnusableRow(_DIFFER)
     system = record.get("system")
     if isinstance(system, str) and system.strip() and not (read and read[0].role == "system"):
         read.insert(0, Turn("system", system))
@@ -31,15 +31,15 @@ def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
 def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
     """One message as a turn."""
     if not isinstance(message, dict):
-        raise Unfit("a message that is no object")
+        raise UnusableRow("a message that is no object")
     name = message.get(role)
     kind = ROLES.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise Unfit(f"unknown role {str(name)[:30]!r}")
+        raise UnusableRow(f"unknown role {str(name)[:30]!r}")
     if kind == "call":
         return Turn("assistant", "", calls=calls_of_text(words(message.get(content))))
     if message.get("tool_responses"):
-        raise Unfit("tool responses within the message of their call")
+        raise UnusableRow("tool responses within the message of their call")
     called = calls(message.get("tool_calls"))
     said, images = _content(message.get(content), is_optional=bool(called) or kind == "tool")
     thought = message.get("reasoning_content") or message.get("reasoning") or ""
@@ -83,7 +83,7 @@ def _parts(parts: list[Any]) -> tuple[str, tuple[str, ...]]:
             said.append(IMAGE)
             images.append(_image_file(part))
         else:
-            raise Unfit("content with parts that are neither text nor image")
+            raise UnusableRow("content with parts that are neither text nor image")
     return "\n".join(said), tuple(images)
 
 
@@ -100,9 +100,9 @@ def _with_images(read: list[Turn], listed: Any) -> list[Turn]:
     files = [listed] if isinstance(listed, str) else list(listed)
     marks = sum(turn.content.count(IMAGE) for turn in read)
     if not all(isinstance(file, str) for file in files):
-        raise Unfit("images that are no names of files")
+        raise UnusableRow("images that are no names of files")
     if marks != len(files):
-        raise Unfit(_DIFFER)
+        raise UnusableRow(_DIFFER)
     left = iter(files)
     return [
         replace(t, images=tuple(next(left) for _ in range(t.content.count(IMAGE)))) for t in read

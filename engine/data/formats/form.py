@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.data.conversation import Turn, Unfit
+from engine.data.conversation import Turn, UnusableRow
 
 Record = dict[str, Any]
 
@@ -18,7 +18,7 @@ class Form:
 
 
 def words(content: Any) -> str:
-    """Text as it stands; anything else is `Unfit`."""
+    """Text as it stands; anything else is `UnusableRow`."""
     if isinstance(content, str):
         return content
-    raise Unfit("content that is null" if content is None else "content that is not text")
+    raise UnusableRow("content that is null" if content is None else "content that is not text")

@@ -2,7 +2,7 @@
 
 import re
 
-from engine.data.conversation import Turn, Unfit
+from engine.data.conversation import Turn, UnusableRow
 from engine.data.formats.form import Form, Record, words
 
 _MARK = re.compile(r"<(usr|bot|sys)>")
@@ -13,7 +13,7 @@ def read_marked(record: Record) -> list[Turn]:
     """Marked turns. A `<sys>` after a `<usr>` is that question's input and joins it."""
     before, *pieces = _MARK.split(words(record["text"]))
     if before.strip():
-        raise Unfit("text before the first mark")
+        raise UnusableRow("text before the first mark")
     turns: list[Turn] = []
     for mark, said in zip(pieces[::2], pieces[1::2], strict=True):
         if mark == "sys" and turns and turns[-1].role == "user":

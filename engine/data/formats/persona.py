@@ -7,7 +7,7 @@ the same turns. No word of an answer is made up.
 
 import random
 
-from engine.data.conversation import Turn, Unfit
+from engine.data.conversation import Turn, UnusableRow
 from engine.data.formats.form import Form, Record
 
 QUESTIONS = {
@@ -34,7 +34,7 @@ def read_persona(record: Record) -> list[Turn]:
     """A system turn of plain facts, and questions answered by fields as they stand."""
     told = [name for name in QUESTIONS if str(record.get(name) or "").strip()]
     if len(told) < _TURNS:
-        raise Unfit("fewer than two persona fields with text")
+        raise UnusableRow("fewer than two persona fields with text")
     draw = random.Random(str(record.get("uuid") or record[told[0]]))
     facts = [str(record[name]).strip() for name in _FACTS if record.get(name) not in (None, "")]
     turns = [Turn("system", _SYSTEM.format(", ".join(facts)))] if facts else []

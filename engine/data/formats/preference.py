@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from engine.data.conversation import Conversation, Turn, Unfit, settled
+from engine.data.conversation import Conversation, Turn, UnusableRow, settled
 from engine.data.formats.chat import turn, turns
 from engine.data.formats.form import Record, words
 
@@ -37,23 +37,23 @@ def is_preference(record: Record) -> bool:
 
 
 def pair(record: Record) -> Pair:
-    """The row's two answers and what they share before them. Raises `Unfit` with the reason."""
+    """The row's two answers and what they share before them. Raises `UnusableRow`."""
     asked = _prompt(record)
     chosen, rejected = (
         settled([*asked, *_side(record[side], bool(asked))]) for side in ("chosen", "rejected")
     )
     if chosen == rejected:
-        raise Unfit("chosen and rejected are the same")
+        raise UnusableRow("chosen and rejected are the same")
     same = 0
     while same < min(len(chosen), len(rejected)) and chosen[same] == rejected[same]:
         same += 1
     if not same or chosen[same - 1].role == "assistant":
-        raise Unfit("chosen and rejected answer different prompts")
+        raise UnusableRow("chosen and rejected answer different prompts")
     return Pair(chosen[:same], chosen[same:], rejected[same:])
 
 
 def labelled(record: Record) -> Labelled:
-    """A row with a label. Raises `Unfit` with the reason."""
+    """A row with a label. Raises `UnusableRow`."""
     if "messages" in record:
         read = turns(record, record["messages"], "role", "content")
     else:
@@ -81,13 +81,13 @@ def _side(given: Any, has_prompt: bool) -> list[Turn]:
         return [turn(given, *(("from", "value") if "from" in given else ("role", "content")))]
     if isinstance(given, list):
         return [item for message in given for item in _side(message, has_prompt)]
-    raise Unfit("content that is not text")
+    raise UnusableRow("content that is not text")
 
 
 def transcript(text: str) -> list[Turn]:
     """Turns of a talk written with `Human:` and `Assistant:` after empty lines."""
     before, *pieces = _SPEAKER.split(text)
     if before.strip() or not pieces:
-        raise Unfit("no transcript with Human: and Assistant:")
+        raise UnusableRow("no transcript with Human: and Assistant:")
     said = zip(pieces[::2], pieces[1::2], strict=True)
     return [Turn(_ROLES[name], words.strip()) for name, words in said]

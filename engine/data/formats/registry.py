@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from engine.data.conversation import Conversation, Turn, Unfit, settled
+from engine.data.conversation import Conversation, Turn, UnusableRow, settled
 from engine.data.formats import asked, chat, marked, persona
 from engine.data.formats.form import Form, Record
 from engine.data.formats.preference import is_preference
@@ -53,12 +53,12 @@ def renamed(record: Record, columns: dict[str, str]) -> Record:
 def conversation(record: Record, format_name: str, folder: str = "") -> Conversation:
     """The record as turns, with image files relative to `folder`.
 
-    Raises `Unfit` with the reason.
+    Raises `UnusableRow` with the reason.
     """
     try:
         turns = FORMATS[format_name].read(record)
     except (KeyError, StopIteration, TypeError, AttributeError, ValueError):
-        raise Unfit(f"columns are not those of {format_name}") from None
+        raise UnusableRow(f"columns are not those of {format_name}") from None
     return settled([_located(turn, folder) for turn in turns])
 
 
@@ -66,5 +66,5 @@ def _located(turn: Turn, folder: str) -> Turn:
     if not turn.images:
         return turn
     if any("://" in image or image.startswith("data:") for image in turn.images):
-        raise Unfit("an image that is no local file")
+        raise UnusableRow("an image that is no local file")
     return replace(turn, images=tuple(str(Path(folder, image)) for image in turn.images))

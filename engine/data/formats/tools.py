@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from engine.data.conversation import ToolCall, Unfit
+from engine.data.conversation import ToolCall, UnusableRow
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array", "int": "integer",
           "str": "string", "bool": "boolean"}  # fmt: skip
@@ -15,7 +15,7 @@ def calls(given: Any) -> tuple[ToolCall, ...]:
     if not given:
         return ()
     if not isinstance(given, list):
-        raise Unfit("tool calls that are no list")
+        raise UnusableRow("tool calls that are no list")
     return tuple(_call(one) for one in given)
 
 
@@ -24,21 +24,21 @@ def calls_of_text(text: str) -> tuple[ToolCall, ...]:
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):
-        raise Unfit("a tool call that is not valid JSON") from None
+        raise UnusableRow("a tool call that is not valid JSON") from None
     return tuple(_call(one) for one in (given if isinstance(given, list) else [given]))
 
 
 def _call(given: Any) -> ToolCall:
     inner = given.get("function", given) if isinstance(given, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-        raise Unfit("a tool call without a name")
+        raise UnusableRow("a tool call without a name")
     arguments = inner.get("arguments", inner.get("parameters"))
     try:
         arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
     except (ValueError, RecursionError):
-        raise Unfit("a tool call whose arguments are not valid JSON") from None
+        raise UnusableRow("a tool call whose arguments are not valid JSON") from None
     if not isinstance(arguments, dict | None):
-        raise Unfit("a tool call whose arguments are no object")
+        raise UnusableRow("a tool call whose arguments are no object")
     return ToolCall(inner["name"], json.dumps(arguments or {}, ensure_ascii=False))
 
 
@@ -47,7 +47,7 @@ def declarations(given: Any) -> str:
     try:
         given = json.loads(given) if isinstance(given, str) and given.strip() else given
     except (ValueError, RecursionError):
-        raise Unfit("tools that are not valid JSON") from None
+        raise UnusableRow("tools that are not valid JSON") from None
     if not given:
         return ""
     declared = [_declared(one) for one in (given if isinstance(given, list) else [given])]
@@ -57,7 +57,7 @@ def declarations(given: Any) -> str:
 def _declared(given: Any) -> dict[str, Any]:
     inner = given.get("function", given) if isinstance(given, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-        raise Unfit("a tool without a name")
+        raise UnusableRow("a tool without a name")
     return {"type": "function", "function": _json_schema({"description": "", **inner})}
 
 

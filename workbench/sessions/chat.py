@@ -49,7 +49,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class Chat:
     """Everything a screen may show of a playground."""
 
     is_started: bool = False
@@ -61,14 +61,14 @@ class Talk:
     rates: dict[str, float] = field(default_factory=dict)
     """Tokens per second of each side's latest answer."""
 
-    def fold(self, events: Iterable[Event]) -> "Talk":
+    def fold(self, events: Iterable[Event]) -> "Chat":
         """The talk after more events."""
         talk = self
         for event in events:
             talk = talk._with(event)
         return talk
 
-    def _with(self, event: Event) -> "Talk":
+    def _with(self, event: Event) -> "Chat":
         match event:
             case Hello():
                 return replace(self, is_started=True)
@@ -86,7 +86,7 @@ class Talk:
 
     def _replied(
         self, event: Piece | Answered, text: str, reason: str = "", error: str = ""
-    ) -> "Talk":
+    ) -> "Chat":
         """More of an answer; one to a prompt that is forgotten goes nowhere."""
         place = next((i for i, one in enumerate(self.exchanges) if one.id == event.id), None)
         if place is None or event.side not in SIDES:
@@ -102,15 +102,15 @@ class Talk:
             rates={**self.rates, event.side: rate} if rate else self.rates,
         )
 
-    def ended(self, failed: Failed) -> "Talk":
+    def ended(self, failed: Failed) -> "Chat":
         """The engine is gone; answers under way stay as far as they came."""
         return replace(self, failed=self.failed or failed)
 
-    def prompted(self, number: int, prompt: str) -> "Talk":
+    def prompted(self, number: int, prompt: str) -> "Chat":
         """A prompt was sent."""
         return replace(self, exchanges=(*self.exchanges, Exchange(number, prompt)))
 
-    def forgotten(self) -> "Talk":
+    def forgotten(self) -> "Chat":
         """A new talk on the same engine."""
         return replace(self, exchanges=())
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from engine.data.conversation import Conversation, Unfit
+from engine.data.conversation import Conversation, UnusableRow
 from engine.data.tokenizer import folder_or_id
 from engine.problems import refuse
 from engine.recipe.schema import Model
@@ -24,7 +24,7 @@ SETTINGS = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ImageTokenizer:
     """One model's way with images; its image processor is loaded when the first image is met."""
 
     source: str
@@ -69,12 +69,12 @@ class Sight:
         return _processor(self.kind, self.source, self.revision)
 
     def check(self, turns: Conversation) -> None:
-        """Decode every image of a conversation. Raises `Unfit` where one can't be seen."""
+        """Decode every image of a conversation. Raises `UnusableRow` where one can't be seen."""
         from engine.data import image_file
 
         for turn in turns:
             if turn.images and turn.role != "user":
-                raise Unfit(f"an image in a turn of the {turn.role}")
+                raise UnusableRow(f"an image in a turn of the {turn.role}")
             for path in turn.images:
                 image_file.check(path)
 
@@ -93,7 +93,7 @@ class Sight:
         return _repeated(ids, times), _repeated(mask, times)
 
 
-def sight(choice: Model, config: Any, tokenizer: Any) -> Sight | None:
+def sight(choice: Model, config: Any, tokenizer: Any) -> ImageTokenizer | None:
     """How the model of a recipe sees; None where it has no vision tower."""
     if getattr(config, "vision_config", None) is None:
         return None
@@ -101,7 +101,7 @@ def sight(choice: Model, config: Any, tokenizer: Any) -> Sight | None:
     begin, soft, end = tokenizer.convert_ids_to_tokens(list(frame))
     written = f"{begin}{soft}{end}"
     is_gemma3 = config.model_type == "gemma3"
-    return Sight(
+    return ImageTokenizer(
         source=folder_or_id(choice),
         revision=choice.revision,
         kind=config.model_type,
