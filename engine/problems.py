@@ -33,7 +33,9 @@ class Refusal(Exception):
         lines = problems if is_placed else [f"{where}:", *(f"  {problem}" for problem in problems)]
         super().__init__("\n".join(map(str, lines)))
 
-
-def refuse(where: str, reason: str, fix: str, *, key: str = "", exit_code: int = 2) -> Refusal:
-    """A refusal with a single problem."""
-    return Refusal(where, [Problem(key or where, "", reason, fix)], exit_code)
+    @classmethod
+    def of(
+        cls, where: str, reason: str, fix: str, *, key: str = "", exit_code: int = 2
+    ) -> "Refusal":
+        """Refuse for a single problem; `key` says where it stands if not at `where`."""
+        return cls(where, [Problem(key or where, "", reason, fix)], exit_code)

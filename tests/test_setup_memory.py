@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 
 from engine.hardware import profiles
 from engine.hardware.profiles import Profile
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe.schema import Recipe
 from engine.run import runs
 from workbench.recipe_editor import background_assessment, recipe_assessment
@@ -219,7 +219,7 @@ async def test_an_engine_that_dies_leaves_the_estimate(tmp_path: Path) -> None:
 
 async def test_an_engine_that_cannot_be_started_leaves_the_estimate(tmp_path: Path) -> None:
     def start(recipe: Recipe, profile: Profile) -> Simulation:
-        raise refuse("/tmp", "no space left on device", "Free some")
+        raise Refusal.of("/tmp", "no space left on device", "Free some")
 
     app = make_app(tmp_path, recipes=["quickstart"], simulate=start)
     async with app.run_test(size=SIZE) as pilot:

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 from staged_preview import Staged
 
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 from engine.recipe.schema import Recipe
 from engine.sessions.preview import Answer
 from workbench.sessions.prestarted_preview import PrestartedPreview
@@ -60,7 +60,7 @@ def test_one_that_cooled_is_started_again_and_one_that_closed_is_not() -> None:
 
 def test_what_keeps_it_from_starting_is_told_to_who_asks() -> None:
     def start() -> Preview:
-        raise refuse("/tmp", "no space left on device", "Free space there")
+        raise Refusal.of("/tmp", "no space left on device", "Free space there")
 
     warm = PrestartedPreview(start)
     warm.heat()

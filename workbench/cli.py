@@ -252,13 +252,13 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _stop(name: str) -> int:
-    from engine.problems import refuse
+    from engine.problems import Refusal
     from engine.run import runs
 
     run = runs.find(name)
     if not run.is_alive():
         state = run.state()
-        raise refuse(run.name, f"it is not running but {state.name}", "Nothing is left to stop")
+        raise Refusal.of(run.name, f"it is not running but {state.name}", "Nothing is left to stop")
     run.ask("stop", "gemma-bench stop")
     print(f"{run.name} was asked to stop and save; gemma-bench attach {run.name} shows it end")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.hardware import profiles
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe import files as recipe_files
 from engine.run import checkpoint_manifest, rundir, supervise
 from engine.run.rundir import RunDir
@@ -127,7 +127,7 @@ def resume(run: RunDir) -> int:
     run.require_own()
     state = run.state()
     if state.name == "done":
-        raise refuse(str(run.path), "the run is done", "Start another run of its recipe")
+        raise Refusal.of(str(run.path), "the run is done", "Start another run of its recipe")
     if state.is_alive or not _has_left(run):
         raise run.at_work()
     found, rejected = checkpoint_manifest.newest(run)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from engine.budget.expert_tiles import BLOCK_SIZE
 from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe import image_rows
 from engine.recipe.schema import ATTENTION, MLP, Recipe, Targets
 
@@ -181,7 +181,7 @@ def of_dict(given: dict[str, Any]) -> StepShape:
     unknown = sorted(set(given) - known)
     if unknown:
         reason = f"a case has no {', '.join(unknown)}"
-        raise refuse("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
+        raise Refusal.of("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
     modules = given.get("target_modules", ())
     modules = modules if isinstance(modules, str) else tuple(modules)
     return StepShape(**{**given, "target_modules": modules})

@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 
 from engine.data.row_index import RowIndex, shelf
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 from engine.recipe.data_files import ending
 
 _BLOCK_CHARACTERS = 1 << 20
@@ -29,7 +29,9 @@ def digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise refuse(str(path), (error.strerror or str(error)).lower(), "Mend the path") from None
+        raise Refusal.of(
+            str(path), (error.strerror or str(error)).lower(), "Mend the path"
+        ) from None
 
 
 def opened(path: Path, contents: str, cache: Path) -> RowIndex:
@@ -43,7 +45,7 @@ def opened(path: Path, contents: str, cache: Path) -> RowIndex:
             write_lines(_lines(path), spool)
         except (OSError, EOFError, zlib.error, csv.Error, pyarrow.ArrowException) as error:
             fix = "Make the file anew, or leave it out"
-            raise refuse(str(path), f"it can't be read ({error})", fix) from None
+            raise Refusal.of(str(path), f"it can't be read ({error})", fix) from None
     return shelf(str(path), spool)
 
 
@@ -137,4 +139,4 @@ def _items(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
 def _not_json(path: Path, line: int, error: Exception) -> Refusal:
     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
     fix = "Mend the list there, or write the rows as JSON Lines, one by line"
-    return refuse(f"{path}:{line}", f"not valid JSON ({reason})", fix)
+    return Refusal.of(f"{path}:{line}", f"not valid JSON ({reason})", fix)

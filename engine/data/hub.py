@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.data.files import as_line, digest, write_lines
 from engine.data.row_index import RowIndex, shelf
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe.schema import Source
 
 _HOST = ("huggingface.co", 443)
@@ -47,10 +47,10 @@ def _loaded(source: Source) -> Any:
         if not is_reachable:
             reason = "the hub can't be reached and the dataset is not in its cache"
             fix = "Connect once to fetch it, or give a local file as path"
-            raise refuse(where, reason, fix) from None
+            raise Refusal.of(where, reason, fix) from None
         fix = "Check id, config, split and revision on its page; gated sets need `hf auth login`"
         reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
-        raise refuse(where, reason, fix) from None
+        raise Refusal.of(where, reason, fix) from None
 
 
 def _is_reachable() -> bool:

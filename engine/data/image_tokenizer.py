@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.data.conversation import Conversation, UnusableRow
 from engine.data.tokenizer import folder_or_id
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe.schema import Model
 
 FILES = "image_files"
@@ -87,7 +87,9 @@ class ImageTokenizer:
         """
         if ids.count(self.image_token) != len(images):
             fix = 'Set data.template to "engine"'
-            raise refuse("data.template", "the model's own template has no place for images", fix)
+            raise Refusal.of(
+                "data.template", "the model's own template has no place for images", fix
+            )
         counts = map(self.soft_tokens, images)
         times = [next(counts) if token == self.image_token else 1 for token in ids]
         return _repeated(ids, times), _repeated(mask, times)
@@ -124,7 +126,7 @@ def _processor(kind: str, source: str, revision: str | None) -> Any:
     except OSError:
         reason = "there are rows with images, and the model has no preprocessor_config.json"
         fix = "Put it beside config.json, as in the model's folder on the hub"
-        raise refuse("model.path", reason, fix) from None
+        raise Refusal.of("model.path", reason, fix) from None
     if kind == "gemma4_unified":
         # Its patches are Gemma 4's before pooling, put together to squares of the pooled size;
         # transformers' own processor does the same through torchvision.

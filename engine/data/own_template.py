@@ -9,7 +9,7 @@ from trl import chat_template_utils
 from engine.data.conversation import Turn
 from engine.data.rendering import Template, messages
 from engine.data.template import marked, template
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 
 PROBE = (
     Turn("system", "Be brief."),
@@ -77,4 +77,4 @@ def _marked(text: str, dialect: str) -> str:
 
 
 def _unusable(reason: str) -> Refusal:
-    return refuse("data.template", reason, 'Set data.template to "engine"')
+    return Refusal.of("data.template", reason, 'Set data.template to "engine"')

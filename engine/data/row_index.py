@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.problems import refuse
+from engine.problems import Refusal
 
 MAX_ROW_BYTES = 16 << 20
 """Longer rows are dropped unread; a book has a tenth of it."""
@@ -48,11 +48,11 @@ def shelf(origin: str, lines: Path) -> RowIndex:
         with lines.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 if not at and block[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-                    raise refuse(origin, "the file is UTF-16", "Save the file as UTF-8")
+                    raise Refusal.of(origin, "the file is UTF-16", "Save the file as UTF-8")
                 breaks.append(np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + at)
                 at += len(block)
     except OSError as error:
-        raise refuse(origin, (error.strerror or str(error)).lower(), "Mend the path") from None
+        raise Refusal.of(origin, (error.strerror or str(error)).lower(), "Mend the path") from None
     breaks.append(np.array([at]))
     ends = np.concatenate(breaks)
     starts, ends = ends[:-1] + 1, ends[1:]

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 
 
 @dataclass(slots=True)
@@ -83,4 +83,4 @@ def refusal_of_drops(accounts: list[SourceReport], reason: str, fix: str) -> Ref
         for one in accounts
         for why, count in one.dropped.items()
     )
-    return refuse("data.sources", f"{reason}: {reasons or 'the sources hold no rows'}", fix)
+    return Refusal.of("data.sources", f"{reason}: {reasons or 'the sources hold no rows'}", fix)

@@ -12,7 +12,7 @@ from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, det
 from engine.data.row_index import RowIndex
 from engine.data.row_pipeline import readable
 from engine.data.worker_pool import CHUNK_ROWS
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 from engine.recipe.data_files import files as files_of
 from engine.recipe.schema import Source
 
@@ -68,7 +68,7 @@ def opened(source: Source, cache: Path | None) -> Opened:
         ]
     if not any(len(shelf) for shelf in shelves):
         fix = "Give a file with at least one row"
-        raise refuse(str(source.path or source.id), "it holds no rows", fix)
+        raise Refusal.of(str(source.path or source.id), "it holds no rows", fix)
     return Opened(source, shelves, tuple(digests), source.format or _detected(source, shelves))
 
 
@@ -88,7 +88,7 @@ def _detected(source: Source, shelves: list[RowIndex]) -> str:
     if name is None:
         columns = ", ".join(first) or "none"
         fix = f"Known formats: {', '.join(FORMATS)}; `columns` maps other names to theirs"
-        raise refuse(where, f"no known format has the columns {columns}", fix)
+        raise Refusal.of(where, f"no known format has the columns {columns}", fix)
     return name
 
 
@@ -97,4 +97,4 @@ def _is_preference(where: str) -> Refusal:
         "Train them with DPO; or, to train on the chosen side alone, say so with "
         'format = "messages" and columns = { messages = "chosen" }'
     )
-    return refuse(where, "rows that judge answers are no rows for supervised training", fix)
+    return Refusal.of(where, "rows that judge answers are no rows for supervised training", fix)

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer
 
 from engine.paths import EMBEDDED_WEIGHTS
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe.schema import EMBEDDED, Model
 
 
@@ -27,4 +27,4 @@ def tokenizer_and_config(choice: Model) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0][:300].rstrip(". ") or type(error).__name__
         fix = "Check the path, the network and `hf auth login`, or give the folder of a Gemma"
-        raise refuse(choice.path, reason, fix, key="model.path") from None
+        raise Refusal.of(choice.path, reason, fix, key="model.path") from None

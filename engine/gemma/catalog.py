@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from engine.gemma.towers import Tower
 from engine.paths import EMBEDDED_WEIGHTS
-from engine.problems import refuse
+from engine.problems import Refusal
 
 EMBEDDED = "embedded"
 """What stands for the small Gemma that the project ships."""
@@ -113,7 +113,7 @@ def variant_of(model: str) -> Gemma:
     name = name_of(model)
     if name is None:
         fix = f"Give a folder with a config.json, or one of: {', '.join(names())}"
-        raise refuse("model.path", f"{model!r} is no Gemma whose shape is known", fix)
+        raise Refusal.of("model.path", f"{model!r} is no Gemma whose shape is known", fix)
     variant = _table()["variants"][name]
     generation = _table()["generations"][variant["generation"]]
     return replace(
@@ -139,10 +139,12 @@ def _of_folder(folder: Path) -> Gemma:
     try:
         return read(json.loads(file.read_bytes()))
     except OSError as error:
-        raise refuse(str(file), error.strerror or str(error), "Give a readable folder") from None
+        raise Refusal.of(
+            str(file), error.strerror or str(error), "Give a readable folder"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"it describes no Gemma 3 or Gemma 4 ({type(error).__name__}: {error})"
-        raise refuse(str(file), reason, "Give the folder of a Gemma") from None
+        raise Refusal.of(str(file), reason, "Give the folder of a Gemma") from None
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 from engine.hardware import nvml, torch_probe
 from engine.hardware.gpu import Absence, Gpu
 from engine.paths import RECIPES
-from engine.problems import refuse
+from engine.problems import Refusal
 
 PROFILES = RECIPES / "hardware"
 AUTO = "auto"
@@ -89,7 +89,7 @@ def profile(name: str) -> Profile:
         return detect()
     if name not in {path.stem for path in PROFILES.glob("*.toml")}:
         fix = f"Known names: {', '.join(names())}"
-        raise refuse("--hardware", f"there is no profile {name!r}", fix)
+        raise Refusal.of("--hardware", f"there is no profile {name!r}", fix)
     chosen = _of_file(name)
     return _with_memory_of_this(chosen) if chosen.is_unified else chosen
 
@@ -100,7 +100,7 @@ def runnable(name: str) -> Profile:
     found = detect()
     if chosen.device not in {"cpu", found.device}:
         fix = f"Start it there, or use --hardware auto, which is {found.title} here"
-        raise refuse("--hardware", f"this machine has no {chosen.device} device", fix)
+        raise Refusal.of("--hardware", f"this machine has no {chosen.device} device", fix)
     return chosen
 
 

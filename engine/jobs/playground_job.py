@@ -17,7 +17,7 @@ from engine.hardware.profiles import Profile
 from engine.model.adapter_switch import AdapterSwitch, attach, read
 from engine.model.load import load
 from engine.model.playground_server import Desk
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe.schema import Recipe
 from engine.run import adapters
 from engine.run.adapters import Adapter
@@ -85,7 +85,7 @@ def _chosen(run: RunDir) -> tuple[Recipe, Profile]:
         return recipe, Profile(**request["hardware"])
     except (ValueError, KeyError, TypeError) as error:
         reason = f"it can't be read: {type(error).__name__}: {error}"
-        raise refuse(str(run.path), reason, "Open another run", key="request.json") from None
+        raise Refusal.of(str(run.path), reason, "Open another run", key="request.json") from None
 
 
 def _adapter(run: RunDir, name: str) -> Adapter:
@@ -93,13 +93,13 @@ def _adapter(run: RunDir, name: str) -> Adapter:
     known = adapters.every(run)
     if not known:
         fix = "Ask the run to save now, or wait for its end"
-        raise refuse(str(run.path), "it has none yet", fix, key="checkpoints")
+        raise Refusal.of(str(run.path), "it has none yet", fix, key="checkpoints")
     if not name:
         return known[-1]
     found = next((one for one in known if one.name == name), None)
     if found is None:
         fix = f"Open one of {', '.join(one.name for one in known)}"
-        raise refuse(str(run.path), "there is no such adapter", fix, key=name)
+        raise Refusal.of(str(run.path), "there is no such adapter", fix, key=name)
     return found
 
 
@@ -110,7 +110,7 @@ def _spare(run: RunDir, profile: Profile) -> None:
     if not torch.cuda.is_available():
         fix = "Open it on a machine with an NVIDIA GPU"
         reason = "it was trained on a cuda device, and none is here"
-        raise refuse(str(run.path), reason, fix, key="hardware")
+        raise Refusal.of(str(run.path), reason, fix, key="hardware")
     if run.is_alive():
         free, total = torch.cuda.mem_get_info()
         share = max(0.0, free - _SPARED_GIB * 2**30) / total

@@ -18,7 +18,7 @@ from engine.data.prepare import prepare
 from engine.data.preview_rows import excerpt, sample, sources
 from engine.data.template import dialect_of
 from engine.data.tokenizer import tokenizer_and_config
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 from engine.recipe.schema import Model
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
@@ -122,6 +122,6 @@ class Desk:
                 dialect = dialect_of(config)
             except ValueError as error:
                 fix = "Choose a Gemma 3 or Gemma 4"
-                raise refuse(model.path, str(error), fix, key="model.path") from None
+                raise Refusal.of(model.path, str(error), fix, key="model.path") from None
             self._known[known] = tokenizer, dialect, sight(model, config, tokenizer)
         return self._known[known]

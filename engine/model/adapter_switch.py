@@ -17,7 +17,7 @@ from engine.data.rendering import Template
 from engine.data.tokenizer import folder_or_id
 from engine.model.load import Loaded
 from engine.paths import EMBEDDED_WEIGHTS
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 from engine.recipe.schema import EMBEDDED, Model
 from engine.run.adapters import CONFIG, WEIGHTS, Adapter
 
@@ -59,12 +59,12 @@ def _is_of(name: str, base: Model) -> bool:
 
 def _torn(adapter: Adapter, reason: str) -> Refusal:
     fix = "Open an older checkpoint, or save a new one in the run"
-    return refuse(str(adapter.path), f"it is not whole: {reason}", fix, key="adapter")
+    return Refusal.of(str(adapter.path), f"it is not whole: {reason}", fix, key="adapter")
 
 
 def _foreign(adapter: Adapter, reason: str) -> Refusal:
     fix = "Put the run's own adapter back, or open another run"
-    return refuse(str(adapter.path), reason, fix, key="adapter")
+    return Refusal.of(str(adapter.path), reason, fix, key="adapter")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from engine.gemma import catalog
-from engine.problems import Problem, Refusal, refuse
+from engine.problems import Problem, Refusal
 from engine.recipe import data_files, files, image_rows, schema, validate_adapter
 from engine.recipe.schema import Adapter, Model, Recipe
 
@@ -39,9 +39,9 @@ def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Re
     except OSError as error:
         raise _unreadable(name, path, error) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise refuse(str(path), f"not valid TOML: {error}", "Mend the line it names") from None
+        raise Refusal.of(str(path), f"not valid TOML: {error}", "Mend the line it names") from None
     except ValueError as error:
-        raise refuse("--set", str(error), "Write --set training.learning_rate=2e-4") from None
+        raise Refusal.of("--set", str(error), "Write --set training.learning_rate=2e-4") from None
     found = problems(document, on_paper=on_paper)
     if found:
         raise Refusal(str(path), found)
@@ -83,11 +83,11 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
 
 def _unreadable(name: str, path: Path, error: OSError) -> Refusal:
     if not isinstance(error, FileNotFoundError):
-        return refuse(str(path), error.strerror or str(error), "Give a readable recipe file")
+        return Refusal.of(str(path), error.strerror or str(error), "Give a readable recipe file")
     near = difflib.get_close_matches(Path(name).stem, files.names(), 1)
     meant = f"Did you mean {near[0]}? " if near else ""
     known = ", ".join(files.names())
-    return refuse(str(path), "there is no such recipe", f"{meant}Known recipes: {known}")
+    return Refusal.of(str(path), "there is no such recipe", f"{meant}Known recipes: {known}")
 
 
 def _invalid(error: ValidationError) -> list[Problem]:

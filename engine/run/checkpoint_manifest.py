@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.events import Resumed
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 from engine.run import failpoint
 from engine.run.rundir import RunDir, write_whole
 
@@ -124,7 +124,7 @@ def none_whole(run: RunDir, rejected: list[Rejected]) -> Refusal:
     """What is told where there is nothing to go on from."""
     told = "; ".join(f"{one.name}: {one.reason}" for one in rejected)
     reason = f"none of its checkpoints is whole: {told}" if told else "it has no checkpoint"
-    return refuse(str(run.path), reason, "Start another run of its recipe", key="checkpoints")
+    return Refusal.of(str(run.path), reason, "Start another run of its recipe", key="checkpoints")
 
 
 def sync_folder(folder: Path) -> None:

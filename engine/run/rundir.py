@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
-from engine.problems import Refusal, refuse
+from engine.problems import Refusal
 from engine.run import lock
 from engine.run.exit_record import cause_of_death
 from engine.run.tail import Tail
@@ -78,13 +78,13 @@ class RunDir:
         """Raises `Refusal` where it is another user's: an engine would work on what they wrote."""
         if self.path.stat().st_uid != os.geteuid():
             fix = "Copy it and go on with the copy, or ask its owner"
-            raise refuse(str(self.path), "it belongs to another user", fix)
+            raise Refusal.of(str(self.path), "it belongs to another user", fix)
 
     def at_work(self) -> Refusal:
         """What is told who would start another engine in it."""
         by = f" ({who})" if (who := lock.holder(self.lock)) else ""
         fix = f"Follow it: gemma-bench attach {self.path}"
-        return refuse(str(self.path), f"the run is at work{by}", fix, exit_code=3)
+        return Refusal.of(str(self.path), f"the run is at work{by}", fix, exit_code=3)
 
     def state(self) -> State:
         """Derived, never stored: the last event, else the lock, else how the process ended."""
@@ -144,7 +144,7 @@ class RunDir:
             request = None
         if not isinstance(request, dict):
             fix = "Start another run of its recipe"
-            raise refuse(str(self.request), "it is damaged and can't be read", fix)
+            raise Refusal.of(str(self.request), "it is damaged and can't be read", fix)
         return request
 
     def read_plan(self) -> dict[str, Any]:
@@ -158,9 +158,9 @@ class RunDir:
         Raises `Refusal` where the run is at work or a link, `OSError` where files can't be removed.
         """
         if self.is_alive():
-            raise refuse(str(self.path), "the run is at work", "Stop it first", exit_code=3)
+            raise Refusal.of(str(self.path), "the run is at work", "Stop it first", exit_code=3)
         if self.path.is_symlink():
-            raise refuse(str(self.path), "it is a link to a folder", "Remove the link by hand")
+            raise Refusal.of(str(self.path), "it is a link to a folder", "Remove the link by hand")
         for made in sorted(self.path.iterdir(), key=lambda made: made == self.request):
             is_folder = made.is_dir() and not made.is_symlink()
             shutil.rmtree(made) if is_folder else made.unlink()
@@ -187,7 +187,7 @@ def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path |
         _unmake(run, kept)
         reason = (error.strerror or str(error)).lower()
         fix = "Give a folder you may write to with --out"
-        raise refuse(str(run.path), reason, fix) from None
+        raise Refusal.of(str(run.path), reason, fix) from None
     except KeyboardInterrupt:
         _unmake(run, kept)
         raise
@@ -197,14 +197,14 @@ def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path |
 def _occupied(run: RunDir) -> Exception:
     if run.state().is_alive:
         return run.at_work()
-    return refuse(str(run.path), "it holds a run already", "Give another --out")
+    return Refusal.of(str(run.path), "it holds a run already", "Give another --out")
 
 
 def _name_now(recipe_name: str) -> str:
     name = f"{datetime.now():{MINUTE_FORMAT}}-{recipe_name}"
     if not NAME.fullmatch(name):
         fix = "Rename the recipe file: letters, digits, dot, dash and underscore, at most 48"
-        raise refuse(recipe_name, "no name for a run directory", fix)
+        raise Refusal.of(recipe_name, "no name for a run directory", fix)
     return name
 
 
@@ -224,7 +224,7 @@ def _take_empty(run: RunDir) -> None:
     if run.exists:
         raise _occupied(run)
     if os.path.exists(run.path) and any(run.path.iterdir()):
-        raise refuse(str(run.path), "the folder is not empty", "Give another --out")
+        raise Refusal.of(str(run.path), "the folder is not empty", "Give another --out")
     run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     run.path.chmod(0o700)
 

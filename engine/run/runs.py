@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.run import rundir
 from engine.run.rundir import MINUTE_FORMAT, NAME, RunDir
 
@@ -25,7 +25,7 @@ def find(name: str | None) -> RunDir:
     known = every()
     if name is None:
         if not known:
-            raise refuse(
+            raise Refusal.of(
                 "runs", "there is no run here yet", "Start one: gemma-bench --run quickstart"
             )
         return next((run for run in known if run.is_alive()), known[0])
@@ -33,12 +33,12 @@ def find(name: str | None) -> RunDir:
     if NAME.fullmatch(name) and below.exists:
         if not _is_inside(below):
             fix = f"Give the folder itself: {below.path.resolve()}"
-            raise refuse(str(below.path), "it is a link that leads out of the runs", fix)
+            raise Refusal.of(str(below.path), "it is a link that leads out of the runs", fix)
         return below
     if given.exists:
         return given
     newest = ", ".join(run.name for run in known[:5]) or "none"
-    raise refuse(name, "there is no such run", f"Give a name or a path; newest: {newest}")
+    raise Refusal.of(name, "there is no such run", f"Give a name or a path; newest: {newest}")
 
 
 def _is_inside(run: RunDir) -> bool:

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from engine.problems import Problem, Refusal, refuse
+from engine.problems import Problem, Refusal
 from engine.recipe.schema import Recipe
 
 
@@ -144,7 +144,7 @@ def check_source(recipe: Recipe, name: str) -> None:
     names = [source.label for source in recipe.data.sources]
     if name and name not in names:
         fix = f"Its sources: {', '.join(names)}"
-        raise refuse("--source", f"the recipe has no source {name!r}", fix)
+        raise Refusal.of("--source", f"the recipe has no source {name!r}", fix)
 
 
 def encode_question(question: Question) -> bytes:

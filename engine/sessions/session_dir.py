@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.run import lock
 from engine.run.rundir import RunDir, append_line, write_whole
 
@@ -78,7 +78,7 @@ def create() -> PreviewDir:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         fix = "Free space there, or set TMPDIR to a folder you may write to"
-        raise refuse(tempfile.gettempdir(), reason, fix) from None
+        raise Refusal.of(tempfile.gettempdir(), reason, fix) from None
     return preview
 
 

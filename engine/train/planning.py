@@ -14,7 +14,7 @@ from engine.data.prepare import Prepared
 from engine.data.rendering import Template
 from engine.model import host_embeddings
 from engine.model.load import Loaded
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe.schema import Recipe, Training
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.rundir import RunDir
@@ -122,7 +122,7 @@ def require_same(run: RunDir, now: dict[str, Any], start: Checkpoint | None) -> 
     if changed:
         reason = f"it is not the run that wrote {start.folder.name} any more: " + "; ".join(changed)
         fix = "Undo the change, or begin another run there: gemma-bench resume RUN --branch"
-        raise refuse(str(run.path), reason, fix)
+        raise Refusal.of(str(run.path), reason, fix)
 
 
 def _of_today(facts: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def position(start: Checkpoint, told: events.Plan) -> events.Warned | None:
     if start.step >= told.total_steps:
         reason = f"step {start.step} is behind the end of what it became: {told.total_steps} steps"
         fix = "Raise training.num_train_epochs or training.max_steps"
-        raise refuse(start.folder.name, reason, fix)
+        raise Refusal.of(start.folder.name, reason, fix)
     was = float(json.loads((start.folder / TRAINER_STATE).read_bytes())["epoch"])
     now = start.step * told.epochs / told.total_steps
     if abs(was - now) <= _MOVED_EPOCHS:

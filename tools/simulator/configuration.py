@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.gemma import catalog
 from engine.paths import EMBEDDED_WEIGHTS
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe.schema import EMBEDDED
 
 
@@ -23,11 +23,11 @@ def source(model: str) -> dict[str, Any]:
         if name is None:
             reason = f"{model!r} is no folder with a config.json and no known Gemma"
             fix = f"Give a model's folder, or one of: {', '.join(catalog.names())}"
-            raise refuse("model.path", reason, fix) from None
+            raise Refusal.of("model.path", reason, fix) from None
         return catalog.config_of(name)
     except ValueError as error:
         fix = "Fetch the model's files again"
-        raise refuse(str(folder / "config.json"), str(error), fix) from None
+        raise Refusal.of(str(folder / "config.json"), str(error), fix) from None
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.hardware import profiles
-from engine.problems import Problem, Refusal, refuse
+from engine.problems import Problem, Refusal
 from engine.recipe import schema, validate
 from engine.recipe.schema import Recipe
 from engine.run import checkpoint_manifest, rundir
@@ -33,7 +33,7 @@ def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bo
     changed = _changed(parent, asked["recipe"], overrides)
     if 0 < changed.training.max_steps <= found.step:
         reason = f"nothing is left to train after {found.folder.name}, which it would go on from"
-        raise refuse(
+        raise Refusal.of(
             "training.max_steps", reason, f"Set training.max_steps to more than {found.step}"
         )
     forecast = fit_check.forecast(changed, profile, anyway=anyway)
@@ -55,7 +55,7 @@ def _changed(parent: RunDir, document: dict[str, Any], overrides: list[str]) -> 
     try:
         schema.override(wanted, overrides)
     except ValueError as error:
-        raise refuse("--set", str(error), "Write --set training.learning_rate=2e-4") from None
+        raise Refusal.of("--set", str(error), "Write --set training.learning_rate=2e-4") from None
     if found := validate.problems(wanted):
         raise Refusal(str(parent.path), found)
     was, now = Recipe.model_validate(_without_nulls(document)), Recipe.model_validate(wanted)
@@ -93,7 +93,7 @@ def _take_along(found: Checkpoint, run: RunDir) -> None:
         run.delete()
         fix = "Free space, or try again where the run it comes from is at work"
         reason = f"its checkpoint could not be copied: {error}"
-        raise refuse(str(found.folder), reason, fix) from None
+        raise Refusal.of(str(found.folder), reason, fix) from None
 
 
 def _without_nulls(value: Any) -> Any:

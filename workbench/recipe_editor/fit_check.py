@@ -10,7 +10,7 @@ from engine.budget.step_shape import of_recipe
 from engine.budget.suggestions import Suggestion
 from engine.gemma import towers
 from engine.hardware.profiles import Profile
-from engine.problems import Problem, Refusal, refuse
+from engine.problems import Problem, Refusal
 from engine.recipe import validate_device
 from engine.recipe.schema import EMBEDDED, Recipe
 from workbench.text import budget_page
@@ -92,8 +92,8 @@ def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> No
         needed = weights_gib(folder, recipe.model.dtype, without=absent)
     except (OSError, ValueError) as error:
         fix = "Fetch its weights whole (with git: git lfs pull)"
-        raise refuse(str(folder), str(error), fix, key="model.path") from None
+        raise Refusal.of(str(folder), str(error), fix, key="model.path") from None
     if needed > profile.usable_gib and not anyway:
         reason = f"its weights alone take {needed:.2f} GiB of {profile.usable_gib:.2f} GiB usable"
         fix = "Choose a smaller model, or model.quantization = nf4"
-        raise refuse("model.path", f"{reason} on {profile.title}", fix, exit_code=_DOES_NOT_FIT)
+        raise Refusal.of("model.path", f"{reason} on {profile.title}", fix, exit_code=_DOES_NOT_FIT)

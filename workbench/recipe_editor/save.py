@@ -11,7 +11,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Item
 
-from engine.problems import refuse
+from engine.problems import Refusal
 from engine.recipe import files, schema
 from workbench.recipe_editor.draft import Draft
 from workbench.text import toml_text
@@ -35,12 +35,12 @@ def save(edited: Draft, name: str) -> str:
     """Write it into the current folder and return the recipe's name there. Raises `Refusal`."""
     path = Path(f"{name}.toml")
     if reason := why_not(name):
-        raise refuse(str(path), reason, "Give a name that is free")
+        raise Refusal.of(str(path), reason, "Give a name that is free")
     try:
         _write_new(path, text_of(edited))
     except OSError as error:
         reason = error.strerror or str(error)
-        raise refuse(str(path), reason, "See whether the folder can be written to") from None
+        raise Refusal.of(str(path), reason, "See whether the folder can be written to") from None
     return str(path)
 
 
@@ -56,10 +56,10 @@ def text_of(edited: Draft) -> str:
         text = document.as_string()
         is_same = schema.settings(text, here, []) == edited.document
     except (TOMLKitError, ValueError, KeyError, TypeError) as error:
-        raise refuse(edited.name, str(error), "Copy the file, and edit the copy") from None
+        raise Refusal.of(edited.name, str(error), "Copy the file, and edit the copy") from None
     if not is_same:
         reason = "its copy in this folder would mean something else"
-        raise refuse(edited.name, reason, "Copy the file, and edit the copy")
+        raise Refusal.of(edited.name, reason, "Copy the file, and edit the copy")
     return text
 
 
