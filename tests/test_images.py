@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from engine.data import image_file
 from engine.data.batches import apart
-from engine.data.image_tokenizer import FILES, LOOK, Sight, sight
+from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer, sight
 from engine.data.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import excerpt
@@ -34,7 +34,7 @@ class Seer:
     """A tiny Gemma that sees."""
 
     gemma: tiny.Loaded
-    sight: Sight
+    sight: ImageTokenizer
 
     def prepared(self, path: Path, **settings: Any) -> Prepared:
         """The rows of a file as the model gets them."""
