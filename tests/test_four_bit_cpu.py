@@ -10,7 +10,8 @@ import pytest
 import torch
 from bitsandbytes import functional as four_bit
 
-from engine.model import four_bit_cpu, lora
+from engine.model import lora
+from engine.model.patches import four_bit_cpu
 from engine.recipe.schema import Adapter
 from tests import tiny
 

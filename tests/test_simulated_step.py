@@ -12,8 +12,8 @@ from engine.budget.step_shape import StepShape
 from engine.data.batches import TokenSequence
 from engine.model import lora
 from engine.model.load import load
+from engine.model.patches.supervised_only import score_supervised_only
 from engine.recipe.schema import ATTENTION, MLP, Adapter, Model
-from engine.train.supervised_only import score_supervised_only
 from tests import tiny
 from tests.measured_step import MEASURED_STEP, Allocations
 from tools.simulator import step

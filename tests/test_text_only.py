@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.model import lora, text_only
+from engine.model import lora
+from engine.model.patches import text_only
 from engine.recipe.schema import Adapter
 from tests import tiny
 

@@ -10,9 +10,10 @@ from engine.data.tokenizer import folder_or_id, tokenizer
 from engine.gemma import towers
 from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile
-from engine.model import four_bit_cpu, host_embeddings, mapped_tensor, tensor_loading, text_only
+from engine.model import host_embeddings, mapped_tensor
 from engine.model.experts import QuantisedExperts
-from engine.model.quantizer import quantises_experts
+from engine.model.patches import four_bit_cpu, tensor_loading, text_only
+from engine.model.patches.expert_quantizer import quantises_experts
 from engine.recipe.schema import Model
 
 _KEPT_WHOLE = [

@@ -19,15 +19,16 @@ from trl import SFTConfig, SFTTrainer
 from engine.data.batches import Collator, TokenSequence
 from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer
 from engine.kernels.linear import lean
-from engine.model import host_embeddings, towers
+from engine.model import host_embeddings
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
+from engine.model.patches import frozen_towers
+from engine.model.patches.supervised_only import score_supervised_only
 from engine.recipe.schema import Data, Training
 from engine.run import failpoint
 from engine.train import scoring, training_state
 from engine.train.loss_guards import Guard
 from engine.train.order import GroupedByLength, LongestFirst
-from engine.train.supervised_only import score_supervised_only
 from engine.train.table_prefetch import FETCHED, TablePrefetcher
 from engine.train.token_counts import Tally
 
@@ -259,5 +260,5 @@ def _seeing(collator: Collator, sight: ImageTokenizer, model: Any) -> Any:
     # Runs on text alone need neither Pillow nor an image processor.
     from engine.data.pixel_collator import PixelCollator
 
-    towers.look_without_graph(model)
+    frozen_towers.look_without_graph(model)
     return PixelCollator(collator, sight)

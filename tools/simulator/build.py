@@ -15,9 +15,10 @@ from engine.budget.expert_tiles import BLOCK_SIZE
 from engine.budget.step_shape import StepShape
 from engine.gemma import towers
 from engine.kernels import linear
-from engine.model import lora, text_only
+from engine.model import lora
 from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
+from engine.model.patches import text_only
 from engine.recipe.schema import ATTENTION, MLP, Adapter
 from tools.simulator import patches
 from tools.simulator.tracker import Tracker

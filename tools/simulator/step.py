@@ -11,8 +11,8 @@ from torch.nn import functional
 from trl.models.utils import disable_gradient_checkpointing
 
 from engine.budget.step_shape import StepShape
+from engine.model.patches.supervised_only import score_supervised_only
 from engine.train import scoring
-from engine.train.supervised_only import score_supervised_only
 from tools.simulator import build, moments, optimizer, patches, unsized, workspace
 from tools.simulator.tracker import Moment, Tracker
 
