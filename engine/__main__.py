@@ -21,7 +21,6 @@ JOBS = {
     "generate": "engine.jobs.playground_job",
     "preview": "engine.jobs.preview_job",
     "resume": "engine.jobs.resume_job",
-    "simulate": "engine.jobs.simulate_job",
     "train": "engine.jobs.train_job",
 }
 """Modules with a `run_job(run, log, wishes)`, by job."""

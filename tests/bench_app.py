@@ -12,7 +12,6 @@ from textual.pilot import Pilot
 from engine.hardware.profiles import Profile
 from engine.run.rundir import RunDir
 from workbench.app import BenchApp
-from workbench.recipe_editor.background_assessment import Simulate
 from workbench.screens.setup import SetupScreen
 
 MACHINE = Profile(
@@ -56,14 +55,13 @@ def make_app(
     *,
     machine: Profile = MACHINE,
     recipes: Sequence[str] | None = None,
-    simulate: Simulate | None = None,
 ) -> BenchApp:
     """An app in a folder that is the current one; its preview has no engine."""
     names = write_recipes(folder) if recipes is None else recipes
     held = warm(staged or Staged())
 
     def setup() -> SetupScreen:
-        return SetupScreen(lambda: machine, PROFILES, names, simulate)
+        return SetupScreen(lambda: machine, PROFILES, names)
 
     return BenchApp(attach, setup, held)
 

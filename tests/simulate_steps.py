@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from engine.budget.step_shape import of_dict
+from engine.budget.step_shape import StepShape
 from tools.simulator.configuration import configuration, source
 from tools.simulator.report import answer
 
@@ -12,7 +12,9 @@ from tools.simulator.report import answer
 def main(asked: Path, given: Path) -> None:
     found = []
     for fields in json.loads(asked.read_text()):
-        case = of_dict(fields)
+        modules = fields["target_modules"]
+        modules = modules if isinstance(modules, str) else tuple(modules)
+        case = StepShape(**{**fields, "target_modules": modules})
         found.append(answer(configuration(source(case.model)), case).as_dict())
     given.write_text(json.dumps(found))
 

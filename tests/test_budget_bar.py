@@ -15,7 +15,7 @@ ROWS = tuple(
 )
 BAND = Band(5.0, 5.5, 6.0)
 BUDGET = Budget(
-    source="ledger", allocated=BAND, reserved=BAND, device=BAND, usable_gib=11.0, host_gib=2.5,
+    allocated=BAND, reserved=BAND, device=BAND, usable_gib=11.0, host_gib=2.5,
     host_usable_gib=20.0, disk_gib=0.25, peak_moment="head backward", rows=ROWS,
 )  # fmt: skip
 
@@ -108,13 +108,6 @@ async def test_the_free_part_in_ascii() -> None:
 async def test_each_verdict_has_its_ink(changed: dict[str, float], ink: str) -> None:
     found = await inks(replace(BUDGET, **changed)) - {"band", "strong"}
     assert found == {ink}
-
-
-async def test_where_the_figures_are_from() -> None:
-    simulated = replace(BUDGET, source="simulated")
-    assert (await drawn(simulated))[0] == "simulated"
-    note = ": can't be simulated, no \x1b[2Jroom"
-    assert (await drawn(BUDGET, note))[0] == "estimated: can't be simulated, no ␛[2Jr…"
 
 
 async def test_no_budget() -> None:

@@ -128,15 +128,6 @@ def test_price_and_steps_give_a_cost(tmp_path: Path) -> None:
     assert found["cost"] == pytest.approx(found["hours"] * 0.5, abs=0.006)
 
 
-def test_the_simulated_step_stands_in_for_the_ledger(tmp_path: Path) -> None:
-    _, ledger = told(tmp_path, "quickstart", "--hardware", "cpu")
-    code, found = told(tmp_path, "quickstart", "--hardware", "cpu", "--exact")
-    assert code == 0
-    assert found["source"] == "simulated"
-    expected = found["allocated_gib"]["expected"]
-    assert ledger["allocated_gib"]["expected"] == pytest.approx(expected, rel=0.04)
-
-
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -89,9 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_choices(budget)
     budget.add_argument(
-        "--exact", action="store_true", help="simulate the step, at its whole depth"
-    )
-    budget.add_argument(
         "--variants", action="store_true", help="with several cards: every Gemma in its place"
     )
     budget.add_argument(

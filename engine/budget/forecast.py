@@ -23,7 +23,6 @@ _PASSING = {
     "batch", "checkpoints", "activations", "recomputed layer", "head", "reference", "images",
     "sampling", "temporaries",
 }  # fmt: skip
-_UNSURE = 0.05
 _PROCESS_GIB = {"cpu": 0.52, "cuda": 2.5, "mps": 1.5}
 """What an engine that trains holds beside tensors: measured on a CPU, guessed elsewhere."""
 
@@ -50,8 +49,6 @@ class Row:
 class Budget:
     """A forecast for one device."""
 
-    source: str
-    """ledger, or simulated."""
     allocated: Band
     """Held by tensors."""
     reserved: Band
@@ -80,18 +77,10 @@ class Budget:
             return "no"
         return "fits" if self.device.high <= self.usable_gib else "tight"
 
-    def less_sure(self) -> "Budget":
-        """With a wider band: the installed packages do something else than the ledger follows."""
-        bands = (self.allocated, self.reserved, self.device)
-        allocated, reserved, device = (
-            _rounded(Band(b.low * (1 - _UNSURE), b.expected, b.high * (1 + _UNSURE))) for b in bands
-        )
-        return replace(self, allocated=allocated, reserved=reserved, device=device)
-
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as `gemma-bench budget --json` gives it."""
         return {
-            "source": self.source,
+            "source": "ledger",
             "allocated_gib": asdict(self.allocated),
             "reserved_gib": asdict(self.reserved),
             "device_gib": asdict(self.device),
@@ -112,7 +101,7 @@ def forecast(gemma: Gemma, case: StepShape, profile: Profile) -> Budget:
     allocated = sum(parts.values()) / GIB
     spread = 0.01 if case.gradient_checkpointing else 0.04
     band = Band(*(allocated * factor for factor in (1 - spread, 1.0, 1 + spread)))
-    return _around("ledger", band, parts, moment, gemma, case, profile)
+    return _around(band, parts, moment, gemma, case, profile)
 
 
 def _at_the_peak(gemma: Gemma, case: StepShape) -> tuple[dict[str, int], str]:
@@ -140,33 +129,13 @@ def walked(gemma: Gemma, case: StepShape) -> Peak:
     return highest(gemma, case)
 
 
-def simulated(answer: dict[str, Any], gemma: Gemma, case: StepShape, profile: Profile) -> Budget:
-    """The budget around the figures of a simulated step; `answer` is what its job wrote.
-
-    Raises `ValueError` where the step could not be simulated.
-    """
-    if answer["source"] != "simulated":
-        raise ValueError(answer["error"] or "the step could not be simulated")
-    parts = {row["part"]: round(row["gib"] * GIB) for row in answer["rows"]}
-    allocated = answer["allocated_gib"]
-    spread = 0.02 if answer["missing"] else 0.005
-    band = Band(*(allocated * factor for factor in (1 - spread, 1.0, 1 + spread)))
-    return _around(
-        "simulated", band, parts, answer["peak_moment"], gemma, case, profile,
-        reserved_gib=answer["reserved_gib"],
-    )  # fmt: skip
-
-
 def _around(
-    source: str,
     allocated: Band,
     parts: dict[str, int],
     moment: str,
     gemma: Gemma,
     case: StepShape,
     profile: Profile,
-    *,
-    reserved_gib: float | None = None,
 ) -> Budget:
     """Allocator, context, host and disk around what tensors hold."""
     is_accelerator = case.device != "cpu"
@@ -176,16 +145,13 @@ def _around(
         known = calibration.of_card(profile.title)
         passing = sum(size for part, size in parts.items() if part in _PASSING) / GIB
         slack = _SLACK_SHARE * passing
-        if reserved_gib is not None:
-            slack = reserved_gib - allocated.expected
-        reserved = _more(allocated, slack, max(slack, _MOST_SLACK_SHARE * passing))
+        reserved = _more(allocated, slack, _MOST_SLACK_SHARE * passing)
         context = profile.context_gib if known is None else known.context_gib or 0.0
         device = _more(reserved, context, context * (1.5 if known is None else 1.0))
     rows = {part: parts[part] / GIB for part in PARTS if parts.get(part)}
     rows |= {"allocator slack": slack, "device context": context} if is_accelerator else {}
     process = _PROCESS_GIB[profile.device]
     return Budget(
-        source=source,
         allocated=_rounded(allocated),
         reserved=_rounded(reserved),
         device=_rounded(device),

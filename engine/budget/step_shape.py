@@ -1,14 +1,12 @@
 """One optimizer step, as far as its memory depends on it."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.budget.expert_tiles import BLOCK_SIZE
 from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile
-from engine.problems import Refusal
 from engine.recipe import image_rows
 from engine.recipe.schema import ATTENTION, MLP, Recipe, Targets
 
@@ -161,27 +159,3 @@ def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> StepSh
             **more,
         }
     )
-
-
-def of_request(request: dict[str, Any]) -> StepShape:
-    """The case of a request: its recipe on its hardware, under what "simulate" says otherwise."""
-    given = request.get("simulate", {})
-    changed = of_dict({"model": "", **given.get("case", {})})
-    if "recipe" not in request:
-        return changed
-    recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
-    profile = Profile(**request["hardware"])
-    more = {name: getattr(changed, name) for name in given.get("case", {})}
-    return of_recipe(recipe, profile, **more)
-
-
-def of_dict(given: dict[str, Any]) -> StepShape:
-    """A case from plain data. Raises `Refusal` where a key is none of its fields."""
-    known = {field.name for field in dataclasses.fields(StepShape)}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        reason = f"a case has no {', '.join(unknown)}"
-        raise Refusal.of("simulate.case", reason, f"Known: {', '.join(sorted(known))}")
-    modules = given.get("target_modules", ())
-    modules = modules if isinstance(modules, str) else tuple(modules)
-    return StepShape(**{**given, "target_modules": modules})

@@ -52,7 +52,6 @@ class RunDir:
         self.recipe = path / "recipe.toml"
         self.request = path / "request.json"
         self.plan = path / "plan.json"
-        self.simulated = path / "simulated.json"
         self.events = path / "events.jsonl"
         self.control = path / "control.jsonl"
         self.lock = path / "engine.run.lock"
@@ -131,10 +130,6 @@ class RunDir:
     def write_plan(self, plan: dict[str, Any]) -> None:
         """Write down what it resolved to, once, by the engine."""
         write_whole(self.plan, plan)
-
-    def write_simulated(self, answer: dict[str, Any]) -> None:
-        """Write down what a simulated step needs, once, by the engine."""
-        write_whole(self.simulated, answer)
 
     def read_request(self) -> dict[str, Any]:
         """What was asked: resolved recipe, overrides, hardware, argv. Raises `Refusal`."""

@@ -1,7 +1,7 @@
-"""What a simulated step needs, as plain data for whoever asked."""
+"""What a simulated step needs, part by part."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.budget.components import PARTS
@@ -9,13 +9,34 @@ from engine.budget.step_shape import StepShape
 from tools.simulator.allocator import reserved_bytes
 from tools.simulator.components import held, of_blocks, told
 from tools.simulator.depth import Cuts, cuts, shortened
-from tools.simulator.result import Answer
 from tools.simulator.step import Simulated, simulate
 from tools.simulator.tracker import High, Moment
-from tools.simulator.versions import versions
 
 GIB = 1 << 30
 Bytes = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Memory of a simulated step, in GiB."""
+
+    depth: str
+    """whole, or extrapolated from two shallow models."""
+    allocated_gib: float
+    reserved_gib: float | None
+    """With expandable segments; None on a CPU."""
+    reserved_native_gib: float | None
+    """Without them."""
+    host_gib: float
+    """Held in host memory for the model: tables, paged optimizer state."""
+    peak_moment: str
+    rows: list[dict[str, Any]]
+    missing: list[str]
+    """Private functions of the packages that were to be replaced and are not there."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +151,6 @@ def _told(peak: _Peak, depth: str) -> Answer:
     allocated = sum(peak.parts.values())
     has_reserved = peak.reserved > 0
     return Answer(
-        source="simulated",
         depth=depth,
         allocated_gib=_gib(allocated),
         reserved_gib=_gib(max(peak.reserved, allocated)) if has_reserved else None,
@@ -142,8 +162,6 @@ def _told(peak: _Peak, depth: str) -> Answer:
             for part, why in PARTS.items()
             if peak.parts.get(part)
         ],
-        seconds=0.0,
-        versions=versions(),
         missing=peak.missing,
     )
 

@@ -2,23 +2,19 @@
 
 import argparse
 import json
-import sys
 import time
 from typing import Any
 
-from engine.budget import forecast, suggestions, throughput
-from engine.budget.forecast import Budget
+from engine.budget import suggestions, throughput
 from engine.budget.step_shape import of_recipe
 from engine.gemma import catalog, parameters
 from engine.hardware import profiles
 from engine.hardware.profiles import AUTO, Profile
 from engine.recipe import files, validate
 from engine.recipe.schema import Recipe
-from workbench.sessions import simulation_session
 from workbench.text import budget_page
 
 _ALL = "all"
-_POLL_S = 0.05
 _DOES_NOT_FIT = 4
 
 
@@ -35,8 +31,6 @@ def run(options: argparse.Namespace) -> int:
     profile = profiles.profile(options.hardware or AUTO)
     found = suggestions.forecast(recipe, profile)
     offered = suggestions.suggestions(recipe, profile)
-    if options.exact:
-        found = _simulated(recipe, profile)
     elapsed_s = round(time.monotonic() - began, 3)
     if options.json:
         told = found.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
@@ -47,25 +41,6 @@ def run(options: argparse.Namespace) -> int:
         lines += budget_page.time(_paced(recipe, profile, options.price))
         print("\n".join(lines))
     return 0 if found.fits else _DOES_NOT_FIT
-
-
-def _simulated(recipe: Recipe, profile: Profile) -> Budget:
-    """The step simulated at its whole depth; where that can't be, the ledger's, less sure."""
-    asked = simulation_session.start(recipe, profile, whole_depth=True)
-    try:
-        while (answer := asked.poll()) is None and not asked.error:
-            time.sleep(_POLL_S)
-    finally:
-        asked.close()
-    try:
-        if answer is None:
-            raise ValueError(asked.error)
-        shape, case = catalog.variant_of(recipe.model.path), of_recipe(recipe, profile)
-        return forecast.simulated(answer, shape, case, profile)
-    except ValueError as error:
-        told = f"gemma-bench: the step could not be simulated, so this is the ledger's: {error}"
-        print(told, file=sys.stderr)
-        return suggestions.forecast(recipe, profile).less_sure()
 
 
 def _paced(recipe: Recipe, profile: Profile, price: float | None) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from engine.budget import forecast, suggestions, throughput
+from engine.budget import suggestions, throughput
 from engine.budget.forecast import Budget
 from engine.budget.step_shape import of_recipe
 from engine.gemma import catalog
@@ -141,23 +140,3 @@ def remedied(known: RecipeAssessment) -> RecipeAssessment:
     made = fit_check.remedy(known.recipe, known.profile, known.budget)
     fix = f"It would fit with {', '.join(budget_page.keys(made))}" if made else _NONE_FITS
     return _budgeted(known, known.budget, fix, known.note)
-
-
-def simulated(known: RecipeAssessment, answer: dict[str, Any]) -> RecipeAssessment:
-    """The same with the figures of a simulated step, which may still be over and unremedied."""
-    assert known.recipe is not None
-    assert known.profile is not None
-    shape, case = (
-        catalog.variant_of(known.recipe.model.path),
-        of_recipe(known.recipe, known.profile),
-    )
-    try:
-        found = forecast.simulated(answer, shape, case, known.profile)
-    except ValueError as error:
-        return unsimulated(known, str(error))
-    return _budgeted(known, found, _SEEKING)
-
-
-def unsimulated(known: RecipeAssessment, reason: str) -> RecipeAssessment:
-    """The same with the reason why the estimate stays one."""
-    return replace(known, note=f": can't be simulated, {reason}")

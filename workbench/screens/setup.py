@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -23,9 +24,9 @@ from workbench.screens.setup_messages import (
     Checked,
     Choice,
     Found,
-    Pondered,
     PreviewWanted,
     Refused,
+    Remedied,
     Started,
 )
 from workbench.text import format
@@ -41,13 +42,14 @@ from workbench.widgets.toosmall import TooSmall
 
 if TYPE_CHECKING:
     from engine.run.rundir import RunDir
-    from workbench.recipe_editor.background_assessment import Simulate
     from workbench.recipe_editor.fit_check import Known
     from workbench.recipe_editor.recipe_assessment import RecipeAssessment
     from workbench.widgets.keylist import KeyList
 
 _SETTLE_S = 0.1
 """Lets the whole screen be painted before a thread competes with it."""
+_STANDS_S = 0.15
+"""Keys that are held down come faster than this."""
 _OF_LISTS = {"edit", "filter", "lists", "attach"}
 
 
@@ -70,13 +72,11 @@ class SetupScreen(Reasons, Screen[None]):
         detect: Callable[[], Profile] = hardware.detect,
         profiles: Sequence[str] | None = None,
         recipes: Sequence[str] | None = None,
-        simulate: Simulate | None = setup_messages.simulate,
         *,
         is_ascii: bool = False,
     ) -> None:
         super().__init__()
         self._detect = detect
-        self._simulate = simulate
         self._is_ascii = is_ascii
         self._profiles = hardware.names() if profiles is None else profiles
         self._names = files.names() if recipes is None else recipes
@@ -109,7 +109,7 @@ class SetupScreen(Reasons, Screen[None]):
 
     def on_screen_suspend(self) -> None:
         """What another screen does has more use for the machine."""
-        self.workers.cancel_group(self, "ponder")
+        self.workers.cancel_group(self, "remedy")
 
     def _look_if_seen(self) -> None:
         if self.is_active:
@@ -169,26 +169,24 @@ class SetupScreen(Reasons, Screen[None]):
         """Show what follows, unless the choice moved on meanwhile."""
         if checked.choice == self.choice:
             self._show(checked.outcome)
-            if self.is_active:
-                self._ponder(checked)
+            if self.is_active and checked.outcome.is_too_large:
+                self._seek_remedy(checked)
 
-    @work(thread=True, exclusive=True, group="ponder")
-    def _ponder(self, checked: Checked) -> None:
-        from workbench.recipe_editor import background_assessment
+    @work(thread=True, exclusive=True, group="remedy")
+    def _seek_remedy(self, checked: Checked) -> None:
+        """It takes longer than a key press, so that the choice has to stand first."""
+        from workbench.recipe_editor import recipe_assessment
 
         worker = get_current_worker()
-        known = background_assessment.ponder(
-            checked.outcome, self._simulate, lambda: worker.is_cancelled
-        )
-        for recipe_assessment in known:
-            if worker.is_cancelled:
-                return
-            self.post_message(Pondered(checked.choice, recipe_assessment))
+        time.sleep(_STANDS_S)
+        if not worker.is_cancelled:
+            outcome = recipe_assessment.remedied(checked.outcome)
+            self.post_message(Remedied(checked.choice, outcome))
 
-    def on_setup_screen_pondered(self, pondered: Pondered) -> None:
-        """Show what is known by now; a choice that is checked anew has its own answer coming."""
-        if pondered.choice == self.choice and self._outcome and not self._is_starting:
-            self._show(pondered.outcome)
+    def on_setup_screen_remedied(self, remedied: Remedied) -> None:
+        """Show the remedy; a choice that is checked anew has its own coming."""
+        if remedied.choice == self.choice and self._outcome and not self._is_starting:
+            self._show(remedied.outcome)
 
     def _show(self, outcome: RecipeAssessment) -> None:
         self._outcome = outcome
@@ -278,7 +276,7 @@ class SetupScreen(Reasons, Screen[None]):
     def action_start(self) -> None:
         """Make the run and start its engine, which has more use for the machine than a forecast."""
         self._is_starting = True
-        self.workers.cancel_group(self, "ponder")
+        self.workers.cancel_group(self, "remedy")
         self.refresh_bindings()
         self.query_one(OutcomePane).say("starting")
         self._start_in_thread(self.choice, self._outcome.known if self._outcome else None)

@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     from engine.run.rundir import RunDir
     from workbench.recipe_editor.draft import Changes
     from workbench.recipe_editor.recipe_assessment import RecipeAssessment
-    from workbench.sessions.simulation_session import Simulation
-
-
-def simulate(recipe: Recipe, profile: Profile) -> Simulation:
-    """Begin to simulate a step; what that takes is imported when it is wanted."""
-    from workbench.sessions import simulation_session
-
-    return simulation_session.start(recipe, profile)
 
 
 class Choice(NamedTuple):
@@ -48,8 +40,8 @@ class Checked(Message, namespace="setup_screen"):
         self.choice, self.outcome = choice, outcome
 
 
-class Pondered(Checked, namespace="setup_screen"):
-    """More is known of a choice that was checked."""
+class Remedied(Checked, namespace="setup_screen"):
+    """It was looked for what would make a checked choice fit."""
 
 
 class Refused(Message, namespace="setup_screen"):

@@ -14,7 +14,7 @@ from workbench.text.sanitize import clean_line
 
 _BAR_CELLS = 48
 _LEAST_GIB = 0.005
-BADGES = {"ledger": "estimated", "simulated": "simulated"}
+BADGE = "estimated"
 
 
 def page(name: str, profile: Profile, found: Budget, offered: Sequence[Suggestion]) -> list[str]:
@@ -22,7 +22,7 @@ def page(name: str, profile: Profile, found: Budget, offered: Sequence[Suggestio
     why = f" ({clean_line(profile.reason)})" if profile.reason else ""
     return [
         f"{clean_line(name)} on {clean_line(profile.title)}{why}",
-        f"{BADGES[found.source]}, highest in: {found.peak_moment}",
+        f"{BADGE}, highest in: {found.peak_moment}",
         "",
         *_table(found),
         "",
@@ -164,7 +164,7 @@ def _row(cells: Iterable[str], widths: Sequence[int]) -> str:
 
 def summary(found: Budget) -> str:
     """In one line, for a refusal."""
-    return f"{verdict(found)} ({BADGES[found.source]}, highest in: {found.peak_moment})"
+    return f"{verdict(found)} ({BADGE}, highest in: {found.peak_moment})"
 
 
 def parts(found: Budget, most: int) -> list[tuple[str, float]]:

@@ -44,7 +44,7 @@ class BudgetBar(Canvas):
         from workbench.text import budget_page
 
         ink = _INKS[found.verdict]
-        badge = budget_page.BADGES[found.source]
+        badge = budget_page.BADGE
         head: list[Row] = [
             [(badge, "strong"), (fit(self._note, max(0, width - len(badge))), "dim")],
             self._drawn_bar(found, width),
