@@ -1,19 +1,18 @@
-"""Forecast beside measured memory, the longest batch in front, and what a card is known for."""
+"""Forecast beside measured memory, and the longest batch in front."""
 
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import events
-from engine.budget import calibration
-from engine.budget.calibration import Difference
 from engine.events import Memory
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train.memory_check import MemoryCheck, difference
+from engine.train.memory_check import MemoryCheck, context_of
 from engine.train.order import LongestFirst
 
 ROOT = Path(__file__).parents[1]
@@ -57,34 +56,15 @@ def test_a_cpu_has_no_device_figures(tmp_path: Path) -> None:
     assert (event.allocated_gib, event.reserved_gib, event.device_gib) == (None, None, None)
 
 
-def test_what_a_card_needed_beyond_its_forecast() -> None:
-    assert difference(CARD) == Difference(
-        context_gib=0.5, allocated_ratio=1.02, reserved_ratio=1.05
-    )
-
-
-def test_a_difference_is_kept_by_card_driver_and_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("device_gib", "reserved_gib", "context_gib"),
+    [(11.0, 10.5, 0.5), (None, 10.5, None), (11.0, None, None)],
+)
+def test_a_context_is_what_the_device_holds_beyond_pytorch(
+    device_gib: float | None, reserved_gib: float | None, context_gib: float | None
 ) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    here, there = (calibration.key("L4", driver, "2.13") for driver in ("570", "580"))
-    calibration.remember(here, Difference(0.4, 1.0, 1.0))
-    calibration.remember(here, Difference(0.5, 1.1, 1.2))
-    assert calibration.known(here) == Difference(0.5, 1.1, 1.2, runs=2)
-    assert calibration.known(there) is None
-
-
-@pytest.mark.parametrize("damage", ["", "[]", "{", '{"card": 3}', '{"card": {"mood": 1}}'])
-def test_a_damaged_file_is_no_difference(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    file = tmp_path / "gemma-bench" / "calibration.json"
-    file.parent.mkdir()
-    file.write_text(damage)
-    assert calibration.known("card") is None
-    calibration.remember("card", Difference(0.5, None, None))
-    assert calibration.known("card") == Difference(0.5, None, None)
+    event = replace(CARD, device_gib=device_gib, reserved_gib=reserved_gib)
+    assert context_of(event) == context_gib
 
 
 def test_the_longest_batch_is_the_first() -> None:

@@ -1,58 +1,48 @@
-"""What a card was measured to need beyond the forecast, kept for the next forecast on it."""
+"""The CUDA context that runs on a card were measured to take, kept for its next forecast."""
 
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from engine import user_dirs
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One card under one driver and one PyTorch; the latest run's figures."""
-
-    context_gib: float | None
-    """On the device beyond what PyTorch reserved: the CUDA context and its libraries."""
-    allocated_ratio: float | None
-    """Measured allocated memory over forecast."""
-    reserved_ratio: float | None
-    """Measured reserved memory over forecast."""
-    runs: int = 1
-
-
 def key(card: str, driver: str, torch_version: str) -> str:
-    """What a difference holds for."""
+    """What a measurement holds for."""
     return f"{card} | driver {driver} | torch {torch_version}"
 
 
-def known(name: str) -> Difference | None:
-    """The difference of a card, or None where none was measured; a damaged file holds none."""
-    found = _read().get(name)
-    try:
-        return Difference(**found) if isinstance(found, dict) else None
-    except TypeError:
-        return None
+def context_gib(card: str) -> float | None:
+    """GiB on the device beyond what PyTorch reserved, in the card's latest measured run.
+
+    None where it was never measured under any driver and PyTorch, or the file is damaged.
+    """
+    measured = [
+        figure
+        for name, record in _read().items()
+        if name.startswith(f"{card} | ") and (figure := _context_of(record)) is not None
+    ]
+    return measured[-1] if measured else None
 
 
-def of_card(card: str) -> Difference | None:
-    """The latest difference of a card under whatever driver and PyTorch."""
-    names = [name for name in _read() if name.startswith(f"{card} | ")]
-    return known(names[-1]) if names else None
-
-
-def remember(name: str, measured: Difference) -> None:
-    """Keep a difference; a folder that can't be written to costs the next forecast, not the run."""
-    before = known(name)
-    record = {**asdict(measured), "runs": (before.runs if before else 0) + 1}
+def remember(name: str, context_gib: float) -> None:
+    """Keep a measurement; where the folder can't be written to, the next forecast lacks it."""
+    records = _read()
+    records.pop(name, None)  # the latest stands last
     file = _file()
     partial = file.with_suffix(f".{os.getpid()}.part")
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({**_read(), name: record}, indent=1) + "\n")
+        text = json.dumps({**records, name: {"context_gib": context_gib}}, indent=1)
+        partial.write_text(text + "\n")
         partial.replace(file)
+
+
+def _context_of(record: Any) -> float | None:
+    value = record.get("context_gib") if isinstance(record, dict) else None
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _file() -> Path:
@@ -61,7 +51,7 @@ def _file() -> Path:
 
 def _read() -> dict[str, Any]:
     try:
-        found = json.loads(_file().read_bytes())
+        records = json.loads(_file().read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return records if isinstance(records, dict) else {}

@@ -142,12 +142,12 @@ def _around(
     reserved, device = allocated, allocated
     slack = context = 0.0
     if is_accelerator:
-        known = calibration.of_card(profile.title)
+        measured_gib = calibration.context_gib(profile.title)
         passing = sum(size for part, size in parts.items() if part in _PASSING) / GIB
         slack = _SLACK_SHARE * passing
         reserved = _more(allocated, slack, _MOST_SLACK_SHARE * passing)
-        context = profile.context_gib if known is None else known.context_gib or 0.0
-        device = _more(reserved, context, context * (1.5 if known is None else 1.0))
+        context = profile.context_gib if measured_gib is None else measured_gib
+        device = _more(reserved, context, context * (1.5 if measured_gib is None else 1.0))
     rows = {part: parts[part] / GIB for part in PARTS if parts.get(part)}
     rows |= {"allocator slack": slack, "device context": context} if is_accelerator else {}
     process = _PROCESS_GIB[profile.device]

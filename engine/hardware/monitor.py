@@ -1,14 +1,12 @@
 """How busy the machine is: its GPU as the driver tells it, host memory, room on the disk."""
 
-import contextlib
 import shutil
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.hardware.nvml import DEADLINE_S
+from engine.hardware import nvml
+from engine.hardware.nvml import where_told
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +53,15 @@ class Gauge:
     def _gpu(self) -> GpuMeter | None:
         if not self._is_answering:
             return None
-        found: list[GpuMeter | None] = []
-        thread = threading.Thread(target=_measure, args=(self._pid, found), daemon=True)
-        thread.start()
-        thread.join(DEADLINE_S)
-        self._is_answering = bool(found)
-        return found[0] if found else None
+        try:
+            return nvml.ask(lambda: _meter_of_process(self._pid))
+        except nvml.NoAnswer:
+            self._is_answering = False
+            return None
 
 
-def _measure(pid: int, found: list[GpuMeter | None]) -> None:
-    """Find the card that a process computes on, or the only one; nothing without a driver."""
-    import pynvml
-
-    with contextlib.suppress(pynvml.NVMLError):
-        pynvml.nvmlInit()
-        found.append(_measured(pid))
-
-
-def _measured(pid: int) -> GpuMeter | None:
+def _meter_of_process(pid: int) -> GpuMeter | None:
+    """The card that a process computes on, or the only one."""
     import pynvml
 
     try:
@@ -81,27 +70,27 @@ def _measured(pid: int) -> GpuMeter | None:
         ]
         used = cards if len(cards) == 1 else [card for card in cards if _computes(card, pid)]
         return _meter(used[0]) if len(used) == 1 else None
-    except pynvml.NVMLError:
+    except pynvml.NVMLError:  # of a card, which may come back
         return None
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
 
 
 def _computes(card: Any, pid: int) -> bool:
     import pynvml
 
-    processes = _told(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(card)) or []
+    ask = pynvml.nvmlDeviceGetComputeRunningProcesses
+    processes: list[Any] = where_told(lambda: ask(card), [])
     return any(process.pid == pid for process in processes)
 
 
 def _meter(card: Any) -> GpuMeter:
     import pynvml
 
-    memory = _told(lambda: pynvml.nvmlDeviceGetMemoryInfo(card))
-    busy = _told(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu)
-    heat = _told(lambda: pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU))
-    power_mw = _told(lambda: pynvml.nvmlDeviceGetPowerUsage(card))
+    memory = where_told(lambda: pynvml.nvmlDeviceGetMemoryInfo(card), None)
+    busy = where_told(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu, None)
+    heat = where_told(
+        lambda: pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU), None
+    )
+    power_mw = where_told(lambda: pynvml.nvmlDeviceGetPowerUsage(card), None)
     return GpuMeter(
         None if busy is None else busy / 100,
         memory and memory.used / 2**30,
@@ -109,13 +98,3 @@ def _meter(card: Any) -> GpuMeter:
         heat,
         None if power_mw is None else power_mw / 1000,
     )
-
-
-def _told(ask: Callable[[], Any]) -> Any:
-    """An answer that not every card and driver has."""
-    import pynvml
-
-    try:
-        return ask()
-    except pynvml.NVMLError:
-        return None

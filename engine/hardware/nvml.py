@@ -12,6 +12,7 @@ from engine.hardware.gpu import Absence, Gpu
 DEADLINE_S = 2.0
 _MANY = "several different cards are here, and CUDA may count otherwise than NVML does"
 _T = TypeVar("_T")
+_U = TypeVar("_U")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,66 @@ class _Card:
         return self.parts[0] if self.parts else Absence(self.reason)
 
 
+class NoAnswer(Exception):
+    """The driver is absent, fails or hangs; says which."""
+
+
+def ask(question: Callable[[], _T]) -> _T:
+    """The answer to a question that is asked with NVML initialised.
+
+    A driver that hangs is left to a thread of its own. Raises `NoAnswer` where it hangs longer
+    than `DEADLINE_S` and for whatever the question raises.
+    """
+    answers: list[_T] = []
+    reasons = [f"the NVIDIA driver gave no answer in {DEADLINE_S} s"]
+
+    def answer() -> None:
+        try:
+            answers.append(_initialised(question))
+        except Exception as error:
+            is_absent = type(error).__name__ == "NVMLError_LibraryNotFound"
+            reasons.append(
+                f"{'no NVIDIA driver' if is_absent else 'the NVIDIA driver fails'}: {error}"
+            )
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    thread.join(DEADLINE_S)
+    if not answers:
+        raise NoAnswer(reasons[-1])
+    return answers[0]
+
+
+def _initialised(question: Callable[[], _T]) -> _T:
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        return question()
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def where_told(question: Callable[[], _T], otherwise: _U) -> _T | _U:
+    """An answer that not every card and driver has, or something else."""
+    import pynvml
+
+    try:
+        return question()
+    except pynvml.NVMLError:
+        return otherwise
+
+
 def find() -> Gpu | Absence:
     """The device that CUDA would call 0, heeding CUDA_VISIBLE_DEVICES, or why there is none."""
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
     if wanted[0].strip() in {"", "-1"}:
         return Absence("CUDA_VISIBLE_DEVICES hides every GPU", is_final=True)
-    cards = _answer_in_time()
-    if isinstance(cards, str):
-        return Absence(cards)
+    try:
+        cards = ask(_cards)
+    except NoAnswer as silence:
+        return Absence(str(silence))
     if not cards:
         return Absence("the NVIDIA driver names no device")
     return _first_visible(cards, [name.strip() for name in wanted])
@@ -73,32 +126,10 @@ def _by_uuid(cards: list[_Card], start: str) -> list[Gpu | Absence]:
     return [gpu for uuid, gpu in known.items() if is_uuid and uuid.startswith(start)]
 
 
-def _answer_in_time() -> list[_Card] | str:
-    found: list[list[_Card] | str] = []
-    thread = threading.Thread(target=lambda: found.append(_answer()), daemon=True)
-    thread.start()
-    thread.join(DEADLINE_S)
-    return found[0] if found else f"the NVIDIA driver gave no answer in {DEADLINE_S} s"
-
-
-def _answer() -> list[_Card] | str:
-    """Every card, or why the driver can't tell."""
-    try:
-        return _ask()
-    except Exception as error:
-        is_absent = type(error).__name__ == "NVMLError_LibraryNotFound"
-        return f"{'no NVIDIA driver' if is_absent else 'the NVIDIA driver fails'}: {error}"
-
-
-def _ask() -> list[_Card]:
+def _cards() -> list[_Card]:
     import pynvml
 
-    pynvml.nvmlInit()
-    try:
-        return [_card(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
+    return [_card(index) for index in range(pynvml.nvmlDeviceGetCount())]
 
 
 def _card(index: int) -> _Card:
@@ -119,10 +150,10 @@ def _parts(handle: Any, name: str, uuid: str) -> Sequence[Gpu]:
     import pynvml
 
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    if _or(0, lambda: pynvml.nvmlDeviceGetMigMode(handle)[0]):
+    if where_told(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0], 0):
         count = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
         instances = [_instance(handle, index) for index in range(count)]
-        return [_gpu(found, (major, minor)) for found in instances if found is not None]
+        return [_gpu(instance, (major, minor)) for instance in instances if instance is not None]
     try:
         memory_gib = _memory_gib(handle)
     except pynvml.NVMLError_NotSupported:  # a GB10 has no memory of its own
@@ -156,17 +187,7 @@ def _memory_gib(handle: Any) -> float | None:
 def _uuid(handle: Any) -> str:
     import pynvml
 
-    return _or("", lambda: _text(pynvml.nvmlDeviceGetUUID(handle)))
-
-
-def _or(otherwise: _T, ask: Callable[[], _T]) -> _T:
-    """An answer that not every card and driver has."""
-    import pynvml
-
-    try:
-        return ask()
-    except pynvml.NVMLError:
-        return otherwise
+    return where_told(lambda: _text(pynvml.nvmlDeviceGetUUID(handle)), "")
 
 
 def _text(name: str | bytes) -> str:

@@ -1,7 +1,6 @@
 """Forecast against measured memory, once the optimizer has its state."""
 
 import os
-import threading
 from typing import Any
 
 import psutil
@@ -9,12 +8,12 @@ import torch
 
 from engine.budget import calibration
 from engine.events import Memory
+from engine.hardware import nvml
 from engine.run.event_log import EventLog
 
 GIB = 1 << 30
 _STEP = 2
 """The first step has no optimizer state before it, so the second is the first whole one."""
-_NVML_DEADLINE_S = 2.0
 
 Figure = float | None
 
@@ -50,8 +49,9 @@ class MemoryCheck:
             rss_gib=round(psutil.Process().memory_info().rss / GIB, 3),
         )
         self._log.append(event)
-        if name is not None:
-            calibration.remember(name, difference(event))
+        context_gib = context_of(event)
+        if name is not None and context_gib is not None:
+            calibration.remember(name, context_gib)
 
     def _expected(self, figure: str) -> Figure:
         value = self._forecast.get(figure)
@@ -60,20 +60,11 @@ class MemoryCheck:
         return float(value) if isinstance(value, int | float) else None
 
 
-def difference(event: Memory) -> calibration.Difference:
-    """What a card needed beyond its forecast."""
-    has_context = event.device_gib is not None and event.reserved_gib is not None
-    return calibration.Difference(
-        context_gib=round(event.device_gib - event.reserved_gib, 3)  # type: ignore[operator]
-        if has_context
-        else None,
-        allocated_ratio=_ratio(event.allocated_gib, event.forecast_allocated_gib),
-        reserved_ratio=_ratio(event.reserved_gib, event.forecast_reserved_gib),
-    )
-
-
-def _ratio(measured: Figure, forecast: Figure) -> Figure:
-    return round(measured / forecast, 4) if measured is not None and forecast else None
+def context_of(event: Memory) -> Figure:
+    """GiB on the device beyond what PyTorch reserved; None where the driver can't tell."""
+    if event.device_gib is None or event.reserved_gib is None:
+        return None
+    return round(event.device_gib - event.reserved_gib, 3)
 
 
 def _measured() -> tuple[Figure, Figure, Figure, str | None]:
@@ -83,8 +74,11 @@ def _measured() -> tuple[Figure, Figure, Figure, str | None]:
     """
     if not torch.cuda.is_available():
         return None, None, None, None
-    told = _told_by_driver(str(torch.cuda.get_device_properties().uuid))
-    driver, device_bytes = told if told else ("unknown", None)
+    uuid = str(torch.cuda.get_device_properties().uuid)
+    try:
+        driver, device_bytes = nvml.ask(lambda: _driver_and_own_bytes(uuid))
+    except nvml.NoAnswer:
+        driver, device_bytes = "unknown", None
     return (
         round(torch.cuda.max_memory_allocated() / GIB, 3),
         round(torch.cuda.max_memory_reserved() / GIB, 3),
@@ -93,31 +87,15 @@ def _measured() -> tuple[Figure, Figure, Figure, str | None]:
     )
 
 
-def _told_by_driver(uuid: str) -> tuple[str, int | None] | None:
-    """The driver's version and this process's bytes on the card; None where it doesn't answer.
+def _driver_and_own_bytes(uuid: str) -> tuple[str, int | None]:
+    """The driver's version, and this process's bytes on the card.
 
-    A driver that hangs is left to a thread of its own, and one in a container may not know this
-    process's number.
+    A driver in a container may not know this process's number.
     """
-    answers: list[tuple[str, int | None]] = []
+    import pynvml
 
-    def ask() -> None:
-        import pynvml
-
-        pynvml.nvmlInit()
-        driver = pynvml.nvmlSystemGetDriverVersion()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
-        running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        own = [process.usedGpuMemory for process in running if process.pid == os.getpid()]
-        answers.append((str(driver), own[0] if own else None))
-
-    def ask_quietly() -> None:
-        try:
-            ask()
-        except Exception:
-            return
-
-    thread = threading.Thread(target=ask_quietly, daemon=True)
-    thread.start()
-    thread.join(_NVML_DEADLINE_S)
-    return answers[0] if answers else None
+    driver = pynvml.nvmlSystemGetDriverVersion()
+    handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+    running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    own = [process.usedGpuMemory for process in running if process.pid == os.getpid()]
+    return str(driver), own[0] if own else None
