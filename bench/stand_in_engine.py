@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 from engine.events import Event, Step, encode  # noqa: E402
 from engine.run import lock  # noqa: E402
 from engine.run.rundir import RunDir  # noqa: E402
+from tests.asked import request  # noqa: E402
 from tests.recording import TRAINED, opening, samples  # noqa: E402
 
 SECONDS_PER_STEP = 0.5
@@ -29,7 +30,7 @@ def begin(folder: Path, total_steps: int) -> RunDir:
     """A run of that length before its first step."""
     run = RunDir(folder / "runs/bench")
     run.path.mkdir(parents=True)
-    run.write_request({"name": "bench", "forecast": None})
+    run.write_request(request("bench"))
     run.events.write_bytes(b"".join(map(encode, opening(total_steps))))
     run.log.write_text("".join(f"line {number:03}\n" for number in range(300)))
     return run

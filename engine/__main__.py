@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine import events
 from engine.problems import Refusal
+from engine.recipe.schema import Recipe
 from engine.run import lock, offline
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
@@ -48,13 +49,18 @@ def main(arguments: list[str]) -> int:
     log = EventLog(run)
     log.append(_hello(job))
     try:
-        offline.stay_off_unless_named(run.read_request())
+        offline.stay_off_unless_named(_recipe(job, run))
         importlib.import_module(JOBS[job]).run_job(run, log, wishes)
     except Exception as error:
         traceback.print_exc()
         log.append(_failed(error, run, log))
         return error.exit_code if isinstance(error, Refusal) else 1
     return 0
+
+
+def _recipe(job: str, run: RunDir) -> Recipe | None:
+    """What is trained, where the job is to train."""
+    return run.read_request().recipe if job in {"train", "resume"} else None
 
 
 def _let_segments_expand() -> None:

@@ -30,6 +30,7 @@ from engine.events import (
     encode,
 )
 from engine.run.rundir import RunDir
+from tests.asked import request
 from workbench.run_view.run_state import CURVES, RunState
 
 RECORDED = Path(__file__).parent / "data/runs"
@@ -232,7 +233,7 @@ def lay_down(
     """A run directory that tells these events."""
     run = RunDir(runs / name)
     run.path.mkdir(parents=True)
-    run.write_request({"name": name, "forecast": forecast})
+    run.write_request(request(name, forecast=forecast))
     run.events.write_bytes(b"".join(map(encode, events)))
     run.log.write_text(log, encoding="utf-8", errors="surrogatepass")
     return run

@@ -46,7 +46,7 @@ def test_a_branch_goes_on_with_what_was_changed(parent: RunDir, tmp_path: Path) 
     assert {step["learning_rate"] for step in steps} == {0.01}
     assert steps[0]["tokens"] > max(step[4] for step in stitched(parent).values()) * 0.6
     assert other.read_plan()["parent"]["step"] == 4
-    assert other.read_request()["overrides"][-1] == "training.lr_scheduler_type=constant"
+    assert other.read_request().overrides[-1] == "training.lr_scheduler_type=constant"
     assert (other.path / "recipe.toml").read_bytes() == parent.recipe.read_bytes()
     assert parent.events.read_bytes() == before
     assert other.state().name == "done"
@@ -142,7 +142,7 @@ def test_a_resumption_takes_no_changes(option: list[str], parent: RunDir, tmp_pa
 
 
 def test_a_changed_recipe_is_told_the_way(parent: RunDir, tmp_path: Path) -> None:
-    request = parent.read_request()
+    request = parent.read_request_document()
     request["recipe"]["training"]["weight_decay"] = 0.5
     parent.request.write_text(json.dumps(request))
     code, out, _ = command.call(tmp_path, "resume", "run")

@@ -17,6 +17,7 @@ from engine.events import Done, Failed, Phase, encode
 from engine.run import rundir
 from engine.run.rundir import RunDir
 from tests import command
+from tests.asked import request
 
 ROOT = Path(__file__).parents[1]
 RECIPE = '[data]\nsources = [{ path = "rows.jsonl" }]\n'
@@ -25,7 +26,7 @@ import sys
 from pathlib import Path
 from workbench import launch
 run = launch.judge("sound.toml", [], "cpu", Path(sys.argv[1])).make()
-print(run.read_request()["argv"])
+print([*run.read_request().argv])
 """
 DONE = Done(steps=2, loss=0.5, token_accuracy=0.9, elapsed_s=2.0, adapter="adapter")
 
@@ -75,7 +76,7 @@ def model(folder: Path, *tensors: tuple[str, list[int]]) -> Path:
 
 
 def recorded(path: Path, *events: Done | Failed | Phase) -> RunDir:
-    run = rundir.create("mine", b"", {}, path)
+    run = rundir.create(b"", request(), path)
     run.events.write_bytes(b"".join(map(encode, events)))
     return run
 

@@ -1,5 +1,6 @@
 """Runs beside each other: what differs, what came of it; through Textual's pilot."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ def recipe(r: int, *paths: str) -> dict[str, Any]:
 
 def lay_down_two() -> list[RunDir]:
     runs = [lay_down(Path("runs"), f"2026-11-21-093{at}-r", load("healthy")) for at in range(2)]
-    runs[0].write_request({"name": "a", "recipe": recipe(8, "one.jsonl")})
-    runs[1].write_request({"name": "b", "recipe": recipe(32, "one.jsonl", "two.jsonl")})
+    recipes = recipe(8, "one.jsonl"), recipe(32, "one.jsonl", "two.jsonl")
+    for run, changed in zip(runs, recipes, strict=True):
+        run.request.write_text(json.dumps({"recipe": changed}))
     return runs
 
 

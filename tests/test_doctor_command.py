@@ -170,7 +170,7 @@ def test_the_engine_alone_examines_into_its_folder(tmp_path: Path) -> None:
     """As any job: its folder holds the request, and then events and findings."""
     run = RunDir(tmp_path / "examined")
     run.path.mkdir()
-    run.write_request({"doctor": {"fast": True}})
+    run.request.write_text(json.dumps({"doctor": {"fast": True}}))
     done = os.spawnv(
         os.P_WAIT, sys.executable, [sys.executable, "-m", "engine", "doctor", str(run.path)]
     )

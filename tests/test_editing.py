@@ -95,8 +95,8 @@ async def test_the_run_takes_the_changes_as_set_does(tmp_path: Path) -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         (run,) = runs.every()
         request = run.read_request()
-        assert request["overrides"] == ["adapter.r=4"]
-        assert request["recipe"]["adapter"]["r"] == 4
+        assert request.overrides == ("adapter.r=4",)
+        assert request.recipe.adapter.r == 4
         assert run.recipe.read_text() == GOOD
         await until(pilot, run.events.exists)
         with contextlib.suppress(ProcessLookupError):

@@ -19,6 +19,7 @@ from engine.events import Done, Failed, Hello, Phase, Plan, Sample, Step, Warned
 from engine.run import rundir
 from engine.run.rundir import RunDir
 from tests import command
+from tests.asked import request
 from workbench.run_view.run_facts import of_last_step
 from workbench.run_view.run_reader import RunReader
 
@@ -89,7 +90,7 @@ class Engine:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
-    return rundir.create("mine", b"", {}, tmp_path / "run")
+    return rundir.create(b"", request(), tmp_path / "run")
 
 
 @pytest.fixture

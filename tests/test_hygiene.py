@@ -26,7 +26,7 @@ def lay_down_hostile(folder: Path) -> list[RunDir]:
     runs = [lay_down(folder / "runs", f"2026-11-21-093{at}-evil", hostile()) for at in range(2)]
     for at, run in enumerate(runs):
         recipe = {"model": {"path": TEXT}, TEXT: {"\x1b[2J": at}}
-        run.write_request({"name": TEXT, "recipe": recipe})
+        run.request.write_text(json.dumps({"name": TEXT, "recipe": recipe}))
         run.write_plan({"plan": {"total_steps": TEXT}})
     return runs
 

@@ -249,7 +249,7 @@ def reported(folder: Path, losses: list[float]) -> tuple[RunDir, Report]:
     log, tally = EventLog(run), Tally()
     report = Report(
         log=log, wishes=RunControl(run), tally=tally, vocab_size=1000, save_steps=2, sample_every=0,
-        sample=lambda step: None, truth=MemoryCheck(log, {}),
+        sample=lambda step: None, truth=MemoryCheck(log, None),
     )  # fmt: skip
     arguments, control = TrainingArguments(output_dir=str(folder), use_cpu=True), TrainerControl()
     report.on_train_begin(arguments, TrainerState(), control)

@@ -177,7 +177,7 @@ def test_a_changed_run_is_refused_with_what_changed(tmp_path: Path) -> None:
     folder = tmp_path
     written(folder, packing=False)
     _, dead = run(folder, fail="checkpoint.written:kill@2")
-    request = dead.read_request()
+    request = dead.read_request_document()
     request["recipe"]["training"]["learning_rate"] = 0.5
     dead.request.write_text(json.dumps(request))
     with (folder / "a.jsonl").open("a") as rows:

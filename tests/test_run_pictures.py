@@ -3,6 +3,7 @@
 After a wanted change: `make snapshots`, and look at the pictures.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def test_compare(
 ) -> None:
     for at, name in enumerate(("healthy", "died")):
         recipe = {"adapter": {"r": 8 << at}, "data": {"max_length": 512}}
-        runs[name].write_request({"name": name, "recipe": recipe})
+        runs[name].request.write_text(json.dumps({"name": name, "recipe": recipe}))
 
     async def steps(pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: is_judged(pilot))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from engine.events import Done, Failed, Phase, encode
 from engine.problems import Refusal
 from engine.run import lock, rundir, runs
 from engine.run.rundir import RunDir
+from tests.asked import request
 
 ROOT = Path(__file__).parents[1]
-REQUEST = {"recipe": {}, "argv": ["한국", "\udcff"]}
+REQUEST = request(argv=("한국", "\udcff"))
 DONE = Done(steps=1, loss=1.0, token_accuracy=0.5, elapsed_s=1.0, adapter="adapter")
 HOLD = """
 import sys
@@ -31,7 +33,9 @@ import os, resource, sys
 from pathlib import Path
 from engine.run import rundir
 from engine.problems import Refusal
+from tests.asked import request
 out, limit, user = sys.argv[1:]
+asked = request()
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit or hard), hard))
 if user:
@@ -39,7 +43,7 @@ if user:
     os.setgid(int(user))
     os.setuid(int(user))
 try:
-    print(rundir.create("mine", b"# a recipe", {"a": "b" * 100}, Path(out) if out else None).path)
+    print(rundir.create(b"# a recipe", asked, Path(out) if out else None).path)
 except Refusal as refusal:
     print(refusal)
     sys.exit(refusal.exit_code)
@@ -56,7 +60,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def create(out: str | None = None, name: str = "mine") -> RunDir:
-    return rundir.create(name, b"# a recipe", REQUEST, Path(out) if out else None)
+    return rundir.create(b"# a recipe", replace(REQUEST, name=name), Path(out) if out else None)
 
 
 def create_elsewhere(out: str, limit: str = "", user: str = "") -> "subprocess.Popen[bytes]":
@@ -103,7 +107,7 @@ def test_a_run_is_made_for_its_owner_only() -> None:
     assert {mode(path) for path in run.path.iterdir()} == {0o600}
     assert sorted(path.name for path in run.path.iterdir()) == ["recipe.toml", "request.json"]
     assert run.recipe.read_bytes() == b"# a recipe"
-    assert run.read_request() == {"name": "mine", **REQUEST}
+    assert run.read_request() == REQUEST
     assert "한국" in run.request.read_text()
 
 

@@ -1,5 +1,6 @@
 """The table of runs: found, put in order, marked, deleted; through Textual's pilot."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,7 +177,8 @@ def test_a_glance_at_broken_files_tells_what_it_can(tmp_path: Path) -> None:
 
 def test_a_glance_reads_request_and_plan(tmp_path: Path) -> None:
     run = lay_down(tmp_path, "whole", load("healthy"))
-    run.write_request({"name": "facts", "recipe": {"model": {"path": "google/gemma-4-E2B-it"}}})
+    recipe = {"model": {"path": "google/gemma-4-E2B-it"}}
+    run.request.write_text(json.dumps({"name": "facts", "recipe": recipe}))
     run.write_plan({"plan": {"total_steps": 240}})
     seen = run_summary.at(run)
     assert (seen.recipe, seen.model, seen.total_steps) == ("facts", "google/gemma-4-E2B-it", 240)

@@ -121,7 +121,7 @@ async def test_a_run_takes_the_figures_that_were_shown(tmp_path: Path) -> None:
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         (run,) = runs.every()
-        assert run.read_request()["forecast"] == budget.as_dict()
+        assert run.read_request().forecast == budget.as_dict()
         await until(pilot, run.events.exists)
         with contextlib.suppress(ProcessLookupError):
             os.kill(json.loads(run.events.read_bytes().splitlines()[0])["pid"], signal.SIGKILL)

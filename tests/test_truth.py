@@ -28,16 +28,18 @@ CARD = Memory(
 )  # fmt: skip
 
 
-def told(folder: Path, request: dict[str, object], *steps: int) -> list[events.Event | None]:
+def told(
+    folder: Path, forecast: dict[str, object] | None, *steps: int
+) -> list[events.Event | None]:
     run = RunDir(folder)
-    truth = MemoryCheck(EventLog(run), request)
+    truth = MemoryCheck(EventLog(run), forecast)
     for step in steps:
         truth.after(step)
     return [events.decode(line) for line in run.events.read_bytes().splitlines()]
 
 
 def test_the_difference_is_told_once_after_the_second_step(tmp_path: Path) -> None:
-    (event,) = told(tmp_path, {"forecast": FORECAST}, 1, 2, 3)
+    (event,) = told(tmp_path, FORECAST, 1, 2, 3)
     assert isinstance(event, Memory)
     assert (event.step, event.source, event.forecast_allocated_gib) == (2, "ledger", 2.0)
     assert (event.forecast_reserved_gib, event.forecast_host_gib) == (None, 4.0)
@@ -45,13 +47,13 @@ def test_the_difference_is_told_once_after_the_second_step(tmp_path: Path) -> No
 
 
 def test_without_a_forecast_what_is_measured_is_told_all_the_same(tmp_path: Path) -> None:
-    (event,) = told(tmp_path, {}, 2)
+    (event,) = told(tmp_path, None, 2)
     assert isinstance(event, Memory)
     assert (event.source, event.forecast_allocated_gib) == ("none", None)
 
 
 def test_a_cpu_has_no_device_figures(tmp_path: Path) -> None:
-    (event,) = told(tmp_path, {"forecast": FORECAST}, 2)
+    (event,) = told(tmp_path, FORECAST, 2)
     assert isinstance(event, Memory)
     assert (event.allocated_gib, event.reserved_gib, event.device_gib) == (None, None, None)
 

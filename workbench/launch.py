@@ -6,12 +6,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.hardware import profiles
 from engine.problems import Refusal
 from engine.recipe import files as recipe_files
 from engine.run import checkpoint_manifest, rundir, supervise
+from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.sessions.session_dir import PreviewDir
 
@@ -38,14 +39,13 @@ fetched anew, which huge ones make cheaper.
 class Judged:
     """A run that may be made."""
 
-    name: str
     recipe: bytes
-    request: dict[str, Any]
+    request: Request
     out: Path | None
 
     def make(self) -> RunDir:
         """Its directory, ready to start. Raises `Refusal`, exit code 3, where one is in the way."""
-        return rundir.create(self.name, self.recipe, self.request, self.out)
+        return rundir.create(self.recipe, self.request, self.out)
 
 
 def judge(
@@ -67,15 +67,17 @@ def judge(
     recipe, text = validate.load(name, overrides)
     profile = profiles.runnable(profile_name)
     forecast = fit_check.forecast(recipe, profile, anyway=anyway, known=known)
-    request = {
-        "recipe": recipe.model_dump(mode="json"),
-        "recipe_file": str(recipe_files.find(name).resolve()),
-        "overrides": overrides,
-        "hardware": profile.as_dict(),
-        "forecast": forecast.as_dict() if forecast else None,
-        "argv": sys.argv,
-    }
-    return Judged(recipe_files.find(name).stem, text, request, out)
+    file = recipe_files.find(name)
+    request = Request(
+        name=file.stem,
+        recipe=recipe,
+        hardware=profile,
+        forecast=forecast.as_dict() if forecast else None,
+        recipe_file=str(file.resolve()),
+        overrides=tuple(overrides),
+        argv=tuple(sys.argv),
+    )
+    return Judged(text, request, out)
 
 
 def start(run: RunDir, job: str = "train") -> None:
@@ -83,7 +85,7 @@ def start(run: RunDir, job: str = "train") -> None:
 
     Raises `Refusal`: exit code 3 where another was faster, 2 where the request can't be read.
     """
-    device = str(run.read_request()["hardware"]["device"])
+    device = run.read_request().hardware.device
     command = [sys.executable, "-P", "-m", "engine", job, str(run.path.resolve())]
     supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(run.lock), str(run.ending)]
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -71,5 +71,5 @@ def _report(run: RunDir, tally: Tally, vocab_size: int) -> Report:
         save_steps=0,
         sample_every=0,
         sample=lambda step: None,
-        truth=MemoryCheck(log, {}),
+        truth=MemoryCheck(log, None),
     )

@@ -21,7 +21,7 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     The findings so far stand in diagnosis.json after each check, and are kept for later runs.
     """
     began = monotonic()
-    is_fast = bool(run.read_request().get("doctor", {}).get("fast"))
+    is_fast = bool(run.read_request_document().get("doctor", {}).get("fast"))
     beside = PreviewDir(run.path)
     session_dir.sweep(beside)
     is_watched = beside.viewer.exists()

@@ -3,7 +3,6 @@
 It ends when it is asked to, and when its viewer is gone.
 """
 
-import json
 import os
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from engine.model.adapter_switch import AdapterSwitch, attach, read
 from engine.model.load import load
 from engine.model.playground_server import Desk
 from engine.problems import Refusal
-from engine.recipe.schema import Recipe
 from engine.run import adapters
 from engine.run.adapters import Adapter
 from engine.run.control import RunControl
@@ -40,7 +38,7 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     try:
         if not wishes.stopped_by:
             sweep(files)
-            asked = playground.opening(run.read_request())
+            asked = playground.opening(run.read_request_document())
             Desk(_opened(asked, log), log).serve(files.wishes())
     except SystemExit:
         pass
@@ -54,7 +52,8 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
 def _opened(asked: Opening, log: EventLog) -> AdapterSwitch:
     """Base and adapter of a run, as it was trained. Raises `Refusal`."""
     run = RunDir(Path(asked.run))
-    recipe, profile = _chosen(run)
+    request = run.read_request()
+    recipe, profile = request.recipe, request.hardware
     adapter = _adapter(run, asked.adapter)
     log.append(events.Phase(name="reading", detail=adapter.name))
     weights = read(adapter, recipe.model)
@@ -75,17 +74,6 @@ def _opened(asked: Opening, log: EventLog) -> AdapterSwitch:
         )
     )
     return adapted
-
-
-def _chosen(run: RunDir) -> tuple[Recipe, Profile]:
-    """What the run was made with."""
-    try:
-        request = run.read_request()
-        recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
-        return recipe, Profile(**request["hardware"])
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"it can't be read: {type(error).__name__}: {error}"
-        raise Refusal.of(str(run.path), reason, "Open another run", key="request.json") from None
 
 
 def _adapter(run: RunDir, name: str) -> Adapter:

@@ -1,12 +1,11 @@
 """A run that ended before its last step goes on from its newest checkpoint that is whole."""
 
-from typing import Any
-
 from engine.jobs import train_job
 from engine.run import checkpoint_manifest, failpoint
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
+from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.train import determinism, planning
 
@@ -25,10 +24,10 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     train_job.train(run, log, wishes, start)
 
 
-def _exactness(request: dict[str, Any], start: Checkpoint) -> str:
+def _exactness(request: Request, start: Checkpoint) -> str:
     was, now = start.facts.get("arithmetic"), determinism.last_bits()
     if was != now:
         return f"but for rounding: {was} became {now}"
-    if request["hardware"]["device"] == "cpu":
+    if request.hardware.device == "cpu":
         return "to the bit: a CPU repeats its sums"
     return "but for the order of a GPU's sums, which training.deterministic settles"

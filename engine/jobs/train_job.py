@@ -1,7 +1,6 @@
 """A training run: one attempt, or several with less and less at a time where memory lacks."""
 
 import gc
-import json
 from dataclasses import dataclass
 
 from engine import events
@@ -35,8 +34,7 @@ def train(run: RunDir, log: EventLog, wishes: RunControl, start: Checkpoint | No
     Out of memory, it begins again with less at a time where the recipe says so. Raises `Refusal`
     where the run is no longer the one that wrote the checkpoint.
     """
-    request = run.read_request()
-    asked = Recipe.model_validate_json(json.dumps(request["recipe"]))
+    asked = run.read_request().recipe
     now: _Again | None = _Again(asked.training, start)
     while now:
         now = _tried(run, log, wishes, asked, now)

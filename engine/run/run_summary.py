@@ -21,7 +21,7 @@ class RunSummary:
 
 def at(run: RunDir) -> RunSummary:
     """Read a run's request, its plan and the end of its events."""
-    request = _document(run.read_request)
+    request = _document(run.read_request_document)
     plan = _document(run.read_plan)
     last = next((event for event in run.last_events() if isinstance(event, Step)), None)
     return RunSummary(

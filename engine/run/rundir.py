@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine import events
 from engine.problems import Refusal
 from engine.run import lock
 from engine.run.exit_record import cause_of_death
 from engine.run.tail import Tail
+
+if TYPE_CHECKING:
+    from engine.run.request import Request
 
 RUNS = Path("runs")
 """Where runs are made and listed unless told otherwise: a folder of the current one."""
@@ -123,24 +126,25 @@ class RunDir:
         is_there = are_past and self.control.exists()
         return Tail(self.control, self.control.stat().st_size if is_there else 0)
 
-    def write_request(self, request: dict[str, Any]) -> None:
+    def write_request(self, request: "Request") -> None:
         """Write down what was asked, before the engine starts."""
-        write_whole(self.request, request)
+        write_whole(self.request, request.as_dict())
 
     def write_plan(self, plan: dict[str, Any]) -> None:
         """Write down what it resolved to, once, by the engine."""
         write_whole(self.plan, plan)
 
-    def read_request(self) -> dict[str, Any]:
-        """What was asked: resolved recipe, overrides, hardware, argv. Raises `Refusal`."""
-        try:
-            request = json.loads(self.request.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            request = None
-        if not isinstance(request, dict):
-            fix = "Start another run of its recipe"
-            raise Refusal.of(str(self.request), "it is damaged and can't be read", fix)
-        return request
+    def read_request(self) -> "Request":
+        """What was asked. Raises `Refusal` where that is damaged or another version's."""
+        from engine.run import request  # pydantic takes longer than a list of runs
+
+        return request.read(self.request)
+
+    def read_request_document(self) -> dict[str, Any]:
+        """The same as plain data, also of versions whose recipes are others. Raises `Refusal`."""
+        from engine.run import request
+
+        return request.read_document(self.request)
 
     def read_plan(self) -> dict[str, Any]:
         """What that resolved to."""
@@ -162,13 +166,13 @@ class RunDir:
         self.path.rmdir()
 
 
-def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path | None) -> RunDir:
+def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
     """Make a run directory with what was chosen in it; on refusal nothing is left behind.
 
     `out` is the run directory itself; without it one named by date, time and recipe is made
     below `runs`. Raises `Refusal`, with exit code 3 where a live run is in the way.
     """
-    run = RunDir(RUNS / _name_now(recipe_name) if out is None else out)
+    run = RunDir(RUNS / _name_now(request.name) if out is None else out)
     kept = {folder for folder in (run.path, *run.path.parents) if os.path.exists(folder)}
     try:
         if out is None:
@@ -177,7 +181,7 @@ def create(recipe_name: str, recipe: bytes, request: dict[str, Any], out: Path |
             _take_empty(run)
         _claim(run)
         _write_new(run.recipe, recipe)
-        run.write_request({"name": recipe_name, **request})
+        run.write_request(request)
     except OSError as error:
         _unmake(run, kept)
         reason = (error.strerror or str(error)).lower()

@@ -32,6 +32,10 @@ class PreviewDir(RunDir):
         """Whether its viewer lives; not to be asked by the viewer, which would lose its lock."""
         return lock.is_held(self.viewer)
 
+    def write_session_request(self, document: dict[str, Any]) -> None:
+        """Write down what the session's engine is asked for as it starts."""
+        write_whole(self.request, document)
+
     def reply(self, number: int) -> Path:
         """File of a reply."""
         return self.path / f"preview-{number:06d}.json"
@@ -74,7 +78,7 @@ def create() -> PreviewDir:
     """Make a preview's directory. Raises `Refusal`."""
     try:
         preview = PreviewDir(Path(tempfile.mkdtemp(prefix=_PREFIX)))
-        preview.write_request({"name": "preview"})
+        preview.write_session_request({"name": "preview"})
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         fix = "Free space there, or set TMPDIR to a folder you may write to"

@@ -21,9 +21,9 @@ Figure = float | None
 class MemoryCheck:
     """Tells the difference once in a run, and keeps that of a card for its next forecast."""
 
-    def __init__(self, log: EventLog, request: dict[str, Any]) -> None:
+    def __init__(self, log: EventLog, forecast: dict[str, Any] | None) -> None:
         self._log = log
-        self._forecast: dict[str, Any] = request.get("forecast") or {}
+        self._forecast = forecast or {}
 
     def begin(self) -> None:
         """Forget what loading and the first samples took, which no step needs."""

@@ -9,6 +9,7 @@ from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe, Training
 from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.request import Request
 
 _NAMES = ("OutOfMemoryError", "MemoryError")
 _TOLD = (
@@ -38,11 +39,10 @@ def is_one(error: BaseException) -> bool:
     return type(error).__name__ in _NAMES or any(told in str(error) for told in _TOLD)
 
 
-def failed(error: OutOfMemory, request: dict[str, Any], phase: str, log: str) -> events.Failed:
+def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events.Failed:
     """The run's last word: shapes, the forecast's parts, and the first change that would help."""
-    recipe = Recipe.model_validate_json(json.dumps(request["recipe"]))
-    found = _first_that_helps(recipe, Profile(**request["hardware"]))
-    forecast = request.get("forecast")
+    found = _first_that_helps(request.recipe, request.hardware)
+    forecast = request.forecast
     hint = "Take a smaller model, or a device with more memory"
     if found:
         keys = " and ".join(f"{key} = {_toml(value)}" for key, value in found.changes.items())

@@ -17,6 +17,7 @@ from engine.model.load import Loaded
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe, Training
 from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.train import determinism
 from engine.train.checkpoint import TRAINER_STATE
@@ -100,10 +101,10 @@ def facts(recipe: Recipe, asked: Training, chosen: Template, prepared: Prepared)
     }
 
 
-def parent(request: dict[str, Any], start: Checkpoint) -> str | None:
+def parent(request: Request, start: Checkpoint) -> str | None:
     """Name of the run that a checkpoint was copied from; None of a run's own."""
-    told = request.get("parent", {"step": None})
-    return str(told["run"]) if told["step"] == start.step else None
+    is_copied = request.parent and request.parent.step == start.step
+    return request.parent.run if request.parent and is_copied else None
 
 
 def require_same(run: RunDir, now: dict[str, Any], start: Checkpoint | None) -> None:

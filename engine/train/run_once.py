@@ -24,6 +24,7 @@ from engine.recipe.schema import Recipe, Training
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
+from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
 from engine.train import determinism, out_of_memory, planning, sft
@@ -60,7 +61,7 @@ def attempt(
     """
     request = run.read_request()
     recipe = asked.model_copy(update={"training": training})
-    profile = Profile(**request["hardware"])
+    profile = request.hardware
     _tell_findings(log)
     log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
     chosen, seen, prepared = _read(recipe, log)
@@ -84,7 +85,7 @@ def attempt(
     trainer = sft.trainer(model, loaded, sequences, config, report, tally, save, seen, ratio, guard)
     plan = planning.plan(recipe, loaded, chosen, prepared, targets, trainer)
     told = planning.accounts(recipe, prepared, sequences)
-    run.write_plan({**request, **planning.document(plan), **told})
+    run.write_plan({**request.as_dict(), **planning.document(plan), **told})
     log.append(plan)
     log.append(events.Phase(name="training", detail=f"{plan.total_steps} steps"))
     _stop_if_asked(wishes)
@@ -106,9 +107,7 @@ def attempt(
     log.append(_done(run, report, steps, figures, stopped_by))
 
 
-def _tell_position(
-    request: dict[str, Any], start: Checkpoint, plan: events.Plan, log: EventLog
-) -> None:
+def _tell_position(request: Request, start: Checkpoint, plan: events.Plan, log: EventLog) -> None:
     """A branch may have other rows in a step than the run that its checkpoint is from."""
     moved = planning.position(start, plan) if planning.parent(request, start) else None
     if moved:
@@ -122,7 +121,7 @@ def _report(
     loaded: Loaded,
     recipe: Recipe,
     sampler: Sampler,
-    request: dict[str, Any],
+    request: Request,
 ) -> Report:
     return Report(
         log=log,
@@ -132,7 +131,7 @@ def _report(
         save_steps=recipe.training.save_steps,
         sample_every=recipe.samples.every,
         sample=lambda step: _sample(sampler, recipe, step),
-        truth=MemoryCheck(log, request),
+        truth=MemoryCheck(log, request.forecast),
     )
 
 

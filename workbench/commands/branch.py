@@ -1,17 +1,16 @@
 """A run that goes on from another's checkpoint with a changed recipe."""
 
-import copy
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
-from engine.hardware import profiles
 from engine.problems import Problem, Refusal
 from engine.recipe import schema, validate
 from engine.recipe.schema import Recipe
 from engine.run import checkpoint_manifest, rundir
 from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.request import Parent
 from engine.run.rundir import RunDir
 from workbench.recipe_editor import fit_check
 
@@ -29,36 +28,35 @@ def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bo
     if found is None:
         raise checkpoint_manifest.none_whole(parent, rejected)
     asked = parent.read_request()
-    profile = profiles.Profile(**asked["hardware"])
-    changed = _changed(parent, asked["recipe"], overrides)
+    changed = _changed(parent, asked.recipe, overrides)
     if 0 < changed.training.max_steps <= found.step:
         reason = f"nothing is left to train after {found.folder.name}, which it would go on from"
         raise Refusal.of(
             "training.max_steps", reason, f"Set training.max_steps to more than {found.step}"
         )
-    forecast = fit_check.forecast(changed, profile, anyway=anyway)
-    request = {
-        **asked,
-        "recipe": changed.model_dump(mode="json"),
-        "overrides": [*asked["overrides"], *overrides],
-        "forecast": forecast.as_dict() if forecast else None,
-        "argv": sys.argv,
-        "parent": {"run": parent.name, "path": str(parent.path.resolve()), "step": found.step},
-    }
-    run = rundir.create(asked["name"], parent.recipe.read_bytes(), request, out)
+    forecast = fit_check.forecast(changed, asked.hardware, anyway=anyway)
+    request = dataclasses.replace(
+        asked,
+        recipe=changed,
+        overrides=(*asked.overrides, *overrides),
+        forecast=forecast.as_dict() if forecast else None,
+        argv=tuple(sys.argv),
+        parent=Parent(parent.name, str(parent.path.resolve()), found.step),
+    )
+    run = rundir.create(parent.recipe.read_bytes(), request, out)
     _take_along(found, run)
     return run
 
 
-def _changed(parent: RunDir, document: dict[str, Any], overrides: list[str]) -> Recipe:
-    wanted = copy.deepcopy(_without_nulls(document))
+def _changed(parent: RunDir, was: Recipe, overrides: list[str]) -> Recipe:
+    wanted = was.model_dump(mode="json", exclude_none=True)
     try:
         schema.override(wanted, overrides)
     except ValueError as error:
         raise Refusal.of("--set", str(error), "Write --set training.learning_rate=2e-4") from None
     if found := validate.problems(wanted):
         raise Refusal(str(parent.path), found)
-    was, now = Recipe.model_validate(_without_nulls(document)), Recipe.model_validate(wanted)
+    now = Recipe.model_validate(wanted)
     if found := [*_other_tensors(was, now)]:
         raise Refusal(str(parent.path), found)
     return now
@@ -94,10 +92,3 @@ def _take_along(found: Checkpoint, run: RunDir) -> None:
         fix = "Free space, or try again where the run it comes from is at work"
         reason = f"its checkpoint could not be copied: {error}"
         raise Refusal.of(str(found.folder), reason, fix) from None
-
-
-def _without_nulls(value: Any) -> Any:
-    """As TOML would have it, which leaves out what is not set."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value

@@ -21,7 +21,7 @@ class MemoryForecast:
 def read(run: RunDir) -> MemoryForecast:
     """The forecast that a run was started with; none where its request tells of none."""
     try:
-        found = run.read_request()["forecast"]
+        found: Any = run.read_request().forecast
         return MemoryForecast(
             _number(found["reserved_gib"]["expected"]), _number(found["host_gib"])
         )

@@ -145,6 +145,6 @@ class CompareScreen(ChartedScreen):
 
 def _recipe(run: RunDir) -> dict[str, str]:
     try:
-        return comparison.keys(run.read_request()["recipe"])
+        return comparison.keys(run.read_request_document()["recipe"])
     except (Refusal, KeyError, TypeError):
         return {}

@@ -5,7 +5,6 @@ import signal
 import subprocess
 from typing import Any, TypeVar
 
-from engine.run.rundir import write_whole
 from engine.run.tail import Tail
 from engine.sessions import session_dir
 from engine.sessions.session_dir import PreviewDir
@@ -34,7 +33,7 @@ _Kind = TypeVar("_Kind", bound=EngineSession)
 def start(kind: type[_Kind], job: str, request: dict[str, Any], device: str = "cpu") -> _Kind:
     """Start a job on a request, in the hands of that kind. Raises `Refusal`."""
     files = session_dir.create()
-    write_whole(files.request, request)
+    files.write_session_request(request)
     lock = files.hold_for_viewer()
     assert lock is not None
     return kind(files, lock, launch.start_beside(files, job, device))

@@ -53,6 +53,6 @@ def start(run: RunDir, adapter: str = "") -> Playground:
 
 def _device(path: Path) -> str:
     """Where the run was trained; what is wrong with its request is the engine's to tell."""
-    with contextlib.suppress(Refusal, KeyError, TypeError):
-        return str(RunDir(path).read_request()["hardware"]["device"])
+    with contextlib.suppress(Refusal):
+        return RunDir(path).read_request().hardware.device
     return "cpu"

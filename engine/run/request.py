@@ -1,0 +1,112 @@
+"""What a run was asked for: a recipe on hardware, as its request.json holds it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from engine.hardware.profiles import Profile
+from engine.problems import Refusal
+from engine.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The run that a branch goes on from."""
+
+    run: str
+    """Its name."""
+    path: str
+    step: int
+    """Of the checkpoint that was copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A run's request, written by whoever makes the run and never changed after."""
+
+    name: str
+    """Of the recipe."""
+    recipe: Recipe
+    """With the overrides applied."""
+    hardware: Profile
+    forecast: dict[str, Any] | None = None
+    """The `Budget` it was started with, as plain data; None where nothing was forecast."""
+    recipe_file: str = ""
+    overrides: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    parent: Parent | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for request.json and plan.json."""
+        document: dict[str, Any] = {
+            "name": self.name,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "recipe_file": self.recipe_file,
+            "overrides": list(self.overrides),
+            "hardware": self.hardware.as_dict(),
+            "forecast": self.forecast,
+            "argv": list(self.argv),
+        }
+        return document | ({"parent": dataclasses.asdict(self.parent)} if self.parent else {})
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> "Request":
+        """Read what `as_dict` gave, or an older version of it; unknown keys are left out.
+
+        Raises `ValueError`, `KeyError`, `TypeError` or `AttributeError` where it is none.
+        """
+        forecast, parent = document.get("forecast"), document.get("parent")
+        if forecast is not None and not isinstance(forecast, dict):
+            raise TypeError("a forecast is a table")
+        return cls(
+            name=str(document.get("name", "")),
+            # As JSON: a strict schema takes no list for a tuple otherwise.
+            recipe=Recipe.model_validate_json(json.dumps(document["recipe"])),
+            hardware=Profile(**_fields(Profile, document["hardware"])),
+            forecast=forecast,
+            recipe_file=str(document.get("recipe_file", "")),
+            overrides=tuple(map(str, document.get("overrides", ()))),
+            argv=tuple(map(str, document.get("argv", ()))),
+            parent=None if parent is None else Parent(**_fields(Parent, parent)),
+        )
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a request.json of any job as plain data. Raises `Refusal` where it is damaged."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise _damaged(path)
+    return document
+
+
+def read(path: Path) -> Request:
+    """Read a run's request.json. Raises `Refusal` where it is damaged or another version's."""
+    document = read_document(path)
+    try:
+        return Request.from_dict(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, ("recipe", *first["loc"])))
+        reason = f"its recipe is none of this version: {key}: {first['msg']}"
+        raise Refusal.of(str(path), reason, _FIX) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(path) from None
+
+
+_FIX = "Start another run of its recipe"
+
+
+def _damaged(path: Path) -> Refusal:
+    return Refusal.of(str(path), "it is damaged and can't be read", _FIX)
+
+
+def _fields(kind: Any, document: dict[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in document.items() if key in known}
