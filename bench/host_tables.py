@@ -26,7 +26,7 @@ def main(runs: int = 5) -> None:
     with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
         make(Path(folder) / "model.safetensors")
         resident = psutil.Process().memory_info().rss
-        table = mapped_tensor.mapped(Path(folder), NAME)
+        table = mapped_tensor.map_tensor(Path(folder), NAME)
         order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
         batches = order.split(TOKENS)[:runs]
         first, again = ([taken_ms(table, ids) for ids in batches] for _ in range(2))

@@ -7,9 +7,9 @@ import torch
 from torch.optim import AdamW
 
 from engine.data.batches import Collator, TokenSequence
-from engine.kernels.linear import lean
 from engine.model import lora
 from engine.model.load import Loaded
+from engine.model.patches.fused_lora import use_fused_lora
 from engine.recipe.schema import Adapter
 from engine.train import scoring
 from engine.train.order import GroupedByLength
@@ -26,7 +26,7 @@ class PlainLoop:
     ) -> None:
         self.model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)
         lora.keep_float32(self.model)
-        lean(self.model)
+        use_fused_lora(self.model)
         self.data_collator: Any = Collator(loaded.tokenizer.pad_token_id)
         # In the engine's own order, as batches of other rows are padded by more or less.
         order = list(GroupedByLength([len(one.input_ids) for one in sequences], batch, SEED))

@@ -6,5 +6,11 @@ _ENGINE = Path(__file__).resolve().parent
 
 RECIPES = _ENGINE.parent / "recipes"
 """Recipes, their rows in `data/` and hardware profiles in `hardware/`."""
-EMBEDDED_WEIGHTS = _ENGINE / "model" / "embedded" / "weights"
+_EMBEDDED = Path("engine", "model", "embedded", "weights")
+EMBEDDED_WEIGHTS = _ENGINE.parent / _EMBEDDED
 """The model that `model.path = "embedded"` names, with its tokenizer and chat template."""
+
+
+def is_embedded_weights(path: str) -> bool:
+    """Whether a path is that of the embedded model, in this installation or another."""
+    return Path(path).parts[-len(_EMBEDDED.parts) :] == _EMBEDDED.parts

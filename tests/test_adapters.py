@@ -169,9 +169,9 @@ def test_experts_are_adapted_and_come_back(gemma_folder: Folder, tmp_path: Path)
     trainer.model.save_pretrained(tmp_path / "saved")
     saved = read(adapters.Adapter("saved", None, tmp_path / "saved"), Model(path=str(folder)))
     fresh = attach(tiny.loaded(folder), template("gemma4"), saved)
-    with fresh.side("adapter"):
+    with fresh.use("adapter"):
         assert torch.allclose(logits(fresh.model), logits(trainer.model), atol=1e-6)
-    with fresh.side("base"):
+    with fresh.use("base"):
         assert torch.equal(logits(fresh.model), base)
 
 

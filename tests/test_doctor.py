@@ -20,7 +20,7 @@ from engine.doctor.registry import CHECKS
 from engine.doctor.specimens import Specimens
 from engine.kernels import head
 from engine.model import adapter_switch, load, lora, nf4
-from engine.model.expert_matmul import Product
+from engine.model.expert_matmul import ExpertMatmul
 from engine.model.host_embeddings import HostTable
 from engine.recipe import validate as recipe_check
 from engine.train import report, scoring, sft
@@ -208,17 +208,17 @@ def scales_without_their_mean(patch: pytest.MonkeyPatch) -> None:
 
 
 def gradient_of_experts_a_hundredth_off(patch: pytest.MonkeyPatch) -> None:
-    right = Product.backward
+    right = ExpertMatmul.backward
 
     def wrong(ctx: Any, *gradients: torch.Tensor) -> Any:
         gradient, *rest = right(ctx, *gradients)
         return gradient * 1.01, *rest
 
-    patch.setattr(Product, "backward", staticmethod(wrong))
+    patch.setattr(ExpertMatmul, "backward", staticmethod(wrong))
 
 
 def experts_left_whole(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(load, "quantises_experts", nullcontext)
+    patch.setattr(load, "experts_in_four_bits", nullcontext)
 
 
 def scales_that_an_answer_changes(patch: pytest.MonkeyPatch) -> None:
@@ -350,4 +350,4 @@ def test_a_check_that_breaks_has_failed_and_says_why(
     monkeypatch.delattr(trl_utils, "_use_triton")
     finding = BY_NAME["soft cap applied by the fused head"](specimens)
     assert (finding.passed, finding.figure) == (False, None)
-    assert "could not be measured: RuntimeError: this TRL chooses" in finding.advice
+    assert "could not be measured: ImportError: gemma-bench patches trl" in finding.advice

@@ -69,7 +69,7 @@ def test_the_plan_says_where_and_why(runs: Runs) -> None:
 def test_a_playground_answers_as_the_run_did(runs: Runs, tmp_path: Path) -> None:
     sample = of("sample", runs["true"])[-1]
     adapted = _opened(Opening(str(runs["true"].path)), EventLog(RunDir(tmp_path)))
-    assert host_embeddings.of(adapted.model) is not None
+    assert host_embeddings.table_of(adapted.model) is not None
     settings = Settings(max_new_tokens=8)
     for side in ("base", "adapter"):
         speech = TokenStream(Asked(1, side, (("user", sample["prompt"]),), settings), adapted)

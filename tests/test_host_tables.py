@@ -26,7 +26,7 @@ Folder = Callable[[str], Path]
 
 
 def table_of(gemma: Loaded) -> host_embeddings.HostTable:
-    found = host_embeddings.of(gemma.model)
+    found = host_embeddings.table_of(gemma.model)
     assert found is not None
     return found
 
@@ -36,7 +36,7 @@ def trained(
 ) -> tuple[tiny.Gradients, dict[str, torch.Tensor]]:
     """Losses and gradients of two steps, and the adapter after them."""
     gemma = tiny.loaded(folder, dtype=dtype, host_tables=on_host)
-    assert (host_embeddings.of(gemma.model) is not None) is on_host
+    assert (host_embeddings.table_of(gemma.model) is not None) is on_host
     kept = tiny.Gradients()
     sequences = [*pack(tiny.rows(gemma), 80)] if packs else None
     trainer = tiny.trainer(gemma, staging, kept, sequences, max_steps=2, **settings)
@@ -178,7 +178,9 @@ def test_the_table_is_in_no_storage_that_a_step_holds(gemma_folder: Folder, tmp_
         trainer = tiny.trainer(gemma, tmp_path, tiny.Gradients(), max_steps=1)
         trainer.train()
         held.append(held_bytes(trainer))
-        numbers.append(trainer.model.num_parameters() + host_embeddings.parameters(trainer.model))
+        numbers.append(
+            trainer.model.num_parameters() + host_embeddings.table_parameters(trainer.model)
+        )
     table = table_of(gemma).table
     assert held[0] - held[1] == table.numel() * 4
     assert numbers[0] == numbers[1]
@@ -192,4 +194,4 @@ def test_a_model_without_tables_is_refused(kind: str, gemma_folder: Folder) -> N
 
 def test_a_class_is_as_it_was_after_loading(gemma_folder: Folder) -> None:
     tiny.loaded(gemma_folder("embedded"), host_tables=True)
-    assert host_embeddings.of(tiny.loaded(gemma_folder("embedded")).model) is None
+    assert host_embeddings.table_of(tiny.loaded(gemma_folder("embedded")).model) is None

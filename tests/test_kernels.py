@@ -11,6 +11,7 @@ from torch.nn import functional
 from engine.hardware import kernel_choice
 from engine.kernels import head, linear
 from engine.model import lora
+from engine.model.patches.fused_lora import FusedLoraLinear, use_fused_lora
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.recipe.schema import Adapter
 from tests import tiny
@@ -108,10 +109,10 @@ def test_lora_in_one_operation_has_right_gradients() -> None:
     given, weight, down, up = (torch.randn(s, dtype=torch.float64) for s in shapes.values())
     for trained in (given, down, up):
         trained.requires_grad_()
-    made = linear._Lora.apply(given, weight, down, up, 0.5)
+    made = linear.lora_linear(given, weight, down, up, 0.5)
     torch.testing.assert_close(made, given @ weight.t() + 0.5 * given @ down.t() @ up.t())
     assert torch.autograd.gradcheck(
-        lambda x, a, b: linear._Lora.apply(x, weight, a, b, 0.5), (given, down, up)
+        lambda x, a, b: linear.lora_linear(x, weight, a, b, 0.5), (given, down, up)
     )
 
 
@@ -123,7 +124,7 @@ def adapted(folder: Path, dtype: str) -> tuple[torch.nn.Module, torch.nn.Module]
         if "lora_B" in name:
             parameter.data.normal_(std=0.02)
     ours = deepcopy(theirs.train())
-    assert linear.lean(ours)
+    assert use_fused_lora(ours)
     return theirs, ours
 
 
@@ -183,8 +184,8 @@ def test_other_adapters_stay_pefts(
     quantization: str, adapter: Adapter, gemma_folder: Callable[[str], Path]
 ) -> None:
     model = lora.attach(tiny.loaded(gemma_folder("gemma3"), quantization).model, adapter, 0)
-    assert not linear.lean(model)
-    assert not any(isinstance(module, linear.LeanLinear) for module in model.modules())
+    assert not use_fused_lora(model)
+    assert not any(isinstance(module, FusedLoraLinear) for module in model.modules())
 
 
 def test_the_base_answers_and_the_adapter_is_saved_as_before(
@@ -195,7 +196,7 @@ def test_the_base_answers_and_the_adapter_is_saved_as_before(
     model.save_pretrained(tmp_path / "before")
     with torch.no_grad(), model.disable_adapter():
         base = model(input_ids=ids).logits
-    assert linear.lean(model)
+    assert use_fused_lora(model)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.constant_(parameter, 0.1)

@@ -64,7 +64,7 @@ def test_matrix_by_matrix_is_the_same_as_at_once(
     assert torch.equal(nf4.matrices(made, 0, shape[0]), spelled_out)
     assert torch.equal(nf4.matrices(made, 2, 4), spelled_out[2:4])
     numbers = torch.tensor([4, 0, 0])
-    assert torch.equal(nf4.chosen(made, numbers), spelled_out[numbers])
+    assert torch.equal(nf4.matrices_at(made, numbers), spelled_out[numbers])
 
 
 @pytest.mark.parametrize("shape", [(8, 64, 64), (5, 128, 192)])
@@ -87,7 +87,10 @@ def test_blocks_may_not_reach_over_the_end_of_a_matrix() -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_way_gives_the_product(
-    shape: tuple[int, int, int], way: expert_matmul.Way, limit: int, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int, int],
+    way: expert_matmul.MatmulStrategy,
+    limit: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Forward and back, at once and in parts, with experts that no row was routed to."""
     monkeypatch.setattr(expert_tiles, "SLAB_BYTES", limit)
@@ -98,8 +101,8 @@ def test_every_way_gives_the_product(
     given, gradient = torch.randn(ROWS, shape[2]), torch.randn(ROWS, shape[1])
     forth = torch.einsum("sc,src->sr", given, of_rows)
     back = torch.einsum("sr,src->sc", gradient, of_rows)
-    assert torch.allclose(way(given, made, groups, back=False), forth, atol=1e-4)
-    assert torch.allclose(way(gradient, made, groups, back=True), back, atol=1e-4)
+    assert torch.allclose(way(given, made, groups, is_backward=False), forth, atol=1e-4)
+    assert torch.allclose(way(gradient, made, groups, is_backward=True), back, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_experts_without_rows_stay_packed(
     monkeypatch.setattr(expert_tiles, "CHUNK_BYTES", limit)
     made, groups = nf4.quantised(stack((8, 64, 64))), routed([1, 4, 5], 8)
     with SpelledOut() as seen:
-        expert_matmul.by_chunk(torch.randn(ROWS, 64), made, groups, back=False)
+        expert_matmul.by_chunk(torch.randn(ROWS, 64), made, groups, is_backward=False)
     assert sum(seen.counts) == 3 * 64 * 64
     assert max(seen.counts) == most_matrices * 64 * 64
 
@@ -123,7 +126,9 @@ def test_a_slab_is_no_larger_than_its_limit(back: bool, monkeypatch: pytest.Monk
     monkeypatch.setattr(expert_tiles, "SLAB_BYTES", limit)
     made, groups = nf4.quantised(stack((5, 128, 192))), routed([0, 2], 5)
     with SpelledOut() as seen:
-        expert_matmul.by_slab(torch.randn(ROWS, 128 if back else 192), made, groups, back=back)
+        expert_matmul.by_slab(
+            torch.randn(ROWS, 128 if back else 192), made, groups, is_backward=back
+        )
     assert sum(seen.counts) == 5 * 128 * 192
     assert len(seen.counts) == (3 if back else 2)
     assert max(seen.counts) * 4 <= limit
@@ -150,8 +155,10 @@ def reference(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_gradients_of_rows(way: expert_matmul.Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expert_matmul, "way", lambda *_: way)
+def test_gradients_of_rows(
+    way: expert_matmul.MatmulStrategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expert_matmul, "matmul_strategy", lambda *_: way)
     shape = (5, 128, 192)
     groups = routed([0, 3, 4], 5)
     found = multiplied(nf4.quantised(stack(shape)), groups)
@@ -179,7 +186,7 @@ def test_nothing_spelled_out_is_kept_for_the_backward_pass() -> None:
 def test_a_card_takes_slabs_unless_rows_are_few(
     rows: int, expected: str, card: Callable[[int, int], torch.Tensor]
 ) -> None:
-    assert expert_matmul.way(card(rows, 8), 8).__name__ == expected  # type: ignore[attr-defined]
+    assert expert_matmul.matmul_strategy(card(rows, 8), 8).__name__ == expected  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ Folder = Callable[[str], Path]
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_table_is_the_pages_of_its_file(gemma_folder: Folder) -> None:
     folder = gemma_folder("embedded")
-    held = host_embeddings.of(tiny.loaded(folder, host_tables=True).model)
+    held = host_embeddings.table_of(tiny.loaded(folder, host_tables=True).model)
     assert held is not None
     table = held.table
     maps = Path("/proc/self/maps").read_text().splitlines()
@@ -55,7 +55,7 @@ def test_rows_of_a_large_table_take_the_memory_of_rows(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     size = checkpoint(file, "model.embed_tokens_per_layer.weight", (65_536, 8192))
     before = psutil.Process().memory_info().rss
-    table = mapped_tensor.mapped(tmp_path, ENDING)
+    table = mapped_tensor.map_tensor(tmp_path, ENDING)
     ids = torch.arange(0, 65_536, 700)
     assert not torch.index_select(table, 0, ids).any()
     grown = psutil.Process().memory_info().rss - before
@@ -71,7 +71,7 @@ from pathlib import Path
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 gemma = tiny.loaded(Path(sys.argv[1]), dtype="bfloat16", host_tables=True)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(after - before, host_embeddings.of(gemma.model).table.numel())
+print(after - before, host_embeddings.table_of(gemma.model).table.numel())
 """
 
 
@@ -100,7 +100,7 @@ def test_loading_never_holds_the_table(gemma_folder: Folder, tmp_path: Path) -> 
 
 def test_files_without_the_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds embed_tokens_per_layer"):
-        mapped_tensor.mapped(tmp_path, ENDING)
+        mapped_tensor.map_tensor(tmp_path, ENDING)
     checkpoint(tmp_path / "model.safetensors", ENDING, (4, 4), "I16")
     with pytest.raises(ValueError, match="stored as I16"):
-        mapped_tensor.mapped(tmp_path, ENDING)
+        mapped_tensor.map_tensor(tmp_path, ENDING)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from engine.gemma.towers import MODULES
 from engine.model import lora
-from engine.model.patches import text_only
+from engine.model.patches.partial_models import towers_of
 from engine.recipe.schema import Adapter
 from tests import tiny
 
@@ -24,11 +25,11 @@ def test_the_model_is_the_same_but_for_its_towers(name: str, gemma_folder: Folde
     loaded = tiny.loaded(gemma_folder(name))
     bare = loaded.model
     assert loaded.reasons["towers"] == "left out: no row holds an image"
-    assert text_only.towers(whole)
-    assert not text_only.towers(bare)
+    assert towers_of(whole)
+    assert not towers_of(bare)
     assert type(bare) is type(whole)
     weights = dict(whole.named_parameters())
-    left = {key for key in weights if any(f".{tower}." in f".{key}" for tower in text_only.MODULES)}
+    left = {key for key in weights if any(f".{tower}." in f".{key}" for tower in MODULES)}
     assert left
     kept = dict(bare.named_parameters())
     assert kept.keys() == weights.keys() - left
@@ -40,8 +41,8 @@ def test_the_model_is_the_same_but_for_its_towers(name: str, gemma_folder: Folde
 @pytest.mark.parametrize("name", KINDS)
 def test_its_adapter_has_the_names_of_the_whole_model(name: str, gemma_folder: Folder) -> None:
     adapted = [
-        lora.attach(tiny.loaded(gemma_folder(name), has_towers=towers).model, Adapter(r=2), 0)
-        for towers in (True, False)
+        lora.attach(tiny.loaded(gemma_folder(name), has_towers=has_towers).model, Adapter(r=2), 0)
+        for has_towers in (True, False)
     ]
     whole, bare = ({key for key, p in one.named_parameters() if p.requires_grad} for one in adapted)
     assert whole == bare

@@ -88,8 +88,12 @@ class StepShape:
     @property
     def has_lean_adapter(self) -> bool:
         """Whether adapted layers are the engine's own, which need no autocast."""
-        is_plain = self.method == "lora" and not self.lora_dropout and not self.adapts_experts
-        return self.has_own_head and is_plain and self.quantization == "none"
+        is_fused = kernel_choice.fuses_lora(
+            is_dora=self.method == "dora",
+            dropout=self.lora_dropout,
+            is_quantised=self.quantization != "none",
+        )
+        return self.has_own_head and is_fused and not self.adapts_experts
 
     @property
     def tokens(self) -> int:
@@ -126,9 +130,7 @@ def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> StepShape:
 def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> StepShape:
     training, data = recipe.training, recipe.data
     images = image_rows.most_images(data)
-    dtype = recipe.model.dtype
-    if dtype == "auto":
-        dtype = "bfloat16" if profile.has_bf16 else "float32"
+    dtype, _ = kernel_choice.dtype_and_reason(recipe.model.dtype, profile)
     return StepShape(
         **{
             "model": recipe.model.path,

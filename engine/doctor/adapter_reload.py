@@ -47,7 +47,7 @@ def _difference(specimens: Specimens, kind: str) -> float:
     weights = read(Adapter("adapter", None, run.adapter), specimens.choice(kind))
     chosen = template(dialect_of(fresh.model.config))
     adapted = attach(fresh, chosen, weights)
-    with adapted.side("adapter"):
+    with adapted.use("adapter"):
         loaded = _logits(adapted.model, given[0].ids)
     is_blind = float((trained - base).abs().max()) < 1e-2
     return math.inf if is_blind else float((trained - loaded).abs().max())

@@ -24,7 +24,7 @@ class Dictated(TokenStream):
         super().__init__(asked, adapted)
         self.log_probs: list[float] = []
         self._rest: Iterator[int] = iter(answer)
-        self._choose = self._dictate
+        self._sample = self._dictate
 
     def _dictate(self, scores: torch.Tensor) -> int:
         token = next(self._rest)

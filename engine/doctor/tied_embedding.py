@@ -3,6 +3,7 @@
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens
 from engine.model import lora
+from engine.model.protocols import LanguageModel
 from engine.recipe import validate as recipe_check
 
 _TABLES = ("embed_tokens", "lm_head", "embed_tokens_per_layer")
@@ -28,7 +29,7 @@ def _is_taken(name: str) -> bool:
     return not any(problem.key == "adapter.target_modules" for problem in problems)
 
 
-def _is_found(model: object, name: str) -> bool:
+def _is_found(model: LanguageModel, name: str) -> bool:
     try:
         return bool(lora.target_modules(model, (name,)))
     except ValueError:

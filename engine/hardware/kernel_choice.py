@@ -1,4 +1,6 @@
-"""Where the engine's own kernels take the place of TRL's and PEFT's, and why."""
+"""Which arithmetic a run goes through on a device: its floating type, and whose kernels."""
+
+from engine.hardware.profiles import Profile
 
 TILE_TOKENS, TILE_VOCABULARY = 512, 8192
 """Logits at a time: 16 MiB of float32, which stay in a processor's cache between two operations."""
@@ -10,10 +12,24 @@ _WHY = (
 
 
 def are_used(device: str) -> bool:
-    """Whether SFT on a device goes through them; `device` is PyTorch's name of its kind."""
+    """Whether SFT on a device goes through the engine's kernels; PyTorch's name of its kind."""
     return device == "cpu"
 
 
 def why(device: str) -> str:
     """The choice, for the plan."""
     return _WHY[0 if are_used(device) else 1]
+
+
+def fuses_lora(*, is_dora: bool, dropout: float, is_quantised: bool) -> bool:
+    """Whether adapted dense layers go through the engine's kernel, where its kernels are used."""
+    return not is_dora and not dropout and not is_quantised
+
+
+def dtype_and_reason(wanted: str, profile: Profile) -> tuple[str, str]:
+    """PyTorch's name of the type that a model computes in, and why; `auto` asks the hardware."""
+    if wanted != "auto":
+        return wanted, "asked for by the recipe"
+    if profile.has_bf16:
+        return "bfloat16", f"{profile.title} computes in bfloat16"
+    return "float32", f"{profile.title} has no bfloat16 arithmetic, and Gemma overflows in float16"

@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -16,7 +15,9 @@ from safetensors.torch import load_file
 from engine.data.rendering import Template
 from engine.data.tokenizer import folder_or_id
 from engine.model.load import Loaded
-from engine.paths import EMBEDDED_WEIGHTS
+from engine.model.patches.adapter_toggle import enable_adapters
+from engine.model.protocols import AdaptedModel, Tokenizer
+from engine.paths import is_embedded_weights
 from engine.problems import Refusal
 from engine.recipe.schema import EMBEDDED, Model
 from engine.run.adapters import CONFIG, WEIGHTS, Adapter
@@ -26,35 +27,34 @@ _OTHER = "it was trained on another base"
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class AdapterWeights:
     """An adapter as it was read; its files may be gone afterwards, as a run goes on."""
 
     adapter: Adapter
     config: LoraConfig
     tensors: dict[str, torch.Tensor]
+    """By PEFT's names, in the types of the file."""
 
 
-def read(adapter: Adapter, base: Model) -> Weights:
-    """An adapter's files. Raises `Refusal` where they are torn or belong to another base."""
+def read(adapter: Adapter, base: Model) -> AdapterWeights:
+    """Read an adapter's files. Raises `Refusal` where they are torn or belong to another base."""
     missing = [name for name in (CONFIG, WEIGHTS) if not (adapter.path / name).is_file()]
     if missing:
         raise _torn(adapter, f"{adapter.path / missing[0]} is missing")
     try:
-        told = json.loads((adapter.path / CONFIG).read_bytes())["base_model_name_or_path"]
+        trained_on = json.loads((adapter.path / CONFIG).read_bytes())["base_model_name_or_path"]
         config = LoraConfig.from_pretrained(str(adapter.path))
         tensors = load_file(adapter.path / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _torn(adapter, f"it can't be read: {error}") from None
-    if not _is_of(str(told), base):
-        raise _foreign(adapter, f"{_OTHER}, {told}, and the run's is {base.path}")
-    return Weights(adapter, config, tensors)
+    if not _is_base(str(trained_on), base):
+        raise _foreign(adapter, f"{_OTHER}, {trained_on}, and the run's is {base.path}")
+    return AdapterWeights(adapter, config, tensors)
 
 
-def _is_of(name: str, base: Model) -> bool:
-    """Whether a base that an adapter names is a recipe's; the embedded one lies elsewhere."""
-    if base.path == EMBEDDED:
-        return name.endswith("/".join(EMBEDDED_WEIGHTS.parts[-4:]))
-    return name == folder_or_id(base)
+def _is_base(name: str, base: Model) -> bool:
+    """Whether the base that an adapter names is a recipe's."""
+    return is_embedded_weights(name) if base.path == EMBEDDED else name == folder_or_id(base)
 
 
 def _torn(adapter: Adapter, reason: str) -> Refusal:
@@ -71,18 +71,16 @@ def _foreign(adapter: Adapter, reason: str) -> Refusal:
 class AdapterSwitch:
     """A model that answers with its adapter or without."""
 
-    model: Any
-    tokenizer: Any
+    model: AdaptedModel
+    tokenizer: Tokenizer
     template: Template
     dtype: torch.dtype
     layers: tuple[BaseTunerLayer, ...]
 
     @contextlib.contextmanager
-    def side(self, side: str) -> Iterator[None]:
+    def use(self, side: str) -> Iterator[None]:
         """Answer as base or adapter, in the numbers that the run's own samples are made in."""
-        # PEFT's own switches also visit every weight, which takes as long as a token.
-        for layer in self.layers:
-            layer._disable_adapters = side == "base"
+        enable_adapters(self.layers, side != "base")
         if self.dtype not in _HALVES:
             yield
             return
@@ -90,7 +88,15 @@ class AdapterSwitch:
             yield
 
 
-def attach(loaded: Loaded, template: Template, weights: Weights) -> AdapterSwitch:
+def switch_of(
+    model: AdaptedModel, tokenizer: Tokenizer, template: Template, dtype: torch.dtype
+) -> AdapterSwitch:
+    """A switch for a model that has its adapter."""
+    layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
+    return AdapterSwitch(model.eval(), tokenizer, template, dtype, layers)
+
+
+def attach(loaded: Loaded, template: Template, weights: AdapterWeights) -> AdapterSwitch:
     """Put an adapter on its base. Raises `Refusal` where it doesn't fit."""
     weights.config.inference_mode = True
     try:
@@ -98,31 +104,32 @@ def attach(loaded: Loaded, template: Template, weights: Weights) -> AdapterSwitc
     except ValueError as error:
         raise _foreign(weights.adapter, f"{_OTHER}: {error}") from None
     _fill(model, weights)
-    layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
-    return AdapterSwitch(model.eval(), loaded.tokenizer, template, loaded.dtype, layers)
+    return switch_of(model, loaded.tokenizer, template, loaded.dtype)
 
 
-def _fill(model: Any, weights: Weights) -> None:
+def _fill(model: AdaptedModel, weights: AdapterWeights) -> None:
     """Give the adapter its weights. Raises `Refusal` unless all of them arrive, and nothing lacks.
 
     PEFT leaves out weights whose names it doesn't find: those of the class without towers on the
     one with them have other names.
     """
-    places = {name: place.shape for name, place in get_peft_model_state_dict(model).items()}
-    given = {name: tensor.shape for name, tensor in weights.tensors.items()}
-    if wrong := sorted(name for name in places | given if places.get(name) != given.get(name)):
-        told = f"{len(wrong)} of its weights don't fit {type(model.get_base_model()).__name__}"
-        names = f"it has {_told(given, wrong)}, where there is room for {_told(places, wrong)}"
-        raise _foreign(weights.adapter, f"{_OTHER} or class of it: {told}: {names}")
+    wanted = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model).items()}
+    read = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    if wrong := sorted(name for name in wanted | read if wanted.get(name) != read.get(name)):
+        misfit = f"{len(wrong)} of its weights don't fit {type(model.get_base_model()).__name__}"
+        shapes = (
+            f"it has {_summary(read, wrong)}, where there is room for {_summary(wanted, wrong)}"
+        )
+        raise _foreign(weights.adapter, f"{_OTHER} or class of it: {misfit}: {shapes}")
     set_peft_model_state_dict(model, weights.tensors)
-    held = get_peft_model_state_dict(model)
-    lost = [name for name, one in weights.tensors.items() if not _is_same(held[name], one)]
+    arrived = get_peft_model_state_dict(model)
+    lost = [name for name, each in weights.tensors.items() if not _is_same(arrived[name], each)]
     if lost:
         reason = f"{len(lost)} of its weights did not reach the model, such as {lost[0]}"
         raise _foreign(weights.adapter, reason)
 
 
-def _told(shapes: dict[str, torch.Size], wrong: list[str]) -> str:
+def _summary(shapes: dict[str, torch.Size], wrong: list[str]) -> str:
     """How many modules an adapter has, and the first of its tensors that does not fit."""
     modules = {re.split(r"\.lora_", name)[0] for name in shapes}
     first = next((name for name in wrong if name in shapes), None)
@@ -130,5 +137,6 @@ def _told(shapes: dict[str, torch.Size], wrong: list[str]) -> str:
     return f"{len(modules)} modules{example}"
 
 
-def _is_same(held: torch.Tensor, given: torch.Tensor) -> bool:
-    return torch.equal(held.to("cpu", given.dtype), given)
+def _is_same(arrived: torch.Tensor, read: torch.Tensor) -> bool:
+    """Whether weights are those of the file, in the file's type."""
+    return torch.equal(arrived.to("cpu", read.dtype), read)

@@ -1,7 +1,8 @@
 """Tokens of an answer as text, piece by piece, never in the middle of a character."""
 
 import re
-from typing import Any
+
+from engine.model.protocols import Tokenizer
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
@@ -13,19 +14,19 @@ class IncrementalDetokenizer:
     text when it is over: one wrong byte in it makes all of it unreadable.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._kept: list[int] = []
+        self._pending: list[int] = []
 
     def add(self, token: int) -> str:
         """The text that a token completes; often empty."""
-        self._kept.append(token)
+        self._pending.append(token)
         return "" if self._is_byte(token) else self.rest()
 
     def rest(self) -> str:
-        """What is kept back, at the end of the answer."""
-        kept, self._kept = self._kept, []
-        return str(self._tokenizer.decode(kept, skip_special_tokens=True)) if kept else ""
+        """The text of tokens that are still pending, at the end of the answer."""
+        pending, self._pending = self._pending, []
+        return self._tokenizer.decode(pending, skip_special_tokens=True) if pending else ""
 
     def _is_byte(self, token: int) -> bool:
         return bool(_BYTE.fullmatch(self._tokenizer.convert_ids_to_tokens(token)))

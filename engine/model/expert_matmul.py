@@ -1,15 +1,21 @@
-"""Products of rows, grouped by expert, with 4-bit matrices of which nothing spelled out is kept."""
+"""Products of rows, grouped by expert, with 4-bit matrices of which nothing dequantised is kept.
+
+Weights are quantised stacks (experts, outputs, inputs) as in `nf4`. A forward product multiplies
+rows (n, inputs) by the transposed matrix of each row's expert; a backward one multiplies gradients
+(n, outputs) by the matrix itself.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from bitsandbytes.nn import Params4bit
 from torch.nn import functional
 
 from engine.model import nf4
 
-Range = tuple[int, int, int]
+RowRange = tuple[int, int, int]
 """An expert, its first row, and where its rows end."""
 
 
@@ -18,11 +24,11 @@ class Groups:
     """Rows sorted by the expert that each was routed to."""
 
     experts: torch.Tensor
-    """The expert of each row, ascending."""
+    """The expert of each row, ascending: (n,) integers."""
     ends: torch.Tensor
-    """Where each expert's rows end."""
+    """Where each expert's rows end: (experts,) of int32."""
 
-    def ranges(self) -> Iterator[Range]:
+    def ranges(self) -> Iterator[RowRange]:
         """Those of experts that have rows; the device is waited for."""
         first = 0
         for expert, last in enumerate(self.ends.tolist()):
@@ -32,119 +38,135 @@ class Groups:
 
 
 def grouped(experts: torch.Tensor, count: int) -> Groups:
-    """Groups of ascending expert numbers below `count`."""
+    """Groups of ascending expert numbers (n,), all below `count`."""
     every = torch.arange(count, device=experts.device)
     return Groups(experts, torch.searchsorted(experts, every, right=True, out_int32=True))
 
 
-class Way(Protocol):
-    """How rows are multiplied by the matrices of their experts; `back` takes these transposed."""
+class MatmulStrategy(Protocol):
+    """Multiplies rows (n, inputs) to (n, outputs), or gradients the other way, in their type."""
 
     def __call__(
-        self, given: torch.Tensor, weight: Any, groups: Groups, *, back: bool
+        self, rows: torch.Tensor, weight: Params4bit, groups: Groups, *, is_backward: bool
     ) -> torch.Tensor: ...
 
 
-def by_chunk(given: torch.Tensor, weight: Any, groups: Groups, *, back: bool) -> torch.Tensor:
-    """Experts with rows only, and no more of them at once than the cache holds spelled out."""
+def by_chunk(
+    rows: torch.Tensor, weight: Params4bit, groups: Groups, *, is_backward: bool
+) -> torch.Tensor:
+    """Dequantise only experts with rows, and no more of them at once than the cache holds."""
     stack, routed = nf4.stack_of(weight), list(groups.ranges())
     size = stack.chunk()
     if 1 < len(routed) <= size:
-        return _multiplied(given, weight, routed, back=back)
-    out = given.new_empty((len(given), stack.outputs(back=back)))
-    for place in range(0, len(routed), size):
-        chunk = routed[place : place + size]
+        return _multiply_chunk(rows, weight, routed, is_backward=is_backward)
+    out = rows.new_empty((len(rows), stack.outputs(back=is_backward)))
+    for start in range(0, len(routed), size):
+        chunk = routed[start : start + size]
         first, last = chunk[0][1], chunk[-1][2]
         if len(chunk) == 1:
             matrix = _matrices(weight, chunk)[0]
-            torch.mm(given[first:last], matrix if back else matrix.T, out=out[first:last])
+            torch.mm(rows[first:last], matrix if is_backward else matrix.T, out=out[first:last])
         else:
-            out[first:last] = _multiplied(given[first:last], weight, chunk, back=back)
+            out[first:last] = _multiply_chunk(
+                rows[first:last], weight, chunk, is_backward=is_backward
+            )
     return out
 
 
-def _multiplied(
-    given: torch.Tensor, weight: Any, chunk: list[Range], *, back: bool
+def _multiply_chunk(
+    rows: torch.Tensor, weight: Params4bit, chunk: list[RowRange], *, is_backward: bool
 ) -> torch.Tensor:
+    """The product of several experts' rows, all dequantised at once."""
     first = chunk[0][1]
     ends = torch.tensor([last - first for _, _, last in chunk], dtype=torch.int32)
-    return _grouped_mm(given, _matrices(weight, chunk), ends.to(given.device), back=back)
+    matrices = _matrices(weight, chunk)
+    return _grouped_mm(rows, matrices, ends.to(rows.device), is_backward=is_backward)
 
 
-def _matrices(weight: Any, chunk: list[Range]) -> torch.Tensor:
+def _matrices(weight: Params4bit, chunk: list[RowRange]) -> torch.Tensor:
+    """The experts' matrices, (experts of the chunk, outputs, inputs)."""
     experts = [expert for expert, _, _ in chunk]
     if experts[-1] - experts[0] == len(experts) - 1:
         return nf4.matrices(weight, experts[0], experts[-1] + 1)
-    return nf4.chosen(weight, torch.tensor(experts, device=weight.device))
+    return nf4.matrices_at(weight, torch.tensor(experts, device=weight.device))
 
 
-def by_row(given: torch.Tensor, weight: Any, groups: Groups, *, back: bool) -> torch.Tensor:
-    """A matrix for each row, which nobody has to wait for; for few rows only."""
-    matrices = nf4.chosen(weight, groups.experts)
-    return torch.bmm(given.unsqueeze(1), matrices if back else matrices.mT).squeeze(1)
+def by_row(
+    rows: torch.Tensor, weight: Params4bit, groups: Groups, *, is_backward: bool
+) -> torch.Tensor:
+    """Dequantise a matrix for each row, which nobody has to wait for; for few rows only."""
+    matrices = nf4.matrices_at(weight, groups.experts)
+    return torch.bmm(rows.unsqueeze(1), matrices if is_backward else matrices.mT).squeeze(1)
 
 
-def by_slab(given: torch.Tensor, weight: Any, groups: Groups, *, back: bool) -> torch.Tensor:
-    """Grouped products with a slab of every expert's outputs at a time, none of them waited for."""
+def by_slab(
+    rows: torch.Tensor, weight: Params4bit, groups: Groups, *, is_backward: bool
+) -> torch.Tensor:
+    """Dequantise a slab of every expert's outputs at a time, none of them waited for."""
     stack = nf4.stack_of(weight)
-    width, slab = stack.outputs(back=back), stack.slab(back=back)
+    width, slab = stack.outputs(back=is_backward), stack.slab(back=is_backward)
     if slab == width:
-        return _grouped_mm(given, nf4.matrices(weight, 0, stack.count), groups.ends, back=back)
-    out, scales = given.new_empty((len(given), width)), nf4.all_scales(weight)
-    part_of_all = nf4.columns_of_all if back else nf4.rows_of_all
+        matrices = nf4.matrices(weight, 0, stack.count)
+        return _grouped_mm(rows, matrices, groups.ends, is_backward=is_backward)
+    out, scales = rows.new_empty((len(rows), width)), nf4.all_scales(weight)
+    slab_of_all = nf4.columns_of_all if is_backward else nf4.rows_of_all
     for first in range(0, width, slab):
         last = min(first + slab, width)
-        part = part_of_all(weight, scales, first, last)
-        out[:, first:last] = _grouped_mm(given, part, groups.ends, back=back)
+        part = slab_of_all(weight, scales, first, last)
+        out[:, first:last] = _grouped_mm(rows, part, groups.ends, is_backward=is_backward)
         del part
     return out
 
 
 def _grouped_mm(
-    given: torch.Tensor, matrices: torch.Tensor, ends: torch.Tensor, *, back: bool
+    rows: torch.Tensor, matrices: torch.Tensor, ends: torch.Tensor, *, is_backward: bool
 ) -> torch.Tensor:
-    return functional.grouped_mm(given, matrices if back else matrices.mT, offs=ends)
+    """Rows (n, ...) by matrices (experts, ...), of which each takes rows up to its end."""
+    return functional.grouped_mm(rows, matrices if is_backward else matrices.mT, offs=ends)
 
 
-def way(given: torch.Tensor, experts: int) -> Way:
-    """The fastest way on a device, as bench/experts.py measures them.
+def matmul_strategy(rows: torch.Tensor, experts: int) -> MatmulStrategy:
+    """The fastest strategy on the device of rows (n, inputs), as bench/experts.py measures them.
 
-    On a CPU what was just spelled out is still in the cache, and there is nothing to wait for.
+    On a CPU what was just dequantised is still in the cache, and there is nothing to wait for.
     On a GPU waiting for the counts would stall every layer, and a matrix per row is less than
     all of them while rows are few. Before Ampere there are no grouped products.
     """
-    if given.device.type != "cuda" or torch.cuda.get_device_capability(given.device) < (8, 0):
+    if rows.device.type != "cuda" or torch.cuda.get_device_capability(rows.device) < (8, 0):
         return by_chunk
-    return of_card(given, experts)
+    return strategy_on_card(rows, experts)
 
 
-def of_card(given: torch.Tensor, experts: int) -> Way:
-    """The fastest way on a card from Ampere on."""
-    return by_row if 2 * len(given) <= experts else by_slab
+def strategy_on_card(rows: torch.Tensor, experts: int) -> MatmulStrategy:
+    """The fastest strategy on a card from Ampere on."""
+    return by_row if 2 * len(rows) <= experts else by_slab
 
 
-class Product(torch.autograd.Function):
-    """Rows times the transposed matrices of their experts, which are spelled out again backward."""
+class ExpertMatmul(torch.autograd.Function):
+    """Rows times the transposed matrices of their experts, dequantised again for the gradient."""
 
     @staticmethod
     def forward(
-        ctx: Any, given: torch.Tensor, weight: Any, groups: Groups, chosen: Way
+        ctx: Any,
+        rows: torch.Tensor,
+        weight: Params4bit,
+        groups: Groups,
+        strategy: MatmulStrategy,
     ) -> torch.Tensor:
-        """Keeps the packed weight, which is there anyway, and where the groups end."""
-        ctx.weight, ctx.groups, ctx.chosen = weight, groups, chosen
-        return chosen(given, weight, groups, back=False)
+        """(n, inputs) to (n, outputs); keeps the packed weight, which is there anyway."""
+        ctx.weight, ctx.groups, ctx.strategy = weight, groups, strategy
+        return strategy(rows, weight, groups, is_backward=False)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        """The gradient of the rows; weights are frozen."""
+        """(n, outputs) to the gradient of the rows, (n, inputs); weights are frozen."""
         gradient = gradients[0].contiguous()
-        return ctx.chosen(gradient, ctx.weight, ctx.groups, back=True), None, None, None
+        return ctx.strategy(gradient, ctx.weight, ctx.groups, is_backward=True), None, None, None
 
 
-def multiply(given: torch.Tensor, weight: Any, groups: Groups) -> torch.Tensor:
-    """Each row times the matrix of its expert, in the numbers of the weight."""
+def multiply(rows: torch.Tensor, weight: Params4bit, groups: Groups) -> torch.Tensor:
+    """Each row (n, inputs) times the matrix of its expert: (n, outputs) in the weight's type."""
     state = weight.quant_state
-    found: torch.Tensor = Product.apply(
-        given.to(state.dtype), weight, groups, way(given, state.shape[0])
-    )
-    return found
+    strategy = matmul_strategy(rows, state.shape[0])
+    product: torch.Tensor = ExpertMatmul.apply(rows.to(state.dtype), weight, groups, strategy)
+    return product

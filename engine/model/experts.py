@@ -15,7 +15,9 @@ class QuantisedExperts(nn.Module):
     """What stands for `Gemma4TextExperts`: the same names, inputs and outputs."""
 
     gate_up_proj: Params4bit
+    """(experts, 2 * intermediate, hidden) once it is quantised."""
     down_proj: Params4bit
+    """(experts, hidden, intermediate)."""
 
     def __init__(self, experts: Any) -> None:
         super().__init__()
@@ -28,7 +30,10 @@ class QuantisedExperts(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
     ) -> torch.Tensor:
-        """The weighted sum of what its experts make of each token, summed in float32."""
+        """The weighted sum of what its experts make of each token, in the tokens' type.
+
+        Tokens are (tokens, hidden), indices and weights of their experts (tokens, k).
+        """
         tokens, per_token = top_k_index.shape
         experts, order = torch.sort(top_k_index.reshape(-1))
         groups = grouped(experts, self.num_experts)
@@ -43,6 +48,7 @@ class QuantisedExperts(nn.Module):
         return rows.view(tokens, per_token, -1).sum(dim=1).to(hidden_states.dtype)
 
     def _gated(self, gate_up: torch.Tensor) -> torch.Tensor:
+        """(n, 2 * intermediate) to (n, intermediate)."""
         gate, up = gate_up.chunk(2, dim=-1)
         gated: torch.Tensor = self.act_fn(gate) * up
         return gated

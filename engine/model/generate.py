@@ -10,6 +10,7 @@ from transformers import StoppingCriteriaList
 from engine.data.conversation import Conversation
 from engine.data.rendering import Template
 from engine.data.template import prompt_ids
+from engine.model.protocols import AdaptedModel, LanguageModel, Tokenizer
 
 _BATCH_PROMPTS = 64
 
@@ -19,8 +20,8 @@ class Cut(Exception):
 
 
 def answer(
-    model: Any,
-    tokenizer: Any,
+    model: AdaptedModel,
+    tokenizer: Tokenizer,
     template: Template,
     prompts: list[Conversation],
     max_new_tokens: int,
@@ -33,7 +34,7 @@ def answer(
     `as_base` switches the adapter off. Raises `Cut` soon after `is_cut` has become true.
     Leaves mode and random state as they were, so that training goes on as if nothing was asked.
     """
-    asked = [prompt_ids(tokenizer, template, prompt) for prompt in prompts]
+    ids = [prompt_ids(tokenizer, template, prompt) for prompt in prompts]
     was_training = model.training
     without_adapter = model.disable_adapter() if as_base else contextlib.nullcontext()
     model.eval()
@@ -41,11 +42,11 @@ def answer(
         with torch.no_grad(), torch.random.fork_rng(), without_adapter:
             return [
                 reply
-                for start in range(0, len(asked), _BATCH_PROMPTS)
+                for start in range(0, len(ids), _BATCH_PROMPTS)
                 for reply in _generate(
                     model,
                     tokenizer,
-                    asked[start : start + _BATCH_PROMPTS],
+                    ids[start : start + _BATCH_PROMPTS],
                     max_new_tokens,
                     end_ids(model, tokenizer, template),
                     is_cut,
@@ -55,30 +56,32 @@ def answer(
         model.train(was_training)
 
 
-def end_ids(model: Any, tokenizer: Any, template: Template) -> list[int]:
+def end_ids(model: LanguageModel, tokenizer: Tokenizer, template: Template) -> list[int]:
     """Tokens that end an answer: those that the model names, and the end of a turn.
 
     A model that was only pretrained doesn't name the latter, yet its adapter learns to say it.
     """
-    named = model.generation_config.eos_token_id
-    ends = [named] if isinstance(named, int) else list(named or ())
+    eos = model.generation_config.eos_token_id
+    ends = [eos] if isinstance(eos, int) else list(eos or ())
     turn_end = tokenizer.convert_tokens_to_ids(template.turn_end)
     return ends if turn_end in ends else [*ends, turn_end]
 
 
 def _generate(
-    model: Any,
-    tokenizer: Any,
-    asked: list[list[int]],
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompts: list[list[int]],
     max_new_tokens: int,
     ends: list[int],
     is_cut: Callable[[], bool],
 ) -> list[str]:
-    batch = tokenizer.pad({"input_ids": asked}, padding_side="left", return_tensors="pt")
+    """Greedy answers to one batch of token ids. Raises `Cut`."""
+    batch = tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
     batch = batch.to(model.device)
     was_cut = False
 
     def ends_all(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        """Whether each answer ends here: ids (batch, length) to booleans (batch,)."""
         nonlocal was_cut
         was_cut = was_cut or is_cut()
         return torch.full((len(ids),), was_cut, device=ids.device)

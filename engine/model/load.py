@@ -1,7 +1,6 @@
 """Load a Gemma and its tokenizer, with a reason for each choice made on the user's behalf."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -12,11 +11,14 @@ from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile
 from engine.model import host_embeddings, mapped_tensor
 from engine.model.experts import QuantisedExperts
-from engine.model.patches import four_bit_cpu, tensor_loading, text_only
-from engine.model.patches.expert_quantizer import quantises_experts
+from engine.model.patches import four_bit_cpu
+from engine.model.patches.expert_quantizer import experts_in_four_bits
+from engine.model.patches.partial_models import towers_of, without_layer_table, without_towers
+from engine.model.patches.tensor_loading import tensor_by_tensor
+from engine.model.protocols import LanguageModel, Tokenizer
 from engine.recipe.schema import Model
 
-_KEPT_WHOLE = [
+_NOT_QUANTISED = [
     "lm_head",
     r".*\.router",
     r".*\.per_layer_model_projection",
@@ -29,8 +31,8 @@ _KEPT_WHOLE = [
 class Loaded:
     """A model on its device in evaluation mode, and how it came about."""
 
-    model: Any
-    tokenizer: Any
+    model: LanguageModel
+    tokenizer: Tokenizer
     dtype: torch.dtype
     device: str
     reasons: dict[str, str]
@@ -52,20 +54,21 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     log.
     """
     source = folder_or_id(choice)
-    dtype, why = _dtype(choice.dtype, profile)
+    dtype_name, why_dtype = kernel_choice.dtype_and_reason(choice.dtype, profile)
+    dtype: torch.dtype = getattr(torch, dtype_name)
     is_on_host = choice.host_tables is True
     with (
-        text_only.left_out(not has_towers),
-        host_embeddings.left_out(is_on_host),
-        quantises_experts(),
-        tensor_loading.tensor_by_tensor(dtype is torch.float32 or choice.quantization != "none"),
+        without_towers(not has_towers),
+        without_layer_table(is_on_host),
+        experts_in_four_bits(),
+        tensor_by_tensor(dtype is torch.float32 or choice.quantization != "none"),
     ):
         model, info = AutoModelForCausalLM.from_pretrained(
             source,
             revision=choice.revision,
             dtype=dtype,
             device_map={"": profile.device},
-            quantization_config=_quantization(choice, dtype),
+            quantization_config=None if choice.quantization == "none" else four_bits(dtype),
             output_loading_info=True,
             # A pickle of a stranger's can run code.
             use_safetensors=True,
@@ -77,9 +80,9 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         four_bit_cpu.read_block_by_block()
         four_bit_cpu.keep_as_stored(model)
     if is_on_host:
-        host_embeddings.put_back(model, mapped_tensor.folder_of(source, choice.revision), dtype)
+        host_embeddings.map_table(model, mapped_tensor.folder_of(source, choice.revision), dtype)
     reasons = {
-        "dtype": why,
+        "dtype": why_dtype,
         "device": profile.reason or f"profile {profile.name}",
         "attention": _why_attention(model, profile),
         "kernels": kernel_choice.why(profile.device),
@@ -96,29 +99,18 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     )
 
 
-def _dtype(wanted: str, profile: Profile) -> tuple[torch.dtype, str]:
-    if wanted != "auto":
-        return getattr(torch, wanted), "asked for by the recipe"
-    if profile.has_bf16:
-        return torch.bfloat16, f"{profile.title} computes in bfloat16"
-    return (
-        torch.float32,
-        f"{profile.title} has no bfloat16 arithmetic, and Gemma overflows in float16",
-    )
-
-
-def _why_attention(model: Any, profile: Profile) -> str:
+def _why_attention(model: LanguageModel, profile: Profile) -> str:
     """The choice is transformers' own: asked for by name, it would hold for audio towers too."""
-    chosen = model.config.get_text_config()._attn_implementation
+    attention = model.config.get_text_config()._attn_implementation
     widest = max(getattr(module, "head_dim", 0) for module in model.modules())
     why = "it keeps no matrix of scores, and gives what eager gives to 2e-5"
     if 0 < profile.widest_flash_head < widest:
-        most = profile.widest_flash_head
-        why += f"; flash attention has no heads of {widest}, only up to {most}"
-    return f"{chosen}: {why}"
+        limit = profile.widest_flash_head
+        why += f"; flash attention has no heads of {widest}, only up to {limit}"
+    return f"{attention}: {why}"
 
 
-def _why_quantised(choice: Model, model: Any) -> dict[str, str]:
+def _why_quantised(choice: Model, model: LanguageModel) -> dict[str, str]:
     if choice.quantization == "none":
         return {}
     mixtures = sum(isinstance(module, QuantisedExperts) for module in model.modules())
@@ -126,13 +118,9 @@ def _why_quantised(choice: Model, model: Any) -> dict[str, str]:
     return {"quantization": f"NF4 holds the weights of the projections{also}: the recipe says so"}
 
 
-def _why_blind(model: Any) -> dict[str, str]:
-    has_some = hasattr(model.config, "vision_config") and not text_only.towers(model)
-    return {"towers": "left out: no row holds an image"} if has_some else {}
-
-
-def _quantization(choice: Model, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    return None if choice.quantization == "none" else four_bits(dtype)
+def _why_blind(model: LanguageModel) -> dict[str, str]:
+    is_blind = hasattr(model.config, "vision_config") and not towers_of(model)
+    return {"towers": "left out: no row holds an image"} if is_blind else {}
 
 
 def four_bits(dtype: torch.dtype, *, double_quantization: bool = True) -> BitsAndBytesConfig:
@@ -142,5 +130,5 @@ def four_bits(dtype: torch.dtype, *, double_quantization: bool = True) -> BitsAn
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=double_quantization,
         bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=_KEPT_WHOLE,
+        llm_int8_skip_modules=_NOT_QUANTISED,
     )

@@ -2,12 +2,12 @@
 
 import re
 from collections import defaultdict
-from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from engine.gemma import lora_targets, towers
+from engine.model.protocols import LanguageModel
 from engine.recipe.schema import Adapter, Targets
 
 _TOWER = re.compile(rf".*\b({'|'.join(towers.MODULES)})\b.*")
@@ -23,83 +23,80 @@ def pattern(projections: tuple[str, ...]) -> str:
     return rf"model\.(language_model\.)?layers\.\d+\.((self_attn|mlp)\.)?({names})"
 
 
-def target_modules(model: Any, wanted: Targets) -> list[str]:
+def target_modules(model: LanguageModel, targets: Targets) -> list[str]:
     """Names of the modules that get an adapter.
 
     Layers that share another's keys and values have no k_proj and v_proj. Raises `ValueError` where
     there is none, and where an expression means something else than a projection.
     """
-    compiled = re.compile(
-        pattern(wanted if isinstance(wanted, tuple) else lora_targets.PROJECTIONS)
-    )
-    found = [name for name, _ in model.named_modules() if compiled.fullmatch(name)]
-    if isinstance(wanted, str):
-        found = [name for name in found if lora_targets.matches(wanted, _within_decoder(name))]
-        _refuse_others(model, wanted, found)
-    if not found:
-        told = wanted if isinstance(wanted, str) else ", ".join(wanted)
-        raise ValueError(f"the model has no module named {told} in its layers")
-    return found
+    projections = lora_targets.PROJECTIONS if isinstance(targets, str) else targets
+    compiled = re.compile(pattern(projections))
+    names = [name for name, _ in model.named_modules() if compiled.fullmatch(name)]
+    if isinstance(targets, str):
+        names = [name for name in names if lora_targets.matches(targets, _within_decoder(name))]
+        _refuse_others(model, targets, names)
+    if not names:
+        wanted = targets if isinstance(targets, str) else ", ".join(targets)
+        raise ValueError(f"the model has no module named {wanted} in its layers")
+    return names
 
 
 def _within_decoder(name: str) -> str:
     return name.removeprefix("model.").removeprefix("language_model.")
 
 
-def _refuse_others(model: Any, wanted: str, found: list[str]) -> None:
+def _refuse_others(model: LanguageModel, expression: str, projections: list[str]) -> None:
     """Raises `ValueError` where the expression means tables, the head or routers too."""
-    others = [
+    matches = [
         name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | torch.nn.Embedding)
         and not _TOWER.fullmatch(name)
-        and lora_targets.matches(wanted, _within_decoder(name))
+        and lora_targets.matches(expression, _within_decoder(name))
     ]
-    if wrong := sorted(set(others) - set(found)):
-        raise ValueError(f"{wanted} also means {', '.join(wrong)}, which no adapter may sit on")
+    if others := sorted(set(matches) - set(projections)):
+        raise ValueError(
+            f"{expression} also means {', '.join(others)}, which no adapter may sit on"
+        )
 
 
-def expert_parameters(model: Any) -> list[str]:
+def expert_parameters(model: LanguageModel) -> list[str]:
     """Names of all stacks of experts."""
-    return [
-        name
-        for name, _ in model.named_parameters()
-        if name.endswith(tuple(f".experts.{stack}" for stack in lora_targets.EXPERTS))
-    ]
+    endings = tuple(f".experts.{stack}" for stack in lora_targets.EXPERTS)
+    return [name for name, _ in model.named_parameters() if name.endswith(endings)]
 
 
-def adapted(model: Any, adapter: Adapter) -> list[str]:
+def adapted(model: LanguageModel, adapter: Adapter) -> list[str]:
     """Names of all that gets an adapter: modules, and stacks of experts. Raises `ValueError`."""
     modules = target_modules(model, adapter.target_modules)
     return modules + (expert_parameters(model) if adapter.target_experts else [])
 
 
-def attach(model: Any, adapter: Adapter, seed: int) -> PeftModel:
+def attach(model: LanguageModel, adapter: Adapter, seed: int) -> PeftModel:
     """The model with a fresh adapter whose weights are float32, initialised from `seed`."""
     torch.manual_seed(seed)
     return get_peft_model(model, configuration(model, adapter))
 
 
-def configuration(model: Any, adapter: Adapter) -> LoraConfig:
+def configuration(model: LanguageModel, adapter: Adapter) -> LoraConfig:
     """The adapter in PEFT's terms, which hold for the class with towers and for that without."""
-    wanted = adapter.target_modules
+    targets = adapter.target_modules
+    experts = [f"experts.{stack}" for stack in lora_targets.EXPERTS]
     return LoraConfig(
         r=adapter.r,
         lora_alpha=adapter.lora_alpha,
         lora_dropout=adapter.lora_dropout,
         use_dora=adapter.method == "dora",
         use_rslora=adapter.use_rslora,
-        target_modules=pattern(wanted)
-        if isinstance(wanted, tuple)
-        else _of_modules(target_modules(model, wanted)),
-        target_parameters=[f"experts.{stack}" for stack in lora_targets.EXPERTS]
-        if adapter.target_experts
-        else None,
+        target_modules=pattern(targets)
+        if isinstance(targets, tuple)
+        else _pattern_of(target_modules(model, targets)),
+        target_parameters=experts if adapter.target_experts else None,
         task_type="CAUSAL_LM",
     )
 
 
-def _of_modules(names: list[str]) -> str:
+def _pattern_of(names: list[str]) -> str:
     """Regular expression that means these modules of the layers and no others."""
     layers: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -111,7 +108,7 @@ def _of_modules(names: list[str]) -> str:
     return rf"model\.(language_model\.)?layers\.({'|'.join(parts)})"
 
 
-def keep_float32(model: Any) -> None:
+def keep_float32(model: LanguageModel) -> None:
     """Hold trained weights in float32: in bfloat16 small updates are rounded away.
 
     TRL casts the adapter of a quantised model to bfloat16.

@@ -5,42 +5,36 @@ import math
 import mmap
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from transformers.utils import cached_file
+
+from engine.budget.safetensors_size import StoredTensor, stored_tensors
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 """A checkpoint in one file, which transformers prefers; and what names those of several."""
 
 
-class _Place(NamedTuple):
-    file: Path
-    first_byte: int
-    dtype: torch.dtype
-    shape: list[int]
-
-
-def mapped(folder: Path, ending: str) -> torch.Tensor:
-    """The one tensor whose name ends so, mapped into memory and never to be written to.
+def map_tensor(folder: Path, ending: str) -> torch.Tensor:
+    """Map the one tensor whose name ends so, in its own shape and type; it can't be written to.
 
     Raises `ValueError` where there is none, or in other numbers than floating ones.
     """
-    place = _find(folder, ending)
-    count = math.prod(place.shape)
-    before = place.first_byte % mmap.ALLOCATIONGRANULARITY
-    length = before + count * place.dtype.itemsize
-    with place.file.open("rb") as stream:
-        start = place.first_byte - before
+    file, stored = _find(folder, ending)
+    dtype, count = _DTYPES[stored.dtype], math.prod(stored.shape)
+    before = stored.first_byte % mmap.ALLOCATIONGRANULARITY
+    length = before + count * dtype.itemsize
+    with file.open("rb") as stream:
+        start = stored.first_byte - before
         pages = mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_READ, offset=start)
     if hasattr(mmap, "MADV_RANDOM"):
         # Else the system reads megabytes around every row, where disks are set up so.
         pages.madvise(mmap.MADV_RANDOM)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given buffer is not writable")
-        flat = torch.frombuffer(pages, dtype=place.dtype, count=count, offset=before)
-    return flat.view(place.shape)
+        flat = torch.frombuffer(pages, dtype=dtype, count=count, offset=before)
+    return flat.view(stored.shape)
 
 
 def folder_of(source: str, revision: str | None) -> Path:
@@ -51,15 +45,13 @@ def folder_of(source: str, revision: str | None) -> Path:
     return Path(str(config)).parent
 
 
-def _find(folder: Path, ending: str) -> _Place:
+def _find(folder: Path, ending: str) -> tuple[Path, StoredTensor]:
     for file in _files(folder, ending):
-        header, data = _header(file)
-        for name, told in header.items():
+        for name, stored in stored_tensors(file).items():
             if name.endswith(ending):
-                if told["dtype"] not in _DTYPES:
-                    raise ValueError(f"{name} is stored as {told['dtype']} in {file.name}")
-                first = data + told["data_offsets"][0]
-                return _Place(file, first, _DTYPES[told["dtype"]], told["shape"])
+                if stored.dtype not in _DTYPES:
+                    raise ValueError(f"{name} is stored as {stored.dtype} in {file.name}")
+                return file, stored
     raise ValueError(f"no safetensors file in {folder} holds {ending}")
 
 
@@ -67,14 +59,5 @@ def _files(folder: Path, ending: str) -> list[Path]:
     whole, index = folder / _WHOLE, folder / _INDEX
     if whole.is_file() or not index.is_file():
         return [whole] if whole.is_file() else []
-    names = json.loads(index.read_bytes())["weight_map"]
-    return [folder / file for name, file in names.items() if name.endswith(ending)]
-
-
-def _header(file: Path) -> tuple[dict[str, Any], int]:
-    """Tensors by name, and where their bytes begin: after 8 bytes of length, and JSON."""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    return header, 8 + length
+    file_names = json.loads(index.read_bytes())["weight_map"]
+    return [folder / file for name, file in file_names.items() if name.endswith(ending)]

@@ -7,14 +7,14 @@ from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWa
 
 from engine.sessions.playground import Settings
 
-Choose = Callable[[torch.Tensor], int]
-"""From the scores of all tokens, one row of them, to the chosen one."""
+Sampler = Callable[[torch.Tensor], int]
+"""From the logits of the next token, (vocabulary,), to its id."""
 
 
-def chooser(settings: Settings, device: torch.device) -> Choose:
-    """Drawn as transformers' `generate` draws, by a seed of its own."""
+def token_sampler(settings: Settings, device: torch.device) -> Sampler:
+    """Draw as transformers' `generate` does, by a seed of its own."""
     if settings.temperature == 0:
-        return lambda scores: int(scores.argmax())
+        return lambda logits: int(logits.argmax())
     warpers = [TemperatureLogitsWarper(settings.temperature)]
     if settings.top_k:
         warpers.append(TopKLogitsWarper(settings.top_k))
@@ -22,10 +22,10 @@ def chooser(settings: Settings, device: torch.device) -> Choose:
         warpers.append(TopPLogitsWarper(settings.top_p))
     generator = torch.Generator(device).manual_seed(settings.seed)
 
-    def drawn(scores: torch.Tensor) -> int:
-        row = scores.float()[None]
+    def draw(logits: torch.Tensor) -> int:
+        row = logits.float()[None]
         for warper in warpers:
             row = warper(None, row)
         return int(torch.multinomial(row.softmax(-1), 1, generator=generator))
 
-    return drawn
+    return draw

@@ -51,7 +51,7 @@ def plan(
         device=loaded.device,
         dtype=str(loaded.dtype).removeprefix("torch."),
         parameters=trainer.model.num_parameters()
-        + host_embeddings.parameters(trainer.model)
+        + host_embeddings.table_parameters(trainer.model)
         - trainable,
         trainable_parameters=trainable,
         target_modules=tuple(targets),

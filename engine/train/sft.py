@@ -18,11 +18,11 @@ from trl import SFTConfig, SFTTrainer
 
 from engine.data.batches import Collator, TokenSequence
 from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer
-from engine.kernels.linear import lean
 from engine.model import host_embeddings
 from engine.model.load import Loaded
 from engine.model.lora import keep_float32
 from engine.model.patches import frozen_towers
+from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.patches.supervised_only import score_supervised_only
 from engine.recipe.schema import Data, Training
 from engine.run import failpoint
@@ -237,7 +237,7 @@ def trainer(
     collator: Any = Collator(loaded.tokenizer.pad_token_id)
     if sight:
         collator = _seeing(collator, sight, model)
-    table = host_embeddings.of(model)
+    table = host_embeddings.table_of(model)
     built = TokenWeightedTrainer(
         model=model,
         args=config,
@@ -248,7 +248,7 @@ def trainer(
         tally=tally,
         on_save=on_save,
         has_own_head=loaded.has_own_kernels,
-        is_lean=loaded.has_own_kernels and lean(model),
+        is_lean=loaded.has_own_kernels and use_fused_lora(model),
         loraplus_lr_ratio=loraplus_lr_ratio,
         guard=guard or Guard(),
     )

@@ -14,11 +14,11 @@ from trl.trainer.utils import add_fused_lm_head
 from engine.budget.expert_tiles import BLOCK_SIZE
 from engine.budget.step_shape import StepShape
 from engine.gemma import towers
-from engine.kernels import linear
 from engine.model import lora
 from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
-from engine.model.patches import text_only
+from engine.model.patches.fused_lora import use_fused_lora
+from engine.model.patches.partial_models import without_towers
 from engine.recipe.schema import ATTENTION, MLP, Adapter
 from tools.simulator import patches
 from tools.simulator.tracker import Tracker
@@ -34,7 +34,7 @@ _HEAD_OUTPUTS = {
 def skeleton(config: Any, case: StepShape) -> PeftModel:
     """The adapted model on the meta device: shapes and types, no storage."""
     dtype = getattr(torch, case.dtype)
-    with torch.device("meta"), text_only.left_out(case.is_text_only):
+    with torch.device("meta"), without_towers(case.is_text_only):
         # Only a choice is passed on: towers differ in which attention they have.
         chosen_attention = {"attn_implementation": "eager"} if case.attention == "eager" else {}
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, **chosen_attention)
@@ -52,7 +52,7 @@ def skeleton(config: Any, case: StepShape) -> PeftModel:
         adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
     lora.keep_float32(adapted)
     if case.has_own_head:
-        linear.lean(adapted)
+        use_fused_lora(adapted)
     return adapted
 
 

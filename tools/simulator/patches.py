@@ -63,7 +63,7 @@ def of_case(case: StepShape) -> list[StandIn]:
             lambda original: _ignoring(original, case.restarts),
         ),
         StandIn("peft.tuners.lora.dora", "dequantize_module_weight", lambda _: _spelled_out),
-        StandIn("engine.model.expert_matmul", "way", lambda _: experts.way_of(case)),
+        StandIn("engine.model.expert_matmul", "matmul_strategy", lambda _: experts.way_of(case)),
     ]
     return chosen + _of_cuda(case) if case.device == "cuda" else chosen
 

@@ -1,4 +1,7 @@
-"""bitsandbytes' quantizer for transformers, extended to experts."""
+"""transformers' bitsandbytes quantizer, extended to experts.
+
+By itself it leaves experts in 16 bits: 42.5 of 26B-A4B's 47 GiB.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +16,25 @@ from transformers.quantizers.quantizers_utils import get_module_from_name
 
 from engine.model import nf4
 from engine.model.experts import QuantisedExperts, replace_experts
+from engine.model.patches.written_for import WrittenFor
 
 _METHOD = "bitsandbytes_4bit"
+_QUANTIZER = "transformers.quantizers.quantizer_bnb_4bit:Bnb4BitHfQuantizer"
+WRITTEN_FOR = WrittenFor(
+    "transformers",
+    "==5.23.*",
+    (
+        "transformers.integrations.bitsandbytes:Bnb4bitQuantize.convert",
+        "transformers.quantizers.auto:AUTO_QUANTIZER_MAPPING",
+        f"{_QUANTIZER}._process_model_before_weight_loading",
+        f"{_QUANTIZER}.param_needs_quantization",
+        f"{_QUANTIZER}.get_quantize_ops",
+    ),
+)
 
 
-class Quantize(Bnb4bitQuantize):
-    """Experts beside linear layers, each as it comes from its file."""
+class ExpertQuantize(Bnb4bitQuantize):
+    """Packs experts beside linear layers, each as it comes from its file."""
 
     def convert(
         self,
@@ -27,22 +43,22 @@ class Quantize(Bnb4bitQuantize):
         model: Any = None,
         **kwargs: Any,
     ) -> dict[str, torch.Tensor]:
-        """Called with one tensor at a time."""
-        name, given = next(iter(input_dict.items()))
+        """Pack one tensor; a stack of experts has the shape (experts, outputs, inputs)."""
+        name, tensors = next(iter(input_dict.items()))
         module, _ = get_module_from_name(model, name)
         if not isinstance(module, QuantisedExperts):
             linear: dict[str, torch.Tensor] = super().convert(
                 input_dict, full_layer_name, model, **kwargs
             )
             return linear
-        stack = given[0] if isinstance(given, list) else given
+        stack = tensors[0] if isinstance(tensors, list) else tensors
         config: BitsAndBytesConfig = self.hf_quantizer.quantization_config
         is_double = config.bnb_4bit_use_double_quant
         return {name: nf4.quantised(stack, double_quantization=is_double)}
 
 
-class Quantizer(Bnb4BitHfQuantizer):
-    """By itself it leaves experts in 16 bits: 42.5 of 26B-A4B's 47 GiB."""
+class ExpertQuantizer(Bnb4BitHfQuantizer):
+    """Takes experts for weights that are to be packed."""
 
     def _process_model_before_weight_loading(
         self, model: Any, device_map: Any, **kwargs: Any
@@ -56,19 +72,19 @@ class Quantizer(Bnb4BitHfQuantizer):
         is_expert = isinstance(module, QuantisedExperts)
         return is_expert or bool(super().param_needs_quantization(model, param_name, **kwargs))
 
-    def get_quantize_ops(self) -> Quantize:
+    def get_quantize_ops(self) -> ExpertQuantize:
         """What packs it."""
-        return Quantize(self)
+        return ExpertQuantize(self)
 
 
 @contextmanager
-def quantises_experts() -> Iterator[None]:
-    """While it is entered, transformers loads a model in 4 bits with experts in 4 bits too.
+def experts_in_four_bits() -> Iterator[None]:
+    """Let transformers load the experts of a 4-bit model in 4 bits too.
 
     It knows quantizers by name only, and other parts of it ask for this name.
     """
     original = auto.AUTO_QUANTIZER_MAPPING[_METHOD]
-    auto.AUTO_QUANTIZER_MAPPING[_METHOD] = Quantizer
+    auto.AUTO_QUANTIZER_MAPPING[_METHOD] = ExpertQuantizer
     try:
         yield
     finally:

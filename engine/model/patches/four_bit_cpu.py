@@ -16,13 +16,30 @@ from typing import Any
 import torch
 from bitsandbytes.nn import Linear4bit
 
+from engine.model.patches.written_for import WrittenFor
+
 _OPERATOR = "bitsandbytes::dequantize_4bit"
+WRITTEN_FOR = WrittenFor(
+    "bitsandbytes",
+    "==0.50.*",
+    (
+        "torch.library:get_kernel",
+        "torch:ops.bitsandbytes.dequantize_4bit.default",
+        "bitsandbytes.nn.modules:has_avx512bf16",
+    ),
+)
+
+
+@functools.cache
+def original_kernel() -> Any:
+    """bitsandbytes' own reader of 4-bit weights on a CPU, as it was before it is replaced."""
+    return torch.library.get_kernel(_OPERATOR, "CPU")
 
 
 @functools.cache
 def read_block_by_block() -> torch.library.Library:
     """Let the CPU's kernel see each block as a row of its own, from now on in this process."""
-    kernel = torch.library.get_kernel(_OPERATOR, "CPU")
+    kernel = original_kernel()
 
     def dequantize(
         keys: torch.DispatchKeySet,
@@ -33,9 +50,11 @@ def read_block_by_block() -> torch.library.Library:
         shape: Sequence[int],
         dtype: torch.dtype,
     ) -> torch.Tensor:
+        """Packed bytes of `shape` values and a float32 scale per block, to `shape` in `dtype`."""
+
         def read(*part: Any) -> torch.Tensor:
-            found: torch.Tensor = kernel.call_boxed(keys, *part, dtype)
-            return found
+            values: torch.Tensor = kernel.call_boxed(keys, *part, dtype)
+            return values
 
         if shape[-1] % block_size == 0 or shape[-1] % 2:
             return read(packed, scales, block_size, kind, shape)
@@ -54,7 +73,7 @@ def read_block_by_block() -> torch.library.Library:
     return library
 
 
-def keep_as_stored(model: Any) -> None:
+def keep_as_stored(model: torch.nn.Module) -> None:
     """Let no 4-bit layer of a model repack its weights when it answers."""
     for module in model.modules():
         if isinstance(module, Linear4bit):

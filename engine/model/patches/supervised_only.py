@@ -1,20 +1,27 @@
-"""Score only the tokens that carry loss, on every device.
+"""TRL's fused head scores only the tokens that carry loss, on every device.
 
-TRL's fused head does so where Triton runs and scores every position elsewhere, which on a CPU is
-most of a step when few tokens carry loss.
+It does so where Triton runs and scores every position elsewhere, which on a CPU is most of a step
+when few tokens carry loss.
 """
 
 import torch
 from trl.trainer import utils
 
+from engine.model.patches.written_for import WrittenFor
+
+WRITTEN_FOR = WrittenFor(
+    "trl",
+    "==1.16.*",
+    ("trl.trainer.utils:_use_triton", "trl.trainer.utils:_ChunkedLogProbFunction"),
+)
+
 
 def score_supervised_only() -> None:
-    """Make TRL's fused head project supervised positions only.
+    """Make TRL's fused head project supervised positions only, from now on in this process.
 
     The name is looked up in this module for that choice alone; the kernels keep their own.
     """
-    if not callable(getattr(utils, "_use_triton", None)):
-        raise RuntimeError("this TRL chooses the positions it scores in another way")
+    WRITTEN_FOR.check()
     utils._use_triton = _everywhere
 
 

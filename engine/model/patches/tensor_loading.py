@@ -1,30 +1,35 @@
-"""How weights come out of their files: as pages of them, or read one tensor after the other."""
+"""Weights that change their form as they are loaded are read one after the other, not mapped.
 
-from collections.abc import Iterator
+Mapped pages count as this process's memory until the whole file is let go, so that a model which
+is cast or quantised would be held twice: 1.6 GB at Gemma 3 270M's peak in float32, where 1.1 GB are
+left. Weights that stay as they are become pages of the file, which need no copy.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 from transformers import modeling_utils
 
+from engine.model.patches.written_for import WrittenFor, replaced
+
+WRITTEN_FOR = WrittenFor("transformers", "==5.23.*", ("transformers.modeling_utils:safe_open",))
+
 
 @contextmanager
-def tensor_by_tensor(becomes_another: bool) -> Iterator[None]:
-    """While it lasts, weights that are kept in another form than the file's are read, not mapped.
-
-    Mapped pages count as this process's memory until the whole file is let go, so that a model
-    which is cast or quantised would be held twice: 1.6 GB at Gemma 3 270M's peak in float32, where
-    1.1 GB are left. Weights that stay as they are become pages of the file, which need no copy.
-    """
-    opened = modeling_utils.safe_open
-
-    @wraps(opened)
-    def read(*given: Any, **named: Any) -> Any:
-        return opened(*given, **{**named, "backend": "pread"})
-
-    if becomes_another:
-        modeling_utils.safe_open = read
-    try:
+def tensor_by_tensor(changes_form: bool) -> Iterator[None]:
+    """Let transformers read its files tensor by tensor where weights are cast or quantised."""
+    if not changes_form:
         yield
-    finally:
-        modeling_utils.safe_open = opened
+        return
+    with replaced(modeling_utils, "safe_open", _reading):
+        yield
+
+
+def _reading(safe_open: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(safe_open)
+    def read(*args: Any, **kwargs: Any) -> Any:
+        return safe_open(*args, **{**kwargs, "backend": "pread"})
+
+    return read
