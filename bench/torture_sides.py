@@ -53,7 +53,7 @@ class Ours:
         recipe = folder / "recipe.toml"
         recipe.write_text(f'[data]\nsources = [{{ path = "{rows}" }}]\n')
         given = [f"{key}={value}" for key, value in SETTINGS.items()]
-        launch.judge(str(recipe), given, "cpu", folder / "run").make()
+        launch.propose(str(recipe), given, "cpu", folder / "run").make()
 
     def live(self, folder: Path) -> None:
         """As the supervisor would start it."""

@@ -9,58 +9,47 @@ from importlib import metadata
 from pathlib import Path
 
 from engine import events
-from engine.problems import Refusal
-from engine.recipe.schema import Recipe
+from engine.problems import ExitCode, Refusal
 from engine.run import lock, offline
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
+from engine.run.job import Job
 from engine.run.rundir import RunDir
 from engine.run.signals import Signals
 
-JOBS = {
-    "doctor": "engine.jobs.doctor_job",
-    "generate": "engine.jobs.playground_job",
-    "preview": "engine.jobs.preview_job",
-    "resume": "engine.jobs.resume_job",
-    "train": "engine.jobs.train_job",
-}
-"""Modules with a `run_job(run, log, wishes)`, by job."""
-
 
 def main(arguments: list[str]) -> int:
-    """Do one job in a run directory; exit code 0 done, 1 failed, 2 bad input, 3 already running."""
-    if len(arguments) != 2 or arguments[0] not in JOBS:
-        print(f"usage: python -m engine {{{','.join(JOBS)}}} DIR", file=sys.stderr)
-        return 2
-    job, run = arguments[0], RunDir(Path(arguments[1]))
+    """Do one job in a run directory; an exit code."""
+    jobs = {job.value: job for job in Job}
+    if len(arguments) != 2 or arguments[0] not in jobs:
+        known = "\n".join(f"  {job:<10} {job.summary}" for job in Job)
+        print(f"usage: python -m engine JOB DIR\n{known}", file=sys.stderr)
+        return ExitCode.BAD_INPUT
+    job, run = jobs[arguments[0]], RunDir(Path(arguments[1]))
     if not run.exists:
         print(f"{run.path}: no run was created here", file=sys.stderr)
-        return 2
-    held = lock.hold(run.lock, lock.ENGINE)
-    if held is None:
-        by = lock.holder(run.lock) or "an engine"
-        print(f"{run.path}: {by} is at work in it", file=sys.stderr)
-        return 3
-    lock.sign(held)
+        return ExitCode.BAD_INPUT
+    engine_lock = lock.hold(run.lock, lock.ENGINE)
+    if engine_lock is None:
+        holder = lock.holder(run.lock) or "an engine"
+        print(f"{run.path}: {holder} is at work in it", file=sys.stderr)
+        return ExitCode.IN_THE_WAY
+    lock.sign(engine_lock)
     _let_segments_expand()
     _leave_compilers_out()
     # What ended a run once is of the past.
-    wishes = RunControl(run, Signals(), is_resumed=job == "resume")
+    wishes = RunControl(run, Signals(), is_resumed=job is Job.RESUME)
     log = EventLog(run)
     log.append(_hello(job))
     try:
-        offline.stay_off_unless_named(_recipe(job, run))
-        importlib.import_module(JOBS[job]).run_job(run, log, wishes)
+        recipe = run.read_request().recipe if job.is_of_run else None
+        offline.stay_off_unless_named(recipe)
+        importlib.import_module(f"engine.jobs.{job.module}").run_job(run, log, wishes)
     except Exception as error:
         traceback.print_exc()
         log.append(_failed(error, run, log))
-        return error.exit_code if isinstance(error, Refusal) else 1
-    return 0
-
-
-def _recipe(job: str, run: RunDir) -> Recipe | None:
-    """What is trained, where the job is to train."""
-    return run.read_request().recipe if job in {"train", "resume"} else None
+        return error.exit_code if isinstance(error, Refusal) else ExitCode.FAILED
+    return ExitCode.DONE
 
 
 def _let_segments_expand() -> None:
@@ -81,7 +70,7 @@ def _leave_compilers_out() -> None:
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 
-def _hello(job: str) -> events.Hello:
+def _hello(job: Job) -> events.Hello:
     return events.Hello(
         schema=events.SCHEMA_VERSION,
         job=job,
@@ -97,8 +86,8 @@ def _failed(error: Exception, run: RunDir, log: EventLog) -> events.Failed:
 
     if isinstance(error, out_of_memory.OutOfMemory):
         return out_of_memory.failed(error, run.read_request(), log.phase, run.log.name)
-    told = str(error) if str(error) else type(error).__name__
-    return events.Failed(phase=log.phase, error=told, hint=hint(error), log=run.log.name)
+    message = str(error) or type(error).__name__
+    return events.Failed(phase=log.phase, error=message, hint=hint(error), log=run.log.name)
 
 
 if __name__ == "__main__":

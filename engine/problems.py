@@ -1,6 +1,22 @@
 """What is said when input can't be accepted: every mistake at once, each with its fix."""
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the commands and the engine end with."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    IN_THE_WAY = 3
+    """A live engine is at work there."""
+    DOES_NOT_FIT = 4
+    INTERRUPTED = 130
+    """Stopped, or left, by Ctrl-C here."""
+    STOPPED = 143
+    """Stopped by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +40,9 @@ class Problem:
 class Refusal(Exception):
     """Input that was refused before anything was made; carries all its problems."""
 
-    def __init__(self, where: str, problems: list[Problem], exit_code: int = 2) -> None:
+    def __init__(
+        self, where: str, problems: list[Problem], exit_code: int = ExitCode.BAD_INPUT
+    ) -> None:
         self.where = where
         self.problems = problems
         self.exit_code = exit_code
@@ -35,7 +53,13 @@ class Refusal(Exception):
 
     @classmethod
     def of(
-        cls, where: str, reason: str, fix: str, *, key: str = "", exit_code: int = 2
+        cls,
+        where: str,
+        reason: str,
+        fix: str,
+        *,
+        key: str = "",
+        exit_code: int = ExitCode.BAD_INPUT,
     ) -> "Refusal":
         """Refuse for a single problem; `key` says where it stands if not at `where`."""
         return cls(where, [Problem(key or where, "", reason, fix)], exit_code)

@@ -25,7 +25,7 @@ PREPARE = """
 import sys
 from pathlib import Path
 from workbench import launch
-run = launch.judge("sound.toml", [], "cpu", Path(sys.argv[1])).make()
+run = launch.propose("sound.toml", [], "cpu", Path(sys.argv[1])).make()
 print([*run.read_request().argv])
 """
 DONE = Done(steps=2, loss=0.5, token_accuracy=0.9, elapsed_s=2.0, adapter="adapter")
@@ -81,12 +81,11 @@ def recorded(path: Path, *events: Done | Failed | Phase) -> RunDir:
     return run
 
 
-def test_help_tells_every_option_and_exit_code(here: Path) -> None:
+def test_help_tells_every_command_option_and_exit_code(here: Path) -> None:
     code, out, err = command.call(here, "--help")
     assert (code, err) == (0, "")
-    options = ("--run", "--hardware", "--set", "--out", "--json", "--detach")
     for word in (
-        *options,
+        "--run",
         "attach",
         "runs",
         "stop",
@@ -96,6 +95,10 @@ def test_help_tells_every_option_and_exit_code(here: Path) -> None:
         "130",
         "143",
     ):
+        assert word in out
+    code, out, err = command.call(here, "run", "--help")
+    assert (code, err) == (0, "")
+    for word in ("--hardware", "--set", "--out", "--json", "--detach", "--anyway", "4 doesn't fit"):
         assert word in out
 
 
@@ -167,26 +170,26 @@ def test_a_message_can_not_steer_the_terminal(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "flag"),
+    ("arguments", "said"),
     [
-        (["--set", "adapter.r=4"], "--set"),
-        (["--hardware", "cpu"], "--hardware"),
-        (["--out", "new"], "--out"),
-        (["--json"], "--json"),
-        (["--detach"], "--detach"),
-        (["--run", "quickstart", "attach"], "--run"),
-        (["--hardware", "cpu", "runs"], "--hardware"),
-        (["--json", "stop", "gone"], "--json"),
+        (["--set", "adapter.r=4"], "--set is not taken without a command"),
+        (["--hardware", "cpu"], "--hardware is not taken"),
+        (["--out", "new"], "--out is not taken"),
+        (["--json"], "--json is not taken"),
+        (["--detach"], "--detach is not taken"),
+        (["--run", "quickstart", "attach"], "unrecognized arguments: attach"),
+        (["--hardware", "cpu", "runs"], "unrecognized arguments: --hardware cpu"),
+        (["--json", "stop", "gone"], "unrecognized arguments: --json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_an_option_that_would_not_be_heeded_is_bad_input(
-    here: Path, arguments: list[str], flag: str
+    here: Path, arguments: list[str], said: str
 ) -> None:
     before = listing(here)
     code, out, err = command.call(here, *arguments)
     assert (code, out) == (2, "")
-    assert f"error: {flag} is not taken" in err
+    assert f"error: {said}" in err
     assert listing(here) == before
 
 

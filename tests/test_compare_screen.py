@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from engine import events
 from engine.events import Step
-from engine.run.rundir import RunDir, State
+from engine.run.rundir import RunDir, RunStatus, State
 from workbench.run_view import comparison
 from workbench.run_view.comparison import Side
 from workbench.run_view.run_state import RunState
@@ -47,7 +47,7 @@ async def compared(pilot: Pilot[Any], runs: list[RunDir]) -> CompareScreen:
 
 def test_only_keys_that_differ_are_told() -> None:
     sides = [
-        Side(str(r), comparison.keys(recipe(r, *paths)), RunState(), State("done"))
+        Side(str(r), comparison.keys(recipe(r, *paths)), RunState(), State(RunStatus.DONE))
         for r, paths in ((8, ("one",)), (32, ("one", "two")))
     ]
     assert comparison.differences(sides) == [
@@ -58,7 +58,7 @@ def test_only_keys_that_differ_are_told() -> None:
 
 def test_figures_that_no_run_has_are_left_out() -> None:
     run = RunState().fold(load("healthy"))
-    sides = [Side(name, {}, run, State("done")) for name in "ab"]
+    sides = [Side(name, {}, run, State(RunStatus.DONE)) for name in "ab"]
     told = dict(comparison.figures(sides))
     assert told["loss"] == ("0.0904", "0.0904")
     assert told["held-out wordings"] == ("72.0 %", "72.0 %")
@@ -67,7 +67,10 @@ def test_figures_that_no_run_has_are_left_out() -> None:
 
 def test_prompts_that_one_run_alone_answered_are_left_out() -> None:
     answered, silent = RunState().fold(load("healthy")), RunState()
-    sides = [Side("a", {}, answered, State("done")), Side("b", {}, silent, State("died"))]
+    sides = [
+        Side("a", {}, answered, State(RunStatus.DONE)),
+        Side("b", {}, silent, State(RunStatus.DIED)),
+    ]
     assert comparison.answers(sides) == []
     assert len(comparison.answers([sides[0], sides[0]])) == 2
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from engine.run import checkpoint_manifest
-from engine.run.rundir import RunDir, State
+from engine.run.rundir import RunDir, RunStatus, State
 from engine.run.signals import APART_S
 from tests import command
 
@@ -86,7 +86,7 @@ def test_a_second_signal_ends_it_at_once_and_harms_nothing(tmp_path: Path) -> No
     began = time.monotonic()
     assert command.finish(viewer)[0] == 1
     assert time.monotonic() - began < 3
-    assert run.state() == State("died", "ended at once by a second SIGTERM")
+    assert run.state() == State(RunStatus.DIED, "ended at once by a second SIGTERM")
     found, rejected = checkpoint_manifest.newest(run)
     assert found is not None
     assert (found.step, rejected) == (2, [])

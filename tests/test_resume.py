@@ -16,6 +16,7 @@ from engine.jobs import resume_job
 from engine.problems import Refusal
 from engine.run import checkpoint_manifest
 from engine.run.event_log import EventLog
+from engine.run.job import Job
 from engine.run.rundir import RunDir
 from engine.train import planning
 from tests import command
@@ -231,9 +232,9 @@ def test_of_two_resumptions_one_is_refused(
 ) -> None:
     """Both may have seen a run that nobody works at; the supervisor's lock decides."""
     monkeypatch.chdir(dead_run.path.parent)
-    launch.start(dead_run, "resume")
+    launch.start(dead_run, Job.RESUME)
     with pytest.raises(Refusal, match="the run is at work") as refused:
-        launch.start(dead_run, "resume")
+        launch.start(dead_run, Job.RESUME)
     assert refused.value.exit_code == 3
     command.wait(lambda: not dead_run.is_alive())
     assert dead_run.state().name == "done"

@@ -198,8 +198,10 @@ class BenchApp(TerminalApp):
     def on_run_screen_stop_wanted(self, wanted: StopWanted) -> None:
         """Ending a run can't be undone."""
 
+        from engine.run.rundir import Want
+
         def stop() -> None:
-            wanted.run.ask("stop", "app")
+            wanted.run.ask(Want.STOP, "app")
             self.notify("It stops after this step and saves", markup=False)
 
         detail = f"{clean_line(wanted.run.name)} ends after this step; its adapter is saved."

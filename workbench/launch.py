@@ -12,8 +12,9 @@ from engine.hardware import profiles
 from engine.problems import Refusal
 from engine.recipe import files as recipe_files
 from engine.run import checkpoint_manifest, rundir, supervise
+from engine.run.job import Job
 from engine.run.request import Request
-from engine.run.rundir import RunDir
+from engine.run.rundir import RunDir, RunStatus
 from engine.sessions.session_dir import PreviewDir
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ fetched anew, which huge ones make cheaper.
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A run that may be made."""
+class RunProposal:
+    """A run that may be made: its recipe is sound, and fits as far as anybody can say."""
 
     recipe: bytes
     request: Request
@@ -48,7 +49,7 @@ class Judged:
         return rundir.create(self.recipe, self.request, self.out)
 
 
-def judge(
+def propose(
     name: str,
     overrides: list[str],
     profile_name: str,
@@ -56,8 +57,8 @@ def judge(
     *,
     anyway: bool = False,
     known: "Known | None" = None,
-) -> Judged:
-    """A recipe on a profile, judged; `known` is a better forecast. Nothing is made yet.
+) -> RunProposal:
+    """Check a recipe on a profile; `known` is a forecast made before. Nothing is made yet.
 
     Raises `Refusal`: exit code 2 for bad input, 4 where it can't fit, unless it is to start anyway.
     """
@@ -77,10 +78,10 @@ def judge(
         overrides=tuple(overrides),
         argv=tuple(sys.argv),
     )
-    return Judged(text, request, out)
+    return RunProposal(text, request, out)
 
 
-def start(run: RunDir, job: str = "train") -> None:
+def start(run: RunDir, job: Job = Job.TRAIN) -> None:
     """Start a job of the engine that outlives this process; returns once it is under way.
 
     Raises `Refusal`: exit code 3 where another was faster, 2 where the request can't be read.
@@ -128,7 +129,7 @@ def resume(run: RunDir) -> int:
     """
     run.require_own()
     state = run.state()
-    if state.name == "done":
+    if state.name is RunStatus.DONE:
         raise Refusal.of(str(run.path), "the run is done", "Start another run of its recipe")
     if state.is_alive or not _has_left(run):
         raise run.at_work()
@@ -136,7 +137,7 @@ def resume(run: RunDir) -> int:
     if found is None:
         raise checkpoint_manifest.none_whole(run, rejected)
     known_bytes = _told_bytes(run)
-    start(run, "resume")
+    start(run, Job.RESUME)
     # Until it speaks, its last word from before would be taken for the end.
     deadline = time.monotonic() + _START_DEADLINE_S
     while _told_bytes(run) == known_bytes and run.is_alive() and time.monotonic() < deadline:
@@ -157,7 +158,7 @@ def _has_left(run: RunDir) -> bool:
     return not run.is_alive()
 
 
-def start_beside(files: PreviewDir, job: str, device: str = "cpu") -> "subprocess.Popen[bytes]":
+def start_beside(files: PreviewDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":
     """Start an engine that answers this process; one that needs no GPU gets none."""
     hidden = {} if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
     log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

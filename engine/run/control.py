@@ -3,7 +3,7 @@
 import json
 import signal
 
-from engine.run.rundir import RunDir
+from engine.run.rundir import RunDir, Want
 from engine.run.signals import Signals
 
 
@@ -19,7 +19,7 @@ class RunControl:
     ) -> None:
         self._tail = run.wishes(are_past=is_resumed)
         self._signals = signals
-        self._wanted: set[str] = set()
+        self._wanted: set[Want] = set()
         self._stopped_by: str | None = None
 
     @property
@@ -30,18 +30,18 @@ class RunControl:
         return self._stopped_by
 
     def poll(self) -> None:
-        """Read what was asked since the last call; lines that make no sense are skipped."""
+        """Read what was asked since the last call; lines that hold no known want are skipped."""
         for line in self._tail.read_new():
             try:
                 wish = json.loads(line)
-                want, by = str(wish["want"]), str(wish.get("by", "a viewer"))
+                want, by = Want(wish["want"]), str(wish.get("by", "a viewer"))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             self._wanted.add(want)
-            if want == "stop":
+            if want is Want.STOP:
                 self._stopped_by = self.stopped_by or by
 
-    def take(self, want: str) -> bool:
+    def take(self, want: Want) -> bool:
         """Whether something was asked for since it was last taken."""
         was_wanted = want in self._wanted
         self._wanted.discard(want)

@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import events
-from engine.problems import Refusal
+from engine.problems import ExitCode, Refusal
 from engine.run import lock
 from engine.run.exit_record import cause_of_death
 from engine.run.tail import Tail
@@ -31,19 +32,38 @@ MINUTE_FORMAT = "%Y-%m-%d-%H%M"
 _TAIL_BYTES = 1 << 16
 
 
+class Want(StrEnum):
+    """What a viewer may ask of a run."""
+
+    STOP = "stop"
+    SAVE = "save"
+    SAMPLE = "sample"
+    MARK = "mark"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DIED = "died"
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What became of a run, derived from its files."""
 
-    name: str
-    """starting, running, done, stopped, failed or died."""
+    name: RunStatus
     cause: str = ""
     """How it ended, in words, where it did not end well."""
 
     @property
     def is_alive(self) -> bool:
         """Whether its engine is at work."""
-        return self.name in {"starting", "running"}
+        return self.name in {RunStatus.STARTING, RunStatus.RUNNING}
 
 
 class RunDir:
@@ -86,19 +106,23 @@ class RunDir:
         """What is told who would start another engine in it."""
         by = f" ({who})" if (who := lock.holder(self.lock)) else ""
         fix = f"Follow it: gemma-bench attach {self.path}"
-        return Refusal.of(str(self.path), f"the run is at work{by}", fix, exit_code=3)
+        return Refusal.of(
+            str(self.path), f"the run is at work{by}", fix, exit_code=ExitCode.IN_THE_WAY
+        )
 
     def state(self) -> State:
         """Derived, never stored: the last event, else the lock, else how the process ended."""
         is_alive = self.is_alive()
         last = next(self.last_events(), None)
         if isinstance(last, events.Done):
-            return State("stopped", f"by {last.stopped_by}") if last.stopped_by else State("done")
+            if last.stopped_by:
+                return State(RunStatus.STOPPED, f"by {last.stopped_by}")
+            return State(RunStatus.DONE)
         if isinstance(last, events.Failed):
-            return State("failed", last.error)
+            return State(RunStatus.FAILED, last.error)
         if is_alive:
-            return State("running" if last else "starting")
-        return State("died", self._cause_of_death())
+            return State(RunStatus.RUNNING if last else RunStatus.STARTING)
+        return State(RunStatus.DIED, self._cause_of_death())
 
     def last_events(self) -> Iterator[events.Event]:
         """Events from the last one back, as far as they stand in the log's last kilobytes."""
@@ -116,9 +140,9 @@ class RunDir:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return "the machine or its supervisor went down with it"
 
-    def ask(self, want: str, by: str) -> None:
-        """Append a wish for the engine to read between steps: stop, save or sample."""
-        line = json.dumps({"want": want, "by": by}) + "\n"
+    def ask(self, want: Want, by: str) -> None:
+        """Append a wish for the engine to read between steps. Raises `ValueError` for no `Want`."""
+        line = json.dumps({"want": Want(want), "by": by}) + "\n"
         append_line(self.control, line.encode())
 
     def wishes(self, *, are_past: bool = False) -> Tail:
@@ -157,7 +181,9 @@ class RunDir:
         Raises `Refusal` where the run is at work or a link, `OSError` where files can't be removed.
         """
         if self.is_alive():
-            raise Refusal.of(str(self.path), "the run is at work", "Stop it first", exit_code=3)
+            raise Refusal.of(
+                str(self.path), "the run is at work", "Stop it first", exit_code=ExitCode.IN_THE_WAY
+            )
         if self.path.is_symlink():
             raise Refusal.of(str(self.path), "it is a link to a folder", "Remove the link by hand")
         for made in sorted(self.path.iterdir(), key=lambda made: made == self.request):

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from engine.events import Mark, Step
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
+from engine.run.rundir import Want
 from engine.train.loss_guards import NotFinite, Spikes, sanity
 from engine.train.memory_check import MemoryCheck
 from engine.train.token_counts import Tally
@@ -120,14 +121,14 @@ class Report(TrainerCallback):
         """A step that was left out is no reason to save: older checkpoints may be the better."""
         self._wishes.poll()
         is_last = state.global_step >= state.max_steps
-        if self._wishes.take("mark"):
+        if self._wishes.take(Want.MARK):
             self._log.append(Mark(step=state.global_step))
         due = self._sample_every and state.global_step % self._sample_every == 0 and not is_last
-        if self._wishes.take("sample") or due:
+        if self._wishes.take(Want.SAMPLE) or due:
             self._sample(state.global_step)
         is_due = bool(self._save_steps) and (state.global_step % self._save_steps == 0 or is_last)
         is_due = is_due and was_taken
-        if self._wishes.take("save") or self._wishes.stopped_by or is_due:
+        if self._wishes.take(Want.SAVE) or self._wishes.stopped_by or is_due:
             control.should_save = True
         if self._wishes.stopped_by:
             control.should_training_stop = True

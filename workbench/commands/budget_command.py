@@ -1,8 +1,8 @@
 """`gemma-bench budget`: what recipes need on a device, as a table, or as JSON."""
 
-import argparse
 import json
 import time
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from engine.budget import suggestions, throughput
@@ -10,37 +10,49 @@ from engine.budget.step_shape import of_recipe
 from engine.gemma import catalog, parameters
 from engine.hardware import profiles
 from engine.hardware.profiles import AUTO, Profile
+from engine.problems import ExitCode
 from engine.recipe import files, validate
 from engine.recipe.schema import Recipe
+from workbench.commands import options
 from workbench.text import budget_page
 
 _ALL = "all"
-_DOES_NOT_FIT = 4
 
 
-def run(options: argparse.Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """A recipe, or all, on one device or several."""
+    options.add_recipe(parser, "a recipe's name or path; all: each that comes along")
+    options.add_hardware(parser, "; a list, or all")
+    parser.add_argument(
+        "--variants", action="store_true", help="with several cards: every Gemma in its place"
+    )
+    parser.add_argument("--price", metavar="N", type=float, help="of an hour, for a run's cost")
+    options.add_json(parser, "one JSON object")
+
+
+def run(arguments: Namespace) -> int:
     """Print what was asked for; exit code 4 where it doesn't fit. Raises `Refusal`."""
-    if options.recipe == _ALL:
-        return _print_recipes(options)
-    recipe, _ = validate.load(options.recipe, options.overrides, on_paper=True)
-    named = (options.hardware or AUTO).split(",")
+    if arguments.recipe == _ALL:
+        return _print_recipes(arguments)
+    recipe, _ = validate.load(arguments.recipe, arguments.overrides, on_paper=True)
+    named = (arguments.hardware or AUTO).split(",")
     if named == [_ALL] or len(named) > 1:
-        rows = _variants(recipe) if options.variants else {options.recipe: recipe}
-        return _print_cards(rows, _cards(named), options)
+        rows = _variants(recipe) if arguments.variants else {arguments.recipe: recipe}
+        return _print_cards(rows, _cards(named), arguments)
     began = time.monotonic()
-    profile = profiles.profile(options.hardware or AUTO)
+    profile = profiles.profile(arguments.hardware or AUTO)
     found = suggestions.forecast(recipe, profile)
     offered = suggestions.suggestions(recipe, profile)
     elapsed_s = round(time.monotonic() - began, 3)
-    if options.json:
+    if arguments.json:
         told = found.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
-        print(json.dumps(told | _paced(recipe, profile, options.price) | {"seconds": elapsed_s}))
+        print(json.dumps(told | _paced(recipe, profile, arguments.price) | {"seconds": elapsed_s}))
     else:
-        lines = budget_page.page(options.recipe, profile, found, offered)
+        lines = budget_page.page(arguments.recipe, profile, found, offered)
         lines += budget_page.largest(suggestions.largest(recipe, profile), recipe)
-        lines += budget_page.time(_paced(recipe, profile, options.price))
+        lines += budget_page.time(_paced(recipe, profile, arguments.price))
         print("\n".join(lines))
-    return 0 if found.fits else _DOES_NOT_FIT
+    return ExitCode.DONE if found.fits else ExitCode.DOES_NOT_FIT
 
 
 def _paced(recipe: Recipe, profile: Profile, price: float | None) -> dict[str, Any]:
@@ -63,14 +75,14 @@ def _cards(named: list[str]) -> list[Profile]:
     return [profiles.profile(name) for name in (every if named == [_ALL] else named)]
 
 
-def _print_recipes(options: argparse.Namespace) -> int:
+def _print_recipes(arguments: Namespace) -> int:
     """The project's recipes, each on the hardware that it says it fits, or on what is asked for."""
     names = [name for name in files.names() if files.hardware_of(name)]
-    rows = {name: validate.load(name, options.overrides, on_paper=True)[0] for name in names}
-    if options.hardware:
-        return _print_cards(rows, _cards(options.hardware.split(",")), options)
+    rows = {name: validate.load(name, arguments.overrides, on_paper=True)[0] for name in names}
+    if arguments.hardware:
+        return _print_cards(rows, _cards(arguments.hardware.split(",")), arguments)
     found = {name: _where_it_fits(name, recipe) for name, recipe in rows.items()}
-    print(json.dumps(found) if options.json else "\n".join(budget_page.recipes(found)))
+    print(json.dumps(found) if arguments.json else "\n".join(budget_page.recipes(found)))
     return 0
 
 
@@ -91,13 +103,13 @@ def _where_it_fits(name: str, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _print_cards(rows: dict[str, Recipe], cards: list[Profile], options: argparse.Namespace) -> int:
+def _print_cards(rows: dict[str, Recipe], cards: list[Profile], arguments: Namespace) -> int:
     """Verdicts for several profiles."""
     found = {
         name: {card.name: _verdict(changed, card) for card in cards}
         for name, changed in rows.items()
     }
-    print(json.dumps(found) if options.json else "\n".join(budget_page.cards(found)))
+    print(json.dumps(found) if arguments.json else "\n".join(budget_page.cards(found)))
     return 0
 
 

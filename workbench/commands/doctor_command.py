@@ -1,16 +1,17 @@
 """`gemma-bench doctor`: proofs on the installed packages, and the fast ones before a run."""
 
-import argparse
 import contextlib
 import json
-import shutil
 import sys
 import time
+from argparse import ArgumentParser, Namespace
 
 from engine import installed
-from engine.problems import Refusal
+from engine.problems import ExitCode, Refusal
 from engine.sessions import doctor_report
 from engine.sessions.doctor_report import Diagnosis, Finding
+from workbench.commands import options
+from workbench.commands.status_line import StatusLine
 from workbench.sessions import doctor_session
 from workbench.sessions.doctor_session import Doctor
 from workbench.text.sanitize import clean_line
@@ -19,22 +20,29 @@ _POLL_S = 0.05
 _NAME_CELLS = 40
 
 
-def run(options: argparse.Namespace) -> int:
+def add_arguments(parser: ArgumentParser) -> None:
+    """All checks, or the fast ones."""
+    parser.add_argument("--fast", action="store_true", help="only those that a run begins with")
+    options.add_json(parser, "versions and checks as one JSON object")
+
+
+def run(arguments: Namespace) -> int:
     """Run the checks and print them; exit code 0 where all passed, 1 where one did not."""
-    asked = doctor_session.start(is_fast=options.fast)
+    doctor = doctor_session.start(is_fast=arguments.fast)
     try:
-        found = _waited_for(asked, is_told=not options.json)
+        diagnosis = _diagnosis(doctor, prints_findings=not arguments.json)
     except KeyboardInterrupt:
         print("gemma-bench: interrupted", file=sys.stderr)
-        return 130
+        return ExitCode.INTERRUPTED
     finally:
-        asked.close()
-    if asked.error or found is None:
-        told = clean_line(asked.error or "it found out nothing", 500)
-        print(f"gemma-bench: the doctor failed: {told}", file=sys.stderr)
-        return 1
-    print(json.dumps(found.published()) if options.json else _summary(found), flush=True)
-    return 0 if found.has_passed else 1
+        doctor.close()
+    if doctor.error or diagnosis is None:
+        error = clean_line(doctor.error or "it found out nothing", 500)
+        print(f"gemma-bench: the doctor failed: {error}", file=sys.stderr)
+        return ExitCode.FAILED
+    as_text = json.dumps(diagnosis.published()) if arguments.json else _summary(diagnosis)
+    print(as_text, flush=True)
+    return ExitCode.DONE if diagnosis.has_passed else ExitCode.FAILED
 
 
 def before_run() -> None:
@@ -42,37 +50,27 @@ def before_run() -> None:
     if doctor_report.kept(installed.versions()):
         return
     with contextlib.suppress(Refusal, OSError):  # a full disk is the run's to tell
-        asked = doctor_session.start(is_fast=True)
+        doctor = doctor_session.start(is_fast=True)
         try:
-            _waited_for(asked, is_told=False, before="once for these versions: ")
+            _diagnosis(doctor, prints_findings=False, before="once for these versions: ")
         finally:
-            asked.close()
+            doctor.close()
 
 
-def _waited_for(asked: Doctor, *, is_told: bool, before: str = "") -> Diagnosis | None:
-    """The diagnosis; until it is whole, what the engine is at stands on the terminal."""
-    told, shown = 0, ""
+def _diagnosis(doctor: Doctor, *, prints_findings: bool, before: str = "") -> Diagnosis | None:
+    """Wait until it is whole; meanwhile what the engine does stands on the terminal."""
+    printed, status = 0, StatusLine()
     while True:
-        found = asked.poll()
-        new = found.findings[told:] if found else ()
-        if is_told and new:
-            shown = _redrawn("", is_drawn=bool(shown))
+        diagnosis = doctor.poll()
+        new = diagnosis.findings[printed:] if diagnosis else ()
+        if prints_findings and new:
+            status.show("")
             print("\n".join(map(line, new)), flush=True)
-        doing = "" if asked.has_ended else before + asked.doing
-        if doing != shown:
-            shown = _redrawn(doing, is_drawn=bool(shown))
-        told += len(new)
-        if asked.has_ended:
-            return found
+        printed += len(new)
+        status.show("" if doctor.has_ended else before + doctor.doing)
+        if doctor.has_ended:
+            return diagnosis
         time.sleep(_POLL_S)
-
-
-def _redrawn(text: str, *, is_drawn: bool) -> str:
-    """Draw a line in the place of the last, on a terminal; the text of it."""
-    if sys.stderr.isatty() and (text or is_drawn):
-        shown = clean_line(text)[: shutil.get_terminal_size().columns - 1]
-        print(f"\r\x1b[2K{shown}", end="", file=sys.stderr, flush=True)
-    return text
 
 
 def line(finding: Finding) -> str:
@@ -80,11 +78,11 @@ def line(finding: Finding) -> str:
     verdict = "ok  " if finding.passed else "FAIL"
     figure = "none" if finding.figure is None else f"{finding.figure:.2g}"
     advice = clean_line(finding.advice, 1000)
-    told = f"{verdict}  {finding.name:<{_NAME_CELLS}}{figure:>8}  (at most {finding.limit:.2g})"
-    return f"{told}\n      {advice}" if advice else told
+    text = f"{verdict}  {finding.name:<{_NAME_CELLS}}{figure:>8}  (at most {finding.limit:.2g})"
+    return f"{text}\n      {advice}" if advice else text
 
 
-def _summary(found: Diagnosis) -> str:
-    passed = sum(finding.passed for finding in found.findings)
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    return f"{passed} of {len(found.findings)} checks passed\n{clean_line(versions)}"
+def _summary(diagnosis: Diagnosis) -> str:
+    passed = sum(finding.passed for finding in diagnosis.findings)
+    versions = ", ".join(f"{name} {version}" for name, version in diagnosis.versions.items())
+    return f"{passed} of {len(diagnosis.findings)} checks passed\n{clean_line(versions)}"

@@ -4,15 +4,16 @@ import os
 import signal
 import sys
 import time
+from argparse import Namespace
 from types import FrameType
 from typing import Protocol
 
 from engine import events
-from engine.run.rundir import RunDir
+from engine.problems import ExitCode
+from engine.run.rundir import RunDir, Want
 from engine.run.tail import Tail
 
 _POLL_S = 0.1
-STOPPED_HERE, STOPPED_ELSEWHERE = 130, 143
 
 
 class ChartWindow(Protocol):
@@ -102,11 +103,11 @@ class Follower:
             return 1
         if not ending.stopped_by:
             return 0
-        return STOPPED_HERE if self._asked_to_stop else STOPPED_ELSEWHERE
+        return ExitCode.INTERRUPTED if self._asked_to_stop else ExitCode.STOPPED
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
         if self._asked_to_stop:
-            raise _Left(STOPPED_HERE)
+            raise _Left(ExitCode.INTERRUPTED)
         self._asked_to_stop = True
         self._ask_to_stop("Ctrl-C", "; Ctrl-C again leaves the run to it")
 
@@ -116,7 +117,7 @@ class Follower:
     def _ask_to_stop(self, by: str, way_out: str) -> None:
         self._untold = f"stopping after this step, then saving{way_out}"
         try:
-            self._run.ask("stop", by)
+            self._run.ask(Want.STOP, by)
         except OSError as error:
             self._untold = f"the run could not be asked to stop: {error}{way_out}"
 
@@ -137,6 +138,14 @@ def _ending(
         elif isinstance(event, events.Hello):
             ending = None
     return ending
+
+
+def follow_or_leave(run: RunDir, arguments: Namespace, known_bytes: int = 0) -> int:
+    """Follow a run that was started, or with --detach print where it is and leave it."""
+    if arguments.detach:
+        print(run.path)
+        return ExitCode.DONE
+    return follow(run, as_json=arguments.json, known_bytes=known_bytes)
 
 
 def follow(run: RunDir, *, as_json: bool, known_bytes: int = 0) -> int:

@@ -1,15 +1,18 @@
 """`gemma-bench preview`: one answer of a preview's engine, as a page of text or as JSON."""
 
-import argparse
 import json
 import os
 import shutil
 import sys
 import time
+from argparse import ArgumentParser, Namespace
 
 from engine.hardware import profiles
+from engine.problems import ExitCode
 from engine.recipe import validate
 from engine.sessions.preview import Answer, Broken, Refused, Reply, check_source, published
+from workbench.commands import options
+from workbench.commands.status_line import StatusLine
 from workbench.sessions import preview_session
 from workbench.sessions.preview_session import Preview
 from workbench.text.preview_page import page
@@ -19,42 +22,54 @@ from workbench.text.token_marks import TextStyle
 _POLL_S = 0.02
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print what was asked for; exit code. Raises `Refusal`."""
-    recipe, _ = validate.load(options.recipe, options.overrides)
-    check_source(recipe, options.source)
-    if options.hardware:
-        profiles.profile(options.hardware)
-    asked = preview_session.start()
+def add_arguments(parser: ArgumentParser) -> None:
+    """A recipe, and which of its rows."""
+    options.add_recipe(parser)
+    options.add_hardware(parser)
+    parser.add_argument(
+        "--rows",
+        metavar="N",
+        type=options.count,
+        default=0,
+        help="how many (default: one a source)",
+    )
+    parser.add_argument("--source", metavar="NAME", default="", help="rows of this source only")
+    options.add_json(parser, "sources, rows and template as one JSON object")
+
+
+def run(arguments: Namespace) -> int:
+    """Print the rows; an exit code. Raises `Refusal`."""
+    recipe, _ = validate.load(arguments.recipe, arguments.overrides)
+    check_source(recipe, arguments.source)
+    if arguments.hardware:
+        profiles.profile(arguments.hardware)
+    preview = preview_session.start()
     try:
-        asked.ask(recipe, rows=options.rows, source=options.source)
-        reply = _waited_for(asked)
+        preview.ask(recipe, rows=arguments.rows, source=arguments.source)
+        reply = _reply(preview)
     except KeyboardInterrupt:
         print("gemma-bench: interrupted", file=sys.stderr)
-        return 130
+        return ExitCode.INTERRUPTED
     finally:
-        asked.close()
+        preview.close()
     if isinstance(reply, Refused):
         raise reply.refusal()
     if isinstance(reply, Broken):
-        told = f"preview failed: {clean_line(reply.error, 500)}; log: {clean_line(reply.log)}"
-        print(f"gemma-bench: {told}", file=sys.stderr)
-        return 1
-    return _print(_json(reply) if options.json else page(reply, _columns(), _ink()))
+        error = f"preview failed: {clean_line(reply.error, 500)}; log: {clean_line(reply.log)}"
+        print(f"gemma-bench: {error}", file=sys.stderr)
+        return ExitCode.FAILED
+    columns = shutil.get_terminal_size().columns
+    _print(_json(reply) if arguments.json else page(reply, columns, _text_style()))
+    return ExitCode.DONE
 
 
-def _waited_for(asked: Preview) -> Reply:
-    """The reply; until it comes, what the engine is at stands on the terminal."""
-    is_watched = sys.stderr.isatty()
-    shown = ""
-    while (reply := asked.poll()) is None:
-        if is_watched and asked.phase != shown:
-            shown = asked.phase
-            text = clean_line(shown)[: _columns() - 1]
-            print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+def _reply(preview: Preview) -> Reply:
+    """Wait for it; meanwhile what the engine does stands on the terminal."""
+    status = StatusLine()
+    while (reply := preview.poll()) is None:
+        status.show(preview.phase)
         time.sleep(_POLL_S)
-    if shown:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+    status.show("")
     return reply
 
 
@@ -63,19 +78,14 @@ def _json(answer: Answer) -> str:
     return json.dumps(published(answer), ensure_ascii=True)
 
 
-def _print(text: str) -> int:
+def _print(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
-
-
-def _ink() -> TextStyle:
+def _text_style() -> TextStyle:
     is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     return TextStyle(sys.stdout.isatty() and not is_plain, encoding == "utf8")

@@ -1,28 +1,36 @@
-"""The list of runs on a plain terminal."""
+"""`gemma-bench runs`: the runs below runs/, newest first, with the state that their files tell."""
 
 import json
+from argparse import ArgumentParser, Namespace
 
+from engine.problems import ExitCode
 from engine.run import runs
+from engine.run.rundir import RunDir, State
+from workbench.commands import options
 from workbench.text.sanitize import clean_line
 
 
-def print_runs(*, as_json: bool) -> int:
-    """Print every run below runs/, newest first, with the state its files tell; exit code 0."""
-    states = [(run, run.state()) for run in runs.every()]
-    if as_json:
-        for run, state in states:
-            line = {
-                "run": run.name,
-                "path": str(run.path.resolve()),
-                "state": state.name,
-                "cause": state.cause,
-            }
-            print(json.dumps(line, ensure_ascii=False))
-        return 0
+def add_arguments(parser: ArgumentParser) -> None:
+    """Lines for people, or JSON."""
+    options.add_json(parser, "one JSON object per run")
+
+
+def run(arguments: Namespace) -> int:
+    """Print them."""
+    states = [(listed, listed.state()) for listed in runs.every()]
+    if arguments.json:
+        for listed, state in states:
+            print(json.dumps(_record(listed, state), ensure_ascii=False))
+        return ExitCode.DONE
     if not states:
         print("no run here yet; start one: gemma-bench --run quickstart")
-    named = [(clean_line(run.name), state) for run, state in states]
+    named = [(clean_line(listed.name), state) for listed, state in states]
     width = max((len(name) for name, _ in named), default=0)
     for name, state in named:
         print(f"{name:<{width}}  {state.name:<8}  {clean_line(state.cause)}".rstrip())
-    return 0
+    return ExitCode.DONE
+
+
+def _record(run: RunDir, state: State) -> dict[str, str]:
+    path = str(run.path.resolve())
+    return {"run": run.name, "path": path, "state": state.name, "cause": state.cause}

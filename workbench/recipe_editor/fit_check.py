@@ -10,14 +10,13 @@ from engine.budget.step_shape import of_recipe
 from engine.budget.suggestions import Suggestion
 from engine.gemma import towers
 from engine.hardware.profiles import Profile
-from engine.problems import Problem, Refusal
+from engine.problems import ExitCode, Problem, Refusal
 from engine.recipe import validate_device
 from engine.recipe.schema import EMBEDDED, Recipe
 from workbench.text import budget_page
 
 MEMORY = "memory"
 """Stands where a problem has the key that it belongs to."""
-_DOES_NOT_FIT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def forecast(
         keys = " ".join(budget_page.settings(made))
         fix = f"{keys} would fit; --anyway starts it all the same"
     told = problem(budget_page.summary(found), profile, fix)
-    raise Refusal(MEMORY, [told], exit_code=_DOES_NOT_FIT)
+    raise Refusal(MEMORY, [told], exit_code=ExitCode.DOES_NOT_FIT)
 
 
 def problem(needs: str, profile: Profile, fix: str) -> Problem:
@@ -96,4 +95,6 @@ def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> No
     if needed > profile.usable_gib and not anyway:
         reason = f"its weights alone take {needed:.2f} GiB of {profile.usable_gib:.2f} GiB usable"
         fix = "Choose a smaller model, or model.quantization = nf4"
-        raise Refusal.of("model.path", f"{reason} on {profile.title}", fix, exit_code=_DOES_NOT_FIT)
+        raise Refusal.of(
+            "model.path", f"{reason} on {profile.title}", fix, exit_code=ExitCode.DOES_NOT_FIT
+        )

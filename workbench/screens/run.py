@@ -13,7 +13,7 @@ from textual.events import Resize
 from textual.worker import get_current_worker
 
 from engine.hardware.monitor import Gauge
-from engine.run.rundir import RunDir
+from engine.run.rundir import RunDir, Want
 from workbench.run_view import forecast_vs_measured, metrics, run_facts
 from workbench.run_view.background_reader import Ahead
 from workbench.run_view.chart_series import Curve
@@ -265,7 +265,7 @@ class RunScreen(Reasons, ChartedScreen):
     def action_ask(self, want: str) -> None:
         """Tell the engine a wish; it hears it after this step."""
         try:
-            self.run.ask(want, "app")
+            self.run.ask(Want(want), "app")
         except OSError as error:
             self.notify(clean_line(error), title="Not asked", severity="error", markup=False)
         else:

@@ -3,7 +3,7 @@
 from textual.message import Message
 
 from engine.hardware.monitor import Meters
-from engine.run.rundir import RunDir, State
+from engine.run.rundir import RunDir, RunStatus, State
 from workbench.run_view.forecast_vs_measured import MemoryForecast
 from workbench.run_view.run_state import RunState
 
@@ -19,7 +19,7 @@ class Arrived(Message, namespace="run_screen"):
         forecast: MemoryForecast | None = None,
     ) -> None:
         super().__init__()
-        self.run, self.state = run or RunState(), state or State("starting")
+        self.run, self.state = run or RunState(), state or State(RunStatus.STARTING)
         self.log, self.forecast = log, forecast or MemoryForecast()
 
     def can_replace(self, message: Message) -> bool:

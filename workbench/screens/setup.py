@@ -288,8 +288,8 @@ class SetupScreen(Reasons, Screen[None]):
 
         overrides = draft.overrides(choice.changes)
         try:
-            judged = launch.judge(choice.recipe, overrides, choice.hardware, None, known=known)
-            run = judged.make()
+            proposal = launch.propose(choice.recipe, overrides, choice.hardware, None, known=known)
+            run = proposal.make()
             launch.start(run)
             self.post_message(Started(run))
         except Refusal as refusal:

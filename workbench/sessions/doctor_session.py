@@ -1,6 +1,7 @@
 """The doctor's engine, and what it has found out so far."""
 
 from engine import events
+from engine.run.job import Job
 from engine.sessions import doctor_report
 from engine.sessions.doctor_report import Diagnosis
 from workbench.sessions import engine_session
@@ -36,4 +37,4 @@ class Doctor(EngineSession):
 def start(*, is_fast: bool) -> Doctor:
     """Start an engine that runs all checks, or the fast ones. Raises `Refusal`."""
     request = {"name": "doctor", "doctor": {"fast": is_fast}}
-    return engine_session.start(Doctor, "doctor", request)
+    return engine_session.start(Doctor, Job.DOCTOR, request)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from typing import Any, TypeVar
 
+from engine.run.job import Job
 from engine.run.tail import Tail
 from engine.sessions import session_dir
 from engine.sessions.session_dir import PreviewDir
@@ -30,7 +31,7 @@ class EngineSession:
 _Kind = TypeVar("_Kind", bound=EngineSession)
 
 
-def start(kind: type[_Kind], job: str, request: dict[str, Any], device: str = "cpu") -> _Kind:
+def start(kind: type[_Kind], job: Job, request: dict[str, Any], device: str = "cpu") -> _Kind:
     """Start a job on a request, in the hands of that kind. Raises `Refusal`."""
     files = session_dir.create()
     files.write_session_request(request)

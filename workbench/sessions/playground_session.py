@@ -7,6 +7,7 @@ from pathlib import Path
 from engine import events
 from engine.events import Event
 from engine.problems import Refusal
+from engine.run.job import Job
 from engine.run.rundir import RunDir
 from engine.sessions import playground
 from engine.sessions.playground import Opening, Wish
@@ -48,7 +49,7 @@ def start(run: RunDir, adapter: str = "") -> Playground:
     """Start an engine on a run's newest adapter, or on a named one. Raises `Refusal`."""
     opening = Opening(str(run.path.resolve()), adapter)
     request = playground.request(opening)
-    return engine_session.start(Playground, "generate", request, _device(run.path))
+    return engine_session.start(Playground, Job.GENERATE, request, _device(run.path))
 
 
 def _device(path: Path) -> str:

@@ -7,6 +7,7 @@ import subprocess
 
 from engine import events
 from engine.recipe.schema import Recipe
+from engine.run.job import Job
 from engine.run.tail import Tail
 from engine.sessions import session_dir
 from engine.sessions.preview import Broken, Question, Reply, encode_question, from_record
@@ -98,4 +99,4 @@ def start() -> Preview:
     files = session_dir.create()
     lock = files.hold_for_viewer()
     assert lock is not None
-    return Preview(files, lock, launch.start_beside(files, "preview"))
+    return Preview(files, lock, launch.start_beside(files, Job.PREVIEW))

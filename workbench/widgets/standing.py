@@ -1,7 +1,7 @@
 """Where a run stands: its phase and progress while it lives, then how it ended."""
 
 from engine.events import Done, Failed
-from engine.run.rundir import State
+from engine.run.rundir import RunStatus, State
 from workbench.run_view.run_state import RunState
 from workbench.text import format
 from workbench.widgets.canvas import Canvas, Row, Span
@@ -19,7 +19,7 @@ class RunStatusBar(Canvas):
         super().__init__(id=id)
         self._is_ascii = is_ascii
         self._run = RunState()
-        self._state = State("starting")
+        self._state = State(RunStatus.STARTING)
         self._place = ""
 
     def show(self, run: RunState, state: State, place: str) -> None:

@@ -1,0 +1,90 @@
+"""The commands: each with its own help and options, and what only looks like one."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from engine.problems import ExitCode
+from engine.run.job import Job
+from tests import command
+from workbench import cli
+from workbench.commands.registry import COMMANDS, Command
+
+ROOT = Path(__file__).parents[1]
+
+
+def parsed(*arguments: str) -> tuple[str, dict[str, object]]:
+    """Name of the command that a line calls, and its options."""
+    called, rest = cli._command([*arguments])
+    assert called is not None
+    return called.name, vars(cli._parsed(called, rest))
+
+
+@pytest.mark.parametrize("listed", COMMANDS, ids=lambda listed: listed.name)
+def test_each_has_its_own_help(listed: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    listed.add_arguments(parser)
+    own = {flag for action in parser._actions for flag in action.option_strings}
+    with pytest.raises(SystemExit) as ended:
+        cli.main([listed.name, "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0
+    assert out.startswith(f"usage: gemma-bench {listed.name} ")
+    assert listed.help[1:] in out
+    assert "exit codes: 0 done" in out
+    assert {flag for flag in own if flag not in out} == set()
+
+
+@pytest.mark.parametrize("listed", COMMANDS, ids=lambda listed: listed.name)
+def test_an_unknown_option_is_bad_input(
+    listed: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([listed.name, "some", "--fly"])
+    assert ended.value.code == ExitCode.BAD_INPUT
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"usage: gemma-bench {listed.name} ")
+    assert "--fly" in err
+
+
+@pytest.mark.parametrize(
+    ("alias", "plain"),
+    [
+        (["--run", "mine"], ["mine"]),
+        (["--run=mine"], ["mine"]),
+        (["--run=a=b.toml", "--json"], ["a=b.toml", "--json"]),
+        (["--set", "adapter.r=4", "--run", "mine", "--detach"],
+         ["mine", "--set", "adapter.r=4", "--detach"]),
+        (["--out", "runs", "--json", "--run", "stop"], ["stop", "--json", "--out", "runs"]),
+        (["--run", "", "--hardware", "cpu", "--anyway"], ["", "--anyway", "--hardware", "cpu"]),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)  # fmt: skip
+def test_run_is_a_command_and_an_option(alias: list[str], plain: list[str]) -> None:
+    assert parsed(*alias) == parsed("run", *plain)
+    assert parsed(*alias)[0] == "run"
+
+
+def test_without_a_command_it_is_the_app() -> None:
+    assert cli._command([]) == (None, [])
+    assert vars(cli._parsed(None, [])) == {"run": None}
+
+
+def test_help_lists_every_command(tmp_path: Path) -> None:
+    code, out, _ = command.call(tmp_path, "--help")
+    assert code == 0
+    listed = " ".join(out.split())
+    assert [one.name for one in COMMANDS if f"{one.name} {one.help}" not in listed] == []
+
+
+def test_every_module_of_a_command_is_listed() -> None:
+    files = (ROOT / "workbench/commands").glob("*_command.py")
+    assert sorted(path.stem for path in files) == sorted(one.module for one in COMMANDS)
+
+
+def test_every_module_of_a_job_is_listed() -> None:
+    files = (ROOT / "engine/jobs").glob("*_job.py")
+    assert sorted(path.stem for path in files) == sorted(job.module for job in Job)
+    assert all(job.summary for job in Job)

@@ -1,0 +1,27 @@
+"""`gemma-bench attach`: follow a run, in the app on a terminal, in lines elsewhere."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from engine.run import runs
+from workbench.commands import follow, options
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A run, or none for the newest."""
+    parser.add_argument("run_name", metavar="RUN", nargs="?", help="a run's name or path")
+    options.add_json(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Follow it; its exit code, or the app's. Raises `Refusal` where there is no such run."""
+    followed = runs.find(arguments.run_name)
+    if arguments.json or not sys.stdout.isatty():
+        return follow.follow(followed, as_json=arguments.json)
+    # It reads ahead while the app is imported.
+    from workbench.run_view.background_reader import Ahead
+
+    ahead = Ahead(followed)
+    from workbench.app import run_app
+
+    return run_app(followed, ahead)

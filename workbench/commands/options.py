@@ -1,0 +1,48 @@
+"""Options that several commands take."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
+
+
+def add_recipe(parser: ArgumentParser, help: str = "a recipe's name or path") -> None:
+    """The recipe, and what is changed in it."""
+    parser.add_argument("recipe", metavar="RECIPE", help=help)
+    add_set(parser)
+
+
+def add_set(parser: ArgumentParser) -> None:
+    """Changes of recipe keys, as `overrides`."""
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="change a recipe key: training.learning_rate=2e-4",
+    )
+
+
+def add_hardware(parser: ArgumentParser, more: str = "") -> None:
+    """The hardware profile; None where none is named."""
+    help_text = f"hardware profile (default: auto, this machine){more}"
+    parser.add_argument("--hardware", metavar="NAME", help=help_text)
+
+
+def add_json(parser: ArgumentParser, help: str = "events as JSON lines on stdout") -> None:
+    """Output for programs."""
+    parser.add_argument("--json", action="store_true", help=help)
+
+
+def add_start(parser: ArgumentParser) -> None:
+    """How a run is started and followed."""
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the run directory to make")
+    parser.add_argument("--detach", action="store_true", help="start the run and leave it")
+    parser.add_argument("--anyway", action="store_true", help="start it though it can't fit")
+    add_json(parser)
+
+
+def count(text: str) -> int:
+    """Read a count above 0."""
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is no count above 0")
+    return int(text)

@@ -1,0 +1,29 @@
+"""`gemma-bench run`: start a run of a recipe and follow it."""
+
+from argparse import ArgumentParser, Namespace
+
+from engine.hardware.profiles import AUTO
+from workbench import launch
+from workbench.commands import doctor_command, follow, options
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A recipe, its hardware, and how it is started."""
+    options.add_recipe(parser)
+    options.add_hardware(parser)
+    options.add_start(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Start it; the run's exit code, or 0 at once with --detach. Raises `Refusal`."""
+    proposal = launch.propose(
+        arguments.recipe,
+        arguments.overrides,
+        arguments.hardware or AUTO,
+        arguments.out,
+        anyway=arguments.anyway,
+    )
+    doctor_command.before_run()
+    made = proposal.make()
+    launch.start(made)
+    return follow.follow_or_leave(made, arguments)

@@ -1,0 +1,29 @@
+"""A line on a terminal that is drawn over itself: what is being done, until it is done."""
+
+import shutil
+import sys
+from typing import TextIO
+
+from workbench.text.sanitize import clean_line
+
+
+class StatusLine:
+    """Draws on a stream that is a terminal, and nothing elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._is_terminal = self._stream.isatty()
+        self._text = ""
+
+    def show(self, text: str) -> None:
+        """Draw a text in place of the last; an empty one leaves the line blank."""
+        if self._is_terminal and text != self._text:
+            shown = clean_line(text)[: shutil.get_terminal_size().columns - 1]
+            print(f"\r\x1b[2K{shown}", end="", file=self._stream, flush=True)
+            self._text = text
+
+    def keep(self) -> None:
+        """Leave the text where it stands, and go on below it."""
+        if self._text:
+            print(file=self._stream, flush=True)
+            self._text = ""

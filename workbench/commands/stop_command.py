@@ -1,0 +1,24 @@
+"""`gemma-bench stop`: ask a run to stop after its step and save."""
+
+from argparse import ArgumentParser, Namespace
+
+from engine.problems import ExitCode, Refusal
+from engine.run import runs
+from engine.run.rundir import Want
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A run."""
+    parser.add_argument("run_name", metavar="RUN", help="a run's name or path")
+
+
+def run(arguments: Namespace) -> int:
+    """Ask it. Raises `Refusal` where it is not running."""
+    running = runs.find(arguments.run_name)
+    if not running.is_alive():
+        reason = f"it is not running but {running.state().name}"
+        raise Refusal.of(running.name, reason, "Nothing is left to stop")
+    running.ask(Want.STOP, "gemma-bench stop")
+    name = running.name
+    print(f"{name} was asked to stop and save; gemma-bench attach {name} shows it end")
+    return ExitCode.DONE
