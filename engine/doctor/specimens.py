@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from engine.data.batches import TokenSequence, alone
 from engine.data.conversation import Conversation, Turn
 from engine.data.template import dialect_of, template
 from engine.data.tokenizer import tokenizer
@@ -56,8 +57,8 @@ class Specimens:
     def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:
         """A tiny Gemma, loaded anew as a run loads it, under more choices of a recipe."""
         choice = self.choice(kind).model_copy(update=choices)
-        found = load(choice, profiles.profile("cpu"), has_towers=has_towers)
-        return replace(found, has_own_kernels=self._has_own_kernels)
+        loaded = load(choice, profiles.profile("cpu"), has_towers=has_towers)
+        return replace(loaded, has_own_kernels=self._has_own_kernels)
 
     def tokenizer(self, dialect: str) -> Any:
         """A tokenizer that has the turns of a dialect."""
@@ -78,3 +79,8 @@ def rows(gemma: Loaded) -> list[Tokens]:
         (Turn("user", asked), Turn("assistant", said)) for asked, said in QUESTIONS
     ]
     return tokenize(gemma.tokenizer, template(dialect_of(gemma.model.config)), talks, "last", 128)
+
+
+def sequences(gemma: Loaded) -> list[TokenSequence]:
+    """The same, each a sequence of its own."""
+    return [alone(row) for row in rows(gemma)]

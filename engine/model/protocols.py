@@ -30,6 +30,9 @@ class LanguageModel(Protocol):
     def generate(self, **kwargs: Any) -> torch.Tensor:
         """Token ids (batch, length) that continue those of `input_ids`."""
 
+    def get_decoder(self) -> Any:
+        """Its language model, with `layers`."""
+
     def modules(self) -> Iterator[Any]:
         """Itself and all modules below it."""
 

@@ -1,8 +1,7 @@
-"""Whether a lookup table in host memory is the table that a device would hold."""
+"""Checks of Gemma's own mechanisms: tables in host memory."""
 
-from engine.data.batches import alone
 from engine.doctor.check import Measured, check
-from engine.doctor.specimens import TABLES, Specimens, rows
+from engine.doctor.specimens import TABLES, Specimens, sequences
 from engine.doctor.trial import RecordedStep, difference, step
 
 
@@ -14,14 +13,15 @@ from engine.doctor.trial import RecordedStep, difference, step
 )
 def host_tables(specimens: Specimens) -> Measured:
     """Loss and gradients of two micro-batches with per-layer embeddings here and there."""
-    return Measured(max(_difference(specimens, kind) for kind in TABLES))
-
-
-def _difference(specimens: Specimens, kind: str) -> float:
-    return difference(*(_step(specimens, kind, on_host) for on_host in (False, True)))
+    return Measured(
+        max(
+            difference(*(_step(specimens, kind, on_host) for on_host in (False, True)))
+            for kind in TABLES
+        )
+    )
 
 
 def _step(specimens: Specimens, kind: str, on_host: bool) -> RecordedStep:
     gemma = specimens.gemma(kind, host_tables=on_host)
-    given = [alone(row) for row in rows(gemma)]
-    return step(gemma, given, per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    batches = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    return step(gemma, sequences(gemma), **batches)
