@@ -61,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folders = {"embedded": EMBEDDED_WEIGHTS}
         for kind in ("gemma3", "gemma4_moe", "gemma4_multimodal"):
-            folders[kind] = getattr(tiny_models, f"build_{kind}")(Path(made) / kind)
+            folders[kind] = tiny_models.BUILDERS[kind](Path(made) / kind)
         for kind, folder in folders.items():
             truth = step(folder, "plain", tiny.CPU)
             for case in CASES:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from transformers import (
-    AutoTokenizer,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     Gemma4ForCausalLM,
@@ -15,7 +14,6 @@ from transformers import (
 )
 
 from engine.doctor import tiny_models
-from engine.paths import EMBEDDED_WEIGHTS
 
 
 def gemma3(folder: Path) -> Path:
@@ -40,7 +38,7 @@ def gemma3(folder: Path) -> Path:
 
 def unified(folder: Path) -> Path:
     """A Gemma 4 that projects pixels and sound without an encoder."""
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
+    tokenizer = tiny_models.gemma4_tokenizer()
     text = {"vocab_size": len(tokenizer), "num_key_value_heads": 2, "global_head_dim": 32}
     config = Gemma4UnifiedConfig(
         text_config={**tiny_models.TEXT, **text},
@@ -54,18 +52,8 @@ def unified(folder: Path) -> Path:
 
 def large(folder: Path) -> Path:
     """Gemma 4 31B's: dense, keys that serve as values, a wide window beside wide heads."""
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
-    config = Gemma4TextConfig(
-        vocab_size=len(tokenizer),
-        num_key_value_heads=2,
-        num_global_key_value_heads=1,
-        global_head_dim=32,
-        attention_k_eq_v=True,
-        hidden_size_per_layer_input=0,
-        num_kv_shared_layers=0,
-        final_logit_softcapping=30.0,
-        **tiny_models.TEXT,
-    )
+    tokenizer = tiny_models.gemma4_tokenizer()
+    config = Gemma4TextConfig(vocab_size=len(tokenizer), **tiny_models.LARGE)
     torch.manual_seed(0)
     return tiny_models.saved(Gemma4ForCausalLM(config), tokenizer, folder)
 

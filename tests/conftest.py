@@ -64,8 +64,7 @@ def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
     def folder(kind: str) -> Path:
         if kind not in built:
             built[kind] = tmp_path_factory.mktemp(kind)
-            build = BUILDERS.get(kind) or getattr(tiny_models, f"build_{kind}")
-            build(built[kind])
+            {**tiny_models.BUILDERS, **BUILDERS}[kind](built[kind])
         return built[kind]
 
     return folder

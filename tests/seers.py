@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoTokenizer,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     Gemma4Config,
@@ -18,20 +17,12 @@ from transformers import (
 
 from engine.doctor import tiny_models
 from engine.doctor.tiny_models import TEXT, VISION, gemma3_tokenizer, saved
-from engine.paths import EMBEDDED_WEIGHTS
 
 KINDS = ("gemma3", "gemma4", "gemma4_large", "gemma4_unified")
 SOFT_TOKENS = 70
 """Gemma 4's smallest budget."""
 LARGE: dict[str, Any] = {
-    **TEXT,
-    "num_key_value_heads": 2,
-    "num_global_key_value_heads": 1,
-    "global_head_dim": 32,
-    "attention_k_eq_v": True,
-    "hidden_size_per_layer_input": 0,
-    "num_kv_shared_layers": 0,
-    "final_logit_softcapping": 30.0,
+    **tiny_models.LARGE,
     "use_bidirectional_attention": "vision",
     "sliding_window": 96,
 }
@@ -85,18 +76,18 @@ def _gemma3(path: Path) -> None:
 
 
 def _large(path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
+    tokenizer = tiny_models.gemma4_tokenizer()
     config = Gemma4Config(
         text_config={**LARGE, "vocab_size": len(tokenizer)},
         vision_config=VISION,
         audio_config=None,
-        **_ids(tokenizer),
+        **tiny_models.placeholder_ids(tokenizer),
     )
     saved(_alive(Gemma4ForConditionalGeneration(config)), tokenizer, path)
 
 
 def _unified(path: Path) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
+    tokenizer = tiny_models.gemma4_tokenizer()
     config = Gemma4UnifiedConfig(
         text_config={**LARGE, "vocab_size": len(tokenizer)},
         vision_config={
@@ -104,17 +95,9 @@ def _unified(path: Path) -> None:
             "output_proj_dims": 64,
         },
         audio_config=None,
-        **_ids(tokenizer),
+        **tiny_models.placeholder_ids(tokenizer),
     )  # fmt: skip
     saved(_alive(Gemma4UnifiedForConditionalGeneration(config)), tokenizer, path)
-
-
-def _ids(tokenizer: Any) -> dict[str, int]:
-    names = {"boi": "<|image>", "eoi": "<image|>", "image": "<|image|>", "video": "<|video|>",
-             "audio": "<|audio|>", "boa": "<|audio>"}  # fmt: skip
-    return {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(text) for name, text in names.items()
-    }
 
 
 def _alive(model: PreTrainedModel) -> PreTrainedModel:

@@ -51,7 +51,7 @@ class Specimens:
             return Model(path=EMBEDDED, dtype="float32")
         folder = self.folder / kind
         if not folder.exists():
-            getattr(tiny_models, f"build_{kind}")(folder)
+            tiny_models.BUILDERS[kind](folder)
         return Model(path=str(folder), dtype="float32")
 
     def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:

@@ -1,7 +1,7 @@
 """Tiny untrained relatives of the embedded model: Gemma 3, Gemma 4 MoE, Gemma 4 multimodal."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ from transformers import (
     Gemma4ForConditionalGeneration,
     Gemma4TextConfig,
     GemmaTokenizer,
-    GenerationConfig,
     PreTrainedModel,
 )
 from trl.chat_template_utils import gemma3_chat_template
 
-from engine.model.embedded.architecture import configuration
+from engine.model.embedded import architecture
 from engine.paths import EMBEDDED_WEIGHTS
 
 GEMMA3_NAMES = {
@@ -45,67 +44,18 @@ TEXT: Mapping[str, Any] = {
     "eos_token_id": 1,
     "bos_token_id": 2,
 }
-
-
-def build_gemma3(path: Path, seed: int = 0) -> Path:
-    """A Gemma 3 text model with Gemma 3's turn tokens and chat template, in `path`."""
-    tokenizer = gemma3_tokenizer()
-    torch.manual_seed(seed)
-    config = Gemma3TextConfig(
-        vocab_size=len(tokenizer), num_key_value_heads=1, query_pre_attn_scalar=16, **TEXT
-    )
-    return saved(Gemma3ForCausalLM(config), tokenizer, path, stops=[1, 106])
-
-
-def build_gemma4_moe(path: Path, seed: int = 0) -> Path:
-    """A Gemma 4 text model with 26B-A4B's mechanisms, in `path`.
-
-    Eight experts, two at work, beside the dense MLP; keys serve as values in the full layers,
-    which have fewer key-value heads; neither per-layer embeddings nor shared keys and values.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
-    torch.manual_seed(seed)
-    config = Gemma4TextConfig(
-        vocab_size=len(tokenizer),
-        num_key_value_heads=2,
-        num_global_key_value_heads=1,
-        global_head_dim=32,
-        attention_k_eq_v=True,
-        enable_moe_block=True,
-        num_experts=8,
-        top_k_experts=2,
-        moe_intermediate_size=32,
-        hidden_size_per_layer_input=0,
-        num_kv_shared_layers=0,
-        final_logit_softcapping=30.0,
-        **TEXT,
-    )
-    return saved(Gemma4ForCausalLM(config), tokenizer, path)
-
-
-def build_gemma4_multimodal(path: Path, seed: int = 0) -> Path:
-    """A Gemma 4 with tiny vision and audio towers and the embedded model's kind of text part.
-
-    Only the tokenizer is saved beside it: the full processor needs torchvision.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
-    torch.manual_seed(seed)
-    config = Gemma4Config(
-        text_config=small_e2b(len(tokenizer)),
-        vision_config=VISION,
-        audio_config=AUDIO,
-        boi_token_id=tokenizer.convert_tokens_to_ids("<|image>"),
-        eoi_token_id=tokenizer.convert_tokens_to_ids("<image|>"),
-        image_token_id=tokenizer.convert_tokens_to_ids("<|image|>"),
-        video_token_id=tokenizer.convert_tokens_to_ids("<|video|>"),
-        boa_token_id=tokenizer.convert_tokens_to_ids("<|audio>"),
-        eoa_token_index=tokenizer.convert_tokens_to_ids("<audio|>"),
-        audio_token_id=tokenizer.convert_tokens_to_ids("<|audio|>"),
-        tie_word_embeddings=True,
-    )
-    return saved(Gemma4ForConditionalGeneration(config), tokenizer, path)
-
-
+LARGE: Mapping[str, Any] = {
+    **TEXT,
+    "num_key_value_heads": 2,
+    "num_global_key_value_heads": 1,
+    "global_head_dim": 32,
+    "attention_k_eq_v": True,
+    "hidden_size_per_layer_input": 0,
+    "num_kv_shared_layers": 0,
+    "final_logit_softcapping": 30.0,
+}
+"""Of the large Gemma 4s: keys serve as values in the full layers, which have fewer key-value heads;
+neither per-layer embeddings nor shared keys and values."""
 VISION: Mapping[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -128,13 +78,65 @@ AUDIO: Mapping[str, Any] = {
 }
 
 
-def small_e2b(vocabulary: int) -> dict[str, Any]:
+def build_gemma3(path: Path, seed: int = 0) -> Path:
+    """A Gemma 3 text model with Gemma 3's turn tokens and chat template, in `path`."""
+    tokenizer = gemma3_tokenizer()
+    torch.manual_seed(seed)
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer), num_key_value_heads=1, query_pre_attn_scalar=16, **TEXT
+    )
+    return saved(Gemma3ForCausalLM(config), tokenizer, path, stops=[1, 106])
+
+
+def build_gemma4_moe(path: Path, seed: int = 0) -> Path:
+    """A Gemma 4 text model with 26B-A4B's mechanisms, in `path`.
+
+    Eight experts, two at work, beside the dense MLP.
+    """
+    tokenizer = gemma4_tokenizer()
+    torch.manual_seed(seed)
+    config = Gemma4TextConfig(
+        vocab_size=len(tokenizer),
+        enable_moe_block=True,
+        num_experts=8,
+        top_k_experts=2,
+        moe_intermediate_size=32,
+        **LARGE,
+    )
+    return saved(Gemma4ForCausalLM(config), tokenizer, path)
+
+
+def build_gemma4_multimodal(path: Path, seed: int = 0) -> Path:
+    """A Gemma 4 with tiny vision and audio towers and the embedded model's kind of text part.
+
+    Only the tokenizer is saved beside it: the full processor needs torchvision.
+    """
+    tokenizer = gemma4_tokenizer()
+    torch.manual_seed(seed)
+    config = Gemma4Config(
+        text_config=_small_e2b(len(tokenizer)),
+        vision_config=VISION,
+        audio_config=AUDIO,
+        **placeholder_ids(tokenizer),
+        eoa_token_index=tokenizer.convert_tokens_to_ids("<audio|>"),
+        tie_word_embeddings=True,
+    )
+    return saved(Gemma4ForConditionalGeneration(config), tokenizer, path)
+
+
+BUILDERS: Mapping[str, Callable[[Path], Path]] = {
+    "gemma3": build_gemma3,
+    "gemma4_moe": build_gemma4_moe,
+    "gemma4_multimodal": build_gemma4_multimodal,
+}
+
+
+def _small_e2b(vocabulary: int) -> dict[str, Any]:
     """The embedded model's text configuration with fewer and narrower layers."""
-    shape = configuration().to_dict()
-    shape.pop("per_layer_config", None)
-    kept = ("use_double_wide_mlp", "final_logit_softcapping", "hidden_activation", "rms_norm_eps")
+    shape = architecture.configuration().to_dict()
+    same = ("use_double_wide_mlp", "final_logit_softcapping", "hidden_activation", "rms_norm_eps")
     return {
-        **{name: shape[name] for name in kept},
+        **{name: shape[name] for name in same},
         **TEXT,
         "vocab_size": vocabulary,
         "vocab_size_per_layer_input": vocabulary,
@@ -145,15 +147,32 @@ def small_e2b(vocabulary: int) -> dict[str, Any]:
     }
 
 
+def placeholder_ids(tokenizer: GemmaTokenizer) -> dict[str, int]:
+    """Tokens of Gemma 4 that stand for images, video and sound, by their names in its config."""
+    tokens = {
+        "boi": "<|image>",
+        "eoi": "<image|>",
+        "image": "<|image|>",
+        "video": "<|video|>",
+        "boa": "<|audio>",
+        "audio": "<|audio|>",
+    }
+    return {
+        f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()
+    }
+
+
+def gemma4_tokenizer() -> GemmaTokenizer:
+    """The embedded model's."""
+    return AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
+
+
 def gemma3_tokenizer() -> GemmaTokenizer:
     """The embedded vocabulary under Gemma 3's names, adding `<bos>` as Gemma 3's tokenizer does."""
-    source = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
-    table = json.loads(source.backend_tokenizer.to_str())["model"]
-    names = {GEMMA3_NAMES.get(token, token): number for token, number in table["vocab"].items()}
-    merges = [tuple(merge) for merge in table["merges"]]
+    table = json.loads(gemma4_tokenizer().backend_tokenizer.to_str())["model"]
     tokenizer = GemmaTokenizer(
-        vocab=names,
-        merges=merges,
+        vocab={GEMMA3_NAMES.get(token, token): index for token, index in table["vocab"].items()},
+        merges=[tuple(merge) for merge in table["merges"]],
         add_bos_token=True,
         padding_side="left",
         model_max_length=1024,
@@ -171,10 +190,10 @@ def gemma3_tokenizer() -> GemmaTokenizer:
 def saved(
     model: PreTrainedModel, tokenizer: GemmaTokenizer, path: Path, stops: list[int] | None = None
 ) -> Path:
-    """Writes model and tokenizer into the folder and returns it."""
-    model.generation_config = GenerationConfig(
-        do_sample=False, pad_token_id=0, bos_token_id=2, eos_token_id=stops or [1, 106, 50]
-    )
+    """Write model and tokenizer into the folder, and return it."""
+    model.generation_config = architecture.generation()
+    if stops:
+        model.generation_config.eos_token_id = stops
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
