@@ -2,11 +2,11 @@
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from engine import user_dirs
+from engine.atomic import write_json
 
 
 def key(card: str, driver: str, torch_version: str) -> str:
@@ -32,12 +32,9 @@ def remember(name: str, context_gib: float) -> None:
     records = _read()
     records.pop(name, None)  # the latest stands last
     file = _file()
-    partial = file.with_suffix(f".{os.getpid()}.part")
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**records, name: {"context_gib": context_gib}}, indent=1)
-        partial.write_text(text + "\n")
-        partial.replace(file)
+        write_json(file, {**records, name: {"context_gib": context_gib}})
 
 
 def _context_of(record: Any) -> float | None:

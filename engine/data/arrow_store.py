@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 import pyarrow
 
+from engine.atomic import partial_path
 from engine.data.conversation import Conversation, ToolCall, Turn
 from engine.data.row_pipeline import KeptRow
 from engine.data.tokens import IGNORED, Tokens
@@ -35,7 +36,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._partial = path, path.with_suffix(f".{os.getpid()}.part")
+        self._path, self._partial = path, partial_path(path)
         self._writer = pyarrow.ipc.new_file(str(self._partial), SCHEMA)
 
     def write(self, source: int, file: int, rows: list[KeptRow]) -> None:

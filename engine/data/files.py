@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from engine.atomic import write_lines
 from engine.data.row_index import RowIndex, shelf
 from engine.problems import Refusal
 from engine.recipe.data_files import ending
@@ -42,23 +42,11 @@ def opened(path: Path, contents: str, cache: Path) -> RowIndex:
     spool = cache / "lines" / f"{contents[:32]}{ending(path)}.jsonl"
     if not spool.exists():
         try:
-            write_lines(_lines(path), spool)
+            write_lines(spool, _lines(path))
         except (OSError, EOFError, zlib.error, csv.Error, pyarrow.ArrowException) as error:
             fix = "Make the file anew, or leave it out"
             raise Refusal.of(str(path), f"it can't be read ({error})", fix) from None
     return shelf(str(path), spool)
-
-
-def write_lines(lines: Iterator[str], path: Path) -> None:
-    """Write lines to a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.writelines(lines)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def as_line(record: Any) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.data.files import as_line, digest, write_lines
+from engine.atomic import write_lines
+from engine.data.files import as_line, digest
 from engine.data.row_index import RowIndex, shelf
 from engine.problems import Refusal
 from engine.recipe.schema import Source
@@ -20,7 +21,7 @@ def opened(source: Source, cache: Path) -> tuple[RowIndex, str]:
     rows = _loaded(source)
     spool = cache / "lines" / f"{rows._fingerprint}.jsonl"
     if not spool.exists():
-        write_lines(_lines(rows), spool)
+        write_lines(spool, _lines(rows))
     return shelf(str(source.id), spool), digest(spool)
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.data.files import write_lines
+from engine.atomic import write_lines
 from engine.data.image_tokenizer import SETTINGS, ImageTokenizer
 
 
@@ -19,7 +19,7 @@ def write(images: Iterable[str], path: Path, sight: ImageTokenizer | None) -> No
         settings = (str(Path(sight.source, name)) for name in SETTINGS)
         stamps |= {file: _stamp(file) for file in settings}
     if stamps:
-        write_lines(iter([json.dumps(stamps)]), path)
+        write_lines(path, [json.dumps(stamps)])
 
 
 def is_current(path: Path) -> bool:

@@ -11,10 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
+from engine.atomic import write_lines
 from engine.data import image_stamps, mixing
 from engine.data.arrow_store import Rows
 from engine.data.conversation import Conversation, UnusableRow
-from engine.data.files import as_line, write_lines
+from engine.data.files import as_line
 from engine.data.formats.registry import conversation
 from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.rendering import Template
@@ -122,7 +123,7 @@ def prepare(
             with WorkerPool(tokenizer, template, read, processes, sight) as crew:
                 found = mixing.write(data, sources, crew, stored, images)
             image_stamps.write(images, stamps, sight)
-            write_lines(iter([as_line([one.report() for one in found])]), told)
+            write_lines(told, [as_line([one.report() for one in found])])
         accounts = [account(report) for report in json.loads(told.read_text())]
         # Where the folder is temporary, the mapping keeps the contents until it is let go.
         rows = Rows(stored)

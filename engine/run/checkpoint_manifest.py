@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.atomic import write_json
 from engine.events import Resumed
 from engine.problems import Refusal
 from engine.run import failpoint
-from engine.run.rundir import RunDir, write_whole
+from engine.run.rundir import RunDir
 
 NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -52,7 +53,7 @@ def write(folder: Path, step: int, facts: dict[str, Any]) -> None:
         files[relative] = {"bytes": path.stat().st_size, "sha256": digest}
     failpoint.reached("checkpoint.hashed")
     document = {"schema": SCHEMA_VERSION, "step": step, "files": files, "facts": facts}
-    write_whole(folder / NAME, {**document, "sha256": seal(document)})
+    write_json(folder / NAME, {**document, "sha256": seal(document)})
     sync_folder(folder)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import events
+from engine.atomic import write_json, write_whole
 from engine.problems import ExitCode, Refusal
 from engine.run import lock
 from engine.run.exit_record import cause_of_death
@@ -152,11 +153,11 @@ class RunDir:
 
     def write_request(self, request: "Request") -> None:
         """Write down what was asked, before the engine starts."""
-        write_whole(self.request, request.as_dict())
+        write_json(self.request, request.as_dict())
 
     def write_plan(self, plan: dict[str, Any]) -> None:
         """Write down what it resolved to, once, by the engine."""
-        write_whole(self.plan, plan)
+        write_json(self.plan, plan)
 
     def read_request(self) -> "Request":
         """What was asked. Raises `Refusal` where that is damaged or another version's."""
@@ -206,7 +207,7 @@ def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
         else:
             _take_empty(run)
         _claim(run)
-        _write_new(run.recipe, recipe)
+        write_whole(run.recipe, recipe)
         run.write_request(request)
     except OSError as error:
         _unmake(run, kept)
@@ -264,7 +265,7 @@ def _claim(run: RunDir) -> None:
 
 def _unmake(run: RunDir, kept: set[Path]) -> None:
     """Remove what was made of a run, up to the folders that were there before."""
-    for file in (run.recipe, run.request.with_suffix(".part"), run.request):
+    for file in (run.recipe, run.request):
         with contextlib.suppress(OSError):
             file.unlink()
     for folder in (run.path, *run.path.parents):
@@ -287,20 +288,3 @@ def append_line(path: Path, line: bytes, *, flushed: bool = False) -> None:
             os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def write_whole(path: Path, document: dict[str, Any]) -> None:
-    """Write a document that is there whole or not at all."""
-    partial = path.with_suffix(".part")
-    text = json.dumps(document, ensure_ascii=False, indent=1)
-    content = text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's escape
-    _write_new(partial, content + b"\n")
-    partial.replace(path)
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -3,12 +3,12 @@
 import contextlib
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine import user_dirs
+from engine.atomic import write_json
 from engine.events import Warned
 
 
@@ -86,11 +86,9 @@ def keep(found: Diagnosis) -> None:
     findings |= {finding.name: finding for finding in found.findings}
     whole = dataclasses.replace(found, findings=tuple(findings.values()))
     file = _file()
-    partial = file.with_suffix(f".{os.getpid()}.part")
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(whole.published(), indent=1) + "\n")
-        partial.replace(file)
+        write_json(file, whole.published())
 
 
 def _file() -> Path:

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine.atomic import write_json
 from engine.problems import Refusal
 from engine.run import lock
-from engine.run.rundir import RunDir, append_line, write_whole
+from engine.run.rundir import RunDir, append_line
 
 _PREFIX = "gemma-bench-preview-"
 _YOUNG_S = 60.0
@@ -34,7 +35,7 @@ class PreviewDir(RunDir):
 
     def write_session_request(self, document: dict[str, Any]) -> None:
         """Write down what the session's engine is asked for as it starts."""
-        write_whole(self.request, document)
+        write_json(self.request, document)
 
     def reply(self, number: int) -> Path:
         """File of a reply."""
@@ -42,7 +43,7 @@ class PreviewDir(RunDir):
 
     def write_reply(self, number: int, record: dict[str, Any]) -> None:
         """Write a reply, whole or not at all."""
-        write_whole(self.reply(number), record)
+        write_json(self.reply(number), record)
 
     def take_reply(self, number: int) -> dict[str, Any] | None:
         """Read a reply, once; None where it isn't there."""
@@ -55,7 +56,7 @@ class PreviewDir(RunDir):
 
     def write_diagnosis(self, record: dict[str, Any]) -> None:
         """Write the findings so far, whole."""
-        write_whole(self.diagnosis, record)
+        write_json(self.diagnosis, record)
 
     def read_diagnosis(self) -> dict[str, Any] | None:
         """The findings so far; None before the first."""

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Item
 
+from engine.atomic import write_whole
 from engine.problems import Refusal
 from engine.recipe import files, schema
 from workbench.recipe_editor.draft import Draft
@@ -37,7 +37,7 @@ def save(edited: Draft, name: str) -> str:
     if reason := why_not(name):
         raise Refusal.of(str(path), reason, "Give a name that is free")
     try:
-        _write_new(path, text_of(edited))
+        write_whole(path, text_of(edited).encode(), mode=0o666)
     except OSError as error:
         reason = error.strerror or str(error)
         raise Refusal.of(str(path), reason, "See whether the folder can be written to") from None
@@ -102,16 +102,3 @@ def _near(key: str, value: Any) -> Any:
     """A path below the current folder from there; anything else as it is."""
     here = f"{Path.cwd()}{os.sep}"
     return value.removeprefix(here) if key in _PATHS and isinstance(value, str) else value
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(path)
-    finally:
-        beside.unlink(missing_ok=True)

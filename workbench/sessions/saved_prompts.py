@@ -1,10 +1,10 @@
 """Prompts that the user saves for later runs: a file of TOML to be pasted into a recipe."""
 
-import os
 import tomllib
 from pathlib import Path
 
 from engine import user_dirs
+from engine.atomic import write_whole
 from workbench.text import toml_text
 
 _HEAD = (
@@ -38,9 +38,5 @@ def save(prompt: str) -> bool:
     file = path()
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"    {toml_text.of_value(one)},\n" for one in [*known, prompt])
-    partial = file.with_suffix(".part")
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as written:
-        written.write(f"{_HEAD}\n[samples]\nprompts = [\n{lines}]\n")
-    partial.replace(file)
+    write_whole(file, f"{_HEAD}\n[samples]\nprompts = [\n{lines}]\n".encode())
     return True
