@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from engine.budget.ledger import persistent  # noqa: E402
-from engine.budget.ledger.step_peak import highest  # noqa: E402
+from engine.budget.ledger.step_peak import peak_of_step  # noqa: E402
 from engine.budget.step_shape import StepShape  # noqa: E402
 from engine.gemma import catalog  # noqa: E402
 from engine.model.patches.supervised_only import score_supervised_only  # noqa: E402
@@ -43,8 +43,6 @@ CASES = {
     "1b-8bit": StepShape(model="gemma-3-1b", target_modules=ALL, length=1024, optim="adamw_8bit"),
     "4b": StepShape(model="gemma-3-4b", target_modules=ALL, length=1024, batch=2, restarts=True),
     "1b-dora": StepShape(model="gemma-3-1b", target_modules=ALL, length=512, method="dora"),
-    "1b-eager": StepShape(model="gemma-3-1b", target_modules=ALL, length=512, attention="eager"),
-    "1b-dpo": StepShape(model="gemma-3-1b", target_modules=ALL, length=512, objective="dpo"),
     "e2b": StepShape(model="gemma-4-e2b", target_modules=ALL, length=1024),
 }
 
@@ -78,8 +76,8 @@ def measured(case: StepShape) -> dict[str, float]:
 
 def step_on_card(model: Any, case: StepShape, device: torch.device) -> torch.Tensor:
     """The loss of one micro-batch of random tokens."""
-    ids = torch.randint(5, 1000, (case.sequences, case.length), device=device)
-    positions = torch.arange(case.length, device=device).repeat(case.sequences, 1)
+    ids = torch.randint(5, 1000, (case.batch, case.length), device=device)
+    positions = torch.arange(case.length, device=device).repeat(case.batch, 1)
     if case.restarts:
         positions[:, case.length // 2 :] -= case.length // 2
     with torch.autocast("cuda", getattr(torch, case.dtype)):
@@ -94,7 +92,7 @@ def compare(name: str) -> None:
     case = CASES[name]
     forecast = report.answer(configuration(source(case.model)), case, whole_depth=True)
     shape = catalog.variant_of(case.model)
-    ledger = highest(shape, case).size_bytes + sum(persistent.on_device(shape, case).values())
+    ledger = peak_of_step(shape, case).size_bytes + sum(persistent.on_device(shape, case).values())
     record = {
         "case": name,
         **dataclasses.asdict(case),

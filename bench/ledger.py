@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from engine.budget import forecast  # noqa: E402
+from engine.budget.ledger.step_peak import peak_of_step  # noqa: E402
 from engine.budget.step_shape import StepShape  # noqa: E402
 from engine.gemma import catalog  # noqa: E402
 from engine.hardware import profiles  # noqa: E402
@@ -27,7 +28,7 @@ def milliseconds(case: StepShape) -> float:
     card = profiles.profile("rtx-4090")
     found = []
     for _ in range(TIMES):
-        forecast.walked.cache_clear()
+        peak_of_step.cache_clear()
         began = time.perf_counter()
         forecast.forecast(catalog.variant_of(case.model), case, card)
         found.append(1e3 * (time.perf_counter() - began))

@@ -8,16 +8,14 @@ from engine.gemma import catalog
 from engine.recipe.schema import ATTENTION, MLP
 
 _MOST_TOKENS = 16_384
-"""Of a micro-batch: what people train on, and what eager attention still fits for."""
+"""Of a micro-batch."""
 
 
 def random_step(random: Random) -> StepShape:
     """One step; seldom choices are drawn seldom, but all are drawn."""
     model = random.choice(catalog.names())
     has_experts, has_tables = "26B" in model, "E2B" in model or "E4B" in model
-    objective = _seldom(random, 0.2, ["dpo", "dpo_cached"], "sft")
-    attention = _seldom(random, 0.1, ["eager"], "sdpa")
-    batch, length = _shape(random, 2048 if attention == "eager" else 8192)
+    batch, length = _shape(random)
     is_4bit = random.random() < 0.6
     method = _seldom(random, 0.1, ["dora"], "lora")
     expert_block_size = random.choice([0, 64, 128]) if has_experts else 0
@@ -38,22 +36,20 @@ def random_step(random: Random) -> StepShape:
         adapts_experts=adapts_experts,
         batch=batch,
         length=length,
-        supervised_tokens=supervised if objective == "sft" and random.random() < 0.5 else None,
+        supervised_tokens=supervised if random.random() < 0.5 else None,
         restarts=batch > 1 or random.random() < 0.4,
         accumulates=random.random() < 0.6,
         optim=random.choice(
             ["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"]
         ),
         gradient_checkpointing=random.random() < 0.85,
-        attention=attention,
-        objective=objective,
         tables_on_host=has_tables and random.random() < 0.5,
         has_flash=random.random() < 0.85,
     )
 
 
-def _shape(random: Random, most: int) -> tuple[int, int]:
-    length = random.choice([n for n in (200, 512, 777, 1024, 2048, 4096, 8192) if n <= most])
+def _shape(random: Random) -> tuple[int, int]:
+    length = random.choice([200, 512, 777, 1024, 2048, 4096, 8192])
     batch = random.choice([n for n in (1, 1, 2, 4, 8) if n * length <= _MOST_TOKENS])
     return batch, length
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from engine.budget import calibration, suggestions
+from engine.budget import calibration
 from engine.budget.forecast import Band
+from engine.budget.placement import forecast_recipe
 from engine.hardware import profiles
 from engine.recipe import validate
 
@@ -26,7 +27,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def device() -> Band:
     """GiB that the driver will say of a 4B in 4 bits on a card of 8 GB."""
     recipe, _ = validate.load("gemma3-4b-qlora-sft", [], on_paper=True)
-    return suggestions.forecast(recipe, profiles.profile("rtx-3060-8gb")).device
+    return forecast_recipe(recipe, profiles.profile("rtx-3060-8gb")).budget.device
 
 
 def test_the_latest_run_of_a_card_counts_whatever_its_driver() -> None:

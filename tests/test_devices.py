@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.budget.step_shape import of_recipe
+from engine.budget.placement import resolved_step
 from engine.hardware import profiles
 from engine.model.load import load
 from engine.problems import Refusal
@@ -86,9 +86,9 @@ def test_other_runs_take_any_algorithm_and_whole_float32(as_before: None) -> Non
 
 def test_the_workspace_that_repeating_needs_is_counted() -> None:
     card, cpu = profiles.profile("l4"), profiles.profile("cpu")
-    assert of_recipe(recipe(deterministic=True), card).cublas_workspace_bytes == 32 << 20
-    assert of_recipe(recipe(), card).cublas_workspace_bytes == card.cublas_workspace_bytes
-    assert of_recipe(recipe(deterministic=True), cpu).cublas_workspace_bytes == 0
+    assert resolved_step(recipe(deterministic=True), card).cublas_workspace_bytes == 32 << 20
+    assert resolved_step(recipe(), card).cublas_workspace_bytes == card.cublas_workspace_bytes
+    assert resolved_step(recipe(deterministic=True), cpu).cublas_workspace_bytes == 0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engine.budget import throughput
-from engine.budget.step_shape import of_recipe
+from engine.budget.placement import resolved_step
 from engine.gemma import catalog
 from engine.hardware import profiles
 from engine.recipe import validate
@@ -114,7 +114,7 @@ def test_steps_are_told_where_the_recipe_has_them(overrides: list[str], steps: i
 def test_the_time_of_all_steps_is_told() -> None:
     recipe, card = loaded(), profiles.profile("rtx-4090")
     shape = catalog.variant_of(recipe.model.path)
-    paced = throughput.estimate(shape, of_recipe(recipe, card), card, 8)
+    paced = throughput.estimate(shape, resolved_step(recipe, card), card, 8)
     assert paced is not None
     one = f"about {paced.step_s:.2g} s a step, guessed to a factor of two"
     assert recipe_facts.of_pace(paced, None) == [("time", one, "dim")]

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from engine.budget import forecast as budget
-from engine.budget.placement import placed
+from engine.budget.forecast import Budget
+from engine.budget.placement import forecast_recipe, placed_model, resolved_step
 from engine.budget.safetensors_size import TABLE, weights_gib
-from engine.budget.step_shape import StepShape, of_recipe
-from engine.budget.suggestions import applied, forecast, suggestions
+from engine.budget.step_shape import StepShape
+from engine.budget.suggestions import applied, suggestions
 from engine.gemma import catalog
 from engine.hardware.profiles import Profile, profile
 from engine.problems import Problem, Refusal
@@ -22,6 +23,10 @@ from workbench.text import budget_page
 
 TABLE_GIB = 4.375
 E2B, E4B = "google/gemma-4-E2B-it", "google/gemma-4-E4B-it"
+
+
+def forecast(recipe: Recipe, profile: Profile) -> Budget:
+    return forecast_recipe(recipe, profile).budget
 
 
 def recipe(path: str = E2B, **changes: Any) -> Recipe:
@@ -45,8 +50,8 @@ def card(memory_gib: float, host_gib: float = 64.0, **more: Any) -> Profile:
 )
 def test_auto_goes_to_the_host_where_only_that_fits(memory_gib: float, is_on_host: bool) -> None:
     chosen = card(memory_gib)
-    assert of_recipe(recipe(), chosen).tables_on_host is is_on_host
-    model, why = placed(recipe(), chosen)
+    assert resolved_step(recipe(), chosen).tables_on_host is is_on_host
+    model, why = placed_model(recipe(), chosen)
     assert model.host_tables is is_on_host
     needs = [
         forecast(recipe(**{"model.host_tables": on_host}), chosen).device.expected
@@ -63,26 +68,25 @@ def test_auto_goes_to_the_host_where_it_would_be_tight() -> None:
     here = forecast(recipe(**{"model.host_tables": False}), card(24.0)).device
     assert here.expected < here.high
     tight, roomy = card(here.expected), card(here.high + 0.001)
-    assert of_recipe(recipe(), tight).tables_on_host
-    assert not of_recipe(recipe(), roomy).tables_on_host
+    assert resolved_step(recipe(), tight).tables_on_host
+    assert not resolved_step(recipe(), roomy).tables_on_host
 
 
 def test_auto_stays_where_the_host_is_full() -> None:
-    assert not of_recipe(recipe(), card(6.0, host_gib=4.0)).tables_on_host
+    assert not resolved_step(recipe(), card(6.0, host_gib=4.0)).tables_on_host
 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_what_the_recipe_says_is_done(asked: bool) -> None:
     for memory_gib in (24.0, 6.0):
         chosen = recipe(**{"model.host_tables": asked})
-        assert of_recipe(chosen, card(memory_gib)).tables_on_host is asked
-        assert placed(chosen, card(memory_gib)).model.host_tables is asked
-    assert of_recipe(recipe(), card(6.0), tables_on_host=False).tables_on_host is False
+        assert resolved_step(chosen, card(memory_gib)).tables_on_host is asked
+        assert placed_model(chosen, card(memory_gib)).model.host_tables is asked
 
 
 @pytest.mark.parametrize("path", ["google/gemma-3-4b-it", "google/gemma-4-31B-it", "who/knows"])
 def test_models_without_tables_have_nothing_to_place(path: str) -> None:
-    model, why = placed(recipe(path), card(1.0))
+    model, why = placed_model(recipe(path), card(1.0))
     assert (model.host_tables, why) == (False, "")
 
 
@@ -102,7 +106,7 @@ def test_mapped_pages_are_not_counted_where_device_and_host_are_one() -> None:
 def test_four_bit_steps_of_the_small_ones_are_small(path: str, most_gib: float) -> None:
     """At one row of 1,024 tokens."""
     shape = catalog.variant_of(path)
-    case = of_recipe(recipe(path, **{"model.host_tables": True}), card(8.0))
+    case = resolved_step(recipe(path, **{"model.host_tables": True}), card(8.0))
     assert budget.forecast(shape, case, card(8.0)).allocated.high <= most_gib
     on_device = replace(case, tables_on_host=False)
     assert budget.forecast(shape, on_device, card(8.0)).allocated.low > most_gib
@@ -122,7 +126,11 @@ def test_a_kept_walk_is_the_step_itself() -> None:
 def test_the_suggestion_can_be_typed(tmp_path: Path) -> None:
     before = recipe(**{"model.host_tables": False})
     small = card(6.0)
-    made = next(m for m in suggestions(before, small) if m.changes == {"model.host_tables": True})
+    made = next(
+        m
+        for m in suggestions(forecast_recipe(before, small))
+        if m.changes == {"model.host_tables": True}
+    )
     assert made.saves_gib == pytest.approx(TABLE_GIB, abs=0.002)
     assert made.budget.fits
     (typed,) = budget_page.settings(made)
@@ -133,15 +141,17 @@ def test_the_suggestion_can_be_typed(tmp_path: Path) -> None:
     )
     read, _ = validate.load(str(file), [typed.removeprefix("--set ")], on_paper=True)
     assert read.model.host_tables is True
-    assert not any("model.host_tables" in m.changes for m in suggestions(read, small))
+    assert not any(
+        "model.host_tables" in m.changes for m in suggestions(forecast_recipe(read, small))
+    )
 
 
 def test_nothing_is_suggested_that_auto_does_already() -> None:
     for memory_gib in (6.0, 3.0):
-        offered = suggestions(recipe(), card(memory_gib))
-        on_host = of_recipe(recipe(), card(memory_gib)).tables_on_host
+        offered = suggestions(forecast_recipe(recipe(), card(memory_gib)))
+        on_host = resolved_step(recipe(), card(memory_gib)).tables_on_host
         assert any("model.host_tables" in made.changes for made in offered) is not on_host
-    offered = suggestions(recipe("google/gemma-3-4b-it"), card(6.0))
+    offered = suggestions(forecast_recipe(recipe("google/gemma-3-4b-it"), card(6.0)))
     assert not any("model.host_tables" in made.changes for made in offered)
 
 
@@ -176,6 +186,7 @@ def test_weights_on_disk_are_counted_without_what_stays_on_the_host(tmp_path: Pa
     assert weights_gib(tmp_path, "auto", without=(TABLE,)) == 1.0
     assert weights_gib(tmp_path, "auto", without=(TABLE, "norm")) == 0.0
     on_host = recipe(str(tmp_path), **{"model.quantization": "none", "model.host_tables": True})
-    fit_check.see_weights(on_host, card(4.0))
+    small, here = card(4.0), applied(on_host, {"model.host_tables": "auto"})
+    fit_check.require_weights_fit(on_host, small, resolved_step(on_host, small))
     with pytest.raises(Refusal, match=r"9\.00 GiB"):
-        fit_check.see_weights(applied(on_host, {"model.host_tables": "auto"}), card(4.0))
+        fit_check.require_weights_fit(here, small, resolved_step(here, small))

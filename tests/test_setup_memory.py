@@ -117,11 +117,11 @@ async def test_a_run_takes_the_figures_that_were_shown(tmp_path: Path) -> None:
     app = make_app(tmp_path, machine=profiles.profile("auto"), recipes=["quickstart"])
     async with app.run_test(size=SIZE) as pilot:
         await until(pilot, shows(pilot, "it fits"))
-        budget = pilot.app.screen._outcome.budget
+        budget = pilot.app.screen._outcome.forecast.budget
         await pilot.press("s")
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         (run,) = runs.every()
-        assert run.read_request().forecast == budget.as_dict()
+        assert run.read_request().forecast == json.loads(json.dumps(budget.as_dict()))
         await until(pilot, run.events.exists)
         with contextlib.suppress(ProcessLookupError):
             os.kill(json.loads(run.events.read_bytes().splitlines()[0])["pid"], signal.SIGKILL)

@@ -5,15 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
-from trl import DPOConfig, DPOTrainer
 
 from engine.budget.step_shape import StepShape
 from engine.data.batches import TokenSequence
-from engine.model import lora
 from engine.model.load import load
-from engine.model.patches.supervised_only import score_supervised_only
-from engine.recipe.schema import ATTENTION, MLP, Adapter, Model
+from engine.recipe.schema import ATTENTION, MLP, Model
 from tests import tiny
 from tests.measured_step import MEASURED_STEP, Allocations
 from tools.simulator import step
@@ -101,51 +97,3 @@ def test_a_step_holds_what_was_simulated(
         supervised_tokens=SCORED * BATCH,
     )
     assert simulated == pytest.approx(measured, rel=1e-3)
-
-
-@pytest.mark.parametrize("cached", [False, True])
-def test_a_step_on_preferences_holds_what_was_simulated(
-    cached: bool, gemma_folder: Callable[[str], Path], tmp_path: Path
-) -> None:
-    """TRL's own trainer, on pairs of the same length.
-
-    It makes the adapter itself: of one that is there already it keeps a copy for the reference.
-    """
-    folder = gemma_folder("gemma3")
-    gemma = tiny.loaded(folder)
-    score_supervised_only()
-    rows = [{"prompt": "one two " * 60, "chosen": " a b c d", "rejected": " d c b a"}] * 8
-    allocations = Allocations()
-    trainer = DPOTrainer(
-        model=gemma.model,
-        peft_config=lora.configuration(gemma.model, Adapter(r=4, lora_alpha=8)),
-        args=DPOConfig(
-            output_dir=str(tmp_path),
-            per_device_train_batch_size=BATCH,
-            max_steps=MEASURED_STEP + 1,
-            max_length=1024,
-            precompute_ref_log_probs=cached,
-            gradient_checkpointing=True,
-            gradient_checkpointing_kwargs={"use_reentrant": False},
-            bf16=False,
-            use_cpu=True,
-            optim="adamw_torch",
-            report_to="none",
-            save_strategy="no",
-        ),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=gemma.tokenizer,
-        callbacks=[allocations],
-    )
-    allocations.trainer = trainer
-    batch = next(iter(trainer.get_train_dataloader()))
-    assert bool(batch["attention_mask"].all())
-    trainer.train()
-    simulated = simulated_bytes(
-        folder,
-        dtype="float32",
-        objective="dpo_cached" if cached else "dpo",
-        length=batch["input_ids"].shape[1],
-        supervised_tokens=int(batch["completion_mask"].sum()),
-    )
-    assert simulated == pytest.approx(allocations.peak_bytes, rel=1e-3)

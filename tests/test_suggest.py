@@ -4,10 +4,15 @@ from typing import Any
 
 import pytest
 
-from engine.budget import suggestions as suggest
-from engine.budget.suggestions import applied, forecast, largest, suggestions
+from engine.budget.forecast import Budget
+from engine.budget.placement import forecast_recipe
+from engine.budget.suggestions import applied, largest, suggestions
 from engine.hardware.profiles import Profile, profile
 from engine.recipe.schema import Recipe
+
+
+def forecast(recipe: Recipe, profile: Profile) -> Budget:
+    return forecast_recipe(recipe, profile).budget
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -29,7 +34,7 @@ def card(memory_gib: float) -> Profile:
 @pytest.mark.parametrize("memory_gib", [4.0, 8.0, 12.0, 24.0, 80.0])
 def test_applied_it_has_the_forecast_it_promised(memory_gib: float) -> None:
     before = forecast(recipe(), card(memory_gib))
-    offered = suggestions(recipe(), card(memory_gib))
+    offered = suggestions(forecast_recipe(recipe(), card(memory_gib)))
     assert offered
     for made in offered:
         after = forecast(applied(recipe(), made.changes), card(memory_gib))
@@ -40,7 +45,7 @@ def test_applied_it_has_the_forecast_it_promised(memory_gib: float) -> None:
 
 
 def test_what_fits_comes_first_and_the_cheapest_of_it_before() -> None:
-    offered = suggestions(recipe(), card(40.0))
+    offered = suggestions(forecast_recipe(recipe(), card(40.0)))
     assert not forecast(recipe(), card(40.0)).fits
     fitting = [made.budget.fits for made in offered]
     assert fitting == sorted(fitting, reverse=True)
@@ -50,7 +55,7 @@ def test_what_fits_comes_first_and_the_cheapest_of_it_before() -> None:
 
 def test_where_no_change_is_enough_several_are_told_together() -> None:
     small = card(6.0)
-    first, *rest = suggestions(recipe(), small)
+    first, *rest = suggestions(forecast_recipe(recipe(), small))
     assert len(first.changes) > 1
     assert first.budget.fits
     assert not any(made.budget.fits for made in rest if "model.path" not in made.changes)
@@ -58,7 +63,7 @@ def test_where_no_change_is_enough_several_are_told_together() -> None:
 
 def test_together_there_is_none_too_many() -> None:
     small = card(6.0)
-    first = suggestions(recipe(), small)[0]
+    first = suggestions(forecast_recipe(recipe(), small))[0]
     for key in first.changes:
         if key == "training.gradient_accumulation_steps":
             continue
@@ -67,12 +72,12 @@ def test_together_there_is_none_too_many() -> None:
 
 
 def test_nothing_is_promised_where_nothing_helps() -> None:
-    offered = suggestions(recipe(), card(0.5))
+    offered = suggestions(forecast_recipe(recipe(), card(0.5)))
     assert not any(made.budget.fits for made in offered)
 
 
 def test_a_batch_gives_way_to_accumulation() -> None:
-    offered = suggestions(recipe(), card(24.0))
+    offered = suggestions(forecast_recipe(recipe(), card(24.0)))
     made = next(m for m in offered if "training.per_device_train_batch_size" in m.changes)
     assert made.changes == {
         "training.per_device_train_batch_size": 2,
@@ -81,7 +86,9 @@ def test_a_batch_gives_way_to_accumulation() -> None:
 
 
 def test_the_next_smaller_model_is_of_the_same_generation() -> None:
-    offered = suggestions(recipe(**{"model.path": "google/gemma-4-31B-it"}), card(80.0))
+    offered = suggestions(
+        forecast_recipe(recipe(**{"model.path": "google/gemma-4-31B-it"}), card(80.0))
+    )
     made = next(m for m in offered if "model.path" in m.changes)
     assert made.changes == {"model.path": "google/gemma-4-26B-A4B-it"}
 
@@ -89,7 +96,7 @@ def test_the_next_smaller_model_is_of_the_same_generation() -> None:
 @pytest.mark.parametrize("memory_gib", [8.0, 24.0])
 def test_the_largest_fits_and_one_more_does_not(memory_gib: float) -> None:
     chosen = recipe(**{"model.quantization": "nf4", "training.gradient_checkpointing": True})
-    found = largest(chosen, card(memory_gib))
+    found = largest(forecast_recipe(chosen, card(memory_gib)))
 
     def fits(**changes: Any) -> bool:
         return forecast(applied(chosen, changes), card(memory_gib)).fits
@@ -103,12 +110,14 @@ def test_the_largest_fits_and_one_more_does_not(memory_gib: float) -> None:
 
 
 def test_a_whole_context_is_the_longest_that_is_told() -> None:
-    found = largest(recipe(**{"model.path": "google/gemma-3-270m-it"}), card(4000.0))
+    found = largest(
+        forecast_recipe(recipe(**{"model.path": "google/gemma-3-270m-it"}), card(4000.0))
+    )
     assert found.max_length == 32_768
 
 
 def test_no_card_is_offered_what_it_has_no_kernels_for() -> None:
-    offered = suggestions(recipe(), profile("cpu"))
+    offered = suggestions(forecast_recipe(recipe(), profile("cpu")))
     keys = {key for made in offered for key in made.changes}
     assert not keys & {"model.quantization", "training.optim"}
     assert "training.gradient_checkpointing" in keys
@@ -121,4 +130,3 @@ def test_a_forecast_tells_low_expected_and_high() -> None:
     assert found.allocated.expected < found.reserved.expected < found.device.expected
     total = sum(row.gib for row in found.rows)
     assert total == pytest.approx(found.device.expected, abs=0.01)
-    assert suggest.forecast(recipe(), card(24.0)) == found

@@ -18,7 +18,7 @@ from engine.run.rundir import RunDir, RunStatus
 from engine.sessions.session_dir import PreviewDir
 
 if TYPE_CHECKING:
-    from workbench.recipe_editor.fit_check import Known
+    from engine.budget.placement import RecipeForecast
 
 _OWNER_ONLY = 0o077
 """umask of every engine: whatever a library writes is its owner's."""
@@ -56,7 +56,7 @@ def propose(
     out: Path | None,
     *,
     anyway: bool = False,
-    known: "Known | None" = None,
+    known: "RecipeForecast | None" = None,
 ) -> RunProposal:
     """Check a recipe on a profile; `known` is a forecast made before. Nothing is made yet.
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-BLOCK_SIZE = 64
-"""Weights per scale where a recipe says nf4."""
+from engine.budget.library_kernels import NF4_BLOCK
+
 CHUNK_BYTES = 2 << 20
 """The most that is spelled out at once on a CPU, unless one matrix is larger."""
 SLAB_BYTES = 256 << 20
@@ -19,7 +19,7 @@ class Stack:
     columns: int
     width: int
     """Bytes of a number once it is spelled out."""
-    block_size: int = BLOCK_SIZE
+    block_size: int = NF4_BLOCK
 
     def outputs(self, *, back: bool) -> int:
         """Numbers in a row of the product; `back` takes matrices transposed."""

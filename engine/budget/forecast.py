@@ -2,26 +2,24 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from engine.budget import calibration
 from engine.budget.components import PARTS
-from engine.budget.ledger import images_and_sampling, persistent, sharding
-from engine.budget.ledger.step_peak import Peak, highest
+from engine.budget.ledger import images_and_sampling, persistent
+from engine.budget.ledger.step_peak import peak_of_step
+from engine.budget.library_kernels import CUBLAS_HANDLES
 from engine.budget.step_shape import StepShape
 from engine.gemma.catalog import Gemma
 from engine.hardware.profiles import Profile
+from engine.units import GIB
 
-GIB = 1 << 30
-_HANDLES = 2
-"""cuBLAS handles: of the forward and of the backward thread."""
 _SLACK_SHARE, _MOST_SLACK_SHARE = 0.11, 0.3
 """Gaps that PyTorch reserves, as a share of what comes and goes within a step: the median and the
 ninth tenth of simulated steps replayed with expandable segments (`bench/reserved.py`)."""
 _PASSING = {
-    "batch", "checkpoints", "activations", "recomputed layer", "head", "reference", "images",
-    "sampling", "temporaries",
+    "batch", "checkpoints", "activations", "recomputed layer", "head", "images", "sampling",
+    "temporaries",
 }  # fmt: skip
 _PROCESS_GIB = {"cpu": 0.52, "cuda": 2.5, "mps": 1.5}
 """What an engine that trains holds beside tensors: measured on a CPU, guessed elsewhere."""
@@ -95,74 +93,59 @@ class Budget:
         }
 
 
-def forecast(gemma: Gemma, case: StepShape, profile: Profile) -> Budget:
-    """The ledger's forecast of a case on a profile."""
-    parts, moment = _at_the_peak(gemma, case)
-    allocated = sum(parts.values()) / GIB
-    spread = 0.01 if case.gradient_checkpointing else 0.04
-    band = Band(*(allocated * factor for factor in (1 - spread, 1.0, 1 + spread)))
-    return _around(band, parts, moment, gemma, case, profile)
-
-
-def _at_the_peak(gemma: Gemma, case: StepShape) -> tuple[dict[str, int], str]:
-    """Parts at the highest moment: of the step, or of what is done beside it."""
-    standing_parts = persistent.on_device(gemma, case)
-    peak = walked(gemma, replace(case, tables_on_host=False))
-    parts, moment = peak.parts, peak.moment
-    beside = {
-        "images": images_and_sampling.images(gemma, case),
-        "sampling": images_and_sampling.sampling(gemma, case),
-    }
-    name, size = max(beside.items(), key=lambda item: item[1])
-    if size > peak.size_bytes:
-        parts, moment = {name: size}, name
-    found = Counter(sharding.shared(standing_parts, case, len(gemma.layers)))
-    found.update(parts)
-    if case.device == "cuda":
-        found["cuBLAS workspaces"] = _HANDLES * case.cublas_workspace_bytes
-    return found, moment
-
-
-@lru_cache(maxsize=16)
-def walked(gemma: Gemma, case: StepShape) -> Peak:
-    """A step's highest moment, kept for the same step with its tables elsewhere."""
-    return highest(gemma, case)
-
-
-def _around(
-    allocated: Band,
-    parts: dict[str, int],
-    moment: str,
-    gemma: Gemma,
-    case: StepShape,
-    profile: Profile,
-) -> Budget:
-    """Allocator, context, host and disk around what tensors hold."""
-    is_accelerator = case.device != "cpu"
+def forecast(gemma: Gemma, step: StepShape, profile: Profile) -> Budget:
+    """The ledger's forecast of a step on a profile."""
+    parts, moment = _at_the_peak(gemma, step)
+    held_gib = sum(parts.values()) / GIB
+    spread = 0.01 if step.gradient_checkpointing else 0.04
+    allocated = Band(held_gib * (1 - spread), held_gib, held_gib * (1 + spread))
     reserved, device = allocated, allocated
-    slack = context = 0.0
-    if is_accelerator:
-        measured_gib = calibration.context_gib(profile.title)
+    rows = {part: parts[part] / GIB for part in PARTS if parts.get(part)}
+    if step.device != "cpu":
         passing = sum(size for part, size in parts.items() if part in _PASSING) / GIB
         slack = _SLACK_SHARE * passing
         reserved = _more(allocated, slack, _MOST_SLACK_SHARE * passing)
-        context = profile.context_gib if measured_gib is None else measured_gib
-        device = _more(reserved, context, context * (1.5 if measured_gib is None else 1.0))
-    rows = {part: parts[part] / GIB for part in PARTS if parts.get(part)}
-    rows |= {"allocator slack": slack, "device context": context} if is_accelerator else {}
-    process = _PROCESS_GIB[profile.device]
+        context, most_context = _context_gib(profile)
+        device = _more(reserved, context, most_context)
+        rows |= {"allocator slack": slack, "device context": context}
     return Budget(
         allocated=_rounded(allocated),
         reserved=_rounded(reserved),
         device=_rounded(device),
         usable_gib=profile.usable_gib,
-        host_gib=round(process + _on_host(gemma, case, allocated, profile), 3),
+        host_gib=round(_PROCESS_GIB[profile.device] + _on_host(gemma, step, held_gib, profile), 3),
         host_usable_gib=round(profile.host_usable_gib, 3),
-        disk_gib=round(_on_disk(gemma, case), 3),
+        disk_gib=round(_on_disk(gemma, step), 3),
         peak_moment=moment,
         rows=tuple(Row(part, round(gib, 4), PARTS[part]) for part, gib in rows.items()),
-        tables_on_host_gib=round(persistent.tables_on_host(gemma, case) / GIB, 3),
+        tables_on_host_gib=round(persistent.tables_on_host(gemma, step) / GIB, 3),
     )
+
+
+def _at_the_peak(gemma: Gemma, step: StepShape) -> tuple[dict[str, int], str]:
+    """Bytes by part at the highest moment: of the step, or of what is done beside it."""
+    peak = peak_of_step(gemma, replace(step, tables_on_host=False))
+    parts, moment = peak.parts, peak.moment
+    beside = {
+        "images": images_and_sampling.images(gemma, step),
+        "sampling": images_and_sampling.sampling(gemma, step),
+    }
+    name, size = max(beside.items(), key=lambda item: item[1])
+    if size > peak.size_bytes:
+        parts, moment = {name: size}, name
+    total = Counter(persistent.on_device(gemma, step))
+    total.update(parts)
+    if step.device == "cuda":
+        total["cuBLAS workspaces"] = CUBLAS_HANDLES * step.cublas_workspace_bytes
+    return total, moment
+
+
+def _context_gib(profile: Profile) -> tuple[float, float]:
+    """Likely and at most: as it was measured on the card, else the profile's guess."""
+    measured = calibration.context_gib(profile.title)
+    if measured is not None:
+        return measured, measured
+    return profile.context_gib, 1.5 * profile.context_gib
 
 
 def _more(band: Band, expected: float, high: float) -> Band:
@@ -175,20 +158,20 @@ def _rounded(band: Band) -> Band:
     return Band(round(band.low, 3), round(band.expected, 3), round(band.high, 3))
 
 
-def _on_host(gemma: Gemma, case: StepShape, allocated: Band, profile: Profile) -> float:
+def _on_host(gemma: Gemma, step: StepShape, allocated_gib: float, profile: Profile) -> float:
     """GiB beside the process: what was put there on purpose, and all of it on a CPU.
 
     A mapped table is counted beside a device. Where that is the host itself it takes nothing: its
     pages are the file's, which the system drops and reads again as it needs.
     """
     if profile.device == "cpu" or profile.is_unified:
-        return allocated.expected + persistent.paged(gemma, case) / GIB
-    return persistent.on_host(gemma, case) / GIB
+        return allocated_gib + persistent.paged(gemma, step) / GIB
+    return persistent.on_host(gemma, step) / GIB
 
 
-def _on_disk(gemma: Gemma, case: StepShape) -> float:
+def _on_disk(gemma: Gemma, step: StepShape) -> float:
     """GiB of the adapter, and of the checkpoints that are kept with their optimizer state."""
-    trained = persistent.trained_parameters(gemma, case) * 4
-    parts = persistent.on_device(gemma, case)
-    state = parts.get("optimizer", 0) + persistent.paged(gemma, case)
-    return (trained + case.checkpoints * (trained + state)) / GIB
+    trained = persistent.trained_parameters(gemma, step) * 4
+    parts = persistent.on_device(gemma, step)
+    state = parts.get("optimizer", 0) + persistent.paged(gemma, step)
+    return (trained + step.checkpoints * (trained + state)) / GIB

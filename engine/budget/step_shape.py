@@ -4,16 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine.budget.expert_tiles import BLOCK_SIZE
+from engine.budget.library_kernels import NF4_BLOCK
 from engine.hardware import kernel_choice
+from engine.hardware.kernel_choice import Dtype
 from engine.hardware.profiles import Profile
-from engine.recipe import image_rows
 from engine.recipe.schema import ATTENTION, MLP, Recipe, Targets
 
-Objective = Literal["sft", "dpo", "dpo_cached"]
-"""dpo_cached has the reference model's log-probabilities computed beforehand."""
-Sharding = Literal["none", "ddp", "zero2", "fsdp"]
-"""How several GPUs share a step: copies of all, or parts of what is trained, or of everything."""
 DETERMINISTIC_WORKSPACE, DETERMINISTIC_WORKSPACE_BYTES = ":4096:8", 8 * 4096 * 1024
 """What cuBLAS needs to give the same bits again: 8 buffers of 4096 KiB for each handle."""
 
@@ -24,7 +20,7 @@ class StepShape:
 
     model: str
     """A variant of `engine/gemma/gemma.toml`, its hub id, a config.json's folder, or "embedded"."""
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: Dtype = "bfloat16"
     quantization: Literal["none", "nf4"] = "none"
     double_quantization: bool = True
     """Whether the scales of 4-bit blocks are quantised again."""
@@ -37,8 +33,9 @@ class StepShape:
     adapts_experts: bool = False
     """PEFT can where experts are in 16 bits."""
     batch: int = 1
-    """Sequences of a micro-batch; for preferences, pairs."""
+    """Sequences of a micro-batch."""
     length: int = 512
+    """Tokens of each sequence."""
     supervised_tokens: int | None = None
     """Tokens of the micro-batch that carry loss; None is all of them."""
     restarts: bool = False
@@ -47,8 +44,6 @@ class StepShape:
     """Whether gradients of earlier micro-batches are held while this one runs."""
     optim: str = "adamw_torch"
     gradient_checkpointing: bool = True
-    attention: Literal["sdpa", "eager"] = "sdpa"
-    objective: Objective = "sft"
     tables_on_host: bool = False
     """Whether per-layer embeddings stay in host memory."""
     is_text_only: bool = False
@@ -57,10 +52,6 @@ class StepShape:
     """Images in each sequence; their positions are part of its length."""
     generates_tokens: int = 0
     """Tokens that base and adapter answer with while the run goes on."""
-    gpus: int = 1
-    sharding: Sharding = "none"
-    bucket_elements: int = 500_000_000
-    """DeepSpeed's reduce_bucket_size; 5e8 is its default."""
     checkpoints: int = 0
     """Kept on disk with the optimizer's state."""
     device: Literal["cuda", "cpu"] = "cuda"
@@ -78,15 +69,15 @@ class StepShape:
     @property
     def is_autocast(self) -> bool:
         """Whether layers run in mixed precision."""
-        return self.dtype != "float32" and not self.has_lean_adapter
+        return self.dtype != "float32" and not self.has_fused_lora
 
     @property
     def has_own_head(self) -> bool:
         """Whether the loss is computed by the engine's own kernel."""
-        return self.objective == "sft" and kernel_choice.are_used(self.device)
+        return kernel_choice.are_used(self.device)
 
     @property
-    def has_lean_adapter(self) -> bool:
+    def has_fused_lora(self) -> bool:
         """Whether adapted layers are the engine's own, which need no autocast."""
         is_fused = kernel_choice.fuses_lora(
             is_dora=self.method == "dora",
@@ -98,66 +89,55 @@ class StepShape:
     @property
     def tokens(self) -> int:
         """Positions of one forward pass."""
-        return self.sequences * self.length
-
-    @property
-    def sequences(self) -> int:
-        """Rows that the model sees in one forward pass."""
-        return self.batch * (1 if self.objective == "sft" else 2)
+        return self.batch * self.length
 
     @property
     def scored_tokens(self) -> int:
         """Tokens that the head projects: the first of a sequence is predicted by nothing."""
-        most = self.sequences * (self.length - 1)
-        return most if self.supervised_tokens is None else min(self.supervised_tokens, most)
+        predicted = self.batch * (self.length - 1)
+        if self.supervised_tokens is None:
+            return predicted
+        return min(self.supervised_tokens, predicted)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for a request or a key."""
+        """Plain data."""
         return dataclasses.asdict(self)
 
 
-def of_recipe(recipe: Recipe, profile: Profile, **more: Any) -> StepShape:
-    """The case of a recipe's longest micro-batch on a profile; `more` overrides its fields."""
-    case = _of_recipe(recipe, profile, more)
-    if recipe.model.host_tables != "auto" or "tables_on_host" in more:
-        return case
-    # It is decided by a budget, which is one of a case.
-    from engine.budget.placement import belong_on_host
-
-    return dataclasses.replace(case, tables_on_host=belong_on_host(case, profile))
-
-
-def _of_recipe(recipe: Recipe, profile: Profile, more: dict[str, Any]) -> StepShape:
-    training, data = recipe.training, recipe.data
-    images = image_rows.most_images(data)
-    dtype, _ = kernel_choice.dtype_and_reason(recipe.model.dtype, profile)
+def from_recipe(
+    recipe: Recipe, profile: Profile, *, images: int, tables_on_host: bool
+) -> StepShape:
+    """A recipe's longest micro-batch on a profile, with so many images in each sequence."""
+    model, adapter, training = recipe.model, recipe.adapter, recipe.training
+    batch = training.per_device_train_batch_size
     return StepShape(
-        **{
-            "model": recipe.model.path,
-            "dtype": dtype,
-            "quantization": recipe.model.quantization,
-            "expert_block_size": BLOCK_SIZE if recipe.model.quantization == "nf4" else 0,
-            "method": recipe.adapter.method,
-            "r": recipe.adapter.r,
-            "lora_dropout": recipe.adapter.lora_dropout,
-            "target_modules": recipe.adapter.target_modules,
-            "adapts_experts": recipe.adapter.target_experts,
-            "batch": training.per_device_train_batch_size,
-            "length": data.max_length,
-            "restarts": data.packing or training.per_device_train_batch_size > 1,
-            "accumulates": training.gradient_accumulation_steps > 1,
-            "optim": training.optim,
-            "gradient_checkpointing": training.gradient_checkpointing,
-            "tables_on_host": recipe.model.host_tables is True,
-            "is_text_only": not images,
-            "images": images,
-            "generates_tokens": recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
-            "checkpoints": training.save_total_limit if training.save_steps else 0,
-            "device": "cpu" if profile.device == "cpu" else "cuda",
-            "has_flash": profile.has_flash,
-            "cublas_workspace_bytes": DETERMINISTIC_WORKSPACE_BYTES
-            if training.deterministic and profile.cublas_workspace_bytes
-            else profile.cublas_workspace_bytes,
-            **more,
-        }
+        model=model.path,
+        dtype=kernel_choice.dtype_and_reason(model.dtype, profile)[0],
+        quantization=model.quantization,
+        expert_block_size=NF4_BLOCK if model.quantization == "nf4" else 0,
+        method=adapter.method,
+        r=adapter.r,
+        lora_dropout=adapter.lora_dropout,
+        target_modules=adapter.target_modules,
+        adapts_experts=adapter.target_experts,
+        batch=batch,
+        length=recipe.data.max_length,
+        restarts=recipe.data.packing or batch > 1,
+        accumulates=training.gradient_accumulation_steps > 1,
+        optim=training.optim,
+        gradient_checkpointing=training.gradient_checkpointing,
+        tables_on_host=tables_on_host,
+        is_text_only=not images,
+        images=images,
+        generates_tokens=recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
+        checkpoints=training.save_total_limit if training.save_steps else 0,
+        device="cpu" if profile.device == "cpu" else "cuda",
+        has_flash=profile.has_flash,
+        cublas_workspace_bytes=_workspace_bytes(profile, is_deterministic=training.deterministic),
     )
+
+
+def _workspace_bytes(profile: Profile, *, is_deterministic: bool) -> int:
+    if is_deterministic and profile.cublas_workspace_bytes:
+        return DETERMINISTIC_WORKSPACE_BYTES
+    return profile.cublas_workspace_bytes

@@ -1,14 +1,12 @@
 """What would make a recipe fit a device: changes with what each saves and costs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from engine.budget import forecast as budget
 from engine.budget.forecast import Budget
-from engine.budget.step_shape import of_recipe
+from engine.budget.placement import RecipeForecast, forecast_recipe
 from engine.gemma import catalog, parameters
-from engine.hardware.profiles import Profile
 from engine.recipe.schema import ATTENTION, Recipe
 
 Changes = dict[str, Any]
@@ -46,27 +44,53 @@ class Largest:
     per_device_train_batch_size: int
 
 
-def forecast(recipe: Recipe, profile: Profile) -> Budget:
-    """The ledger's forecast of a recipe. Raises `Refusal` where the model's shape is not known."""
-    return budget.forecast(
-        catalog.variant_of(recipe.model.path), of_recipe(recipe, profile), profile
-    )
+class _Trials:
+    """A recipe with changed keys; each change is forecast once, and rows are looked at once."""
+
+    def __init__(self, unchanged: RecipeForecast) -> None:
+        self._unchanged = unchanged
+        self._forecasts: dict[str, RecipeForecast] = {}
+
+    def forecast(self, changes: Changes) -> RecipeForecast:
+        """What follows from these changes."""
+        if not changes:
+            return self._unchanged
+        key = repr(sorted(changes.items()))
+        if key not in self._forecasts:
+            recipe = applied(self._unchanged.recipe, changes)
+            images = self._unchanged.step.images
+            self._forecasts[key] = forecast_recipe(recipe, self._unchanged.profile, images=images)
+        return self._forecasts[key]
+
+    def fits(self, changes: Changes) -> bool:
+        """Whether it is likely to fit with these changes."""
+        return self.forecast(changes).budget.fits
+
+    def saved_gib(self, changes: Changes, before: Changes) -> float:
+        """What changes save of what is needed with others."""
+        before_gib, after_gib = (
+            self.forecast(each).budget.device.expected for each in (before, changes)
+        )
+        return before_gib - after_gib
+
+    def suggestion(self, changes: Changes, costs: str) -> Suggestion:
+        """These changes as an offer."""
+        return Suggestion(
+            changes, costs, self.saved_gib(changes, {}), self.forecast(changes).budget
+        )
 
 
-def suggestions(recipe: Recipe, profile: Profile) -> list[Suggestion]:
+def suggestions(forecast: RecipeForecast) -> list[Suggestion]:
     """Single changes that save memory, those that make it fit first and among them the cheapest.
 
     Where none alone is enough, as many as it takes come first, together.
     """
-    before = forecast(recipe, profile)
-    found = [
-        made
-        for changes, costs in _changes(recipe, profile)
-        if (made := _tried(recipe, profile, changes, costs, before)).saves_gib > 0
-    ]
-    fitting = [made for made in found if made.budget.fits]
-    rest = sorted((made for made in found if not made.budget.fits), key=lambda s: -s.saves_gib)
-    together = [] if before.fits or fitting else _together(recipe, profile, before)
+    trials = _Trials(forecast)
+    made = [trials.suggestion(changes, costs) for changes, costs in _changes(forecast)]
+    saving = [suggestion for suggestion in made if suggestion.saves_gib > 0]
+    fitting = [suggestion for suggestion in saving if suggestion.budget.fits]
+    rest = sorted((s for s in saving if not s.budget.fits), key=lambda s: -s.saves_gib)
+    together = [] if forecast.budget.fits or fitting else _together(trials)
     return [*together, *fitting, *rest]
 
 
@@ -79,63 +103,49 @@ def applied(recipe: Recipe, changes: Changes) -> Recipe:
     return recipe
 
 
-def largest(recipe: Recipe, profile: Profile) -> Largest:
+def largest(forecast: RecipeForecast) -> Largest:
     """The longest rows and the largest batch that fit, by bisection: both only ever need more."""
-    context = catalog.variant_of(recipe.model.path).context_tokens // _STEP_TOKENS
-
-    def fits(changes: Changes) -> bool:
-        return forecast(applied(recipe, changes), profile).fits
-
-    length = _most(lambda n: fits({"data.max_length": n * _STEP_TOKENS}), context)
-    batch = _most(lambda n: fits({"training.per_device_train_batch_size": n}), 1024)
+    context = forecast.gemma.context_tokens // _STEP_TOKENS
+    trials = _Trials(forecast)
+    length = _largest_true(lambda n: trials.fits({"data.max_length": n * _STEP_TOKENS}), context)
+    batch = _largest_true(lambda n: trials.fits({"training.per_device_train_batch_size": n}), 1024)
     return Largest(length * _STEP_TOKENS, batch)
 
 
-def _most(fits: Any, most: int) -> int:
-    """The largest number up to `most` for which something that is true for smaller ones holds."""
+def _largest_true(holds: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to a limit for which something that is true for smaller ones holds."""
     low, high = 0, 1
-    while high <= most and fits(high):
+    while high <= limit and holds(high):
         low, high = high, high * 2
-    high = min(high, most + 1)
+    high = min(high, limit + 1)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return low
 
 
-def _tried(
-    recipe: Recipe, profile: Profile, changes: Changes, costs: str, before: Budget
-) -> Suggestion:
-    after = forecast(applied(recipe, changes), profile)
-    saves = before.device.expected - after.device.expected
-    return Suggestion(changes, costs, saves, after)
-
-
-def _together(recipe: Recipe, profile: Profile, before: Budget) -> list[Suggestion]:
+def _together(trials: _Trials) -> list[Suggestion]:
     """Changes on top of one another, cheapest first, without those that turned out needless."""
     taken: dict[frozenset[str], tuple[Changes, str]] = {}
-    changed = recipe
-    while not forecast(changed, profile).fits:
-        option = _cheapest(changed, profile)
+    while not trials.fits(_joined(taken)):
+        option = _cheapest(trials, _joined(taken))
         if option is None:
             return []
         taken[frozenset(option[0])] = option
-        changed = applied(changed, option[0])
     for keys in reversed([*taken]):
         rest = {other: option for other, option in taken.items() if other != keys}
-        if forecast(applied(recipe, _joined(rest)), profile).fits:
+        if trials.fits(_joined(rest)):
             taken = rest
-    costs = "; ".join(cost for _, cost in taken.values())
-    return [_tried(recipe, profile, _joined(taken), costs, before)]
+    costs = "; ".join(costs for _, costs in taken.values())
+    return [trials.suggestion(_joined(taken), costs)]
 
 
-def _cheapest(recipe: Recipe, profile: Profile) -> tuple[Changes, str] | None:
-    """The first change that saves anything and keeps the model."""
-    before = forecast(recipe, profile)
-    for changes, cost in _changes(recipe, profile):
-        saved = _tried(recipe, profile, changes, cost, before).saves_gib
-        if "model.path" not in changes and saved > _WORTH_GIB:
-            return changes, cost
+def _cheapest(trials: _Trials, before: Changes) -> tuple[Changes, str] | None:
+    """The first change that saves anything on top of others and keeps the model."""
+    for changes, costs in _changes(trials.forecast(before)):
+        saved_gib = trials.saved_gib({**before, **changes}, before)
+        if "model.path" not in changes and saved_gib > _WORTH_GIB:
+            return changes, costs
     return None
 
 
@@ -143,8 +153,9 @@ def _joined(taken: dict[frozenset[str], tuple[Changes, str]]) -> Changes:
     return {key: value for changes, _ in taken.values() for key, value in changes.items()}
 
 
-def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:
+def _changes(forecast: RecipeForecast) -> Iterator[tuple[Changes, str]]:
     """Single changes and what each costs, those that change least about the result first."""
+    recipe, profile = forecast.recipe, forecast.profile
     training = recipe.training
     if training.optim in {"adamw_torch", "paged_adamw_32bit"} and profile.device == "cuda":
         yield {"training.optim": "adamw_8bit"}, "nothing that has been measured"
@@ -157,7 +168,7 @@ def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:
             },
             "the same effective batch, in more and smaller passes",
         )
-    if _has_tables_on_device(recipe, profile):
+    if forecast.gemma.per_layer_width and not forecast.step.tables_on_host:
         yield {"model.host_tables": True}, "rows of the tables come from the host with every batch"
     if not training.gradient_checkpointing:
         yield {"training.gradient_checkpointing": True}, "about a third more time for each step"
@@ -165,11 +176,6 @@ def _changes(recipe: Recipe, profile: Profile) -> Iterator[tuple[Changes, str]]:
     if recipe.model.quantization == "none" and can_quantise:
         yield {"model.quantization": "nf4"}, "weights in 4 bits: a little worse, and slower steps"
     yield from _smaller(recipe)
-
-
-def _has_tables_on_device(recipe: Recipe, profile: Profile) -> bool:
-    has_tables = bool(catalog.variant_of(recipe.model.path).per_layer_width)
-    return has_tables and not of_recipe(recipe, profile).tables_on_host
 
 
 def _smaller(recipe: Recipe) -> Iterator[tuple[Changes, str]]:
@@ -182,8 +188,8 @@ def _smaller(recipe: Recipe) -> Iterator[tuple[Changes, str]]:
     if adapter.target_experts:
         yield {"adapter.target_experts": False}, "experts stay as they are"
     if isinstance(adapter.target_modules, tuple) and set(adapter.target_modules) - set(ATTENTION):
-        kept = tuple(name for name in adapter.target_modules if name in ATTENTION)
-        yield {"adapter.target_modules": kept or ATTENTION}, "only attention is adapted"
+        attention = tuple(name for name in adapter.target_modules if name in ATTENTION)
+        yield {"adapter.target_modules": attention or ATTENTION}, "only attention is adapted"
     if smaller := _next_smaller(recipe.model.path):
         yield {"model.path": smaller}, "another model, which knows less"
 

@@ -32,7 +32,7 @@ class Pace:
         return steps * self.step_s / 3600
 
 
-def estimate(gemma: Gemma, case: StepShape, profile: Profile, micro_batches: int) -> Pace | None:
+def estimate(gemma: Gemma, step: StepShape, profile: Profile, micro_batches: int) -> Pace | None:
     """The time of a step, or None for a device whose speed is not known.
 
     Frozen weights cost one product forward and one backward; checkpointing runs layers forward once
@@ -40,14 +40,14 @@ def estimate(gemma: Gemma, case: StepShape, profile: Profile, micro_batches: int
     """
     if profile.tflops is None or profile.bandwidth_gb_s is None:
         return None
-    passes = 3 if case.gradient_checkpointing else 2
+    passes = 3 if step.gradient_checkpointing else 2
     weights = _active(gemma)
-    arithmetic = 2 * weights * case.tokens + _attention(gemma, case)
-    head = 2 * 3 * gemma.vocab_size * gemma.hidden_size * case.scored_tokens
-    moved = _held(gemma) * (5 if case.quantization == "nf4" else case.width)
+    arithmetic = 2 * weights * step.tokens + _attention(gemma, step)
+    head = 2 * 3 * gemma.vocab_size * gemma.hidden_size * step.scored_tokens
+    moved = _held(gemma) * (5 if step.quantization == "nf4" else step.width)
     seconds = (passes * arithmetic + head) / (profile.tflops * 1e12 * _EFFICIENCY)
     seconds += passes * moved / (profile.bandwidth_gb_s * 1e9 * _BANDWIDTH_EFFICIENCY)
-    return Pace(seconds * micro_batches, case.tokens * micro_batches)
+    return Pace(seconds * micro_batches, step.tokens * micro_batches)
 
 
 def steps(recipe: Recipe) -> int | None:
@@ -64,9 +64,9 @@ def steps(recipe: Recipe) -> int | None:
 
 def _active(gemma: Gemma) -> int:
     """Weights that one token is multiplied with."""
-    chosen = gemma.experts.per_token / gemma.experts.count if gemma.experts else 0.0
+    share = gemma.experts.per_token / gemma.experts.count if gemma.experts else 0.0
     return parameters.projections(gemma) + round(
-        chosen * parameters.experts(gemma) * len(gemma.layers)
+        share * parameters.experts(gemma) * len(gemma.layers)
     )
 
 
@@ -74,10 +74,10 @@ def _held(gemma: Gemma) -> int:
     return parameters.projections(gemma) + parameters.experts(gemma) * len(gemma.layers)
 
 
-def _attention(gemma: Gemma, case: StepShape) -> float:
+def _attention(gemma: Gemma, step: StepShape) -> float:
     """Scores and their sums, over the half of each row's positions that a causal mask leaves."""
-    seen = {"full": case.length / 2, "sliding": min(case.length / 2, gemma.sliding_window)}
+    seen = {"full": step.length / 2, "sliding": min(step.length / 2, gemma.sliding_window)}
     return sum(
-        4.0 * case.tokens * seen[layer.attention] * gemma.heads * layer.head_width
+        4.0 * step.tokens * seen[layer.attention] * gemma.heads * layer.head_width
         for layer in gemma.layers
     )

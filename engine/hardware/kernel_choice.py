@@ -1,7 +1,10 @@
 """Which arithmetic a run goes through on a device: its floating type, and whose kernels."""
 
+from typing import Literal
+
 from engine.hardware.profiles import Profile
 
+Dtype = Literal["bfloat16", "float16", "float32"]
 TILE_TOKENS, TILE_VOCABULARY = 512, 8192
 """Logits at a time: 16 MiB of float32, which stay in a processor's cache between two operations."""
 
@@ -26,7 +29,7 @@ def fuses_lora(*, is_dora: bool, dropout: float, is_quantised: bool) -> bool:
     return not is_dora and not dropout and not is_quantised
 
 
-def dtype_and_reason(wanted: str, profile: Profile) -> tuple[str, str]:
+def dtype_and_reason(wanted: Dtype | Literal["auto"], profile: Profile) -> tuple[Dtype, str]:
     """PyTorch's name of the type that a model computes in, and why; `auto` asks the hardware."""
     if wanted != "auto":
         return wanted, "asked for by the recipe"

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from engine import events
-from engine.budget.placement import placed
+from engine.budget.placement import placed_model
 from engine.data.own_template import choose
 from engine.data.template import dialect_of
 from engine.hardware.profiles import Profile
@@ -59,7 +59,7 @@ def _opened(asked: Opening, log: EventLog) -> AdapterSwitch:
     weights = read(adapter, recipe.model)
     log.append(events.Phase(name="loading", detail=recipe.model.path))
     _spare(run, profile)
-    loaded = load(placed(recipe, profile).model, profile)
+    loaded = load(placed_model(recipe, profile).model, profile)
     template = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
     adapted = attach(loaded, template, weights)
     log.append(

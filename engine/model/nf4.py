@@ -12,14 +12,12 @@ import torch
 from bitsandbytes import functional as four_bit
 from bitsandbytes.nn import Params4bit
 
-from engine.budget.expert_tiles import BLOCK_SIZE, Stack
-
-_NESTED_BLOCK_SIZE = 256
-"""Scales per scale where these are quantised again."""
+from engine.budget.expert_tiles import Stack
+from engine.budget.library_kernels import NF4_BLOCK, NF4_NESTED_BLOCK
 
 
 def quantised(
-    stack: torch.Tensor, block_size: int = BLOCK_SIZE, *, double_quantization: bool = True
+    stack: torch.Tensor, block_size: int = NF4_BLOCK, *, double_quantization: bool = True
 ) -> Params4bit:
     """Quantise a stack (count, rows, columns) of any floating type, as if it were done at once.
 
@@ -57,7 +55,7 @@ def _state(
     if is_double:
         nested["offset"] = scales.mean()
         scales, nested["state2"] = four_bit.quantize_blockwise(
-            scales - nested["offset"], blocksize=_NESTED_BLOCK_SIZE
+            scales - nested["offset"], blocksize=NF4_NESTED_BLOCK
         )
     return four_bit.QuantState(
         absmax=scales,

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from engine import events
+from engine.budget.placement import forecast_recipe
 from engine.budget.suggestions import Suggestion, suggestions
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
@@ -86,7 +87,7 @@ def retried(error: OutOfMemory, now: Training, start: Checkpoint | None) -> even
 def _first_that_helps(recipe: Recipe, profile: Profile) -> Suggestion | None:
     """The cheapest change that saves a good deal; else the one that saves most."""
     try:
-        found = suggestions(recipe, profile)
+        found = suggestions(forecast_recipe(recipe, profile))
     except Refusal:
         return None
     worth = _WORTH_SHARE * profile.memory_gib

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine import events, installed
-from engine.budget.placement import placed
+from engine.budget.placement import placed_model
 from engine.data.batches import TokenSequences, apart, pack
 from engine.data.cache import folder
 from engine.data.image_tokenizer import ImageTokenizer, sight
@@ -183,7 +183,7 @@ def _read(recipe: Recipe, log: EventLog) -> tuple[Template, ImageTokenizer | Non
 
 
 def _loaded(recipe: Recipe, profile: Profile, *, has_towers: bool) -> Loaded:
-    choice, why = placed(recipe, profile)
+    choice, why = placed_model(recipe, profile)
     settled = determinism.settle(recipe)
     loaded = load(choice, profile, has_towers=has_towers)
     loaded.reasons.update(settled)

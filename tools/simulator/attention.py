@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from engine.budget.library_kernels import FLASH_HEAD_WIDTH
+
 aten = torch.ops.aten
-_FLASH_WIDTH = 256
-"""Widest head of PyTorch's flash attention (sdp_utils.cpp, check_head_dim_size_flash)."""
 _HALVES = {torch.bfloat16, torch.float16}
 
 
@@ -31,7 +31,7 @@ def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
         enable_gqa: bool = False,
     ) -> torch.Tensor:
         query, key, value = (_cast(tensor) for tensor in (query, key, value))
-        fits = query.shape[-1] <= _FLASH_WIDTH and query.dtype in _HALVES
+        fits = query.shape[-1] <= FLASH_HEAD_WIDTH and query.dtype in _HALVES
         if has_flash and fits and attn_mask is None:
             flash = aten._scaled_dot_product_flash_attention
             attended: torch.Tensor = flash(

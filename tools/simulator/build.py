@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from transformers.quantizers import AutoHfQuantizer
 from trl.trainer.utils import add_fused_lm_head
 
-from engine.budget.expert_tiles import BLOCK_SIZE
+from engine.budget.library_kernels import NF4_BLOCK
 from engine.budget.step_shape import StepShape
 from engine.gemma import towers
 from engine.model import lora
@@ -23,21 +23,15 @@ from engine.recipe.schema import ATTENTION, MLP, Adapter
 from tools.simulator import patches
 from tools.simulator.tracker import Tracker
 
-_HEAD_OUTPUTS = {
-    "sft": ("log_probs", "entropy", "is_top1"),
-    "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
-    "dpo_cached": ("log_probs", "entropy", "mean_logits", "is_top1"),
-}
-"""What TRL's trainers ask of the fused head: sft_trainer.py, dpo_trainer.py."""
+_HEAD_OUTPUTS = ("log_probs", "entropy", "is_top1")
+"""What TRL's trainer asks of the fused head: sft_trainer.py."""
 
 
 def skeleton(config: Any, case: StepShape) -> PeftModel:
     """The adapted model on the meta device: shapes and types, no storage."""
     dtype = getattr(torch, case.dtype)
     with torch.device("meta"), without_towers(case.is_text_only):
-        # Only a choice is passed on: towers differ in which attention they have.
-        chosen_attention = {"attn_implementation": "eager"} if case.attention == "eager" else {}
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **chosen_attention)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.tie_weights()
     if case.quantization != "none":
         chosen = four_bits(dtype, double_quantization=case.double_quantization)
@@ -46,7 +40,7 @@ def skeleton(config: Any, case: StepShape) -> PeftModel:
         model.is_loaded_in_4bit = True
     if case.expert_block_size:
         replace_experts(model)
-    add_fused_lm_head(model, outputs=_HEAD_OUTPUTS[case.objective])
+    add_fused_lm_head(model, outputs=_HEAD_OUTPUTS)
     chosen = lora.configuration(model, _adapter(case))
     with patches.replaced(patches.of_adapter()):
         adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
@@ -87,7 +81,7 @@ def _block_size(module: Any, name: str, case: StepShape) -> int:
     """Weights per scale; 0 where they are not quantised."""
     if isinstance(module, QuantisedExperts):
         return case.expert_block_size
-    return BLOCK_SIZE if isinstance(module, bnb.nn.Linear4bit) and name == "weight" else 0
+    return NF4_BLOCK if isinstance(module, bnb.nn.Linear4bit) and name == "weight" else 0
 
 
 def _parameters(model: Any) -> Iterator[tuple[Any, str, torch.nn.Parameter]]:

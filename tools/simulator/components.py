@@ -3,10 +3,9 @@
 from collections import Counter
 
 from engine.budget.components import PARTS
+from engine.budget.library_kernels import CUBLAS_HANDLES
 from engine.budget.step_shape import StepShape
 from tools.simulator.tracker import Block, Moment
-
-_CUBLAS_HANDLES = 2
 
 
 def of_blocks(blocks: list[Block], case: StepShape) -> dict[str, int]:
@@ -21,7 +20,7 @@ def of_blocks(blocks: list[Block], case: StepShape) -> dict[str, int]:
 
 def held(case: StepShape) -> list[int]:
     """Blocks that libraries hold on the card from the first multiplication on."""
-    return [case.cublas_workspace_bytes] * _CUBLAS_HANDLES if case.device == "cuda" else []
+    return [case.cublas_workspace_bytes] * CUBLAS_HANDLES if case.device == "cuda" else []
 
 
 def _part(origin: str, case: StepShape) -> str:
@@ -29,8 +28,6 @@ def _part(origin: str, case: StepShape) -> str:
         return "head"
     if origin in {"backward", "optimizer step", "setup"}:
         return "temporaries"
-    if origin == "reference forward":
-        return "reference"
     if origin == "forward":
         return "checkpoints" if case.gradient_checkpointing else "activations"
     return origin

@@ -6,11 +6,9 @@ import torch
 from bitsandbytes import functional as four_bit
 from bitsandbytes import optim as bitsandbytes_optim
 
+from engine.budget.library_kernels import PAGED_FROM
 from engine.budget.step_shape import StepShape
 from tools.simulator.tracker import Tracker
-
-_PAGED_FROM = 100_000
-"""Elements from which a paged optimizer puts state in managed memory (optimizer.py)."""
 
 
 def settled(parameters: list[torch.nn.Parameter], case: StepShape) -> Any:
@@ -58,7 +56,7 @@ def hold(tracker: Tracker, optimizer: Any, case: StepShape) -> None:
         for name, value in state.items():
             if not isinstance(value, torch.Tensor) or name == "step":
                 continue
-            if is_paged and name in {"state1", "state2"} and parameter.numel() >= _PAGED_FROM:
+            if is_paged and name in {"state1", "state2"} and parameter.numel() >= PAGED_FROM:
                 tracker.hold_elsewhere(value)
             else:
                 tracker.hold(value, "optimizer", name)

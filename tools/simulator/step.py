@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional
-from trl.models.utils import disable_gradient_checkpointing
 
 from engine.budget.step_shape import StepShape
 from engine.model.patches.supervised_only import score_supervised_only
@@ -31,7 +29,7 @@ class Simulated:
 
 def simulate(config: Any, case: StepShape, stop: Callable[[], None] = lambda: None) -> Simulated:
     """Run a case's step on a model of that configuration; `stop` may raise to end it early."""
-    return trace(build.skeleton(config, case), case, _LOSSES[case.objective], stop)
+    return trace(build.skeleton(config, case), case, supervised_loss, stop)
 
 
 def trace(model: Any, case: StepShape, loss: Loss, stop: Callable[[], None]) -> Simulated:
@@ -94,12 +92,11 @@ def _name_gradients(tracker: Tracker, taught: list[torch.nn.Parameter]) -> None:
 
 
 def _batch(tracker: Tracker, model: Any, case: StepShape) -> Batch:
-    """What the engine's collator gives, or for preferences TRL's."""
-    shape = (case.sequences, case.length)
-    third = "position_ids" if case.objective == "sft" else "attention_mask"
+    """What the engine's collator gives."""
+    shape = (case.batch, case.length)
     batch = {
         name: torch.zeros(shape, dtype=torch.int64, device="cpu")
-        for name in ("input_ids", "labels", third)
+        for name in ("input_ids", "labels", "position_ids")
     }
     for name, tensor in batch.items():
         tracker.hold(tensor, "batch", name)
@@ -116,46 +113,11 @@ def autocast(case: StepShape) -> Iterator[None]:
         yield
 
 
-def _sft(model: Any, batch: Batch, tracker: Tracker, case: StepShape) -> torch.Tensor:
+def supervised_loss(model: Any, batch: Batch, tracker: Tracker, case: StepShape) -> torch.Tensor:
+    """The engine's loss, a mean over the supervised tokens."""
     if case.has_own_head:
         scores = scoring.by_own_head(model, batch, autocast(case))
     else:
         with autocast(case):
             scores = scoring.by_trl(model, batch)
     return scores.loss / scores.supervised
-
-
-def _dpo(model: Any, batch: Batch, tracker: Tracker, case: StepShape) -> torch.Tensor:
-    """Rafailov et al. 2023, equation 7; chosen rows stand before rejected ones, as in TRL.
-
-    What the batch calls labels is TRL's mask of completions, from which it makes them.
-    """
-    labels = batch["input_ids"].masked_fill(batch["labels"] == 0, -100)
-    batch = {**batch, "labels": labels}
-    with autocast(case):
-        outputs = model(**batch, use_cache=False, fused_lm_head=True)
-    policy = outputs.log_probs.sum(1)
-    chosen, rejected = (policy - _reference(model, batch, policy, tracker, case)).chunk(2)
-    return -functional.logsigmoid(0.1 * (chosen - rejected)).mean()
-
-
-def _reference(
-    model: Any, batch: Batch, policy: torch.Tensor, tracker: Tracker, case: StepShape
-) -> torch.Tensor:
-    """Log-probabilities under the model without its adapter."""
-    if case.objective == "dpo_cached":
-        return torch.zeros_like(policy, requires_grad=False)
-    tracker.moment = Moment("reference forward")
-    with (
-        torch.no_grad(),
-        disable_gradient_checkpointing(model, {"use_reentrant": False}),
-        model.disable_adapter(),
-        autocast(case),
-    ):
-        outputs = model(**batch, use_cache=False, fused_lm_head=True)
-        summed: torch.Tensor = outputs.log_probs.sum(1)
-    tracker.moment = Moment("forward")
-    return summed
-
-
-_LOSSES: dict[str, Loss] = {"sft": _sft, "dpo": _dpo, "dpo_cached": _dpo}

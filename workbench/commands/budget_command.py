@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from engine.budget import suggestions, throughput
-from engine.budget.step_shape import of_recipe
+from engine.budget.placement import RecipeForecast, forecast_recipe
 from engine.gemma import catalog, parameters
 from engine.hardware import profiles
 from engine.hardware.profiles import AUTO, Profile
@@ -41,30 +41,33 @@ def run(arguments: Namespace) -> int:
         return _print_cards(rows, _cards(named), arguments)
     began = time.monotonic()
     profile = profiles.profile(arguments.hardware or AUTO)
-    found = suggestions.forecast(recipe, profile)
-    offered = suggestions.suggestions(recipe, profile)
+    forecast = forecast_recipe(recipe, profile)
+    offered = suggestions.suggestions(forecast)
     elapsed_s = round(time.monotonic() - began, 3)
+    time_and_cost = _time_and_cost(forecast, arguments.price)
     if arguments.json:
-        told = found.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
-        print(json.dumps(told | _paced(recipe, profile, arguments.price) | {"seconds": elapsed_s}))
+        report = forecast.budget.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
+        print(json.dumps(report | time_and_cost | {"seconds": elapsed_s}))
     else:
-        lines = budget_page.page(arguments.recipe, profile, found, offered)
-        lines += budget_page.largest(suggestions.largest(recipe, profile), recipe)
-        lines += budget_page.time(_paced(recipe, profile, arguments.price))
+        lines = budget_page.page(arguments.recipe, profile, forecast.budget, offered)
+        lines += budget_page.largest(suggestions.largest(forecast), recipe)
+        lines += budget_page.time(time_and_cost)
         print("\n".join(lines))
-    return ExitCode.DONE if found.fits else ExitCode.DOES_NOT_FIT
+    return ExitCode.DONE if forecast.budget.fits else ExitCode.DOES_NOT_FIT
 
 
-def _paced(recipe: Recipe, profile: Profile, price: float | None) -> dict[str, Any]:
-    shape, case = catalog.variant_of(recipe.model.path), of_recipe(recipe, profile)
-    found = throughput.estimate(shape, case, profile, recipe.training.gradient_accumulation_steps)
-    if found is None:
+def _time_and_cost(forecast: RecipeForecast, price: float | None) -> dict[str, Any]:
+    """Of a step and of all; nulls where the device's speed or the number of steps is not known."""
+    training = forecast.recipe.training
+    pace = throughput.estimate(
+        forecast.gemma, forecast.step, forecast.profile, training.gradient_accumulation_steps
+    )
+    if pace is None:
         return {"step_s": None, "tokens_per_s": None, "hours": None, "cost": None}
-    steps = recipe.training.max_steps
-    hours = found.hours(steps) if steps > 0 else None
+    hours = pace.hours(training.max_steps) if training.max_steps > 0 else None
     return {
-        "step_s": round(found.step_s, 3),
-        "tokens_per_s": round(found.tokens_per_s),
+        "step_s": round(pace.step_s, 3),
+        "tokens_per_s": round(pace.tokens_per_s),
         "hours": None if hours is None else round(hours, 2),
         "cost": None if hours is None or price is None else round(hours * price, 2),
     }
@@ -89,17 +92,17 @@ def _print_recipes(arguments: Namespace) -> int:
 def _where_it_fits(name: str, recipe: Recipe) -> dict[str, Any]:
     """What a recipe trains, and what it needs on its own hardware."""
     profile = profiles.profile(files.hardware_of(name))
-    found, adapter = suggestions.forecast(recipe, profile), recipe.adapter
-    shape = catalog.variant_of(recipe.model.path)
+    forecast, adapter = forecast_recipe(recipe, profile), recipe.adapter
+    budget = forecast.budget
     return {
         "hardware": profile.name,
-        "verdict": found.verdict,
-        "device_gib": found.device.expected,
+        "verdict": budget.verdict,
+        "device_gib": budget.device.expected,
         "usable_gib": round(profile.usable_gib, 3),
-        "host_gib": found.host_gib,
+        "host_gib": budget.host_gib,
         "batch": recipe.training.per_device_train_batch_size,
         "max_length": recipe.data.max_length,
-        "trained": parameters.lora(shape, adapter.target_modules, adapter.r),
+        "trained": parameters.lora(forecast.gemma, adapter.target_modules, adapter.r),
     }
 
 
@@ -117,8 +120,8 @@ def _verdict(recipe: Recipe, profile: Profile) -> dict[str, Any]:
     """Whether it fits and what it takes; null where bitsandbytes has no kernels for 4 bits."""
     if recipe.model.quantization != "none" and profile.device == "mps":
         return {"verdict": None, "device_gib": None}
-    found = suggestions.forecast(recipe, profile)
-    return {"verdict": found.verdict, "device_gib": found.device.expected}
+    budget = forecast_recipe(recipe, profile).budget
+    return {"verdict": budget.verdict, "device_gib": budget.device.expected}
 
 
 def _variants(recipe: Recipe) -> dict[str, Recipe]:

@@ -1,12 +1,12 @@
 """Whether a recipe can fit before it is started."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.budget import suggestions
 from engine.budget.forecast import Budget
+from engine.budget.placement import RecipeForecast, forecast_recipe, resolved_step
 from engine.budget.safetensors_size import TABLE, weights_gib
-from engine.budget.step_shape import of_recipe
+from engine.budget.step_shape import StepShape
 from engine.budget.suggestions import Suggestion
 from engine.gemma import towers
 from engine.hardware.profiles import Profile
@@ -19,39 +19,38 @@ MEMORY = "memory"
 """Stands where a problem has the key that it belongs to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A budget that was made before, and what it holds for."""
-
-    recipe: Recipe
-    profile: Profile
-    budget: Budget
-
-
 def forecast(
-    recipe: Recipe, profile: Profile, *, anyway: bool = False, known: Known | None = None
+    recipe: Recipe,
+    profile: Profile,
+    *,
+    anyway: bool = False,
+    known: RecipeForecast | None = None,
 ) -> Budget | None:
-    """What is known of it, else the ledger's forecast; None for a model of unknown shape.
+    """What was forecast before of this recipe and profile, else anew; None for an unknown shape.
 
     Raises `Refusal` where the device can't compute it, and with exit code 4 where it can't fit,
     unless it is to start anyway.
     """
-    see_device(recipe, profile)
-    see_weights(recipe, profile, anyway=anyway)
-    try:
-        is_known = known is not None and (known.recipe, known.profile) == (recipe, profile)
-        found = known.budget if known and is_known else suggestions.forecast(recipe, profile)
-    except Refusal:
+    if problems := validate_device.with_profile(recipe, profile):
+        raise Refusal(profile.title, problems)
+    if known is None or (known.recipe, known.profile) != (recipe, profile):
+        try:
+            known = forecast_recipe(recipe, profile)
+        except Refusal:
+            known = None
+    step = known.step if known else resolved_step(recipe, profile)
+    require_weights_fit(recipe, profile, step, anyway=anyway)
+    if known is None:
         return None
-    if found.fits or anyway:
-        return found
-    made = remedy(recipe, profile, found)
+    if known.budget.fits or anyway:
+        return known.budget
+    remedy = first_remedy(known)
     fix = "Take a larger device, or --anyway to start all the same"
-    if made:
-        keys = " ".join(budget_page.settings(made))
+    if remedy:
+        keys = " ".join(budget_page.settings(remedy))
         fix = f"{keys} would fit; --anyway starts it all the same"
-    told = problem(budget_page.summary(found), profile, fix)
-    raise Refusal(MEMORY, [told], exit_code=ExitCode.DOES_NOT_FIT)
+    over = problem(budget_page.summary(known.budget), profile, fix)
+    raise Refusal(MEMORY, [over], exit_code=ExitCode.DOES_NOT_FIT)
 
 
 def problem(needs: str, profile: Profile, fix: str) -> Problem:
@@ -59,35 +58,32 @@ def problem(needs: str, profile: Profile, fix: str) -> Problem:
     return Problem(MEMORY, "", f"it needs {needs} on {profile.title}", fix)
 
 
-def remedy(recipe: Recipe, profile: Profile, found: Budget) -> Suggestion | None:
+def first_remedy(forecast: RecipeForecast) -> Suggestion | None:
     """The first suggestion that saves what it is over."""
-    for made in suggestions.suggestions(recipe, profile):
-        is_saved = found.device.expected - made.saves_gib <= found.usable_gib
-        if is_saved and made.budget.host_gib <= made.budget.host_usable_gib:
-            return made
+    budget = forecast.budget
+    for suggestion in suggestions.suggestions(forecast):
+        is_saved = budget.device.expected - suggestion.saves_gib <= budget.usable_gib
+        after = suggestion.budget
+        if is_saved and after.host_gib <= after.host_usable_gib:
+            return suggestion
     return None
 
 
-def see_device(recipe: Recipe, profile: Profile) -> None:
-    """Raises `Refusal` where the device has no kernels for what the recipe asks for."""
-    if found := validate_device.with_profile(recipe, profile):
-        raise Refusal(profile.title, found)
-
-
-def see_weights(recipe: Recipe, profile: Profile, *, anyway: bool = False) -> None:
-    """What the files of a local model say, which holds for shapes that are not known too.
+def require_weights_fit(
+    recipe: Recipe, profile: Profile, step: StepShape, *, anyway: bool = False
+) -> None:
+    """Check what the files of a local model say, which holds for shapes that are not known too.
 
     Raises `Refusal` where they can't fit, and where they are no weights.
     """
     folder = Path(recipe.model.path)
     if recipe.model.path == EMBEDDED or recipe.model.quantization != "none" or not folder.is_dir():
         return
+    absent = (
+        *(towers.MODULES if step.is_text_only else ()),
+        *((TABLE,) if step.tables_on_host else ()),
+    )
     try:
-        case = of_recipe(recipe, profile)
-        absent = (
-            *(towers.MODULES if case.is_text_only else ()),
-            *((TABLE,) if case.tables_on_host else ()),
-        )
         needed = weights_gib(folder, recipe.model.dtype, without=absent)
     except (OSError, ValueError) as error:
         fix = "Fetch its weights whole (with git: git lfs pull)"

@@ -42,8 +42,7 @@ from workbench.widgets.toosmall import TooSmall
 
 if TYPE_CHECKING:
     from engine.run.rundir import RunDir
-    from workbench.recipe_editor.fit_check import Known
-    from workbench.recipe_editor.recipe_assessment import RecipeAssessment
+    from workbench.recipe_editor.recipe_assessment import Assessed, RecipeAssessment
     from workbench.widgets.keylist import KeyList
 
 _SETTLE_S = 0.1
@@ -167,21 +166,25 @@ class SetupScreen(Reasons, Screen[None]):
 
     def on_setup_screen_checked(self, checked: Checked) -> None:
         """Show what follows, unless the choice moved on meanwhile."""
+        from workbench.recipe_editor.recipe_assessment import Assessed
+
+        outcome = checked.outcome
         if checked.choice == self.choice:
-            self._show(checked.outcome)
-            if self.is_active and checked.outcome.is_too_large:
-                self._seek_remedy(checked)
+            self._show(outcome)
+            if not self.is_active or not isinstance(outcome, Assessed):
+                return
+            if not outcome.forecast.budget.fits:
+                self._seek_remedy(checked.choice, outcome)
 
     @work(thread=True, exclusive=True, group="remedy")
-    def _seek_remedy(self, checked: Checked) -> None:
+    def _seek_remedy(self, choice: Choice, assessed: Assessed) -> None:
         """It takes longer than a key press, so that the choice has to stand first."""
         from workbench.recipe_editor import recipe_assessment
 
         worker = get_current_worker()
         time.sleep(_STANDS_S)
         if not worker.is_cancelled:
-            outcome = recipe_assessment.remedied(checked.outcome)
-            self.post_message(Remedied(checked.choice, outcome))
+            self.post_message(Remedied(choice, recipe_assessment.remedied(assessed)))
 
     def on_setup_screen_remedied(self, remedied: Remedied) -> None:
         """Show the remedy; a choice that is checked anew has its own coming."""
@@ -224,8 +227,7 @@ class SetupScreen(Reasons, Screen[None]):
         """Say why, and let the user try again."""
         self._is_starting = False
         if self._outcome is not None:
-            known = replace(self._outcome, problems=refused.problems, recipe=None, note="")
-            self._show(known)
+            self._show(replace(self._outcome, problems=refused.problems))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the lists go while the recipe is edited."""
@@ -279,13 +281,15 @@ class SetupScreen(Reasons, Screen[None]):
         self.workers.cancel_group(self, "remedy")
         self.refresh_bindings()
         self.query_one(OutcomePane).say("starting")
-        self._start_in_thread(self.choice, self._outcome.known if self._outcome else None)
+        self._start_in_thread(self.choice, self._outcome)
 
     @work(thread=True, group="start")
-    def _start_in_thread(self, choice: Choice, known: Known | None) -> None:
+    def _start_in_thread(self, choice: Choice, outcome: RecipeAssessment | None) -> None:
         from workbench import launch
         from workbench.recipe_editor import draft
+        from workbench.recipe_editor.recipe_assessment import Assessed
 
+        known = outcome.forecast if isinstance(outcome, Assessed) else None
         overrides = draft.overrides(choice.changes)
         try:
             proposal = launch.propose(choice.recipe, overrides, choice.hardware, None, known=known)

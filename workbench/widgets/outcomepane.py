@@ -40,10 +40,14 @@ class OutcomePane(Vertical):
 
     def show(self, outcome: RecipeAssessment) -> None:
         """Show this one; its keys too, while they are edited."""
+        from workbench.recipe_editor.recipe_assessment import Assessed, Unbudgeted
+
         self.query_one("#settings", Facts).show(outcome.facts)
-        self.query_one(BudgetBar).show(outcome.budget, outcome.note)
+        budget = outcome.forecast.budget if isinstance(outcome, Assessed) else None
+        reason = outcome.reason if isinstance(outcome, Unbudgeted) else ""
+        self.query_one(BudgetBar).show(budget, reason)
         self.set_class(bool(outcome.problems), "-blocked")
-        self.set_class(outcome.budget is not None, "-budgeted")
+        self.set_class(budget is not None, "-budgeted")
         self.query_one(Problems).show(_verdict(outcome), outcome.problems)
         if self.has_class("-editing") and outcome.draft:
             self._keys.show(outcome.draft)

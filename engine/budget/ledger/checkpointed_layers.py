@@ -6,13 +6,13 @@ from engine.budget.ledger.tape import Block, Node, Value
 from engine.gemma.catalog import Layer
 
 
-class Checkpointed:
+class CheckpointedLayers:
     """The layers of one step under gradient checkpointing without reentrance."""
 
     part = "checkpoints"
 
-    def __init__(self, setting: StepContext) -> None:
-        self.setting = setting
+    def __init__(self, context: StepContext) -> None:
+        self.context = context
         self.inputs: list[Value | None] = []
         self.shared: SharedKeys = {}
         self.casts: list[Block] = []
@@ -21,28 +21,28 @@ class Checkpointed:
 
     def forward(self, hidden: Value, per_layer: Value | None) -> Value:
         """The output of the last layer, off the tape."""
-        setting, tape = self.setting, self.setting.tape
-        seen: set[Kind] = set()
-        width = setting.case.width
-        for place, layer in enumerate(setting.gemma.layers):
-            setting.enter("forward", place)
+        context, tape = self.context, self.context.tape
+        kinds: set[Kind] = set()
+        width = context.step.width
+        for index, layer in enumerate(context.gemma.layers):
+            context.enter("forward", index)
             self.inputs.append(hidden)
-            if setting.kind(place) not in seen or place in setting.ends:
-                seen.add(setting.kind(place))
+            if context.kind(index) not in kinds or index in context.ends:
+                kinds.add(context.kind(index))
                 width = self._run_unrecorded(hidden, layer, per_layer)
-            hidden = tape.new(setting.hidden, width)
-            if setting.case.is_autocast:
-                self.casts.append(tape.block(setting.lora[place] * setting.case.width))
+            hidden = tape.new(context.hidden, width)
+            if context.step.is_autocast:
+                self.casts.append(tape.block(context.lora[index] * context.step.width))
         return hidden
 
     def _run_unrecorded(self, hidden: Value, layer: Layer, per_layer: Value | None) -> int:
         """Run a layer that keeps nothing; gives the bytes of a number in its output."""
-        setting, tape = self.setting, self.setting.tape
-        part = setting.slice_of(per_layer)
+        context, tape = self.context, self.context.tape
+        part = context.slice_of(per_layer)
         tape.records = False
-        width = setting.decoder.layer(hidden.detached(), layer, part, self.shared).width
+        width = context.decoder.layer(hidden.detached(), layer, part, self.shared).width
         tape.records = True
-        setting.projections.casts.clear()
+        context.projections.casts.clear()
         if layer.sharing == "store":
             for value in self.shared[layer.attention]:
                 value.node = Node([], None)
@@ -56,59 +56,59 @@ class Checkpointed:
         self, gradients: dict[Node, Value], end: Node, per_layer: Value | None
     ) -> Node | None:
         """Run every layer backward from the gradient at `end`; gives where it stands then."""
-        setting = self.setting
-        for place in range(len(setting.gemma.layers) - 1, -1, -1):
-            setting.enter("backward", place)
-            if place in setting.ends:
-                end = self._again(place, gradients, end, per_layer)
+        context = self.context
+        for index in range(len(context.gemma.layers) - 1, -1, -1):
+            context.enter("backward", index)
+            if index in context.ends:
+                end = self._rerun(index, gradients, end, per_layer)
             else:
-                setting.projections.hold_gradient(setting.lora[place])
-            self.inputs[place] = None
+                context.projections.hold_gradient(context.lora[index])
+            self.inputs[index] = None
         return end
 
-    def _again(
-        self, place: int, gradients: dict[Node, Value], end: Node, per_layer: Value | None
+    def _rerun(
+        self, index: int, gradients: dict[Node, Value], end: Node, per_layer: Value | None
     ) -> Node:
-        setting, tape = self.setting, self.setting.tape
-        layer, memory, kept = setting.gemma.layers[place], setting.memory, self.inputs[place]
-        assert kept is not None
+        context, tape = self.context, self.context.tape
+        layer, memory, hidden = context.gemma.layers[index], context.memory, self.inputs[index]
+        assert hidden is not None
         tape.nodes = []
-        given, part, shared = kept.detached(), setting.slice_of(per_layer), {**self.shared}
-        start = tape.leaf(given)
+        x, part, shared = hidden.detached(), context.slice_of(per_layer), {**self.shared}
+        start = tape.leaf(x)
         of_part = tape.leaf(part) if part else None
         # Gemma 3 ends in a cast from float32, whose gradient is there before anything is run again.
-        is_cast = setting.gemma.generation == 3 and gradients[end].width == 2
-        widened = tape.new(setting.hidden, 4) if is_cast else None
+        is_cast = context.gemma.generation == 3 and gradients[end].width == 2
+        widened = tape.new(context.hidden, 4) if is_cast else None
         memory.part = "recomputed layer"
-        out = setting.decoder.layer(given, layer, part, shared)
-        setting.projections.casts.clear()
+        out = context.decoder.layer(x, layer, part, shared)
+        context.projections.casts.clear()
         assert out.node is not None
         gradients[out.node] = gradients.pop(end)
         if layer.sharing == "store":
             self._hand_over(gradients, shared, layer.attention)
-        del out, given, part, shared, widened
+        del out, x, part, shared, widened
         memory.part = "temporaries"
         tape.backward(gradients)
         if of_part and per_layer and gradients.pop(of_part, None):
-            setting.spread(gradients, per_layer)
+            context.spread(gradients, per_layer)
         if layer.sharing == "store":
-            self._leave_keys(kept, layer)
+            self._leave_keys(hidden, layer)
         return start
 
     def _leave_keys(self, hidden: Value, layer: Layer) -> None:
         """transformers' dictionary of shared keys holds the new ones, and they hold their graph."""
-        tape, made = self.setting.tape, SharedKeys()
+        tape, keys = self.context.tape, SharedKeys()
         tape.nodes = []
-        given = hidden.detached()
-        tape.leaf(given)
-        self.setting.decoder.keys(given, layer, made)
-        self.setting.projections.casts.clear()
-        self.left_over.append((tape.nodes, made))
+        x = hidden.detached()
+        tape.leaf(x)
+        self.context.decoder.keys(x, layer, keys)
+        self.context.projections.casts.clear()
+        self.left_over.append((tape.nodes, keys))
         tape.nodes = []
         del self.shared[layer.attention]
 
-    def _hand_over(self, gradients: dict[Node, Value], made: SharedKeys, kind: str) -> None:
+    def _hand_over(self, gradients: dict[Node, Value], rerun: SharedKeys, kind: str) -> None:
         """Gradients of keys and values that later layers read go to those computed again."""
-        for before, after in zip(self.shared[kind], made[kind], strict=True):
+        for before, after in zip(self.shared[kind], rerun[kind], strict=True):
             if before.node in gradients and after.node:
                 gradients[after.node] = gradients.pop(before.node)

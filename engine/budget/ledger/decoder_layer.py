@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from engine.budget.ledger import attention
+from engine.budget.ledger.adapted_linear import adapted
 from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.mixture_of_experts import mixture
 from engine.budget.ledger.operations import activated, multiplied, norm, rotated
@@ -19,7 +20,7 @@ class Decoder:
     """A model's layers in one step, on one tape."""
 
     gemma: Gemma
-    case: StepShape
+    step: StepShape
     tape: Tape
     projections: LinearLayers
 
@@ -52,9 +53,9 @@ class Decoder:
         return hidden
 
     def _attention(self, normed: Value, layer: Layer, shared: SharedKeys) -> Value:
-        gemma, adapted = self.gemma, self.projections.adapted
+        gemma, linears = self.gemma, self.projections
         width, head = gemma.hidden_size, layer.head_width
-        query = adapted(normed, width, gemma.heads * head, "q_proj")
+        query = adapted(linears, normed, width, gemma.heads * head, "q_proj")
         if gemma.generation == 4:
             query = rotated(self.tape, norm(self.tape, query, head))
         if layer.sharing == "reuse":
@@ -63,24 +64,24 @@ class Decoder:
             key, value, query = self._keys(normed, query, layer)
             if layer.sharing == "store":
                 shared[layer.attention] = key, value
-        shape = attention.shape_of(self.case, gemma, layer)
-        out = attention.attend(self.tape, self.case, shape, query, key, value)
+        shape = attention.shape_of(self.step, gemma, layer)
+        out = attention.attend(self.tape, self.step, shape, query, key, value)
         del query, key, value
-        return adapted(out, gemma.heads * head, width, "o_proj")
+        return adapted(linears, out, gemma.heads * head, width, "o_proj")
 
     def keys(self, hidden: Value, layer: Layer, shared: SharedKeys) -> None:
         """What a layer's keys and values alone take, put into `shared`."""
         normed = norm(self.tape, hidden, self.gemma.hidden_size)
-        made = self._keys(normed, normed, layer)
-        shared[layer.attention] = made[0], made[1]
+        key, value, _ = self._keys(normed, normed, layer)
+        shared[layer.attention] = key, value
 
     def _keys(self, normed: Value, query: Value, layer: Layer) -> tuple[Value, Value, Value]:
         """Keys, values, and the query, which Gemma 3 rotates together with the keys."""
-        tape, gemma, adapted = self.tape, self.gemma, self.projections.adapted
+        tape, gemma, linears = self.tape, self.gemma, self.projections
         width, head = gemma.hidden_size, layer.head_width
         keys = layer.kv_heads * head
-        key = adapted(normed, width, keys, "k_proj")
-        value = adapted(normed, width, keys, "v_proj") if layer.has_values else key
+        key = adapted(linears, normed, width, keys, "k_proj")
+        value = adapted(linears, normed, width, keys, "v_proj") if layer.has_values else key
         if gemma.generation == 3:
             query, key = norm(tape, query, head), norm(tape, key, head)
             return rotated(tape, key), value, rotated(tape, query)
@@ -88,24 +89,24 @@ class Decoder:
         return key, norm(tape, value, head), query
 
     def _mlp(self, normed: Value, layer: Layer) -> Value:
-        gemma, adapted, tape = self.gemma, self.projections.adapted, self.tape
+        gemma, linears, tape = self.gemma, self.projections, self.tape
         width, inner = gemma.hidden_size, layer.intermediate_size
-        gate = adapted(normed, width, inner, "gate_proj")
+        gate = adapted(linears, normed, width, inner, "gate_proj")
         active = activated(tape, gate)
         del gate
-        up = adapted(normed, width, inner, "up_proj")
+        up = adapted(linears, normed, width, inner, "up_proj")
         product = multiplied(tape, active, up)
         del active, up
-        return adapted(product, inner, width, "down_proj")
+        return adapted(linears, product, inner, width, "down_proj")
 
     def _per_layer_input(self, hidden: Value, per_layer: Value) -> Value:
-        gemma, adapted, tape = self.gemma, self.projections.adapted, self.tape
+        gemma, linears, tape = self.gemma, self.projections, self.tape
         width, narrow = gemma.hidden_size, gemma.per_layer_width
-        gate = adapted(hidden, width, narrow, "per_layer_input_gate")
+        gate = adapted(linears, hidden, width, narrow, "per_layer_input_gate")
         active = activated(tape, gate)
         del gate
         product = multiplied(tape, active, per_layer)
         del active
-        out = adapted(product, narrow, width, "per_layer_projection")
+        out = adapted(linears, product, narrow, width, "per_layer_projection")
         del product
         return tape.add(hidden, norm(tape, out, width))

@@ -10,25 +10,25 @@ _PROMPT_TOKENS = 256
 """Of a prompt that is answered while the run goes on."""
 
 
-def images(gemma: Gemma, case: StepShape) -> int:
+def images(gemma: Gemma, step: StepShape) -> int:
     """Pixels in float32, and one layer of the vision tower: its inputs and its wider middle."""
-    tower, count = gemma.vision, case.images * case.sequences
+    tower, count = gemma.vision, step.images * step.batch
     if tower is None or not count or not tower.layers:
         return 0
     pixels = tower.positions * 3 * 16 * 16 * 4
-    middle = tower.positions * (4 * tower.hidden_size + 2 * tower.intermediate_size) * case.width
+    middle = tower.positions * (4 * tower.hidden_size + 2 * tower.intermediate_size) * step.width
     return count * (pixels + middle)
 
 
-def sampling(gemma: Gemma, case: StepShape) -> int:
+def sampling(gemma: Gemma, step: StepShape) -> int:
     """Keys and values of one answer, its logits in two types, and a layer over its prompt."""
-    if not case.generates_tokens:
+    if not step.generates_tokens:
         return 0
-    tokens = _PROMPT_TOKENS + case.generates_tokens
+    tokens = _PROMPT_TOKENS + step.generates_tokens
     kept = sum(
         2 * layer.kv_heads * layer.head_width for layer in gemma.layers if layer.sharing != "reuse"
     )
     widest = max(layer.intermediate_size for layer in gemma.layers)
-    prompt = _PROMPT_TOKENS * (3 * widest + 4 * gemma.hidden_size) * case.width
-    logits = gemma.vocab_size * (4 + case.width)
-    return tokens * kept * case.width + prompt + logits
+    prompt = _PROMPT_TOKENS * (3 * widest + 4 * gemma.hidden_size) * step.width
+    logits = gemma.vocab_size * (4 + step.width)
+    return tokens * kept * step.width + prompt + logits

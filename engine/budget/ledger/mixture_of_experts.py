@@ -16,18 +16,18 @@ def mixture(projections: LinearLayers, gemma: Gemma, dense: Value, residual: Val
     first = norm(tape, dense, width)
     del dense
     weights = _routed(tape, gemma, residual)
-    chosen = norm(tape, residual, width)
+    normed = norm(tape, residual, width)
     pairs = tokens * experts.per_token
     order = tape.block(pairs * 8)
     inverse = tape.block(pairs * 8)
 
     def ungather(g: list[Value]) -> list[Value | None]:
         _ = order
-        return [tape.new(tokens * width, chosen_width)]
+        return [tape.new(tokens * width, normed_width)]
 
-    chosen_width = chosen.width
-    selected = [tape.out(pairs * width, chosen.width, [chosen], ungather)]
-    del chosen
+    normed_width = normed.width
+    selected = [tape.out(pairs * width, normed.width, [normed], ungather)]
+    del normed
     out = _experts(projections, gemma, selected, pairs)
     selected.clear()
     second = _combined(tape, gemma, out, weights, tokens, inverse)
@@ -36,7 +36,7 @@ def mixture(projections: LinearLayers, gemma: Gemma, dense: Value, residual: Val
 
 
 def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
-    """Weights of the chosen experts, in float32."""
+    """Weights of each token's experts, in float32."""
     experts, width = gemma.experts, gemma.hidden_size
     assert experts is not None
     tokens = residual.count // width
@@ -48,18 +48,18 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
     del scores
     cells = tokens * experts.count
     probabilities = tape.new(cells, 4)
-    kept = probabilities.detached()
+    saved = probabilities.detached()
 
     def backward(g: list[Value]) -> list[Value | None]:
-        _ = kept
+        _ = saved
         return [tape.new(cells, 4)]
 
     probabilities = tape.linked(probabilities, [wide], backward)
     del wide
-    chosen = tape.block(tokens * experts.per_token * 8)
+    experts_of_tokens = tape.block(tokens * experts.per_token * 8)
 
     def scatter(g: list[Value]) -> list[Value | None]:
-        _ = chosen
+        _ = experts_of_tokens
         return [tape.new(cells, 4)]
 
     return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
@@ -95,11 +95,11 @@ def _experts(projections: LinearLayers, gemma: Gemma, selected: list[Value], pai
 
 
 def _weight(projections: LinearLayers, count: int, rows: int, columns: int) -> "_Weight | Packed":
-    case = projections.case
-    if case.expert_block_size:
-        stack = Stack(count, rows, columns, case.width, case.expert_block_size)
-        return Packed(projections.tape, case, stack)
-    return _Weight(projections, count * rows * columns, case.r * count * (rows + columns))
+    step = projections.step
+    if step.expert_block_size:
+        stack = Stack(count, rows, columns, step.width, step.expert_block_size)
+        return Packed(projections.tape, step, stack)
+    return _Weight(projections, count * rows * columns, step.r * count * (rows + columns))
 
 
 class _Weight:
@@ -107,33 +107,33 @@ class _Weight:
 
     def __init__(self, projections: LinearLayers, count: int, adapter: int) -> None:
         self.projections, self.count, self.adapter = projections, count, adapter
-        case, tape = projections.case, projections.tape
-        self.is_adapted = case.adapts_experts and projections.adapts
+        step, tape = projections.step, projections.tape
+        self.is_adapted = step.adapts_experts
         self.block: Block | None = None
         if self.is_adapted:  # PEFT folds the update into a copy
-            factors = tape.block(adapter * case.width)
-            self.block = tape.block(count * case.width)
+            factors = tape.block(adapter * step.width)
+            self.block = tape.block(count * step.width)
             del factors
 
-    def multiply(self, given: Value, count: int) -> Value:
+    def multiply(self, x: Value, count: int) -> Value:
         """A product per expert; the gradient of an adapted weight is whole before it is folded."""
-        tape, case, before, width = (
+        tape, step, before, width = (
             self.projections.tape,
-            self.projections.case,
-            given.count,
-            given.width,
+            self.projections.step,
+            x.count,
+            x.width,
         )
-        saved = given.detached() if self.is_adapted else None
+        saved = x.detached() if self.is_adapted else None
 
         def backward(g: list[Value]) -> list[Value | None]:
             _ = (self.block, saved)
-            made = tape.new(before, width)
+            of_x = tape.new(before, width)
             if self.is_adapted:
-                tape.block(self.count * case.width)
+                tape.block(self.count * step.width)
                 self.projections.give_gradient(self.adapter)
-            return [made]
+            return [of_x]
 
-        return tape.out(count, width, [given], backward)
+        return tape.out(count, width, [x], backward)
 
 
 def _combined(

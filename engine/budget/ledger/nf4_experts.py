@@ -8,33 +8,33 @@ from engine.budget.step_shape import StepShape
 class Packed:
     """One matrix of all experts; nothing spelled out stays for the backward pass."""
 
-    def __init__(self, tape: Tape, case: StepShape, stack: Stack) -> None:
-        self.tape, self.case, self.stack = tape, case, stack
+    def __init__(self, tape: Tape, step: StepShape, stack: Stack) -> None:
+        self.tape, self.step, self.stack = tape, step, stack
 
-    def multiply(self, given: Value, count: int) -> Value:
+    def multiply(self, x: Value, count: int) -> Value:
         """A product per expert; backward it is spelled out again."""
-        before, width = given.count, given.width
+        before, width = x.count, x.width
 
         def backward(g: list[Value]) -> list[Value | None]:
-            return [self._product(before, width, back=True)]
+            return [self._multiplied(before, width, is_backward=True)]
 
-        return self.tape.linked(self._product(count, width, back=False), [given], backward)
+        return self.tape.linked(self._multiplied(count, width, is_backward=False), [x], backward)
 
-    def _product(self, count: int, width: int, *, back: bool) -> Value:
-        if self.case.device == "cuda" and self.case.has_flash:
-            return self._by_slab(count, width, back=back)
+    def _multiplied(self, count: int, width: int, *, is_backward: bool) -> Value:
+        if self.step.device == "cuda" and self.step.has_flash:
+            return self._by_slab(count, width, is_backward=is_backward)
         return self._by_chunk(count, width)
 
-    def _by_slab(self, count: int, width: int, *, back: bool) -> Value:
+    def _by_slab(self, count: int, width: int, *, is_backward: bool) -> Value:
         """Some outputs of every expert at a time; 4-bit weights are gathered for each slab."""
         stack, tape = self.stack, self.tape
-        outputs, slab = stack.outputs(back=back), stack.slab(back=back)
+        outputs, slab = stack.outputs(back=is_backward), stack.slab(back=is_backward)
         if slab == outputs:
             whole = self._spelled_out(1.0)
-            made = tape.new(count, width)
+            product = tape.new(count, width)
             del whole
-            return made
-        made = tape.new(count, width)
+            return product
+        product = tape.new(count, width)
         numbers = stack.count * stack.rows * stack.columns
         scales = self._scales(numbers)
         share = slab / outputs
@@ -46,7 +46,7 @@ class Packed:
         del gathered
         part = tape.block(int(count * share) * width)
         del spelled_out, part, scales
-        return made
+        return product
 
     def _by_chunk(self, count: int, width: int) -> Value:
         """Some experts at a time, with their share of the rows."""
@@ -54,14 +54,14 @@ class Packed:
         share = size / self.stack.count
         if size == self.stack.count:
             whole = self._spelled_out(share)
-            made = tape.new(count, width)
+            product = tape.new(count, width)
             del whole
-            return made
-        made = tape.new(count, width)
+            return product
+        product = tape.new(count, width)
         spelled_out = self._spelled_out(share)
         part = tape.block(int(count * share) * width if size > 1 else 0)
         del spelled_out, part
-        return made
+        return product
 
     def _spelled_out(self, share: float) -> Block:
         stack = self.stack
@@ -72,6 +72,6 @@ class Packed:
         return weight
 
     def _scales(self, numbers: int) -> Block | None:
-        if not self.case.double_quantization:
+        if not self.step.double_quantization:
             return None
         return self.tape.block(numbers // self.stack.block_size * 4)

@@ -3,10 +3,10 @@
 from engine.budget.ledger.tape import Tape, Value
 
 
-def norm(tape: Tape, given: Value, width: int) -> Value:
+def norm(tape: Tape, x: Value, width: int) -> Value:
     """RMSNorm: in float32, its mean square and its weight, and back."""
-    count, rows = given.count, given.count // width
-    wide = tape.cast(given, 4)
+    count, rows = x.count, x.count // width
+    wide = tape.cast(x, 4)
     squares, means = tape.new(count, 4), tape.block(rows * 4)
     del squares
     roots = tape.block(rows * 4)
@@ -29,30 +29,30 @@ def norm(tape: Tape, given: Value, width: int) -> Value:
     del wide, means
     weighted = tape.scaled(normed)
     del normed
-    return tape.cast(weighted, given.width)
+    return tape.cast(weighted, x.width)
 
 
-def rotated(tape: Tape, given: Value) -> Value:
+def rotated(tape: Tape, x: Value) -> Value:
     """Rotary positions: x * cos + rotate_half(x) * sin."""
-    count, width = given.count, given.width
-    straight = tape.scaled(given)
+    count, width = x.count, x.width
+    straight = tape.scaled(x)
     negated = tape.block(count * width // 2)
-    turned = tape.out(count, width, [given], lambda g: [tape.new(count, width)])
+    turned = tape.out(count, width, [x], lambda g: [tape.new(count, width)])
     del negated
     crossed = tape.scaled(turned)
     del turned
     return tape.add(straight, crossed)
 
 
-def activated(tape: Tape, given: Value) -> Value:
+def activated(tape: Tape, x: Value) -> Value:
     """GELU, which keeps its input."""
-    count, width, saved = given.count, given.width, given.detached()
+    count, width, saved = x.count, x.width, x.detached()
 
     def backward(g: list[Value]) -> list[Value | None]:
         _ = saved
         return [tape.new(count, width)]
 
-    return tape.out(count, width, [given], backward)
+    return tape.out(count, width, [x], backward)
 
 
 def multiplied(tape: Tape, left: Value, right: Value) -> Value:

@@ -18,7 +18,7 @@ class StepContext:
     """A model and a step of it, with the tape on which its tensors are counted."""
 
     gemma: Gemma
-    case: StepShape
+    step: StepShape
     tape: Tape
     projections: LinearLayers
     decoder: Decoder
@@ -37,13 +37,13 @@ class StepContext:
     @property
     def hidden(self) -> int:
         """Numbers in the output of a layer."""
-        return self.case.tokens * self.gemma.hidden_size
+        return self.step.tokens * self.gemma.hidden_size
 
     def slice_of(self, per_layer: Value | None) -> Value | None:
         """One layer's part of the per-layer inputs, in the same memory."""
         if per_layer is None:
             return None
-        count = self.case.tokens * self.gemma.per_layer_width
+        count = self.step.tokens * self.gemma.per_layer_width
         return Value(per_layer.block, count, per_layer.width)
 
     def whole(self, per_layer: Value) -> Value:
@@ -56,9 +56,9 @@ class StepContext:
         if per_layer.node:
             gradients.setdefault(per_layer.node, whole)
 
-    def kind(self, place: int) -> Kind:
+    def kind(self, index: int) -> Kind:
         """What decides over the bytes of a layer."""
-        return self.gemma.layers[place], self.targets[place]
+        return self.gemma.layers[index], self.targets[index]
 
     def enter(self, doing: str, layer: int) -> None:
         """Name the moment that begins, and adapt what is adapted in that layer."""
@@ -66,37 +66,37 @@ class StepContext:
         self.memory.moment = f"{doing} pass, layer {layer + 1} of {len(self.gemma.layers)}"
 
 
-def setting(gemma: Gemma, case: StepShape) -> StepContext:
+def context_of(gemma: Gemma, step: StepShape) -> StepContext:
     """For one step; objects of it are used once."""
     tape = Tape(Memory())
-    projections = LinearLayers(tape, case)
-    decoder = Decoder(gemma, case, tape, projections)
-    targets = parameters.adapted(gemma, case.target_modules)
-    lora = lora_by_layer(gemma, case)
-    freed = case.tokens * gemma.hidden_size * case.width
-    grows = not case.accumulates and max(lora, default=0) * 4 > freed
+    projections = LinearLayers(tape, step)
+    decoder = Decoder(gemma, step, tape, projections)
+    targets = parameters.adapted(gemma, step.target_modules)
+    lora = lora_by_layer(gemma, step)
+    freed = step.tokens * gemma.hidden_size * step.width
+    grows = not step.accumulates and max(lora, default=0) * 4 > freed
     ends = _ends(gemma, targets, grows)
-    return StepContext(gemma, case, tape, projections, decoder, targets, lora, ends)
+    return StepContext(gemma, step, tape, projections, decoder, targets, lora, ends)
 
 
-def lora_by_layer(gemma: Gemma, case: StepShape) -> tuple[int, ...]:
+def lora_by_layer(gemma: Gemma, step: StepShape) -> tuple[int, ...]:
     """Trained numbers of each layer."""
-    targets, is_dora = parameters.adapted(gemma, case.target_modules), case.method == "dora"
-    of_experts = parameters.expert_lora(gemma, case.r) if case.adapts_experts else 0
+    targets, is_dora = parameters.adapted(gemma, step.target_modules), step.method == "dora"
+    of_experts = parameters.expert_lora(gemma, step.r) if step.adapts_experts else 0
     return tuple(
-        parameters.layer_lora(gemma, layer, names, case.r, is_dora=is_dora) + of_experts
+        parameters.layer_lora(gemma, layer, names, step.r, is_dora=is_dora) + of_experts
         for layer, names in zip(gemma.layers, targets, strict=True)
     )
 
 
 def _ends(gemma: Gemma, targets: tuple[frozenset[str], ...], with_first: bool) -> frozenset[int]:
     """After the last layer there are gradients of per-layer inputs, so one more of each kind."""
-    places: dict[Kind, list[int]] = {}
-    for place, kind in enumerate(zip(gemma.layers, targets, strict=True)):
-        places.setdefault(kind, []).append(place)
+    layers: dict[Kind, list[int]] = {}
+    for index, kind in enumerate(zip(gemma.layers, targets, strict=True)):
+        layers.setdefault(kind, []).append(index)
     last = 2 if gemma.per_layer_width else 1
     return frozenset(
-        place
-        for found in places.values()
-        for place in [*found[-last:], *(found[:1] if with_first else [])]
+        index
+        for of_kind in layers.values()
+        for index in [*of_kind[-last:], *(of_kind[:1] if with_first else [])]
     )

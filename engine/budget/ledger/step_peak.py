@@ -4,14 +4,14 @@ A layer of each kind is run where it stands last, and where gradients outgrow wh
 where it stands first; between the two what is held changes evenly, so that none is higher.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from engine.budget.ledger import inputs
-from engine.budget.ledger.checkpointed_layers import Checkpointed
-from engine.budget.ledger.decoder_layer import SharedKeys
+from engine.budget.ledger.checkpointed_layers import CheckpointedLayers
 from engine.budget.ledger.loss_head import Head
 from engine.budget.ledger.operations import norm
-from engine.budget.ledger.step_context import StepContext, setting
+from engine.budget.ledger.step_context import StepContext, context_of
 from engine.budget.ledger.tape import Value
 from engine.budget.ledger.uncheckpointed_layers import UncheckpointedLayers
 from engine.budget.step_shape import StepShape
@@ -26,28 +26,33 @@ class Peak(NamedTuple):
     moment: str
 
 
-def highest(gemma: Gemma, case: StepShape) -> Peak:
-    """The highest moment of a step."""
-    chosen = setting(gemma, case)
-    memory = chosen.memory
+@lru_cache(maxsize=64)
+def peak_of_step(gemma: Gemma, step: StepShape) -> Peak:
+    """The highest moment of a step, remembered for those that were asked for last."""
+    context = context_of(gemma, step)
+    memory = context.memory
     memory.part = "batch"
-    batch = inputs.batch(chosen.tape, case)
-    _forward_and_backward(chosen, Head(gemma, case, chosen.tape))
+    batch = inputs.batch(context.tape, step)
+    _forward_and_backward(context, Head(gemma, step, context.tape))
     del batch
     memory.moment = "optimizer step"
-    _take_step(chosen)
+    _take_step(context)
     parts = {part: size for part, size in memory.peak_parts.items() if size}
     return Peak(memory.peak, parts, memory.peak_moment)
 
 
-def _forward_and_backward(chosen: StepContext, head: Head) -> None:
-    gemma, case, tape, memory = chosen.gemma, chosen.case, chosen.tape, chosen.memory
-    layers = Checkpointed(chosen) if case.gradient_checkpointing else UncheckpointedLayers(chosen)
+def _forward_and_backward(context: StepContext, head: Head) -> None:
+    gemma, step, tape, memory = context.gemma, context.step, context.tape, context.memory
+    layers = (
+        CheckpointedLayers(context)
+        if step.gradient_checkpointing
+        else UncheckpointedLayers(context)
+    )
     memory.part, memory.moment = layers.part, "forward pass"
-    masks, around = inputs.masks(tape, gemma, case), inputs.rotary(tape, gemma, case)
-    hidden = inputs.embedded(tape, gemma, case)
+    masks, around = inputs.masks(tape, gemma, step), inputs.rotary(tape, gemma, step)
+    hidden = inputs.embedded(tape, gemma, step)
     first = hidden.node
-    per_layer = _per_layer(chosen, hidden)
+    per_layer = _per_layer(context, hidden)
     entry, tape.nodes = tape.nodes, []
     hidden = layers.forward(hidden, per_layer)
     last = tape.leaf(hidden)
@@ -55,10 +60,8 @@ def _forward_and_backward(chosen: StepContext, head: Head) -> None:
     memory.moment = "head forward"
     scores = head.score(normed)
     layers.leave_autocast()
-    if not case.gradient_checkpointing:
+    if not step.gradient_checkpointing:
         masks.clear()
-    if case.objective == "dpo":
-        _reference(chosen)
     end = scores.node
     assert end is not None
     gradients = {end: Value(None, scores.count, 4)}
@@ -76,32 +79,15 @@ def _forward_and_backward(chosen: StepContext, head: Head) -> None:
     tape.backward(gradients)
 
 
-def _per_layer(chosen: StepContext, hidden: Value) -> Value | None:
-    gemma = chosen.gemma
+def _per_layer(context: StepContext, hidden: Value) -> Value | None:
+    gemma = context.gemma
     if not gemma.per_layer_width:
         return None
-    return inputs.per_layer(chosen.tape, gemma, chosen.case, chosen.projections, hidden)
+    return inputs.per_layer(context.tape, gemma, context.step, context.projections, hidden)
 
 
-def _reference(chosen: StepContext) -> None:
-    """The model without its adapter and without checkpoints, which keeps nothing."""
-    gemma, case, tape, memory = chosen.gemma, chosen.case, chosen.tape, chosen.memory
-    part = memory.part
-    memory.part, memory.moment = "reference", "reference forward"
-    tape.records, chosen.projections.adapts = False, False
-    around = inputs.masks(tape, gemma, case) + inputs.rotary(tape, gemma, case)
-    hidden = inputs.embedded(tape, gemma, case)
-    part_of_layer = chosen.slice_of(_per_layer(chosen, hidden))
-    shared: SharedKeys = {}
-    for layer in dict.fromkeys(gemma.layers):
-        hidden = chosen.decoder.layer(hidden.detached(), layer, part_of_layer, shared)
-    del around
-    tape.records, chosen.projections.adapts = True, True
-    memory.part = part
-
-
-def _take_step(chosen: StepContext) -> None:
+def _take_step(context: StepContext) -> None:
     """PyTorch's AdamW takes a root of all second moments at once; others work in place."""
-    chosen.memory.part = "temporaries"
-    if chosen.case.optim == "adamw_torch":
-        chosen.tape.block(sum(chosen.lora) * 4)
+    context.memory.part = "temporaries"
+    if context.step.optim == "adamw_torch":
+        context.tape.block(sum(context.lora) * 4)

@@ -6,7 +6,6 @@ reference counts free it when nothing holds it any more. Nothing is computed but
 
 from collections.abc import Callable
 
-Saved = object
 Backward = Callable[["list[Value]"], "list[Value | None]"]
 """From a list with the gradient of an output, which it may empty, to those of the inputs."""
 
@@ -14,7 +13,7 @@ Backward = Callable[["list[Value]"], "list[Value | None]"]
 class Memory:
     """What is held, by part, and the most that ever was."""
 
-    __slots__ = ("by_part", "held", "highs", "moment", "part", "peak", "peak_moment", "peak_parts")
+    __slots__ = ("by_part", "held", "moment", "part", "peak", "peak_moment", "peak_parts")
 
     def __init__(self) -> None:
         self.held = 0
@@ -101,7 +100,7 @@ class Tape:
     def linked(self, value: Value, inputs: list[Value], backward: Backward) -> Value:
         """A result that is there already, put on the tape where an input needs a gradient."""
         if self.records:
-            nodes = [given.node for given in inputs]
+            nodes = [value.node for value in inputs]
             if any(nodes):
                 value.node = Node(nodes, backward)
                 self.nodes.append(value.node)
@@ -134,14 +133,14 @@ class Tape:
             if gradient is None:
                 node.backward, node.inputs = None, []
                 continue
-            given = [gradient]
+            outer = [gradient]
             del gradient
-            found = node.backward(given)
-            del given
+            inner = node.backward(outer)
+            del outer
             node.backward, inputs, node.inputs = None, node.inputs, []
-            for place, target in enumerate(inputs):
-                wanted, found[place] = found[place], None
-                if target is not None and wanted is not None and target not in gradients:
-                    gradients[target] = wanted
-                del wanted
+            for index, target in enumerate(inputs):
+                of_input, inner[index] = inner[index], None
+                if target is not None and of_input is not None and target not in gradients:
+                    gradients[target] = of_input
+                del of_input
         return gradients

@@ -21,10 +21,10 @@ class UncheckpointedLayers:
 
     part = "activations"
 
-    def __init__(self, setting: StepContext) -> None:
-        self.setting = setting
-        self.held: list[_Run | Block | None] = []
-        self.first = next((place for place, count in enumerate(setting.lora) if count), 0)
+    def __init__(self, context: StepContext) -> None:
+        self.context = context
+        self.runs: list[_Run | Block | None] = []
+        self.first = next((index for index, count in enumerate(context.lora) if count), 0)
         """The layer from which on gradients are wanted; those below keep nothing."""
         self.shared: SharedKeys = {}
         self.sizes: dict[tuple[Kind, int], tuple[int, int]] = {}
@@ -32,31 +32,31 @@ class UncheckpointedLayers:
 
     def forward(self, hidden: Value, per_layer: Value | None) -> Value:
         """The output of the last layer, off the tape."""
-        setting = self.setting
-        for place, layer in enumerate(setting.gemma.layers):
-            setting.enter("forward", place)
-            if place < self.first:
+        context = self.context
+        for index, layer in enumerate(context.gemma.layers):
+            context.enter("forward", index)
+            if index < self.first:
                 hidden = self._unrecorded(hidden, layer, per_layer)
-                self.held.append(None)
-            elif place in setting.ends or place == self.first:
-                is_first = place == self.first
+                self.runs.append(None)
+            elif index in context.ends or index == self.first:
+                is_first = index == self.first
                 run, hidden = self._run(hidden, layer, per_layer, is_first=is_first)
-                self.held.append(run)
+                self.runs.append(run)
                 del run
             else:
-                key = setting.kind(place), hidden.width
+                key = context.kind(index), hidden.width
                 if key not in self.sizes:
                     self.sizes[key] = self._kept_bytes(hidden, layer, per_layer)
                 size, width = self.sizes[key]
-                self.held.append(setting.tape.block(size))
-                hidden = setting.tape.new(setting.hidden, width)
+                self.runs.append(context.tape.block(size))
+                hidden = context.tape.new(context.hidden, width)
         return hidden
 
     def _unrecorded(self, hidden: Value, layer: Layer, per_layer: Value | None) -> Value:
-        setting, tape = self.setting, self.setting.tape
-        part = setting.slice_of(per_layer)
+        context, tape = self.context, self.context.tape
+        part = context.slice_of(per_layer)
         tape.records = False
-        out = setting.decoder.layer(hidden.detached(), layer, part, self.shared)
+        out = context.decoder.layer(hidden.detached(), layer, part, self.shared)
         tape.records = True
         return out.detached()
 
@@ -65,29 +65,29 @@ class UncheckpointedLayers:
 
         A norm keeps an input in float32, which is the layer's own then.
         """
-        setting = self.setting
-        before = setting.memory.held
+        context = self.context
+        before = context.memory.held
         run, out = self._run(hidden, layer, per_layer)
         width = out.width
         del out
-        own = setting.hidden * 4 if hidden.width == 4 else 0
-        size = setting.memory.held - before + own
+        own = context.hidden * 4 if hidden.width == 4 else 0
+        size = context.memory.held - before + own
         del run
         return size, width
 
     def _run(
         self, hidden: Value, layer: Layer, per_layer: Value | None, *, is_first: bool = False
     ) -> tuple[_Run, Value]:
-        """Run a layer; nobody wants the gradient of what the first one is given."""
-        setting, tape = self.setting, self.setting.tape
+        """Run a layer; nobody wants the gradient of the first one's input."""
+        context, tape = self.context, self.context.tape
         outer, tape.nodes = tape.nodes, []
-        given = hidden.detached()
-        start = None if is_first else tape.leaf(given)
-        part = setting.slice_of(per_layer)
+        x = hidden.detached()
+        start = None if is_first else tape.leaf(x)
+        part = context.slice_of(per_layer)
         if part and per_layer:
-            tape.linked(part, [per_layer], lambda g: [setting.whole(per_layer)])
-        out = setting.decoder.layer(given, layer, part, self.shared)
-        setting.projections.casts.clear()
+            tape.linked(part, [per_layer], lambda g: [context.whole(per_layer)])
+        out = context.decoder.layer(x, layer, part, self.shared)
+        context.projections.casts.clear()
         assert out.node is not None
         run = _Run(tape.nodes, start, out.node)
         tape.nodes = outer
@@ -100,17 +100,17 @@ class UncheckpointedLayers:
         self, gradients: dict[Node, Value], end: Node, per_layer: Value | None
     ) -> Node | None:
         """Run every layer backward from the gradient at `end`; the first one's input has none."""
-        setting = self.setting
-        setting.memory.part = "temporaries"
-        for place in range(len(setting.gemma.layers) - 1, self.first - 1, -1):
-            setting.enter("backward", place)
-            run, self.held[place] = self.held[place], None
+        context = self.context
+        context.memory.part = "temporaries"
+        for index in range(len(context.gemma.layers) - 1, self.first - 1, -1):
+            context.enter("backward", index)
+            run, self.runs[index] = self.runs[index], None
             if isinstance(run, _Run):
                 gradients[run.end] = gradients.pop(end)
-                setting.tape.nodes, end = run.nodes, run.start or end
+                context.tape.nodes, end = run.nodes, run.start or end
                 del run
-                setting.tape.backward(gradients)
+                context.tape.backward(gradients)
             else:
                 del run
-                setting.projections.hold_gradient(setting.lora[place])
+                context.projections.hold_gradient(context.lora[index])
         return None
