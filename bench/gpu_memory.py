@@ -26,12 +26,12 @@ from engine.budget.step_shape import StepShape  # noqa: E402
 from engine.gemma import catalog  # noqa: E402
 from engine.model.patches.supervised_only import score_supervised_only  # noqa: E402
 from engine.recipe.schema import ATTENTION, MLP  # noqa: E402
+from engine.units import GIB  # noqa: E402
 from tools.simulator import build, optimizer, report  # noqa: E402
 from tools.simulator.configuration import configuration, source  # noqa: E402
 from tools.simulator.versions import versions  # noqa: E402
 
 ALL = ATTENTION + MLP
-GIB = 1 << 30
 CASES = {
     "270m": StepShape(
         model="gemma-3-270m", target_modules=ALL, length=1024, batch=4, restarts=True

@@ -109,11 +109,18 @@ def test_every_architecture_trains_deterministically(
     assert len(kept.losses) == 2
 
 
-@pytest.mark.parametrize(("widest", "is_told"), [(0, False), (16, True), (64, False)])
+@pytest.mark.parametrize(
+    ("has_flash", "widest", "is_told"), [(False, 16, False), (True, 16, True), (True, 64, False)]
+)
 def test_heads_too_wide_for_flash_attention_are_told(
-    widest: int, is_told: bool, gemma_folder: Callable[[str], Path]
+    has_flash: bool,
+    widest: int,
+    is_told: bool,
+    gemma_folder: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    profile = replace(tiny.CPU, widest_flash_head=widest)
+    monkeypatch.setattr("engine.model.load.FLASH_HEAD_WIDTH", widest)
+    profile = replace(tiny.CPU, has_flash=has_flash)
     reasons = load(Model(path=str(gemma_folder("gemma4_moe"))), profile).reasons
     assert reasons["attention"].startswith("sdpa: ")
     assert ("no heads of 32, only up to 16" in reasons["attention"]) is is_told

@@ -66,8 +66,6 @@ def test_every_profile_loads(name: str) -> None:
 @pytest.mark.parametrize("name", CARDS)
 def test_every_card_has_all_figures(name: str) -> None:
     found = profiles.profile(name)
-    assert found.has_fp16
-    assert found.widest_flash_head == (256 if found.has_flash else 0)
     assert 50 < (found.bandwidth_gb_s or 0) < 10_000
     assert 1 < (found.tflops or 0) < 3_000
     if found.device == "cuda":

@@ -14,10 +14,10 @@ from peft import IA3Config, LNTuningConfig, LoraConfig, PeftConfig, get_peft_mod
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from engine.budget.step_shape import StepShape
+from engine.units import GIB
 from tools.simulator import components, step
 from tools.simulator.allocator import reserved_bytes
 
-GIB = 1 << 30
 CASE = StepShape(model="", batch=4, length=704, restarts=True, gradient_checkpointing=False)
 LLAMA = LlamaConfig(
     num_hidden_layers=28,

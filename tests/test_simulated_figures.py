@@ -9,12 +9,13 @@ from transformers import AutoModelForCausalLM
 from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
 from engine.recipe.schema import ATTENTION, MLP
+from engine.units import GIB
 from tools.simulator import build, components, depth, patches, report, step
 from tools.simulator.configuration import configuration, source
 from tools.simulator.patches import StandIn
 from tools.simulator.tracker import Tracker
 
-GIB, GB = 1 << 30, 10**9
+GB = 10**9
 CONTEXT_GIB = 0.5
 """What both cards below add for CUDA itself."""
 PARAMETERS = {

@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.units import GIB
+
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "BOOL": 1}
 _CAST = {"float32": 4, "float16": 2, "bfloat16": 2}
 _MAX_HEADER_BYTES = 100_000_000
@@ -33,7 +35,7 @@ def weights_gib(folder: Path, dtype: str, *, without: tuple[str, ...] = ()) -> f
             stored = _BYTES.get(tensor.dtype, 1)
             width = _CAST.get(dtype, stored) if tensor.dtype in {"F32", "F16", "BF16"} else stored
             total += math.prod(tensor.shape) * width
-    return total / 2**30
+    return total / GIB
 
 
 class StoredTensor(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.hardware import nvml
 from engine.hardware.nvml import where_told
+from engine.units import GIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ class Gauge:
         memory = psutil.virtual_memory()
         return Meters(
             self._gpu(),
-            (memory.total - memory.available) / 2**30,
-            memory.total / 2**30,
-            shutil.disk_usage(self._folder).free / 2**30,
+            (memory.total - memory.available) / GIB,
+            memory.total / GIB,
+            shutil.disk_usage(self._folder).free / GIB,
         )
 
     def _gpu(self) -> GpuMeter | None:
@@ -93,8 +94,8 @@ def _meter(card: Any) -> GpuMeter:
     power_mw = where_told(lambda: pynvml.nvmlDeviceGetPowerUsage(card), None)
     return GpuMeter(
         None if busy is None else busy / 100,
-        memory and memory.used / 2**30,
-        memory and memory.total / 2**30,
+        memory and memory.used / GIB,
+        memory and memory.total / GIB,
         heat,
         None if power_mw is None else power_mw / 1000,
     )

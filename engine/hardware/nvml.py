@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from engine.hardware.gpu import Absence, Gpu
+from engine.units import GIB
 
 DEADLINE_S = 2.0
 _MANY = "several different cards are here, and CUDA may count otherwise than NVML does"
@@ -181,7 +182,7 @@ def _memory_gib(handle: Any) -> float | None:
     import pynvml
 
     total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    return total / 2**30 or None
+    return total / GIB or None
 
 
 def _uuid(handle: Any) -> str:

@@ -13,6 +13,7 @@ from engine.hardware import nvml, torch_probe
 from engine.hardware.gpu import Absence, Gpu
 from engine.paths import RECIPES
 from engine.problems import Refusal
+from engine.units import GIB
 
 PROFILES = RECIPES / "hardware"
 AUTO = "auto"
@@ -41,12 +42,8 @@ class Profile:
     """Whether bfloat16 arithmetic is native."""
     reason: str = ""
     """Why it was chosen, where it was detected."""
-    has_fp16: bool = False
-    """Whether float16 arithmetic is native."""
     has_flash: bool = False
     """Whether PyTorch has flash attention for it: NVIDIA from compute capability 8.0, MI300X."""
-    widest_flash_head: int = 0
-    """The widest attention head that flash attention takes; 0 where there is none."""
     context_gib: float = 0.0
     """What the driver takes per process before the first tensor: a guess until calibrated."""
     cublas_workspace_bytes: int = 0
@@ -125,7 +122,7 @@ def host_memory_gib() -> float:
     """Memory of the host in GiB."""
     import psutil
 
-    return float(psutil.virtual_memory().total / 2**30)
+    return float(psutil.virtual_memory().total / GIB)
 
 
 def _file(name: str) -> dict[str, Any]:
@@ -141,7 +138,6 @@ def _of_file(name: str) -> Profile:
         memory_gib, flags = host_memory_gib(), _cpu_flags()
         given |= {"memory_gib": memory_gib, "host_memory_gib": memory_gib}
         given["has_bf16"] = not flags.isdisjoint({"amx_bf16", "avx512_bf16", "bf16"})
-        given["has_fp16"] = not flags.isdisjoint({"amx_fp16", "avx512_fp16", "asimdhp"})
         given["tflops"] = round(given["tflops"] * _cores(), 3)
     return Profile(name=name, **given)
 
@@ -201,9 +197,7 @@ def _unknown(gpu: Gpu) -> Profile:
         0.0,
         0.85 if is_unified else 0.95,
         gpu.has_bf16,
-        has_fp16=True,
         has_flash=gpu.has_flash,
-        widest_flash_head=256 if gpu.has_flash else 0,
         context_gib=_GUESSED_CONTEXT_GIB,
         cublas_workspace_bytes=gpu.cublas_workspace_bytes,
         is_unified=is_unified,

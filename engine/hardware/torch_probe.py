@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.hardware.gpu import Absence, Gpu
+from engine.units import GIB
 
 DEADLINE_S = 20.0
 NODES = Path("/dev")
@@ -67,6 +68,6 @@ def _read(out: str, complaint: str, code: int) -> Gpu | Absence:
 def _gpu(told: dict[str, Any]) -> Gpu | Absence:
     if "absence" in told:
         return Absence(f"torch {told['absence']}")
-    memory_gib = None if told["is_integrated"] else told["memory_bytes"] / 2**30
+    memory_gib = None if told["is_integrated"] else told["memory_bytes"] / GIB
     major, minor = told["capability"]
     return Gpu(told["name"], memory_gib, (major, minor), arch=told["arch"])

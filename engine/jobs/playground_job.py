@@ -26,6 +26,7 @@ from engine.sessions import playground
 from engine.sessions.end_with_viewer import end_with_viewer
 from engine.sessions.playground import Opening
 from engine.sessions.session_dir import PreviewDir, sweep
+from engine.units import GIB
 
 _SPARED_GIB = 1.0
 """Device memory left to a run at work, beside what it has taken."""
@@ -101,5 +102,5 @@ def _spare(run: RunDir, profile: Profile) -> None:
         raise Refusal.of(str(run.path), reason, fix, key="hardware")
     if run.is_alive():
         free, total = torch.cuda.mem_get_info()
-        share = max(0.0, free - _SPARED_GIB * 2**30) / total
+        share = max(0.0, free - _SPARED_GIB * GIB) / total
         torch.cuda.set_per_process_memory_fraction(share)

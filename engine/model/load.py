@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from engine.budget.library_kernels import FLASH_HEAD_WIDTH
 from engine.data.tokenizer import folder_or_id, tokenizer
 from engine.gemma import towers
 from engine.hardware import kernel_choice
@@ -104,9 +105,8 @@ def _why_attention(model: LanguageModel, profile: Profile) -> str:
     attention = model.config.get_text_config()._attn_implementation
     widest = max(getattr(module, "head_dim", 0) for module in model.modules())
     why = "it keeps no matrix of scores, and gives what eager gives to 2e-5"
-    if 0 < profile.widest_flash_head < widest:
-        limit = profile.widest_flash_head
-        why += f"; flash attention has no heads of {widest}, only up to {limit}"
+    if profile.has_flash and widest > FLASH_HEAD_WIDTH:
+        why += f"; flash attention has no heads of {widest}, only up to {FLASH_HEAD_WIDTH}"
     return f"{attention}: {why}"
 
 

@@ -10,8 +10,8 @@ from engine.budget import calibration
 from engine.events import Memory
 from engine.hardware import nvml
 from engine.run.event_log import EventLog
+from engine.units import GIB
 
-GIB = 1 << 30
 _STEP = 2
 """The first step has no optimizer state before it, so the second is the first whole one."""
 

@@ -17,6 +17,7 @@ from engine.run.rundir import Want
 from engine.train.loss_guards import NotFinite, Spikes, sanity
 from engine.train.memory_check import MemoryCheck
 from engine.train.token_counts import Tally
+from engine.units import GIB
 
 
 class Report(TrainerCallback):
@@ -114,7 +115,7 @@ class Report(TrainerCallback):
             elapsed_s=round(self._before_s + now - self._began, 3),
             allocated_gib=allocated,
             reserved_gib=reserved,
-            rss_gib=round(psutil.Process().memory_info().rss / 2**30, 3),
+            rss_gib=round(psutil.Process().memory_info().rss / GIB, 3),
         )
 
     def _obey(self, state: Any, control: Any, *, was_taken: bool) -> None:
@@ -139,8 +140,8 @@ def accelerator_gib() -> tuple[float | None, float | None]:
     if not torch.cuda.is_available():
         return None, None
     return (
-        round(torch.cuda.memory_allocated() / 2**30, 3),
-        round(torch.cuda.memory_reserved() / 2**30, 3),
+        round(torch.cuda.memory_allocated() / GIB, 3),
+        round(torch.cuda.memory_reserved() / GIB, 3),
     )
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from engine.budget.components import PARTS
 from engine.budget.step_shape import StepShape
+from engine.units import GIB
 from tools.simulator.allocator import reserved_bytes
 from tools.simulator.components import held, of_blocks, told
 from tools.simulator.depth import Cuts, cuts, shortened
 from tools.simulator.step import Simulated, simulate
 from tools.simulator.tracker import High, Moment
 
-GIB = 1 << 30
 Bytes = dict[str, float]
 
 
