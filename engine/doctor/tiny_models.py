@@ -1,7 +1,7 @@
 """Tiny untrained relatives of the embedded model: Gemma 3, Gemma 4 MoE, Gemma 4 multimodal."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from transformers import (
     Gemma4ForConditionalGeneration,
     Gemma4TextConfig,
     GemmaTokenizer,
+    GenerationConfig,
     PreTrainedModel,
 )
 from trl.chat_template_utils import gemma3_chat_template
 
-from engine.model.embedded import architecture
 from engine.paths import EMBEDDED_WEIGHTS
 
 GEMMA3_NAMES = {
@@ -133,11 +133,10 @@ BUILDERS: Mapping[str, Callable[[Path], Path]] = {
 
 def _small_e2b(vocabulary: int) -> dict[str, Any]:
     """The embedded model's text configuration with fewer and narrower layers."""
-    shape = architecture.configuration().to_dict()
-    same = ("use_double_wide_mlp", "final_logit_softcapping", "hidden_activation", "rms_norm_eps")
     return {
-        **{name: shape[name] for name in same},
         **TEXT,
+        "use_double_wide_mlp": True,
+        "final_logit_softcapping": 30.0,
         "vocab_size": vocabulary,
         "vocab_size_per_layer_input": vocabulary,
         "hidden_size_per_layer_input": 16,
@@ -188,12 +187,15 @@ def gemma3_tokenizer() -> GemmaTokenizer:
 
 
 def saved(
-    model: PreTrainedModel, tokenizer: GemmaTokenizer, path: Path, stops: list[int] | None = None
+    model: PreTrainedModel,
+    tokenizer: GemmaTokenizer,
+    path: Path,
+    stops: Sequence[int] = (1, 106, 50),
 ) -> Path:
     """Write model and tokenizer into the folder, and return it."""
-    model.generation_config = architecture.generation()
-    if stops:
-        model.generation_config.eos_token_id = stops
+    model.generation_config = GenerationConfig(
+        do_sample=False, pad_token_id=0, bos_token_id=2, eos_token_id=list(stops)
+    )
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 from transformers import AutoTokenizer, Gemma4ForCausalLM
 
-from engine.model.embedded.architecture import fresh_model
 from engine.paths import EMBEDDED_WEIGHTS
+from tools.embedded_model.architecture import fresh_model
 from tools.embedded_model.corpus.conversations import conversations
 from tools.embedded_model.measure import read, report, shares
 from tools.embedded_model.muon import Muon

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import GemmaTokenizer
 from trl.chat_template_utils import gemma4_v5_chat_template
 
-from engine.model.embedded.architecture import VOCABULARY
+from tools.embedded_model.architecture import VOCABULARY
 from tools.embedded_model.corpus.conversations import conversations
 from tools.embedded_model.corpus.reading import made_up_name
 
