@@ -36,6 +36,7 @@ class _CrossEntropy(torch.autograd.Function):
         targets: torch.Tensor,
         softcap: float | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss, a scalar of float32 or wider, and hits, a scalar of the targets' type."""
         wide = torch.promote_types(hidden.dtype, torch.float32)
         loss = hidden.new_zeros((), dtype=wide)
         hits = torch.zeros_like(targets[:0].sum())
@@ -55,17 +56,19 @@ class _CrossEntropy(torch.autograd.Function):
         return loss, hits
 
     @staticmethod
-    def backward(ctx: Any, *given: Any) -> Any:
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """(tokens, width) in the hidden states' type, scaled by the gradient of the loss."""
         (gradient,) = ctx.saved_tensors
-        return gradient * given[0].to(gradient.dtype), None, None, None
+        return gradient * gradients[0].to(gradient.dtype), None, None, None
 
 
 class _Sums:
-    """Running sums of a tile of tokens, relative to the highest logit so far."""
+    """Running sums of a tile of tokens, (tokens,) each, relative to the highest logit so far."""
 
     def __init__(
         self, hidden: torch.Tensor, targets: torch.Tensor, wide: torch.dtype, *, has_gradient: bool
     ) -> None:
+        """Begin with none of the head's rows; hidden states are (tokens, width)."""
         zeros = hidden.new_zeros(len(hidden), dtype=wide)
         self.targets = targets
         self.highest = torch.full_like(zeros, -torch.inf)
@@ -74,10 +77,10 @@ class _Sums:
         self.others = zeros
         """Exponentials of all logits but the target's, without which 1 - p is lost where p is 1."""
         self.gradient = torch.zeros_like(hidden, dtype=wide) if has_gradient else None
-        """Rows of the head in proportion to these exponentials."""
+        """Rows of the head in proportion to these exponentials: (tokens, width)."""
 
     def raise_to(self, highest: torch.Tensor) -> None:
-        """Make the sums relative to a higher logit."""
+        """Make the sums relative to higher logits, (tokens,)."""
         fade = torch.exp(self.highest - highest)
         self.others *= fade
         if self.gradient is not None:
@@ -85,11 +88,14 @@ class _Sums:
         self.highest = highest
 
     def loss(self) -> torch.Tensor:
-        """Negative log-likelihood by token."""
+        """Negative log-likelihood of each token, (tokens,)."""
         return self.highest - self.target + torch.log(self._all())
 
     def finished_gradient(self, weight: torch.Tensor, softcap: float | None) -> torch.Tensor:
-        """Of the summed loss by hidden states: probabilities times rows, less the target's row."""
+        """The gradient of the summed loss by hidden states, (tokens, width) in the wide type.
+
+        Probabilities times the head's rows, less the target's row.
+        """
         assert self.gradient is not None
         share = self.others / self._all()
         if softcap is not None:
@@ -99,6 +105,7 @@ class _Sums:
         return self.gradient.addcmul_(rows, share[:, None], value=-1)
 
     def _all(self) -> torch.Tensor:
+        """Exponentials of all logits, (tokens,)."""
         return self.others + torch.exp(self.target - self.highest)
 
 
@@ -106,6 +113,7 @@ class _Tiles:
     """The head's rows a tile at a time, in memory that every tile uses anew."""
 
     def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, softcap: float | None) -> None:
+        """Take memory for hidden states (tokens, width) and a weight (vocabulary, width)."""
         self.weight, self.softcap = weight, softcap
         wide = torch.promote_types(hidden.dtype, torch.float32)
         count = min(len(hidden), TILE_TOKENS) * min(len(weight), TILE_VOCABULARY)
@@ -114,7 +122,7 @@ class _Tiles:
         self.slopes = torch.empty_like(self.logits) if softcap is not None else None
 
     def fold(self, hidden: torch.Tensor, sums: _Sums) -> None:
-        """Add every row of the head to the sums of a tile of tokens."""
+        """Add every row of the head to the sums of a tile of hidden states, (tokens, width)."""
         for start in range(0, len(self.weight), TILE_VOCABULARY):
             rows = self.weight[start : start + TILE_VOCABULARY]
             size = len(hidden) * len(rows)
@@ -135,7 +143,7 @@ class _Tiles:
                 sums.gradient += products.copy_(logits) @ rows
 
     def _cap(self, logits: torch.Tensor) -> torch.Tensor | None:
-        """Cap logits in place; gives the derivative of that."""
+        """Cap logits (tokens, rows) in place; gives the derivative of that, of the same shape."""
         if self.softcap is None or self.slopes is None:
             return None
         logits.div_(self.softcap).tanh_()
@@ -146,13 +154,16 @@ class _Tiles:
 
 
 def _exponentiate(logits: torch.Tensor, sums: _Sums, start: int) -> None:
-    """Turn logits into exponentials relative to the highest, 0 at the target, and sum them up."""
-    places = sums.targets - start
-    is_here = (places >= 0) & (places < logits.shape[1])
-    places = places.clamp(0, logits.shape[1] - 1)[:, None]
-    sums.target = torch.where(is_here, logits.gather(1, places)[:, 0], sums.target)
+    """Turn logits (tokens, rows) into exponentials in place, and sum them up.
+
+    They are relative to the highest, and 0 at the target. `start` is the head's row of the first.
+    """
+    columns = sums.targets - start
+    is_here = (columns >= 0) & (columns < logits.shape[1])
+    columns = columns.clamp(0, logits.shape[1] - 1)[:, None]
+    sums.target = torch.where(is_here, logits.gather(1, columns)[:, 0], sums.target)
     sums.raise_to(torch.maximum(sums.highest, logits.amax(1)))
     logits.sub_(sums.highest[:, None]).exp_()
-    kept = torch.where(is_here[:, None], 0, logits.gather(1, places))
-    logits.scatter_(1, places, kept)
+    without_target = torch.where(is_here[:, None], 0, logits.gather(1, columns))
+    logits.scatter_(1, columns, without_target)
     sums.others += logits.sum(1)

@@ -29,6 +29,7 @@ class _LoraLinear(torch.autograd.Function):
         up: torch.Tensor,
         scaling: float,
     ) -> torch.Tensor:
+        """As `lora_linear`; leading dimensions are one while it computes."""
         ctx.scaling, ctx.shape, ctx.trained_dtype = scaling, inputs.shape, down.dtype
         flat = inputs.reshape(-1, inputs.shape[-1])
         down, up = down.to(weight.dtype), up.to(weight.dtype)
@@ -39,6 +40,7 @@ class _LoraLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
+        """(..., outputs) to gradients of the inputs, of A and of B."""
         flat, weight, down, up, inner = ctx.saved_tensors
         gradient = gradients[0].reshape(-1, weight.shape[0])
         of_up = (gradient.t() @ inner).mul_(ctx.scaling).to(ctx.trained_dtype)

@@ -15,93 +15,96 @@ _POLL_S = 0.02
 
 
 class Desk:
-    """Takes prompts one after the other; wishes are heard between tokens."""
+    """Takes prompts one after the other; commands are heard between tokens."""
 
-    def __init__(self, adapted: AdapterSwitch, log: EventLog) -> None:
-        self._adapted, self._log = adapted, log
+    def __init__(self, switch: AdapterSwitch, log: EventLog) -> None:
+        self._switch, self._log = switch, log
         self._waiting: list[Asked] = []
-        self._speaking: list[TokenStream] = []
+        self._streams: list[TokenStream] = []
 
-    def serve(self, wishes: Tail) -> None:
+    def serve(self, commands: Tail) -> None:
         """Answer until the end is asked for."""
-        while self.hear(wishes):
-            if not (self._speaking or self._waiting):
+        while self.hear(commands):
+            if not (self._streams or self._waiting):
                 time.sleep(_POLL_S)
             self.go_on()
 
-    def hear(self, wishes: Tail) -> bool:
-        """Take what was asked since; False where the end was."""
-        for wish in map(playground.decode, wishes.read_new()):
-            if isinstance(wish, End):
+    def hear(self, commands: Tail) -> bool:
+        """Take the commands that came since; False where one was the end."""
+        for command in map(playground.decode, commands.read_new()):
+            if isinstance(command, End):
                 return False
-            if isinstance(wish, Stop):
+            if isinstance(command, Stop):
                 self._stop()
-            elif wish is not None:
-                self._waiting.append(wish)
+            elif command is not None:
+                self._waiting.append(command)
         return True
 
     def go_on(self) -> None:
-        """A token of each answer that is under way, or of the next ones."""
-        if not self._speaking and self._waiting:
+        """Make a token of each answer that is under way, or of the next ones."""
+        if not self._streams and self._waiting:
             self._begin()
-        for speech in self._speaking:
-            self._step(speech)
-        self._speaking = [speech for speech in self._speaking if not speech.reason]
+        for stream in self._streams:
+            self._step(stream)
+        self._streams = [stream for stream in self._streams if not stream.reason]
 
     def _begin(self) -> None:
-        """Take up the next prompt, as far as it was asked."""
-        now = [asked for asked in self._waiting if asked.id == self._waiting[0].id]
-        self._waiting = self._waiting[len(now) :]
-        for asked in now:
+        """Begin the answers to the next prompt, of each side that was asked so far."""
+        prompt = [asked for asked in self._waiting if asked.id == self._waiting[0].id]
+        self._waiting = self._waiting[len(prompt) :]
+        for asked in prompt:
             try:
-                self._speaking.append(TokenStream(asked, self._adapted))
+                self._streams.append(TokenStream(asked, self._switch))
             except Exception as error:
-                self._log.append(_unanswered(asked, "failed", _told(error)))
+                self._log.append(_answered(asked, "failed", _logged(error)))
 
-    def _step(self, speech: TokenStream) -> None:
+    def _step(self, stream: TokenStream) -> None:
         try:
-            self._tell(speech, speech.step())
+            self._report(stream, stream.step())
         except Exception as error:
-            # A talk that is too long for the memory must not end those to come.
-            self._tell(speech, speech.end("failed"), _told(error))
+            # A conversation that is too long for the memory must not end those to come.
+            self._report(stream, stream.end("failed"), _logged(error))
 
     def _stop(self) -> None:
-        for speech in self._speaking:
-            self._tell(speech, speech.end("stopped"))
+        for stream in self._streams:
+            self._report(stream, stream.end("stopped"))
         for asked in self._waiting:
-            self._log.append(_unanswered(asked, "stopped"))
-        self._speaking, self._waiting = [], []
+            self._log.append(_answered(asked, "stopped"))
+        self._streams, self._waiting = [], []
 
-    def _tell(self, speech: TokenStream, text: str, error: str | None = None) -> None:
-        number, side, tokens = speech.asked.id, speech.asked.side, speech.tokens
-        seconds = round(speech.seconds, 4)
+    def _report(self, stream: TokenStream, text: str, error: str | None = None) -> None:
+        """Log new text of an answer, and its end where that has come."""
+        asked, tokens, seconds = stream.asked, stream.tokens, round(stream.seconds, 4)
         if text:
-            self._log.append(Piece(id=number, side=side, text=text, tokens=tokens, seconds=seconds))
-        if speech.reason:
-            told = Answered(
-                id=number,
-                side=side,
-                prompt_tokens=speech.prompt_tokens,
-                tokens=tokens,
-                seconds=seconds,
-                reason=speech.reason,
-                error=error,
+            self._log.append(
+                Piece(id=asked.id, side=asked.side, text=text, tokens=tokens, seconds=seconds)
             )
-            self._log.append(told)
+        if stream.reason:
+            self._log.append(
+                _answered(asked, stream.reason, error, stream.prompt_tokens, tokens, seconds)
+            )
 
 
-def _told(error: Exception) -> str:
+def _logged(error: Exception) -> str:
+    """What went wrong, for the event; the log of the engine gets the traceback."""
     traceback.print_exc()
     return f"{type(error).__name__}: {error}"
 
 
-def _unanswered(asked: Asked, reason: str, error: str | None = None) -> Answered:
+def _answered(
+    asked: Asked,
+    reason: str,
+    error: str | None = None,
+    prompt_tokens: int = 0,
+    tokens: int = 0,
+    seconds: float = 0.0,
+) -> Answered:
     return Answered(
         id=asked.id,
         side=asked.side,
-        prompt_tokens=0,
-        tokens=0,
-        seconds=0.0,
+        prompt_tokens=prompt_tokens,
+        tokens=tokens,
+        seconds=seconds,
         reason=reason,
         error=error,
     )
