@@ -17,6 +17,7 @@ from engine.data.template import template
 from engine.model import lora
 from engine.model.adapter_switch import attach, read
 from engine.model.load import Loaded
+from engine.paths import EMBEDDED_WEIGHTS, is_embedded_weights
 from engine.problems import Refusal
 from engine.recipe.schema import ATTENTION, MLP, Adapter, Model, Training
 from engine.run import adapters
@@ -211,3 +212,18 @@ def test_an_adapter_that_lacks_a_module_is_refused(gemma_folder: Folder, tmp_pat
         del weights.tensors[name]
     with pytest.raises(Refusal, match="2 of its weights don't fit Gemma3ForCausalLM: it has 27"):
         attach(tiny.loaded(gemma_folder("gemma3")), template("gemma3"), weights)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (str(EMBEDDED_WEIGHTS), True),
+        ("/opt/gemma-bench/engine/model/embedded/weights", True),
+        ("/opt/gemma-bench/myengine/model/embedded/weights", False),
+        ("embedded/weights", False),
+        ("google/gemma-3-1b-it", False),
+    ],
+)
+def test_the_embedded_model_is_known_wherever_it_was_installed(path: str, expected: bool) -> None:
+    """Adapters name the base that they were trained on by its path."""
+    assert is_embedded_weights(path) is expected

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from engine.budget.step_shape import StepShape
 from engine.hardware import kernel_choice
+from engine.hardware.profiles import Profile
 from engine.kernels import head, linear
 from engine.model import lora
 from engine.model.patches.fused_lora import FusedLoraLinear, use_fused_lora
@@ -186,6 +188,49 @@ def test_other_adapters_stay_pefts(
     model = lora.attach(tiny.loaded(gemma_folder("gemma3"), quantization).model, adapter, 0)
     assert not use_fused_lora(model)
     assert not any(isinstance(module, FusedLoraLinear) for module in model.modules())
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize(
+    "adapter",
+    [Adapter(), Adapter(method="dora"), Adapter(lora_dropout=0.1), Adapter(target_experts=True)],
+    ids=["lora", "dora", "dropout", "experts"],
+)
+def test_the_forecast_knows_whose_layers_are_trained(
+    adapter: Adapter, quantization: str, gemma_folder: Callable[[str], Path]
+) -> None:
+    if adapter.target_experts and quantization != "none":
+        pytest.skip("refused by recipes")
+    shape = StepShape(
+        model="",
+        device="cpu",
+        method=adapter.method,
+        lora_dropout=adapter.lora_dropout,
+        adapts_experts=adapter.target_experts,
+        quantization=quantization,
+    )
+    model = lora.attach(tiny.loaded(gemma_folder("gemma4_moe"), quantization).model, adapter, 0)
+    assert use_fused_lora(model) is shape.has_fused_lora
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has_bf16", "expected"),
+    [
+        ("auto", True, ("bfloat16", "Card computes in bfloat16")),
+        (
+            "auto",
+            False,
+            ("float32", "Card has no bfloat16 arithmetic, and Gemma overflows in float16"),
+        ),
+        ("float16", True, ("float16", "asked for by the recipe")),
+        ("float32", True, ("float32", "asked for by the recipe")),
+    ],
+)
+def test_the_type_that_a_model_computes_in(
+    wanted: str, has_bf16: bool, expected: tuple[str, str]
+) -> None:
+    profile = Profile("card", "Card", "cuda", 16.0, 0.8, has_bf16)
+    assert kernel_choice.dtype_and_reason(wanted, profile) == expected
 
 
 def test_the_base_answers_and_the_adapter_is_saved_as_before(
