@@ -169,7 +169,7 @@ def test_a_glance_at_broken_files_tells_what_it_can(tmp_path: Path) -> None:
     run = lay_down(tmp_path, "torn", load("live"))
     run.plan.write_text("[1, 2")
     run.request.write_bytes(b"\xff")
-    seen = run_summary.at(run)
+    seen = run_summary.summarize(run)
     assert (seen.recipe, seen.model, seen.total_steps) == ("", "", None)
     assert seen.last_step is not None
     assert seen.last_step.step == 90
@@ -180,7 +180,7 @@ def test_a_glance_reads_request_and_plan(tmp_path: Path) -> None:
     recipe = {"model": {"path": "google/gemma-4-E2B-it"}}
     run.request.write_text(json.dumps({"name": "facts", "recipe": recipe}))
     run.write_plan({"plan": {"total_steps": 240}})
-    seen = run_summary.at(run)
+    seen = run_summary.summarize(run)
     assert (seen.recipe, seen.model, seen.total_steps) == ("facts", "google/gemma-4-E2B-it", 240)
     assert run_table.cells(Entry(run, seen), ())[2:5] == ("done", "240/240", "0.0904")
     assert run_table.arranged([Entry(run, seen)], "E2B healthy", "newest") == []

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _OWNER_ONLY = 0o077
 """umask of every engine: whatever a library writes is its owner's."""
-_START_DEADLINE_S = _END_DEADLINE_S = 10.0
+_PATIENCE_S = 10.0
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(2 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
@@ -86,39 +87,11 @@ def start(run: RunDir, job: Job = Job.TRAIN) -> None:
 
     Raises `Refusal`: exit code 3 where another was faster, 2 where the request can't be read.
     """
-    device = run.read_request().hardware.device
-    command = [sys.executable, "-P", "-m", "engine", job, str(run.path.resolve())]
     supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(run.lock), str(run.ending)]
-    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        process = subprocess.Popen(
-            [*supervisor, *command],
-            start_new_session=True,
-            umask=_OWNER_ONLY,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_environment(device),
-        )
-    finally:
-        os.close(log)
-    deadline = time.monotonic() + _START_DEADLINE_S
-    while process.poll() is None and time.monotonic() < deadline:
-        if _supervisor(run) == process.pid:
-            return
-        time.sleep(0.01)
+    process = _spawn(run, [*supervisor, *_engine(run, job)], run.read_request().hardware.device)
+    _wait_until(lambda: _supervisor(run) == process.pid or process.poll() is not None)
     if process.poll() == supervise.ALREADY_RUNNING:
         raise run.at_work()
-
-
-def _supervisor(run: RunDir) -> int | None:
-    """The process that holds a run's lock, or held it last."""
-    try:
-        with run.lock.open("rb") as file:
-            file.seek(supervise.SIGNATURE_AT)
-            return int(file.read(supervise.SIGNATURE_BYTES))
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def resume(run: RunDir) -> int:
@@ -131,49 +104,64 @@ def resume(run: RunDir) -> int:
     state = run.state()
     if state.name is RunStatus.DONE:
         raise Refusal.of(str(run.path), "the run is done", "Start another run of its recipe")
-    if state.is_alive or not _has_left(run):
+    # After its last word an engine takes a moment to go.
+    if state.is_alive or not _wait_until(lambda: not run.is_alive()):
         raise run.at_work()
-    found, rejected = checkpoint_manifest.newest(run)
-    if found is None:
-        raise checkpoint_manifest.none_whole(run, rejected)
-    known_bytes = _told_bytes(run)
+    checkpoint_manifest.require_newest(run)
+    known_bytes = run.events_bytes()
     start(run, Job.RESUME)
     # Until it speaks, its last word from before would be taken for the end.
-    deadline = time.monotonic() + _START_DEADLINE_S
-    while _told_bytes(run) == known_bytes and run.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    _wait_until(lambda: run.events_bytes() != known_bytes or not run.is_alive())
     return known_bytes
-
-
-def _told_bytes(run: RunDir) -> int:
-    """Size of its events; a branch that nobody started yet has told nothing."""
-    return run.events.stat().st_size if run.events.exists() else 0
-
-
-def _has_left(run: RunDir) -> bool:
-    """Whether the engine is gone; after its last word it takes a moment."""
-    deadline = time.monotonic() + _END_DEADLINE_S
-    while run.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not run.is_alive()
 
 
 def start_beside(files: PreviewDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":
     """Start an engine that answers this process; one that needs no GPU gets none."""
     hidden = {} if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
-    log = os.open(files.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return _spawn(files, _engine(files, job), device, hidden)
+
+
+def _engine(run: RunDir, job: Job) -> list[str]:
+    return [sys.executable, "-P", "-m", "engine", job, str(run.path.resolve())]
+
+
+def _spawn(
+    run: RunDir, command: list[str], device: str, more: dict[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a command in a session of its own, which says into the run's log what it says."""
+    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "engine", job, str(files.path)],
+            command,
             start_new_session=True,
             umask=_OWNER_ONLY,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**_environment(device), **hidden},
+            env=_environment(device) | (more or {}),
         )
     finally:
         os.close(log)
+
+
+def _supervisor(run: RunDir) -> int | None:
+    """The process that holds a run's lock, or held it last."""
+    try:
+        with run.lock.open("rb") as file:
+            file.seek(supervise.SIGNATURE_AT)
+            return int(file.read(supervise.SIGNATURE_BYTES))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _wait_until(is_so: Callable[[], bool]) -> bool:
+    """Wait for it with patience that ends; whether it came."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _environment(device: str) -> dict[str, str]:

@@ -12,9 +12,7 @@ from engine.train import determinism, planning
 
 def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     """Go on up to the done event. Raises `Refusal` where no checkpoint is whole."""
-    start, rejected = checkpoint_manifest.newest(run)
-    if start is None:
-        raise checkpoint_manifest.none_whole(run, rejected)
+    start, rejected = checkpoint_manifest.require_newest(run)
     request = run.read_request()
     parent = planning.parent(request, start)
     exactness = _exactness(request, start) if parent is None else "with what was changed since"

@@ -22,21 +22,19 @@ class Adapter:
 
 
 def every(run: RunDir) -> list[Adapter]:
-    """All adapters of a run, the oldest first; the last one is the best trained."""
-    found = [_saved(run, folder) for folder in sorted(run.checkpoints.glob("step-*"))]
+    """List all adapters of a run, the oldest first; the last one is the best trained."""
+    adapters = []
+    for folder in sorted(run.checkpoints.glob("step-*")):
+        digits = folder.name.removeprefix("step-")
+        step = int(digits) if digits.isdecimal() else None
+        adapters.append(Adapter(str(folder.relative_to(run.path)), step, folder))
     if run.adapter.is_dir():
         last = next(run.last_events(), None)
-        step = last.steps if isinstance(last, events.Done) else None
-        found.append(Adapter(run.adapter.name, step, run.adapter))
-    return found
+        steps = last.steps if isinstance(last, events.Done) else None
+        adapters.append(Adapter(run.adapter.name, steps, run.adapter))
+    return adapters
 
 
 def newest(run: RunDir) -> Adapter | None:
-    """The adapter to be used where none was named."""
+    """Find the adapter to be used where none is named."""
     return next(reversed(every(run)), None)
-
-
-def _saved(run: RunDir, folder: Path) -> Adapter:
-    digits = folder.name.removeprefix("step-")
-    step = int(digits) if digits.isdecimal() else None
-    return Adapter(str(folder.relative_to(run.path)), step, folder)

@@ -1,4 +1,4 @@
-"""What makes a checkpoint one: its manifest, written last, with each file's size and SHA-256."""
+"""The manifest of a checkpoint, written last: each file's size and SHA-256."""
 
 import hashlib
 import json
@@ -58,25 +58,25 @@ def write(folder: Path, step: int, facts: dict[str, Any]) -> None:
 
 
 def verified(folder: Path) -> Checkpoint:
-    """A checkpoint, read to its last byte. Raises `Invalid`."""
+    """Read a checkpoint to its last byte. Raises `Invalid`."""
     step, files, facts = _read(folder)
-    found = {
+    present = {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if not path.is_dir() and path.name != NAME
     }
-    for name, told in files.items():
+    for name, written in files.items():
         path = folder / name
-        if name not in found or not path.is_file() or path.is_symlink():
+        if name not in present or not path.is_file() or path.is_symlink():
             raise Invalid(f"{name} is missing")
         size = path.stat().st_size
-        if size != told["bytes"]:
-            raise Invalid(f"{name} has {size} bytes where {told['bytes']} were written")
+        if size != written["bytes"]:
+            raise Invalid(f"{name} has {size} bytes where {written['bytes']} were written")
         with path.open("rb") as file:
-            if _digest(file) != told["sha256"]:
+            if _digest(file) != written["sha256"]:
                 raise Invalid(f"{name} is not what was written: its SHA-256 differs")
-    if found - set(files):
-        raise Invalid(f"{min(found - set(files))} was not there when it was written")
+    if added := present - set(files):
+        raise Invalid(f"{min(added)} was not there when it was written")
     return Checkpoint(folder, step, facts)
 
 
@@ -86,22 +86,33 @@ def folders(run: RunDir) -> list[tuple[int, Path]]:
         names = os.listdir(run.checkpoints)
     except OSError:
         return []
-    found = ((_FOLDER.fullmatch(name), run.checkpoints / name) for name in names)
-    return sorted(((int(m[1]), path) for m, path in found if m and path.is_dir()), reverse=True)
+    named = ((_FOLDER.fullmatch(name), run.checkpoints / name) for name in names)
+    return sorted(((int(m[1]), path) for m, path in named if m and path.is_dir()), reverse=True)
 
 
 def newest(run: RunDir) -> tuple[Checkpoint | None, list[Rejected]]:
-    """The newest checkpoint that is whole, and the newer ones that are not."""
+    """Find the newest checkpoint that is whole, and the newer ones that are not."""
     rejected: list[Rejected] = []
     for step, folder in folders(run):
         try:
-            found = verified(folder)
-            if found.step != step:
-                raise Invalid(f"its manifest is of step {found.step}")
-            return found, rejected
+            checkpoint = verified(folder)
+            if checkpoint.step != step:
+                raise Invalid(f"its manifest is of step {checkpoint.step}")
+            return checkpoint, rejected
         except (Invalid, OSError) as error:
             rejected.append(Rejected(folder.name, str(error)))
     return None, rejected
+
+
+def require_newest(run: RunDir) -> tuple[Checkpoint, list[Rejected]]:
+    """Find them as `newest` does. Raises `Refusal` where there is nothing to go on from."""
+    checkpoint, rejected = newest(run)
+    if checkpoint is None:
+        reasons = "; ".join(f"{folder.name}: {folder.reason}" for folder in rejected)
+        reason = "none of its checkpoints is whole: " if reasons else "it has no checkpoint"
+        fix = "Start another run of its recipe"
+        raise Refusal.of(str(run.path), reason + reasons, fix, key="checkpoints")
+    return checkpoint, rejected
 
 
 def resumed(
@@ -111,21 +122,14 @@ def resumed(
     exactness: str,
     parent: str | None = None,
 ) -> Resumed:
-    """What is told of going on from a checkpoint."""
+    """Make the event that a run goes on from a checkpoint."""
     return Resumed(
         step=start.step,
         path=str(start.folder.relative_to(run.path)),
-        rejected={one.name: one.reason for one in rejected},
+        rejected={folder.name: folder.reason for folder in rejected},
         exactness=exactness,
         parent=parent,
     )
-
-
-def none_whole(run: RunDir, rejected: list[Rejected]) -> Refusal:
-    """What is told where there is nothing to go on from."""
-    told = "; ".join(f"{one.name}: {one.reason}" for one in rejected)
-    reason = f"none of its checkpoints is whole: {told}" if told else "it has no checkpoint"
-    return Refusal.of(str(run.path), reason, "Start another run of its recipe", key="checkpoints")
 
 
 def sync_folder(folder: Path) -> None:
@@ -151,7 +155,7 @@ def _read(folder: Path) -> tuple[int, dict[str, Any], dict[str, Any]]:
         raise Invalid(f"{NAME} is not of schema {SCHEMA_VERSION}")
     step, files, facts = (document.get(key) for key in ("step", "files", "facts"))
     entries = files.values() if isinstance(files, dict) else [None]
-    are_sound = all(isinstance(told, dict) and {"bytes", "sha256"} <= set(told) for told in entries)
+    are_sound = all(isinstance(file, dict) and {"bytes", "sha256"} <= set(file) for file in entries)
     if type(step) is not int or not isinstance(facts, dict) or not are_sound:
         raise Invalid(f"{NAME} is not as one is written")
     return step, files, facts

@@ -10,7 +10,7 @@ from engine import events
 from engine.run import failpoint
 from engine.run.rundir import RunDir, append_line
 
-_LASTING = (events.Checkpoint, events.Done, events.Failed)
+_DURABLE = (events.Checkpoint, events.Done, events.Failed)
 """What is put on the disk at once, since the next engine's life hangs on it."""
 
 
@@ -26,7 +26,7 @@ class EventLog:
         """Name of the phase that was entered last."""
 
     def append(self, event: events.Event) -> None:
-        """Append an event. A full disk can't stop a run: a loss is counted and told later."""
+        """Append an event. A full disk can't stop a run: losses are counted and reported later."""
         if isinstance(event, events.Phase):
             self.phase = event.name
         try:
@@ -44,8 +44,8 @@ class EventLog:
         elapsed = round(time.monotonic() - self._began, 3)
         line = events.encode(dataclasses.replace(event, t=elapsed, time=now))
         failpoint.reached("events.append")
-        lasts = isinstance(event, _LASTING)
-        append_line(self._path, b"\n" + line if self._is_torn else line, flushed=lasts)
+        is_durable = isinstance(event, _DURABLE)
+        append_line(self._path, b"\n" + line if self._is_torn else line, is_durable=is_durable)
         self._is_torn = False
 
 

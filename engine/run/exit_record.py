@@ -4,14 +4,14 @@ import signal
 from typing import Any
 
 
-def cause_of_death(ending: dict[str, Any]) -> str:
-    """In words. Raises `KeyError`, `TypeError` or `AttributeError` where it is no ending."""
-    code, number = ending["exit"], ending["signal"]
+def cause_of_death(record: dict[str, Any]) -> str:
+    """Say it in words. Raises `KeyError`, `TypeError` or `AttributeError` where it is no ending."""
+    code, number = record["exit"], record["signal"]
     if number == signal.SIGKILL:
-        return f"killed by signal 9: {_why_killed(ending.get('oom_kills', {}))}"
+        return f"killed by signal 9: {_why_killed(record.get('oom_kills', {}))}"
     if number:
         return f"killed by signal {number}"
-    if code in {128 + one for one in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}:
+    if code in {128 + number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}:
         return f"ended at once by a second {signal.Signals(code - 128).name}"
     return f"exit code {code} without a last word"
 

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-_ASKED = os.environ.get("GEMMA_BENCH_FAIL", "")
+_SETTING = os.environ.get("GEMMA_BENCH_FAIL", "")
 _SLEEP_S = 5.0
 _passes = 0
 
@@ -20,12 +20,12 @@ class OutOfMemoryError(RuntimeError):
 
 def _enact(name: str) -> None:
     global _passes
-    point, _, act = _ASKED.partition(":")
-    act, _, at = act.partition("@")
+    point, _, act = _SETTING.partition(":")
+    act, _, pass_number = act.partition("@")
     if name != point:
         return
     _passes += 1
-    if _passes != int(at or 1):
+    if _passes != int(pass_number or 1):
         return
     if act == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -39,8 +39,8 @@ def _enact(name: str) -> None:
 
 
 def _pass(name: str) -> None:
-    """Nothing is asked for."""
+    """Do nothing: no test asks for a failure."""
 
 
-reached = _enact if _ASKED else _pass
-"""Says that a point is reached; raises `OSError` where that is asked for."""
+reached = _enact if _SETTING else _pass
+"""Say that a point is reached; raises `OSError` where a test asks for that."""

@@ -19,7 +19,7 @@ SUPERVISOR = 1
 
 
 def hold(path: Path, byte: int, patience_s: float = 0.5) -> int | None:
-    """Take one byte of the lock file; the descriptor to keep, or None when another holds it.
+    """Take one byte of the lock file; the descriptor to keep, or None where another has it.
 
     A reader's probe holds the byte for microseconds, hence the patience.
     """
@@ -42,25 +42,25 @@ def sign(fd: int) -> None:
     A process number comes back some day, also after a start of the machine: with the moment of the
     process's start and the machine's boot it is one process's name for good.
     """
-    me = {"pid": os.getpid(), "host": socket.gethostname(), **_identity(os.getpid())}
-    os.pwrite(fd, json.dumps(me).encode() + b"\n", 0)
+    signature = {"pid": os.getpid(), "host": socket.gethostname(), **_identity(os.getpid())}
+    os.pwrite(fd, json.dumps(signature).encode() + b"\n", 0)
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock, in words; empty where nobody signed, or not the one that holds it."""
+    """Say who holds the lock; empty where nobody signed, or not the one that holds it."""
     try:
         signed = json.loads(path.read_bytes().split(b"\n")[0])
         pid, host = int(signed["pid"]), str(signed["host"])
-        rest = {key: signed[key] for key in ("boot_id", "started")}
+        identity = {key: signed[key] for key in ("boot_id", "started")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     if host != socket.gethostname():
         return f"process {pid} on {host}"
-    return f"process {pid}" if rest == _identity(pid) else ""
+    return f"process {pid}" if identity == _identity(pid) else ""
 
 
 def _identity(pid: int) -> dict[str, str]:
-    """What tells a process from one that had its number before; see proc(5), starttime."""
+    """Tell a process from one that had its number before; see proc(5), starttime."""
     try:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]

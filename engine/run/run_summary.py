@@ -1,5 +1,6 @@
-"""A run at a glance: what a row of a table says of it, from a few kilobytes of its files."""
+"""What a row of a table says of a run, from a few kilobytes of its files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,38 +20,28 @@ class RunSummary:
     last_step: Step | None = None
 
 
-def at(run: RunDir) -> RunSummary:
+def summarize(run: RunDir) -> RunSummary:
     """Read a run's request, its plan and the end of its events."""
     request = _document(run.read_request_document)
-    plan = _document(run.read_plan)
-    last = next((event for event in run.last_events() if isinstance(event, Step)), None)
+    recipe, model = _value(request, "name"), _value(request, "recipe", "model", "path")
+    total_steps = _value(_document(run.read_plan), "plan", "total_steps")
     return RunSummary(
         run.state(),
-        _text(request, "name"),
-        _text(request, "recipe", "model", "path"),
-        _whole(plan, "plan", "total_steps"),
-        last,
+        recipe if isinstance(recipe, str) else "",
+        model if isinstance(model, str) else "",
+        total_steps if isinstance(total_steps, int) else None,
+        next((event for event in run.last_events() if isinstance(event, Step)), None),
     )
 
 
-def _document(read: Any) -> Any:
+def _document(read: Callable[[], dict[str, Any]]) -> Any:
     try:
         return read()
     except (Refusal, OSError, ValueError):
-        return {}
+        return None
 
 
-def _found(document: Any, keys: tuple[str, ...]) -> Any:
+def _value(document: Any, *keys: str) -> Any:
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document
-
-
-def _text(document: Any, *keys: str) -> str:
-    found = _found(document, keys)
-    return found if isinstance(found, str) else ""
-
-
-def _whole(document: Any, *keys: str) -> int | None:
-    found = _found(document, keys)
-    return found if isinstance(found, int) else None

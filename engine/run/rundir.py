@@ -112,7 +112,7 @@ class RunDir:
         )
 
     def state(self) -> State:
-        """Derived, never stored: the last event, else the lock, else how the process ended."""
+        """Derive it from the last event, else the lock, else how the process ended."""
         is_alive = self.is_alive()
         last = next(self.last_events(), None)
         if isinstance(last, events.Done):
@@ -126,7 +126,7 @@ class RunDir:
         return State(RunStatus.DIED, self._cause_of_death())
 
     def last_events(self) -> Iterator[events.Event]:
-        """Events from the last one back, as far as they stand in the log's last kilobytes."""
+        """Read events from the last one back, as far as the log's last kilobytes hold them."""
         try:
             with self.events.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
@@ -134,6 +134,10 @@ class RunDir:
         except FileNotFoundError:
             return
         yield from (event for line in reversed(lines) if (event := events.decode(line)))
+
+    def events_bytes(self) -> int:
+        """Size of its events; one that nobody started yet has none."""
+        return self.events.stat().st_size if self.events.exists() else 0
 
     def _cause_of_death(self) -> str:
         try:
@@ -147,32 +151,32 @@ class RunDir:
         append_line(self.control, line.encode())
 
     def wishes(self, *, are_past: bool = False) -> Tail:
-        """Reader of the wishes, from the first on; or without those that are there already."""
-        is_there = are_past and self.control.exists()
-        return Tail(self.control, self.control.stat().st_size if is_there else 0)
+        """Follow the wishes, from the first on; or without those that are there already."""
+        skips = are_past and self.control.exists()
+        return Tail(self.control, self.control.stat().st_size if skips else 0)
 
     def write_request(self, request: "Request") -> None:
-        """Write down what was asked, before the engine starts."""
+        """Write it, before the engine starts."""
         write_json(self.request, request.as_dict())
 
     def write_plan(self, plan: dict[str, Any]) -> None:
-        """Write down what it resolved to, once, by the engine."""
+        """Write what the request resolved to, once, by the engine."""
         write_json(self.plan, plan)
 
     def read_request(self) -> "Request":
-        """What was asked. Raises `Refusal` where that is damaged or another version's."""
+        """Read it. Raises `Refusal` where it is damaged or another version's."""
         from engine.run import request  # pydantic takes longer than a list of runs
 
         return request.read(self.request)
 
     def read_request_document(self) -> dict[str, Any]:
-        """The same as plain data, also of versions whose recipes are others. Raises `Refusal`."""
+        """Read it as plain data, whatever version or job it is of. Raises `Refusal`."""
         from engine.run import request
 
         return request.read_document(self.request)
 
     def read_plan(self) -> dict[str, Any]:
-        """What that resolved to."""
+        """Read what the request resolved to. Raises `OSError` or `ValueError`."""
         plan: dict[str, Any] = json.loads(self.plan.read_bytes())
         return plan
 
@@ -187,20 +191,20 @@ class RunDir:
             )
         if self.path.is_symlink():
             raise Refusal.of(str(self.path), "it is a link to a folder", "Remove the link by hand")
-        for made in sorted(self.path.iterdir(), key=lambda made: made == self.request):
-            is_folder = made.is_dir() and not made.is_symlink()
-            shutil.rmtree(made) if is_folder else made.unlink()
+        for path in sorted(self.path.iterdir(), key=lambda path: path == self.request):
+            is_folder = path.is_dir() and not path.is_symlink()
+            shutil.rmtree(path) if is_folder else path.unlink()
         self.path.rmdir()
 
 
 def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
-    """Make a run directory with what was chosen in it; on refusal nothing is left behind.
+    """Make a run directory with its recipe and request; on refusal nothing is left behind.
 
     `out` is the run directory itself; without it one named by date, time and recipe is made
     below `runs`. Raises `Refusal`, with exit code 3 where a live run is in the way.
     """
     run = RunDir(RUNS / _name_now(request.name) if out is None else out)
-    kept = {folder for folder in (run.path, *run.path.parents) if os.path.exists(folder)}
+    existing = {folder for folder in (run.path, *run.path.parents) if os.path.exists(folder)}
     try:
         if out is None:
             run = _make_numbered(run.path)
@@ -210,12 +214,12 @@ def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
         write_whole(run.recipe, recipe)
         run.write_request(request)
     except OSError as error:
-        _unmake(run, kept)
+        _unmake(run, existing)
         reason = (error.strerror or str(error)).lower()
         fix = "Give a folder you may write to with --out"
         raise Refusal.of(str(run.path), reason, fix) from None
     except KeyboardInterrupt:
-        _unmake(run, kept)
+        _unmake(run, existing)
         raise
     return run
 
@@ -263,19 +267,19 @@ def _claim(run: RunDir) -> None:
         raise _occupied(run) from None
 
 
-def _unmake(run: RunDir, kept: set[Path]) -> None:
+def _unmake(run: RunDir, existing: set[Path]) -> None:
     """Remove what was made of a run, up to the folders that were there before."""
     for file in (run.recipe, run.request):
         with contextlib.suppress(OSError):
             file.unlink()
     for folder in (run.path, *run.path.parents):
-        if folder in kept:
+        if folder in existing:
             return
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
-def append_line(path: Path, line: bytes, *, flushed: bool = False) -> None:
+def append_line(path: Path, line: bytes, *, is_durable: bool = False) -> None:
     """Append one line with one write, so that no reader sees two lines glued.
 
     Raises `OSError`, also where a full disk took a part of it only.
@@ -284,7 +288,7 @@ def append_line(path: Path, line: bytes, *, flushed: bool = False) -> None:
     try:
         if os.write(fd, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if flushed:
+        if is_durable:
             os.fsync(fd)
     finally:
         os.close(fd)

@@ -22,10 +22,9 @@ class Signals:
     def __init__(self) -> None:
         self.first = 0
         """Number of the first signal; 0 before it."""
-        self._heard, told = socket.socketpair()
-        told.setblocking(False)
-        signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-        self._told = told
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         os.register_at_fork(after_in_child=_deafen)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in STOPPING:
@@ -37,7 +36,7 @@ class Signals:
 
     def _listen(self) -> None:
         first_at: float | None = None
-        while byte := self._heard.recv(1):
+        while byte := self._reader.recv(1):
             number, now = byte[0], time.monotonic()
             if number not in STOPPING:
                 continue

@@ -46,16 +46,16 @@ def main() -> int:
 
 
 def _wait(child: int) -> "tuple[int, int]":
-    """Pass on what is heard until the child has ended; its wait status and `ru_maxrss`.
+    """Pass signals on until the child has ended; its wait status and `ru_maxrss`.
 
     The signals stay blocked and are fetched one by one: a handler's could arrive between Python's
     last look and the system call that waits, and would lie there until the child ended by itself.
     """
     while True:
-        heard = signal.sigwait(_SIGNALS)
-        if heard in _PASSED_ON:
-            os.kill(child, heard)
-        elif heard == signal.SIGCHLD:
+        number = signal.sigwait(_SIGNALS)
+        if number in _PASSED_ON:
+            os.kill(child, number)
+        elif number == signal.SIGCHLD:
             ended, status, usage = os.wait4(child, os.WNOHANG)
             if ended:
                 return status, usage.ru_maxrss
@@ -80,22 +80,22 @@ def oom_kills(root: str = "") -> "dict[str, int]":
 
     What can't be read is left out. Linux's cgroup v2 and v1 documents name the files.
     """
-    found = {}
-    places = {"machine": [f"{root}/proc/vmstat"], "cgroup": []}
+    kills = {}
+    files = {"machine": [f"{root}/proc/vmstat"], "cgroup": []}
     for line in _lines(f"{root}/proc/self/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         path = path.rstrip("/")
         if number == "0":
-            places["cgroup"].append(f"{root}/sys/fs/cgroup{path}/memory.events")
+            files["cgroup"].append(f"{root}/sys/fs/cgroup{path}/memory.events")
         elif "memory" in controllers.split(","):
-            places["cgroup"].append(f"{root}/sys/fs/cgroup/memory{path}/memory.oom_control")
-    for name, paths in places.items():
+            files["cgroup"].append(f"{root}/sys/fs/cgroup/memory{path}/memory.oom_control")
+    for name, paths in files.items():
         for line in (line for path in paths for line in _lines(path)):
             key, _, count = line.partition(" ")
             if key == "oom_kill":
-                found[name] = int(count)
-    return found
+                kills[name] = int(count)
+    return kills
 
 
 def _lines(path: str) -> "list[str]":
@@ -113,11 +113,11 @@ def _write_ending(path: str, code: int, max_rss: int, kills: "dict[str, int]") -
     by_signal = -code if code < 0 else "null"
     ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     partial = f"{path}.part"
-    counted = ", ".join(f'"{name}": {count}' for name, count in kills.items())
+    counts = ", ".join(f'"{name}": {count}' for name, count in kills.items())
     with open(partial, "w") as file:
         file.write(
             f'{{"exit": {exit_code}, "signal": {by_signal}, "max_rss_kib": {max_rss_kib}, '
-            f'"oom_kills": {{{counted}}}, "ended": "{ended}"}}\n'
+            f'"oom_kills": {{{counts}}}, "ended": "{ended}"}}\n'
         )
         file.flush()
         os.fsync(file.fileno())

@@ -11,12 +11,12 @@ class Tail:
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
         self._offset = offset
-        self._rest = b""
+        self._torn = b""
         self.is_behind = False
         """Whether the last read left off before the file's end."""
 
     def read_new(self) -> list[bytes]:
-        """Whole lines appended since the last call, at most about a megabyte at a time.
+        """Read whole lines appended since the last call, about a megabyte at most.
 
         Empty only where no whole line is left to read.
         """
@@ -28,7 +28,7 @@ class Tail:
                 while not lines and (piece := file.read(_SLICE_BYTES)):
                     self._offset += len(piece)
                     self.is_behind = len(piece) == _SLICE_BYTES
-                    *whole, self._rest = (self._rest + piece).split(b"\n")
+                    *whole, self._torn = (self._torn + piece).split(b"\n")
                     lines = [line for line in whole if line]
         except FileNotFoundError:
             pass

@@ -24,46 +24,43 @@ def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bo
     Raises `Refusal`: exit code 2 for bad input or where there is no such checkpoint, 4 where the
     changed recipe can't fit.
     """
-    found, rejected = checkpoint_manifest.newest(parent)
-    if found is None:
-        raise checkpoint_manifest.none_whole(parent, rejected)
-    asked = parent.read_request()
-    changed = _changed(parent, asked.recipe, overrides)
-    if 0 < changed.training.max_steps <= found.step:
-        reason = f"nothing is left to train after {found.folder.name}, which it would go on from"
-        raise Refusal.of(
-            "training.max_steps", reason, f"Set training.max_steps to more than {found.step}"
-        )
-    forecast = fit_check.forecast(changed, asked.hardware, anyway=anyway)
-    request = dataclasses.replace(
-        asked,
-        recipe=changed,
-        overrides=(*asked.overrides, *overrides),
+    checkpoint, _ = checkpoint_manifest.require_newest(parent)
+    request = parent.read_request()
+    recipe = _changed(parent, request.recipe, overrides)
+    if 0 < recipe.training.max_steps <= checkpoint.step:
+        reason = f"nothing is left to train after {checkpoint.folder.name}, from which it goes on"
+        fix = f"Set training.max_steps to more than {checkpoint.step}"
+        raise Refusal.of("training.max_steps", reason, fix)
+    forecast = fit_check.forecast(recipe, request.hardware, anyway=anyway)
+    changed = dataclasses.replace(
+        request,
+        recipe=recipe,
+        overrides=(*request.overrides, *overrides),
         forecast=forecast.as_dict() if forecast else None,
         argv=tuple(sys.argv),
-        parent=Parent(parent.name, str(parent.path.resolve()), found.step),
+        parent=Parent(parent.name, str(parent.path.resolve()), checkpoint.step),
     )
-    run = rundir.create(parent.recipe.read_bytes(), request, out)
-    _take_along(found, run)
+    run = rundir.create(parent.recipe.read_bytes(), changed, out)
+    _copy_checkpoint(checkpoint, run)
     return run
 
 
 def _changed(parent: RunDir, was: Recipe, overrides: list[str]) -> Recipe:
-    wanted = was.model_dump(mode="json", exclude_none=True)
+    document = was.model_dump(mode="json", exclude_none=True)
     try:
-        schema.override(wanted, overrides)
+        schema.override(document, overrides)
     except ValueError as error:
         raise Refusal.of("--set", str(error), "Write --set training.learning_rate=2e-4") from None
-    if found := validate.problems(wanted):
-        raise Refusal(str(parent.path), found)
-    now = Recipe.model_validate(wanted)
-    if found := [*_other_tensors(was, now)]:
-        raise Refusal(str(parent.path), found)
+    if problems := validate.problems(document):
+        raise Refusal(str(parent.path), problems)
+    now = Recipe.model_validate(document)
+    if problems := _other_tensors(was, now):
+        raise Refusal(str(parent.path), problems)
     return now
 
 
 def _other_tensors(was: Recipe, now: Recipe) -> list[Problem]:
-    """What of it a checkpoint's weights and optimizer would not fit."""
+    """Name the changes that a checkpoint's weights and optimizer would not fit."""
     fix = "Leave it, or start a run of its own"
     pairs = [
         (f"{section}.{key}", getattr(getattr(was, section), key), getattr(part, key))
@@ -82,13 +79,13 @@ def _other_tensors(was: Recipe, now: Recipe) -> list[Problem]:
     ]
 
 
-def _take_along(found: Checkpoint, run: RunDir) -> None:
-    """Copy the checkpoint; without it nothing of the new run remains."""
+def _copy_checkpoint(checkpoint: Checkpoint, run: RunDir) -> None:
+    """Copy it into the new run, of which nothing remains where that fails."""
     try:
         run.checkpoints.mkdir(mode=0o700)
-        shutil.copytree(found.folder, run.checkpoint(found.step))
+        shutil.copytree(checkpoint.folder, run.checkpoint(checkpoint.step))
     except (OSError, shutil.Error) as error:
         run.delete()
         fix = "Free space, or try again where the run it comes from is at work"
         reason = f"its checkpoint could not be copied: {error}"
-        raise Refusal.of(str(found.folder), reason, fix) from None
+        raise Refusal.of(str(checkpoint.folder), reason, fix) from None

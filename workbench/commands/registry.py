@@ -1,19 +1,9 @@
 """The commands by name. One is a module of its own here, imported only when it is called."""
 
-import argparse
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
-
-
-class Implementation(Protocol):
-    """What the module of a command holds."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare its arguments and options."""
-
-    def run(self, arguments: argparse.Namespace) -> int:
-        """Do it; the exit code. Raises `Refusal`."""
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +12,20 @@ class Command:
 
     name: str
     module: str
-    """Below workbench.commands."""
+    """Below workbench.commands; holds `add_arguments(parser)` and `run(arguments) -> exit code`."""
     help: str
 
-    def implementation(self) -> Implementation:
-        """Import it."""
-        module: Implementation = import_module(f"workbench.commands.{self.module}")
-        return module
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare its arguments and options."""
-        self.implementation().add_arguments(parser)
+        self._implementation().add_arguments(parser)
 
-    def run(self, arguments: argparse.Namespace) -> int:
+    def run(self, arguments: Namespace) -> int:
         """Do it; the exit code. Raises `Refusal`."""
-        return self.implementation().run(arguments)
+        exit_code: int = self._implementation().run(arguments)
+        return exit_code
+
+    def _implementation(self) -> Any:
+        return import_module(f"workbench.commands.{self.module}")
 
 
 COMMANDS = (

@@ -124,7 +124,7 @@ class RunsScreen(Reasons, Screen[None]):
         entries = []
         for run in runs.every():
             known = self._ended.get(run.name)
-            seen = run_summary.at(run) if known is None or run.is_alive() else known
+            seen = run_summary.summarize(run) if known is None or run.is_alive() else known
             if seen.state.is_alive:
                 self._ended.pop(run.name, None)
             else:
