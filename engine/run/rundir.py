@@ -104,12 +104,11 @@ class RunDir:
             raise Refusal.of(str(self.path), "it belongs to another user", fix)
 
     def at_work(self) -> Refusal:
-        """What is told who would start another engine in it."""
-        by = f" ({who})" if (who := lock.holder(self.lock)) else ""
+        """Refuse to start another engine in it."""
+        holder = lock.holder(self.lock)
+        reason = f"the run is at work ({holder})" if holder else "the run is at work"
         fix = f"Follow it: gemma-bench attach {self.path}"
-        return Refusal.of(
-            str(self.path), f"the run is at work{by}", fix, exit_code=ExitCode.IN_THE_WAY
-        )
+        return Refusal.of(str(self.path), reason, fix, exit_code=ExitCode.IN_THE_WAY)
 
     def state(self) -> State:
         """Derive it from the last event, else the lock, else how the process ended."""
