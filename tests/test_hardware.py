@@ -1,6 +1,7 @@
 """Hardware profiles, and this machine."""
 
 import json
+import math
 import os
 import platform
 from dataclasses import asdict, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.hardware import profiles
+from engine.hardware.gpu import Gpu
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 
@@ -82,6 +84,34 @@ def test_every_file_says_where_its_figures_come_from(path: Path) -> None:
     assert lines[0].startswith("# memory_gib")
     assert "bandwidth_gb_s" in said
     assert "tflops" in said
+
+
+@pytest.mark.parametrize(
+    ("memory_gib", "profile"),
+    [(24.0, "rtx-4090"), (20.5, "rtx-4090"), (27.5, "rtx-4090"), (20.2, None), (27.8, None),
+     (12.0, None), (None, None)],
+)  # fmt: skip
+def test_a_card_is_known_by_its_name_and_about_its_memory(
+    memory_gib: float | None, profile: str | None
+) -> None:
+    """An RTX 4090 has 24564 MiB as its driver tells it: 15 % more or less is still one."""
+    known = profiles._known_as(Gpu("NVIDIA GeForce RTX 4090", memory_gib, (8, 9)))
+    assert (known and known.name) == profile
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_gib", "usable_gib"),
+    [("rtx-3060-8gb", 8.0, 7.6), ("rtx-4090", 23.99, 22.79), ("apple-m", 24.0, 16.8)],
+)
+def test_what_a_run_may_fill(name: str, memory_gib: float, usable_gib: float) -> None:
+    found = profiles.profile(name)
+    assert (round(found.memory_gib, 2), round(found.usable_gib, 2)) == (memory_gib, usable_gib)
+
+
+@pytest.mark.parametrize(("host_memory_gib", "usable_gib"), [(0.0, math.inf), (64.0, 57.6)])
+def test_what_a_run_may_fill_of_a_host(host_memory_gib: float, usable_gib: float) -> None:
+    host = replace(profiles.profile("rtx-4090"), host_memory_gib=host_memory_gib)
+    assert host.host_usable_gib == usable_gib
 
 
 def test_no_two_profiles_are_taken_for_each_other() -> None:
