@@ -1,6 +1,9 @@
 """The commands: each with its own help and options, and what only looks like one."""
 
 import argparse
+import io
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from engine.run.job import Job
 from tests import command
 from workbench import cli
 from workbench.commands.registry import COMMANDS, Command
+from workbench.commands.status_line import StatusLine
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,3 +92,25 @@ def test_every_module_of_a_job_is_listed() -> None:
     files = (ROOT / "engine/jobs").glob("*_job.py")
     assert sorted(path.stem for path in files) == sorted(job.module for job in Job)
     assert all(job.summary for job in Job)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_status_line_is_drawn_over_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((10, 24)))
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        status = StatusLine(stream)
+        status.keep()
+        status.show("data: a\x1b[2Jlong name")
+        status.show("data: a\x1b[2Jlong name")
+        status.show("two\nlines")
+        status.show("")
+        status.keep()
+        status.show("kept")
+        status.keep()
+    assert pipe.getvalue() == ""
+    assert terminal.getvalue().split("\r\x1b[2K") == ["", "data: a␛[", "two lines", "", "kept\n"]

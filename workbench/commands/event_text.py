@@ -6,6 +6,7 @@ import sys
 from engine import events
 from engine.run.rundir import RunDir
 from workbench.commands.final_report import ending
+from workbench.commands.status_line import StatusLine
 from workbench.run_view import forecast_vs_measured
 from workbench.run_view.run_state import RunState
 from workbench.text.sanitize import clean_line
@@ -58,7 +59,7 @@ class ProgressLine(Lines):
 
     def __init__(self, run: RunDir) -> None:
         super().__init__(run)
-        self._is_drawn = False
+        self._status = StatusLine(sys.stdout)
 
     def show(self, lines: list[bytes], known: list[events.Event]) -> None:
         """Print what is no step, then the progress of the last one."""
@@ -67,14 +68,12 @@ class ProgressLine(Lines):
             if not isinstance(event, events.Step):
                 self.tell(event)
         if known and isinstance(known[-1], events.Step):
-            text = progress(self.state)[: _width() - 1]
-            print(f"\r\x1b[2K{text}", end="", flush=True)
-            self._is_drawn = True
+            self._status.show(progress(self.state))
 
     def note(self, text: str) -> None:
-        """Print a line where the progress stood."""
-        print(("\n" if self._is_drawn else "") + text, flush=True)
-        self._is_drawn = False
+        """Print a line below the progress."""
+        self._status.keep()
+        print(text, flush=True)
 
 
 def sentence(event: events.Event, state: RunState) -> str:

@@ -16,21 +16,21 @@ from engine.run.tail import Tail
 _POLL_S = 0.1
 
 
-class ChartWindow(Protocol):
-    """Something that shows a run as it goes on."""
+class Printer(Protocol):
+    """Prints a run as it goes on."""
 
     def show(self, lines: list[bytes], known: list[events.Event]) -> None:
-        """Show new events: raw lines, and those of them that are understood."""
+        """Print new events: raw lines, and those of them that are understood."""
 
     def note(self, text: str) -> None:
-        """Tell something that is no event."""
+        """Print what is no event."""
 
 
 class _Left(Exception):
     """The viewer goes, the run stays; carries the exit code."""
 
-    def __init__(self, code: int) -> None:
-        self.code = code
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
 
 
 class Follower:
@@ -41,14 +41,14 @@ class Follower:
     waited for. SIGUSR1, which Slurm is told to send ahead of a limit, does that anywhere.
     """
 
-    def __init__(self, run: RunDir, view: ChartWindow, known_bytes: int = 0) -> None:
+    def __init__(self, run: RunDir, printer: Printer, known_bytes: int = 0) -> None:
         self._run = run
         self._known_bytes = known_bytes
-        self._view = view
+        self._printer = printer
         self._asked_to_stop = False
         self._unread_lines = 0
-        self._untold = ""
-        """What a signal's handler wants told: it may have interrupted a print, so it can't."""
+        self._pending_note = ""
+        """Of a signal's handler, which may have interrupted a print, so it can't print itself."""
 
     def follow(self) -> int:
         """The run's exit code: 0 done, 1 failed or died, 130 stopped from here, 143 by others."""
@@ -65,8 +65,8 @@ class Follower:
             except _Left as left:
                 for number in previous:
                     signal.signal(number, signal.SIG_DFL)
-                self._view.note(self._whereabouts())
-                return left.code
+                self._printer.note(self._whereabouts())
+                return left.exit_code
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
@@ -78,27 +78,27 @@ class Follower:
         tail = Tail(self._run.events, self._known_bytes)
         ending: events.Done | events.Failed | None = None
         while True:
-            if self._untold:
-                told, self._untold = self._untold, ""
-                self._view.note(told)
+            if self._pending_note:
+                note, self._pending_note = self._pending_note, ""
+                self._printer.note(note)
             was_alive = self._run.is_alive()
             lines = tail.read_new()
             known = [event for event in map(events.decode, lines) if event]
-            self._view.show(lines, known)
+            self._printer.show(lines, known)
             self._unread_lines += len(lines) - len(known)
             ending = _ending(ending, known)
             if ending and not tail.is_behind:
-                return self._code(ending)
+                return self._exit_code(ending)
             if not lines and not was_alive:
-                self._view.note(f"the run died: {self._run.state().cause}; log: {self._run.log}")
+                self._printer.note(f"the run died: {self._run.state().cause}; log: {self._run.log}")
                 return 1
             if not lines:
                 time.sleep(_POLL_S)
 
-    def _code(self, ending: events.Done | events.Failed) -> int:
+    def _exit_code(self, ending: events.Done | events.Failed) -> int:
         if self._unread_lines:
-            told = "lines of its events are damaged or of a later version, and were left out"
-            self._view.note(f"{self._unread_lines} {told}")
+            what = "lines of its events are damaged or of a later version, and were left out"
+            self._printer.note(f"{self._unread_lines} {what}")
         if isinstance(ending, events.Failed):
             return 1
         if not ending.stopped_by:
@@ -115,11 +115,11 @@ class Follower:
         self._ask_to_stop(signal.Signals(number).name, "")
 
     def _ask_to_stop(self, by: str, way_out: str) -> None:
-        self._untold = f"stopping after this step, then saving{way_out}"
+        self._pending_note = f"stopping after this step, then saving{way_out}"
         try:
             self._run.ask(Want.STOP, by)
         except OSError as error:
-            self._untold = f"the run could not be asked to stop: {error}{way_out}"
+            self._pending_note = f"the run could not be asked to stop: {error}{way_out}"
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         raise _Left(128 + number)
@@ -155,11 +155,11 @@ def follow(run: RunDir, *, as_json: bool, known_bytes: int = 0) -> int:
     """
     from workbench.commands.event_text import Json, Lines, ProgressLine
 
-    view: ChartWindow
+    printer: Printer
     if as_json:
-        view = Json()
+        printer = Json()
     elif sys.stdout.isatty():
-        view = ProgressLine(run)
+        printer = ProgressLine(run)
     else:
-        view = Lines(run)
-    return Follower(run, view, known_bytes).follow()
+        printer = Lines(run)
+    return Follower(run, printer, known_bytes).follow()

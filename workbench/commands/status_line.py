@@ -4,7 +4,7 @@ import shutil
 import sys
 from typing import TextIO
 
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import clean
 
 
 class StatusLine:
@@ -18,7 +18,8 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Draw a text in place of the last; an empty one leaves the line blank."""
         if self._is_terminal and text != self._text:
-            shown = clean_line(text)[: shutil.get_terminal_size().columns - 1]
+            line = clean(text).replace("\n", " ")
+            shown = line[: shutil.get_terminal_size().columns - 1]
             print(f"\r\x1b[2K{shown}", end="", file=self._stream, flush=True)
             self._text = text
 
