@@ -1,43 +1,121 @@
-"""A budget as lines of text: a table of parts, a bar, verdicts."""
+"""A budget in rows of styled text, which the widget draws and the text page prints."""
 
 import json
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.budget.forecast import Band, Budget, Row
+from engine.budget.forecast import Band, Budget
 from engine.budget.suggestions import Largest, Suggestion
 from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
 from workbench.text.format import amount, count
 from workbench.text.sanitize import clean_line
 
-_BAR_CELLS = 48
-_LEAST_GIB = 0.005
-BADGE = "estimated"
+Row = list[tuple[str, str]]
+"""Texts with their inks."""
+BADGE: Row = [("estimated", "strong")]
+_INKS = {"fits": "good", "tight": "warn", "no": "bad"}
+_BAR_CELLS, _BEYOND = 60, 6
+"""A bar's width in text, and the share of it, a sixth, that lies beyond its end."""
+_SHOWN_FROM_GIB = 0.005
 
 
-def page(name: str, profile: Profile, found: Budget, offered: Sequence[Suggestion]) -> list[str]:
+def page(
+    name: str, profile: Profile, budget: Budget, suggestions: Sequence[Suggestion]
+) -> list[str]:
     """The whole of it."""
     why = f" ({clean_line(profile.reason)})" if profile.reason else ""
+    below = [bar(budget, _BAR_CELLS, is_ascii=True), verdict_row(budget), beside(budget)]
     return [
         f"{clean_line(name)} on {clean_line(profile.title)}{why}",
-        f"{BADGE}, highest in: {found.peak_moment}",
+        _text([*BADGE, (", ", ""), *peak_moment(budget)]),
         "",
-        *_table(found),
+        *_table(budget),
         "",
-        bar(found.device.expected, found.usable_gib),
-        f"  {verdict(found)}",
-        *_beside(found),
-        *([] if found.fits else _offers(offered)),
+        *(f"  {_text(row)}" for row in below),
+        *_tables_on_host(budget),
+        *([] if budget.fits else _offers(suggestions)),
     ]
 
 
-def _table(found: Budget) -> list[str]:
-    rows = [row for row in found.rows if row.gib >= _LEAST_GIB]
+def _text(row: Row) -> str:
+    return "".join(text for text, _ in row)
+
+
+def peak_moment(budget: Budget) -> Row:
+    """When in a step most is held."""
+    return [("highest in ", "dim"), (budget.peak_moment, "")]
+
+
+def bar(budget: Budget, width: int, *, is_ascii: bool) -> Row:
+    """It ends where the usable memory does, and goes on over that end where it must."""
+    full, free, end = "#-|" if is_ascii else "█░│"
+    beyond = width // _BEYOND
+    cells = max(1, width - beyond - 1)
+    ratio = budget.device.expected / budget.usable_gib if budget.usable_gib else math.inf
+    needed = math.ceil(min(ratio, 2.0) * cells)
+    ink = _INKS[budget.verdict]
+    return [
+        (full * min(needed, cells), ink),
+        (free * (cells - needed), "band"),
+        (end, "strong"),
+        (full * min(needed - cells, beyond), ink),
+    ]
+
+
+def verdict_row(budget: Budget) -> Row:
+    """Whether it fits, in the ink of the answer."""
+    return [(verdict(budget), _INKS[budget.verdict])]
+
+
+def verdict(budget: Budget) -> str:
+    """Whether it fits, in words."""
+    needed = f"{budget.device.expected:.2f} of {budget.usable_gib:.2f} GiB usable"
+    if budget.host_gib > budget.host_usable_gib:
+        host = f"{budget.host_gib:.1f} GiB of {budget.host_usable_gib:.1f} GiB usable"
+        return f"{needed}; it doesn't fit the host's memory: {host}"
+    words = {
+        "fits": "it fits",
+        "tight": f"tight: at its highest {budget.device.high:.2f} GiB",
+        "no": "it doesn't fit",
+    }
+    return f"{needed}: {words[budget.verdict]}"
+
+
+def summary(budget: Budget) -> str:
+    """In one line, for a refusal."""
+    return f"{verdict(budget)} ({_text(BADGE)}, {_text(peak_moment(budget))})"
+
+
+def beside(budget: Budget) -> Row:
+    """Memory of the host and room on the disk."""
+    usable = budget.host_usable_gib
+    of = f" of {usable:.1f}" if math.isfinite(usable) else ""
+    return [
+        ("host ", "dim"),
+        (f"{budget.host_gib:.1f}{of} GiB", ""),
+        ("   disk ", "dim"),
+        (f"{budget.disk_gib:.2f} GiB", ""),
+    ]
+
+
+def parts(budget: Budget, limit: int) -> list[tuple[str, float]]:
+    """The largest parts with their GiB, at most so many; what is left counts as one of them."""
+    rows = [(row.part, row.gib) for row in budget.rows if row.gib >= _SHOWN_FROM_GIB]
+    rows.sort(key=lambda row: -row[1])
+    if len(rows) <= limit or limit < 2:
+        return rows[: max(0, limit)]
+    shown, rest = rows[: limit - 1], rows[limit - 1 :]
+    return [*shown, (f"{amount(len(rest), 'part')} more", sum(gib for _, gib in rest))]
+
+
+def _table(budget: Budget) -> list[str]:
+    rows = [row for row in budget.rows if row.gib >= _SHOWN_FROM_GIB]
     width = max((len(row.part) for row in rows), default=0)
     lines = [f"  {row.part:<{width}}  {row.gib:7.2f} GiB  {row.why}" for row in rows]
-    totals = {"allocated": found.allocated, "reserved": found.reserved, "device": found.device}
+    totals = {"allocated": budget.allocated, "reserved": budget.reserved, "device": budget.device}
     return [*lines, *(f"  {name:<{width}}  {_band(band)}" for name, band in totals.items())]
 
 
@@ -45,136 +123,95 @@ def _band(band: Band) -> str:
     return f"{band.expected:7.2f} GiB  {band.low:.2f} to {band.high:.2f}"
 
 
-def bar(needed_gib: float, usable_gib: float) -> str:
-    """What is needed of what is there; over its end where it is not enough."""
-    cells = math.ceil(_BAR_CELLS * needed_gib / usable_gib) if usable_gib else _BAR_CELLS
-    filled = "#" * min(cells, _BAR_CELLS)
-    return f"  [{filled:<{_BAR_CELLS}}]{'#' * min(max(0, cells - _BAR_CELLS), 20)}"
-
-
-def verdict(found: Budget) -> str:
-    """Whether it fits, in words."""
-    needed = f"{found.device.expected:.2f} of {found.usable_gib:.2f} GiB usable"
-    if found.host_gib > found.host_usable_gib:
-        host = f"{found.host_gib:.1f} GiB of {found.host_usable_gib:.1f} GiB usable"
-        return f"{needed}; it doesn't fit the host's memory: {host}"
-    words = {
-        "fits": "it fits",
-        "tight": f"tight: at its highest {found.device.high:.2f} GiB",
-        "no": "it doesn't fit",
-    }
-    return f"{needed}: {words[found.verdict]}"
-
-
-def _beside(found: Budget) -> list[str]:
-    told = [f"  host memory {found.host_gib:.1f} GiB, disk {found.disk_gib:.2f} GiB"]
-    tables = found.tables_on_host_gib
-    return (
-        [*told, f"  per-layer embeddings in host memory: {tables:.2f} GiB, mapped"]
-        if tables
-        else told
+def _tables_on_host(budget: Budget) -> list[str]:
+    tables_gib = budget.tables_on_host_gib
+    return [f"  per-layer embeddings in host memory: {tables_gib:.2f} GiB, mapped"] * bool(
+        tables_gib
     )
 
 
-def _offers(offered: Sequence[Suggestion]) -> list[str]:
+def _offers(suggestions: Sequence[Suggestion]) -> list[str]:
     lines = ["", "What would save memory, or make it fit:"]
-    for made in offered:
-        ending = ", then it fits" if made.budget.fits else ""
-        lines.append(f"  {' '.join(settings(made))}")
-        lines.append(f"      saves {made.saves_gib:.2f} GiB{ending}; costs: {made.costs}")
-    return lines if offered else []
+    for suggestion in suggestions:
+        ending = ", then it fits" if suggestion.budget.fits else ""
+        lines.append(f"  {' '.join(settings(suggestion))}")
+        lines.append(
+            f"      saves {suggestion.saves_gib:.2f} GiB{ending}; costs: {suggestion.costs}"
+        )
+    return lines if suggestions else []
 
 
-def settings(made: Suggestion) -> list[str]:
-    """A suggestion as options of the command line."""
-    return [f"--set {key}={_value(value)}" for key, value in made.changes.items()]
+def settings(suggestion: Suggestion) -> list[str]:
+    """A suggestion as options of the command line, quoted for a shell."""
+    return [f"--set {key}={_value(value)}" for key, value in suggestion.changes.items()]
 
 
-def keys(made: Suggestion) -> list[str]:
+def keys(suggestion: Suggestion) -> list[str]:
     """A suggestion as lines of a recipe, each with its section in front."""
-    return [f"{key} = {json.dumps(value)}" for key, value in made.changes.items()]
+    return [f"{key} = {json.dumps(value)}" for key, value in suggestion.changes.items()]
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "'[" + ",".join(f'"{item}"' for item in value) + "]'"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return shlex.quote(
+        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    )
 
 
-def largest(found: Largest, recipe: Recipe) -> list[str]:
+def largest(most: Largest, recipe: Recipe) -> list[str]:
     """The longest rows and the largest batch."""
     batch = recipe.training.per_device_train_batch_size
-    if not found.max_length and not found.per_device_train_batch_size:
+    if not most.max_length and not most.per_device_train_batch_size:
         return ["  neither shorter rows nor a smaller batch make it fit"]
     return [
-        f"  at most: rows of {count(found.max_length)} tokens in batches of {batch}, or batches of "
-        f"{found.per_device_train_batch_size} rows of {count(recipe.data.max_length)} tokens"
+        f"  at most: rows of {count(most.max_length)} tokens in batches of {batch}, or batches of "
+        f"{most.per_device_train_batch_size} rows of {count(recipe.data.max_length)} tokens"
     ]
 
 
-def time(paced: dict[str, Any]) -> list[str]:
+def time(pace: dict[str, Any]) -> list[str]:
     """Seconds, hours and money, from the profile."""
-    if paced["step_s"] is None:
+    if pace["step_s"] is None:
         return ["  time: nothing is known of this device's speed"]
-    told = f"  time: about {paced['step_s']:.2g} s a step, {count(paced['tokens_per_s'])} tokens/s"
-    told += "" if paced["hours"] is None else f", {paced['hours']:.2g} h in all"
-    told += "" if paced["cost"] is None else f", {paced['cost']:.2f} at that price"
-    return [f"{told} (guessed from shapes, to a factor of two)"]
+    line = f"  time: about {pace['step_s']:.2g} s a step, {count(pace['tokens_per_s'])} tokens/s"
+    line += "" if pace["hours"] is None else f", {pace['hours']:.2g} h in all"
+    line += "" if pace["cost"] is None else f", {pace['cost']:.2f} at that price"
+    return [f"{line} (guessed from shapes, to a factor of two)"]
 
 
 def cards(verdicts: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
     """A Markdown table in GiB: a row for each recipe or model, a column for each card."""
     names = list(next(iter(verdicts.values())))
-    rows = [[name, *(_cell(found[card]) for card in names)] for name, found in verdicts.items()]
-    return _markdown(["", *names], rows)
+    rows = [[name, *(_cell(of_card[card]) for card in names)] for name, of_card in verdicts.items()]
+    return _markdown([["", *names], *rows])
 
 
-def recipes(found: dict[str, dict[str, Any]]) -> list[str]:
+def recipes(budgets: dict[str, dict[str, Any]]) -> list[str]:
     """A Markdown table in GiB: a row for each recipe on its own hardware."""
     head = ["recipe", "hardware", "needs", "of", "rows x tokens", "trained parameters"]
     rows = [
         [
             name,
-            one["hardware"],
-            _cell(one),
-            f"{one['usable_gib']:.1f}",
-            f"{one['batch']} x {count(one['max_length'])}",
-            count(one["trained"]),
+            budget["hardware"],
+            _cell(budget),
+            f"{budget['usable_gib']:.1f}",
+            f"{budget['batch']} x {count(budget['max_length'])}",
+            count(budget["trained"]),
         ]
-        for name, one in found.items()
+        for name, budget in budgets.items()
     ]
-    return _markdown(head, rows)
+    return _markdown([head, *rows])
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
-    return [_row(head, widths), _row(["-" * width for width in widths], widths)] + [
-        _row(row, widths) for row in rows
-    ]
+def _markdown(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head, *rest = rows
+    return [_line(row, widths) for row in (head, ["-" * width for width in widths], *rest)]
 
 
-def _cell(found: dict[str, Any]) -> str:
-    return "-" if found["verdict"] is None else f"{found['verdict']} {found['device_gib']:.1f}"
+def _cell(budget: dict[str, Any]) -> str:
+    return "-" if budget["verdict"] is None else f"{budget['verdict']} {budget['device_gib']:.1f}"
 
 
-def _row(cells: Iterable[str], widths: Sequence[int]) -> str:
+def _line(cells: Iterable[str], widths: Sequence[int]) -> str:
     padded = (f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
     return f"| {' | '.join(padded)} |"
-
-
-def summary(found: Budget) -> str:
-    """In one line, for a refusal."""
-    return f"{verdict(found)} ({BADGE}, highest in: {found.peak_moment})"
-
-
-def parts(found: Budget, most: int) -> list[tuple[str, float]]:
-    """The largest parts with their GiB, at most so many; what is left counts as one of them."""
-    rows = sorted((row for row in found.rows if row.gib >= _LEAST_GIB), key=lambda row: -row.gib)
-    if len(rows) <= most or most < 2:
-        return [(row.part, row.gib) for row in rows[: max(0, most)]]
-    shown, left = rows[: most - 1], rows[most - 1 :]
-    return [*((row.part, row.gib) for row in shown), (_more(left), sum(row.gib for row in left))]
-
-
-def _more(left: Sequence[Row]) -> str:
-    return f"{amount(len(left), 'part')} more"
