@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from workbench.screens.setup_messages import AttachWanted, PreviewWanted, Started
 
 _WIDE, _TALL = 110, 34
-Deed = Callable[[], Any]
 _THEME = Theme(
     name="bench",
     dark=True,
@@ -96,13 +95,13 @@ class BenchApp(TerminalApp):
         self.register_theme(_THEME)
         for name in [name for name in self.available_themes if name.startswith("ansi")]:
             self.unregister_theme(name)  # their colours are the terminal's, so inks can't be mixed
-        kept = theme_setting.theme()
-        self.theme = kept if kept in self.available_themes else _THEME.name
+        theme = theme_setting.theme()
+        self.theme = theme if theme in self.available_themes else _THEME.name
         self.add_mode("setup", setup or _setup_screen)
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
-        """The run that was asked for, over the table of runs; the setup stands otherwise."""
+        """Show the run to attach to, over the table of runs; the setup stands otherwise."""
         self.theme_changed_signal.subscribe(
             self, lambda theme: theme_setting.keep_theme(theme.name)
         )
@@ -116,7 +115,9 @@ class BenchApp(TerminalApp):
         self.action_show_runs()
         self.push_screen(RunScreen(run, is_ascii=not draws_braille(), ahead=ahead))
 
-    def _ask(self, question: str, detail: str, choices: tuple[str, str], then: Deed) -> None:
+    def _ask(
+        self, question: str, detail: str, choices: tuple[str, str], then: Callable[[], Any]
+    ) -> None:
         from workbench.screens.confirm import ConfirmScreen
 
         self.push_screen(
@@ -124,11 +125,11 @@ class BenchApp(TerminalApp):
         )
 
     def on_setup_screen_checked(self) -> None:
-        """The setup is painted and knows its recipe: a preview may be asked for next."""
+        """Start an engine for previews: the setup is painted, and one may be asked for next."""
         self.run_worker(self.warm.heat, thread=True, group="warm")
 
     def on_setup_screen_preview_wanted(self, wanted: PreviewWanted) -> None:
-        """A recipe: show its rows."""
+        """Show the rows of a recipe."""
         from workbench.screens.preview import PreviewScreen
         from workbench.text.token_marks import TextStyle
 
@@ -136,26 +137,26 @@ class BenchApp(TerminalApp):
         self.push_screen(PreviewScreen(wanted.name, wanted.recipe, self.warm, ink))
 
     def on_setup_screen_started(self, started: Started) -> None:
-        """A run was started: watch it."""
+        """Watch the run that was started."""
         self.run_worker(self.warm.cool, thread=True, group="warm")
         self._open(started.run)
 
     def on_setup_screen_attach_wanted(self, wanted: AttachWanted) -> None:
-        """A run is at work: watch it."""
+        """Watch the run that is at work."""
         self._open(wanted.run)
 
     def on_runs_screen_chosen(self, chosen: RunsScreen.Chosen) -> None:
-        """A run of the table: watch it."""
+        """Watch a run of the table."""
         self._open(chosen.run)
 
     def on_play_wanted(self, wanted: PlayWanted) -> None:
-        """A run with a checkpoint: talk with it."""
+        """Talk with a run that has a checkpoint."""
         from workbench.screens.playground import PlaygroundScreen
 
         self.push_screen(PlaygroundScreen(wanted.run))
 
     def on_resume_wanted(self, wanted: ResumeWanted) -> None:
-        """A run that ended early: see that a checkpoint is whole, which reads all of it."""
+        """Let a run go on, after reading all of a checkpoint to see that it is whole."""
         self._resume(wanted.run)
 
     @work(thread=True, group="resume", exclusive=True)
@@ -170,13 +171,13 @@ class BenchApp(TerminalApp):
             self.call_from_thread(self._open, run)
 
     def on_runs_screen_compare_wanted(self, wanted: RunsScreen.CompareWanted) -> None:
-        """Some runs: show them beside each other."""
+        """Show some runs beside each other."""
         from workbench.screens.compare import CompareScreen
 
         self.push_screen(CompareScreen(wanted.runs, is_ascii=not draws_braille()))
 
     def on_runs_screen_delete_wanted(self, wanted: RunsScreen.DeleteWanted) -> None:
-        """Deleting a run can't be undone."""
+        """Ask before a run is deleted, which can't be undone."""
         run = wanted.run
         detail = f"{clean_path(run.path)} goes with its adapter, checkpoints and log."
         self._ask("Delete this run?", detail, ("delete", "keep"), lambda: self._delete(run))
@@ -196,7 +197,7 @@ class BenchApp(TerminalApp):
             self.screen.look()
 
     def on_run_screen_stop_wanted(self, wanted: StopWanted) -> None:
-        """Ending a run can't be undone."""
+        """Ask before a run is stopped, which can't be undone."""
 
         from engine.run.rundir import Want
 
@@ -212,27 +213,27 @@ class BenchApp(TerminalApp):
         self._show_alone("setup")
 
     def action_show_runs(self) -> None:
-        """The table of runs."""
+        """Show the table of runs."""
         self._show_alone("runs")
 
     def _show_alone(self, mode: str) -> None:
-        """The screen of a mode, whatever lies on it."""
+        """Show the screen of a mode, without those that lie on it."""
         self.switch_mode(mode)
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The keys that can be used where the palette was opened, and the themes."""
+        """List the keys that can be used where the palette was opened, and the themes."""
         by_action = {active.binding.action: active for active in screen.active_bindings.values()}
         for active in by_action.values():
             binding, node = active.binding, active.node
             if active.enabled and binding.id and binding.tooltip:
-                does = partial(self.run_action, binding.action, node)
-                yield SystemCommand(binding.description, active.tooltip, does)
+                run = partial(self.run_action, binding.action, node)
+                yield SystemCommand(binding.description, active.tooltip, run)
         yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
 
     def action_jump(self) -> None:
-        """Letters over the panes."""
+        """Put letters over the panes, to jump to one."""
         from workbench.screens.jump import JumpScreen
 
         panes = [pane for pane in self.screen.focus_chain if pane.region]
@@ -251,12 +252,12 @@ class BenchApp(TerminalApp):
         if not alive or self.screen.is_modal:
             self.exit()
             return
-        names = "\n".join(f"Come back with: {way_back(run)}" for run in alive)
+        names = "\n".join(f"Come back with: {attach_command(run)}" for run in alive)
         question = "The run goes on without this window" if len(alive) == 1 else "The runs go on"
         self._ask(question, names, ("quit", "stay"), self.exit)
 
     def alive_runs(self) -> list[RunDir]:
-        """Runs at work, below this folder or opened here; one that said its last word is none."""
+        """List runs at work, below this folder or opened here; not one that said its last word."""
         from engine.run import runs
 
         known = {run.name: run for run in runs.every()} | self._opened
@@ -273,8 +274,8 @@ def _runs_screen() -> Screen[Any]:
     return RunsScreen()
 
 
-def way_back(run: RunDir) -> str:
-    """The command that follows a run again."""
+def attach_command(run: RunDir) -> str:
+    """Spell the command that follows a run again."""
     from engine.run.rundir import RUNS
 
     name = run.name if run.path.parent == RUNS else str(run.path)
@@ -290,5 +291,5 @@ def run_app(attach: RunDir | None = None, ahead: Ahead | None = None) -> int:
         app.warm.close()
     with suppress(OSError):
         for run in app.alive_runs():
-            print(f"{clean_line(run.name)} goes on. Come back with: {way_back(run)}")
+            print(f"{clean_line(run.name)} goes on. Come back with: {attach_command(run)}")
     return app.return_code or 0
