@@ -227,7 +227,7 @@ def test_wishes_are_read_once_and_nonsense_is_skipped(tmp_path: Path) -> None:
     wishes = RunControl(run)
     run.ask("save", "a test")
     with run.control.open("ab") as control:
-        control.write(b'\xff\n[]\n{}\n{"want": null}\n' + b"[" * 100_000 + b"\n")
+        control.write(b'\xff\n[]\n{}\n{"want": null}\n{"want": "fly"}\n' + b"[" * 100_000 + b"\n")
     run.ask("stop", "first")
     run.ask("stop", "second")
     wishes.poll()
@@ -235,3 +235,6 @@ def test_wishes_are_read_once_and_nonsense_is_skipped(tmp_path: Path) -> None:
     assert not wishes.take("save")
     assert not wishes.take("sample")
     assert wishes.stopped_by == "first"
+    for unknown in (lambda: run.ask("fly", "a test"), lambda: wishes.take("fly")):
+        with pytest.raises(ValueError, match="fly"):
+            unknown()

@@ -28,9 +28,11 @@ FOLLOW = """
 import sys
 from pathlib import Path
 from engine.run.rundir import RunDir
+from workbench.cli import exit_code_of
 from workbench.commands import follow
+run, as_json = RunDir(Path(sys.argv[1])), sys.argv[2] == "json"
 print("ready", file=sys.stderr, flush=True)
-sys.exit(follow.follow(RunDir(Path(sys.argv[1])), as_json=sys.argv[2] == "json"))
+sys.exit(exit_code_of(lambda: follow.follow(run, as_json=as_json)))
 """
 ENGINE = """
 import sys

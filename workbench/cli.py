@@ -2,7 +2,9 @@
 
 import argparse
 import io
+import os
 import sys
+from collections.abc import Callable
 
 from engine.problems import ExitCode, Refusal
 from workbench.commands.registry import COMMANDS, Command
@@ -15,24 +17,37 @@ _EXIT_CODES = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; its exit code. What is refused is told in one message, without a traceback."""
+    """Run a command, or the app; its exit code."""
     command, rest = _command(sys.argv[1:] if arguments is None else arguments)
     options = _parsed(command, rest)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        if command is None:
-            from workbench.app import run_app
+    return exit_code_of(lambda: command.run(options) if command else _run_app())
 
-            return run_app()
-        return command.run(options)
+
+def exit_code_of(call: Callable[[], int]) -> int:
+    """Call it; what is refused or interrupted is told in one message, without a traceback."""
+    try:
+        exit_code = call()
+        sys.stdout.flush()
     except Refusal as refusal:
         print(f"gemma-bench: {clean(refusal)}", file=sys.stderr)
         return refusal.exit_code
     except KeyboardInterrupt:
-        goes_on = "interrupted; a run that was started goes on: gemma-bench runs"
-        print(f"gemma-bench: {goes_on}", file=sys.stderr)
+        message = "interrupted; a run that was started goes on: gemma-bench runs"
+        print(f"gemma-bench: {message}", file=sys.stderr)
         return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Its reader has gone, and the interpreter must not fail to flush as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    return exit_code
+
+
+def _run_app() -> int:
+    from workbench.app import run_app
+
+    return run_app()
 
 
 def _command(arguments: list[str]) -> tuple[Command | None, list[str]]:

@@ -43,6 +43,6 @@ class RunControl:
 
     def take(self, want: Want) -> bool:
         """Whether something was asked for since it was last taken."""
-        was_wanted = want in self._wanted
+        was_wanted = Want(want) in self._wanted
         self._wanted.discard(want)
         return was_wanted

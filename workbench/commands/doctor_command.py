@@ -31,9 +31,6 @@ def run(arguments: Namespace) -> int:
     doctor = doctor_session.start(is_fast=arguments.fast)
     try:
         diagnosis = _diagnosis(doctor, prints_findings=not arguments.json)
-    except KeyboardInterrupt:
-        print("gemma-bench: interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
     finally:
         doctor.close()
     if doctor.error or diagnosis is None:

@@ -51,7 +51,7 @@ class Follower:
         """Of a signal's handler, which may have interrupted a print, so it can't print itself."""
 
     def follow(self) -> int:
-        """The run's exit code: 0 done, 1 failed or died, 130 stopped from here, 143 by others."""
+        """Follow it; an exit code: 0 done, 1 failed or died, 130 stopped here, 143 by others."""
         ends = self._pre_empted if "SLURM_JOB_ID" in os.environ else self._terminated
         previous = {
             signal.SIGINT: signal.signal(signal.SIGINT, self._interrupted),
@@ -60,16 +60,12 @@ class Follower:
             signal.SIGUSR1: signal.signal(signal.SIGUSR1, self._pre_empted),
         }
         try:
-            try:
-                return self._until_the_end()
-            except _Left as left:
-                for number in previous:
-                    signal.signal(number, signal.SIG_DFL)
-                self._printer.note(self._whereabouts())
-                return left.exit_code
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            return self._until_the_end()
+        except _Left as left:
+            for number in previous:
+                signal.signal(number, signal.SIG_DFL)
+            self._printer.note(f"the run goes on; come back: gemma-bench attach {self._run.path}")
+            return left.exit_code
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -123,9 +119,6 @@ class Follower:
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         raise _Left(128 + number)
-
-    def _whereabouts(self) -> str:
-        return f"the run goes on; come back: gemma-bench attach {self._run.path}"
 
 
 def _ending(

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from engine.hardware import profiles
 from engine.problems import ExitCode
 from engine.recipe import validate
-from engine.sessions.preview import Answer, Broken, Refused, Reply, check_source, published
+from engine.sessions.preview import Broken, Refused, Reply, check_source, published
 from workbench.commands import options
 from workbench.commands.status_line import StatusLine
 from workbench.sessions import preview_session
@@ -47,9 +47,6 @@ def run(arguments: Namespace) -> int:
     try:
         preview.ask(recipe, rows=arguments.rows, source=arguments.source)
         reply = _reply(preview)
-    except KeyboardInterrupt:
-        print("gemma-bench: interrupted", file=sys.stderr)
-        return ExitCode.INTERRUPTED
     finally:
         preview.close()
     if isinstance(reply, Refused):
@@ -59,7 +56,9 @@ def run(arguments: Namespace) -> int:
         print(f"gemma-bench: {error}", file=sys.stderr)
         return ExitCode.FAILED
     columns = shutil.get_terminal_size().columns
-    _print(_json(reply) if arguments.json else page(reply, columns, _text_style()))
+    # In ASCII, so that nothing in a row can steer the terminal it is printed on.
+    as_json = json.dumps(published(reply), ensure_ascii=True) if arguments.json else ""
+    print(as_json or page(reply, columns, _text_style()))
     return ExitCode.DONE
 
 
@@ -71,18 +70,6 @@ def _reply(preview: Preview) -> Reply:
         time.sleep(_POLL_S)
     status.show("")
     return reply
-
-
-def _json(answer: Answer) -> str:
-    """In ASCII, so that nothing in a row can steer the terminal it is printed on."""
-    return json.dumps(published(answer), ensure_ascii=True)
-
-
-def _print(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _text_style() -> TextStyle:
