@@ -24,8 +24,8 @@ from engine.budget.ledger import persistent  # noqa: E402
 from engine.budget.ledger.step_peak import peak_of_step  # noqa: E402
 from engine.budget.step_shape import StepShape  # noqa: E402
 from engine.gemma import catalog  # noqa: E402
+from engine.gemma.lora_targets import ATTENTION, MLP  # noqa: E402
 from engine.model.patches.supervised_only import score_supervised_only  # noqa: E402
-from engine.recipe.schema import ATTENTION, MLP  # noqa: E402
 from engine.units import GIB  # noqa: E402
 from tools.simulator import build, optimizer, report  # noqa: E402
 from tools.simulator.configuration import configuration, source  # noqa: E402

@@ -143,7 +143,7 @@ def _trl(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> A
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    from engine.recipe.schema import ATTENTION, MLP
+    from engine.gemma.lora_targets import ATTENTION, MLP
 
     config = SFTConfig(
         output_dir=str(folder / "staging"),

@@ -9,8 +9,9 @@ from importlib import metadata
 from pathlib import Path
 
 from engine import events
+from engine.gemma.shapes import EMBEDDED
 from engine.problems import ExitCode, Refusal
-from engine.recipe.schema import EMBEDDED, Recipe
+from engine.recipe.schema import Recipe
 from engine.run import lock
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog

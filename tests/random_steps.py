@@ -5,7 +5,7 @@ from typing import Any
 
 from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
-from engine.recipe.schema import ATTENTION, MLP
+from engine.gemma.lora_targets import ATTENTION, MLP
 
 _MOST_TOKENS = 16_384
 """Of a micro-batch."""

@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from transformers import Gemma4ForCausalLM, Gemma4ForConditionalGeneration
 
 from engine.data.template import template
+from engine.gemma.lora_targets import ATTENTION, MLP
 from engine.model import lora
 from engine.model.adapter_switch import attach, read
 from engine.model.load import Loaded
 from engine.paths import EMBEDDED_WEIGHTS, is_embedded_weights
 from engine.problems import Refusal
-from engine.recipe.schema import ATTENTION, MLP, Adapter, Model, Training
+from engine.recipe.schema import Adapter, Model, Training
 from engine.run import adapters
 from tests import tiny
 from tests.conftest import KINDS

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from engine.data.conversation import Turn
-from engine.data.template import dialect_of, template
+from engine.data.template import template
+from engine.gemma.config import dialect_of
 from engine.model.generate import Cut, answer
 from tests import tiny
 
@@ -23,7 +24,7 @@ class Asking(tiny.Gradients):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask."""
-        chosen = template(dialect_of(self.model.config))
+        chosen = template(dialect_of(self.model.config.to_dict()))
         for as_base in (True, False):
             answer(self.model, self.tokenizer, chosen, ASKED, 8, as_base=as_base)
 
@@ -52,7 +53,7 @@ def test_the_base_answers_as_it_did_before_it_got_an_adapter(
     gemma_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     gemma = tiny.loaded(gemma_folder("embedded"))
-    chosen = template(dialect_of(gemma.model.config))
+    chosen = template(dialect_of(gemma.model.config.to_dict()))
     before = answer(gemma.model, gemma.tokenizer, chosen, ASKED, 12)
     trainer = tiny.trainer(gemma, tmp_path, tiny.Gradients(), max_steps=6, learning_rate=3e-2)
     trainer.train()
@@ -66,7 +67,7 @@ def test_prompts_of_different_lengths_are_answered_as_alone(
     gemma_folder: Callable[[str], Path],
 ) -> None:
     gemma = tiny.loaded(gemma_folder("embedded"))
-    chosen = template(dialect_of(gemma.model.config))
+    chosen = template(dialect_of(gemma.model.config.to_dict()))
     together = answer(gemma.model, gemma.tokenizer, chosen, ASKED, 12)
     alone = [answer(gemma.model, gemma.tokenizer, chosen, [asked], 12)[0] for asked in ASKED]
     assert together == alone
@@ -75,7 +76,7 @@ def test_prompts_of_different_lengths_are_answered_as_alone(
 def test_answers_that_nobody_waits_for_are_cut(gemma_folder: Callable[[str], Path]) -> None:
     """Heard between two tokens, whether a token was made or not; the model is left as it was."""
     gemma = tiny.loaded(gemma_folder("embedded"))
-    chosen = template(dialect_of(gemma.model.config))
+    chosen = template(dialect_of(gemma.model.config.to_dict()))
     heard: list[int] = []
 
     def is_cut() -> bool:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from engine.gemma import catalog, parameters
+from engine.gemma.lora_targets import ATTENTION
 from engine.problems import Problem
 from engine.recipe import validate
-from engine.recipe.schema import ATTENTION, Recipe
+from engine.recipe.schema import Recipe
 
 DATA = {"sources": [{"path": "rows.jsonl"}]}
 E2B, MIXTURE = "google/gemma-4-e2b-it", "google/gemma-4-26b-a4b-it"

@@ -13,11 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma4ForCausalLM,
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
 
 from engine.doctor import tiny_models
+from engine.gemma.lora_targets import ATTENTION
 from engine.model import lora, nf4
 from engine.model.experts import QuantisedExperts
 from engine.model.load import Loaded, load
 from engine.paths import EMBEDDED_WEIGHTS
-from engine.recipe.schema import ATTENTION, Adapter, Model
+from engine.recipe.schema import Adapter, Model
 from tests import tiny
 
 STACKS = ("gate_up_proj", "down_proj")

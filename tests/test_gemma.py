@@ -11,9 +11,12 @@ from peft import get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from engine.gemma import catalog, parameters
+from engine.gemma.config import dialect_of
+from engine.gemma.lora_targets import ATTENTION, MLP
+from engine.gemma.shapes import Dialect
 from engine.model.lora import configuration
 from engine.problems import Refusal
-from engine.recipe.schema import ATTENTION, MLP, Adapter
+from engine.recipe.schema import Adapter
 
 PUBLISHED = {
     "gemma-3-270m": (268_098_176, 268_098_176),
@@ -150,12 +153,32 @@ def test_a_hub_id_means_its_variant(model: str, name: str) -> None:
     assert catalog.variant_of(model).name == name
 
 
-def test_a_hub_id_names_its_dialect() -> None:
-    dialects = {name: catalog.variant_of(name).dialect for name in catalog.names()}
-    assert {name for name, dialect in dialects.items() if dialect == "gemma4"} == {
-        "gemma-4-E2B", "gemma-4-E4B",
-    }  # fmt: skip
-    assert dialects["gemma-4-12B"] == "gemma4_large"
+DIALECTS = {
+    "gemma-3-270m": "gemma3", "gemma-3-1b": "gemma3", "gemma-3-4b": "gemma3",
+    "gemma-3-12b": "gemma3", "gemma-3-27b": "gemma3",
+    "gemma-4-E2B": "gemma4", "gemma-4-E4B": "gemma4",
+    "gemma-4-12B": "gemma4-large", "gemma-4-26B-A4B": "gemma4-large",
+    "gemma-4-31B": "gemma4-large",
+}  # fmt: skip
+
+
+@EVERY
+def test_a_variant_has_one_dialect_by_name_from_disk_and_by_its_class(
+    name: str, tmp_path: Path
+) -> None:
+    assert DIALECTS.keys() == set(catalog.names())
+    assert catalog.variant_of(name).dialect == Dialect(DIALECTS[name])
+    (tmp_path / "config.json").write_text(json.dumps(catalog.config_of(name)))
+    assert catalog.variant_of(str(tmp_path)).dialect == Dialect(DIALECTS[name])
+    assert dialect_of(known(name).config.to_dict()) == Dialect(DIALECTS[name])
+    AutoConfig.from_pretrained(tmp_path).save_pretrained(tmp_path)
+    assert dialect_of(json.loads((tmp_path / "config.json").read_bytes())) == DIALECTS[name]
+
+
+@pytest.mark.parametrize("config", [{}, {"model_type": "llama"}, {"model_type": "gemma2"}])
+def test_no_dialect_is_guessed(config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="neither Gemma 3 nor Gemma 4"):
+        dialect_of(config)
 
 
 @pytest.mark.parametrize("kind", ["embedded", "gemma3", "gemma4_moe", "gemma4_multimodal"])

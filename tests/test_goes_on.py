@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.recipe.schema import ATTENTION, Adapter
+from engine.gemma.lora_targets import ATTENTION
+from engine.recipe.schema import Adapter
 from engine.run import checkpoint_manifest
 from engine.run.rundir import RunDir
 from engine.train.checkpoint import Checkpoints

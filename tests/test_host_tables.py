@@ -11,7 +11,8 @@ import torch
 
 from engine.data.batches import Collator, TokenSequence, alone, pack
 from engine.data.conversation import Turn
-from engine.data.template import dialect_of, template
+from engine.data.template import template
+from engine.gemma.config import dialect_of
 from engine.model import host_embeddings, lora
 from engine.model.generate import answer
 from engine.model.load import Loaded
@@ -95,7 +96,7 @@ def test_answers_are_the_same(kind: str, gemma_folder: Folder) -> None:
     for on_host in (False, True):
         gemma = tiny.loaded(gemma_folder(kind), dtype="bfloat16", host_tables=on_host)
         model = lora.attach(gemma.model, Adapter(r=2, lora_alpha=4), 0)
-        chosen = template(dialect_of(model.config))
+        chosen = template(dialect_of(model.config.to_dict()))
         asked = [(Turn("user", question),) for question, _ in tiny.QUESTIONS[:3]]
         said.append(answer(model, gemma.tokenizer, chosen, asked, 12))
     assert said[0] == said[1]

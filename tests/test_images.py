@@ -19,8 +19,9 @@ from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer, sight
 from engine.data.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import excerpt
-from engine.data.template import dialect_of, template
+from engine.data.template import template
 from engine.data.tokens import IGNORED
+from engine.gemma.config import dialect_of
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Model, Source
 from tests import seers, tiny
@@ -39,7 +40,7 @@ class Seer:
     def prepared(self, path: Path, **settings: Any) -> Prepared:
         """The rows of a file as the model gets them."""
         data = Data(sources=(Source(path=str(path)),), **settings)
-        chosen = template(dialect_of(self.gemma.model.config))
+        chosen = template(dialect_of(self.gemma.model.config.to_dict()))
         return prepare(data, self.gemma.tokenizer, chosen, sight=self.sight)
 
     def collated(self, prepared: Prepared) -> dict[str, torch.Tensor]:

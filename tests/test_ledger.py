@@ -12,8 +12,9 @@ from engine.budget.ledger.step_peak import peak_of_step
 from engine.budget.placement import resolved_step
 from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
+from engine.gemma.lora_targets import ATTENTION
 from engine.hardware.profiles import profile
-from engine.recipe.schema import ATTENTION, Recipe
+from engine.recipe.schema import Recipe
 from engine.units import GIB
 from tests import simulate_steps
 from tests.simulate_steps import from_record, simulated

@@ -7,8 +7,9 @@ import pytest
 import torch
 from peft.tuners.lora import LoraLayer
 
+from engine.gemma.lora_targets import ATTENTION, MLP
 from engine.model import lora
-from engine.recipe.schema import ATTENTION, MLP, Adapter
+from engine.recipe.schema import Adapter
 from tests import tiny
 from tests.conftest import KINDS
 

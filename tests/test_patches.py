@@ -24,13 +24,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, modeling_utils
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
 
+from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.gemma.towers import MODULES
 from engine.installed import requirements, version
 from engine.model import lora, patches
 from engine.model.load import four_bits
 from engine.model.patches import four_bit_cpu, frozen_towers
 from engine.model.patches.fused_lora import use_fused_lora
-from engine.model.patches.partial_models import LAYER_TABLE
 from engine.model.patches.tensor_loading import tensor_by_tensor
 from engine.model.patches.written_for import WrittenFor
 from engine.recipe.schema import Adapter
@@ -76,7 +76,7 @@ def test_transformers_still_builds_towers_and_tables(kind: str, gemma_folder: Fo
     model = AutoModelForCausalLM.from_pretrained(gemma_folder(kind))
     names = [name for name, _ in model.named_parameters()]
     assert any(f".{tower}." in f".{name}" for name in names for tower in MODULES)
-    assert any(LAYER_TABLE in name for name in names) is (kind == "gemma4_multimodal")
+    assert any(PER_LAYER_TABLE in name for name in names) is (kind == "gemma4_multimodal")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Elsewhere transformers reads the files")

@@ -10,10 +10,11 @@ import pytest
 from engine.budget import forecast as budget
 from engine.budget.forecast import Budget
 from engine.budget.placement import forecast_recipe, placed_model, resolved_step
-from engine.budget.safetensors_size import TABLE, weights_gib
+from engine.budget.safetensors_size import weights_gib
 from engine.budget.step_shape import StepShape
 from engine.budget.suggestions import applied, suggestions
 from engine.gemma import catalog
+from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.hardware.profiles import Profile, profile
 from engine.problems import Problem, Refusal
 from engine.recipe import validate
@@ -183,8 +184,8 @@ def test_weights_on_disk_are_counted_without_what_stays_on_the_host(tmp_path: Pa
     file.write_bytes(len(header).to_bytes(8, "little") + header)
     (tmp_path / "config.json").write_text("{}")
     assert weights_gib(tmp_path, "auto") == 9.0
-    assert weights_gib(tmp_path, "auto", without=(TABLE,)) == 1.0
-    assert weights_gib(tmp_path, "auto", without=(TABLE, "norm")) == 0.0
+    assert weights_gib(tmp_path, "auto", without=(PER_LAYER_TABLE,)) == 1.0
+    assert weights_gib(tmp_path, "auto", without=(PER_LAYER_TABLE, "norm")) == 0.0
     on_host = recipe(str(tmp_path), **{"model.quantization": "none", "model.host_tables": True})
     small, here = card(4.0), applied(on_host, {"model.host_tables": "auto"})
     fit_check.require_weights_fit(on_host, small, resolved_step(on_host, small))

@@ -12,8 +12,9 @@ import pytest
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from engine.data.template import dialect_of, template
+from engine.data.template import template
 from engine.events import Warned
+from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.model.generate import Cut
 from engine.run import checkpoint_manifest
@@ -285,7 +286,7 @@ def test_what_was_skipped_counts_on_after_a_resumption(gemma_folder: Any, tmp_pa
 def test_a_stop_cuts_answers_short(gemma_folder: Any, tmp_path: Path) -> None:
     """So that a long scoring is no reason to be killed."""
     run, gemma = RunDir(tmp_path), tiny.loaded(gemma_folder("gemma3"))
-    chosen = template(dialect_of(gemma.model.config))
+    chosen = template(dialect_of(gemma.model.config.to_dict()))
     model = lora.attach(gemma.model, tiny.ADAPTER, 0)
     sampler = Sampler(model, gemma.tokenizer, chosen, EventLog(run), RunControl(run))
     asked = [(tiny.Turn("user", "Hello!"),)]

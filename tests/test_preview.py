@@ -14,7 +14,7 @@ import pytest
 
 from engine.data.own_template import choose
 from engine.data.prepare import prepare
-from engine.data.template import dialect_of
+from engine.gemma.config import dialect_of
 from engine.recipe.schema import Data, Recipe
 from engine.sessions.preview import (
     Answer,
@@ -108,7 +108,7 @@ def test_it_shows_the_ids_and_labels_that_the_trainer_hands_to_the_model(
     told = answer(shown, choice, rows=50)
     gemma = tiny.loaded(gemma_folder("embedded"))
     training = choice.training.model_copy(update={"per_device_train_batch_size": len(ROWS)})
-    template = choose("engine", gemma.tokenizer, dialect_of(gemma.model.config))
+    template = choose("engine", gemma.tokenizer, dialect_of(gemma.model.config.to_dict()))
     prepared = prepare(choice.data, gemma.tokenizer, template)
     config = sft.arguments(training, choice.data, gemma, tmp_path / "staging")
     model = tiny.lora.attach(gemma.model, choice.adapter, 0)

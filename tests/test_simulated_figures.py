@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
-from engine.recipe.schema import ATTENTION, MLP
+from engine.gemma.lora_targets import ATTENTION, MLP
 from engine.units import GIB
 from tools.simulator import build, components, depth, patches, report, step
 from tools.simulator.configuration import configuration, source

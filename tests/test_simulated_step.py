@@ -8,8 +8,9 @@ import pytest
 
 from engine.budget.step_shape import StepShape
 from engine.data.batches import TokenSequence
+from engine.gemma.lora_targets import ATTENTION, MLP
 from engine.model.load import load
-from engine.recipe.schema import ATTENTION, MLP, Model
+from engine.recipe.schema import Model
 from tests import tiny
 from tests.measured_step import MEASURED_STEP, Allocations
 from tools.simulator import step

@@ -13,8 +13,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoTokenizer
 
 from engine.data.conversation import Turn
-from engine.data.template import dialect_of, prompt_ids, template
+from engine.data.template import prompt_ids, template
 from engine.events import Answered, Event, Piece, decode
+from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.model.adapter_switch import AdapterSwitch
 from engine.model.detokenizer import IncrementalDetokenizer
@@ -46,7 +47,7 @@ def adapted(folder: Path) -> AdapterSwitch:
         if "lora_B" in name:
             parameter.data.normal_(std=0.1)
     layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
-    chosen = template(dialect_of(gemma.model.config))
+    chosen = template(dialect_of(gemma.model.config.to_dict()))
     return AdapterSwitch(model.eval(), gemma.tokenizer, chosen, gemma.dtype, layers)
 
 

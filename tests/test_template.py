@@ -10,8 +10,9 @@ from trl import chat_template_utils
 
 from engine.data.conversation import Conversation, Turn
 from engine.data.rendering import messages
-from engine.data.template import dialect_of, prompt_ids, template
+from engine.data.template import prompt_ids, template
 from engine.data.tokens import IGNORED, tokenize
+from engine.gemma.config import dialect_of
 from tests import tiny
 
 DIALECTS = ("gemma3", "gemma4", "gemma4-large")
@@ -106,7 +107,13 @@ def test_gemma_4_is_written_as_trl_writes_it(tokenizers: dict[str, Any]) -> None
 def test_the_dialect_follows_from_the_model(
     kind: str, dialect: str, gemma_folder: Callable[[str], Path]
 ) -> None:
-    assert dialect_of(tiny.loaded(gemma_folder(kind)).model.config) == dialect
+    assert dialect_of(tiny.loaded(gemma_folder(kind)).model.config.to_dict()) == dialect
+
+
+@pytest.mark.parametrize("dialect", ["nonsense", "gemma4_large", "", "Gemma3"])
+def test_an_unknown_dialect_has_no_template(dialect: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid Dialect"):
+        template(dialect)
 
 
 def test_the_hash_tells_templates_apart() -> None:

@@ -10,8 +10,9 @@ from transformers import TrainerCallback
 from engine.data.batches import TokenSequence, alone
 from engine.data.conversation import Turn
 from engine.data.image_tokenizer import ImageTokenizer
-from engine.data.template import dialect_of, template
+from engine.data.template import template
 from engine.data.tokens import Tokens, tokenize
+from engine.gemma.config import dialect_of
 from engine.hardware.profiles import Profile
 from engine.model import lora
 from engine.model.load import Loaded, load
@@ -45,7 +46,7 @@ def loaded(
 def rows(gemma: Loaded) -> list[Tokens]:
     """The questions above as the model's tokens; their answers differ in length."""
     turns = [(Turn("user", asked), Turn("assistant", said)) for asked, said in QUESTIONS]
-    chosen = template(dialect_of(gemma.model.config))
+    chosen = template(dialect_of(gemma.model.config.to_dict()))
     return tokenize(gemma.tokenizer, chosen, turns, "assistant", 128)
 
 

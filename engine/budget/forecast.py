@@ -10,7 +10,7 @@ from engine.budget.ledger import images_and_sampling, persistent
 from engine.budget.ledger.step_peak import peak_of_step
 from engine.budget.library_kernels import CUBLAS_HANDLES
 from engine.budget.step_shape import StepShape
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 from engine.hardware.profiles import Profile
 from engine.units import GIB
 

@@ -7,7 +7,7 @@ from engine.budget import step_shape
 from engine.budget.forecast import Budget, forecast
 from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe import image_rows

@@ -11,8 +11,6 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, 
 _CAST = {"float32": 4, "float16": 2, "bfloat16": 2}
 _MAX_HEADER_BYTES = 100_000_000
 """The limit of the format."""
-TABLE = "embed_tokens_per_layer"
-"""Module of the per-layer embeddings."""
 
 
 def weights_gib(folder: Path, dtype: str, *, without: tuple[str, ...] = ()) -> float:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from engine.budget.library_kernels import NF4_BLOCK
+from engine.gemma.lora_targets import ATTENTION, MLP, Targets
 from engine.hardware import kernel_choice
 from engine.hardware.kernel_choice import Dtype
 from engine.hardware.profiles import Profile
-from engine.recipe.schema import ATTENTION, MLP, Recipe, Targets
+from engine.recipe.schema import Recipe
 
 DETERMINISTIC_WORKSPACE, DETERMINISTIC_WORKSPACE_BYTES = ":4096:8", 8 * 4096 * 1024
 """What cuBLAS needs to give the same bits again: 8 buffers of 4096 KiB for each handle."""

@@ -7,7 +7,8 @@ from typing import Any
 from engine.budget.forecast import Budget
 from engine.budget.placement import RecipeForecast, forecast_recipe
 from engine.gemma import catalog, parameters
-from engine.recipe.schema import ATTENTION, Recipe
+from engine.gemma.lora_targets import ATTENTION
+from engine.recipe.schema import Recipe
 
 Changes = dict[str, Any]
 _SHORTEST_TOKENS = 256

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from engine.budget.step_shape import StepShape
 from engine.gemma import parameters
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
 

@@ -3,6 +3,7 @@
 import re
 
 from engine.data.conversation import Conversation, UnusableRow
+from engine.gemma.shapes import Dialect
 
 CONTROL_TOKENS = re.compile(
     r"<(?:\|(?:turn|channel|tool|tool_call|tool_response|think|image|audio|video|\")\|?"
@@ -30,12 +31,12 @@ NOTED_CONTROL = "control tokens in the text, trained on as plain text"
 NOTED_SHORT = "an answer of one character"
 
 
-def check(turns: Conversation, dialect: str) -> tuple[str, ...]:
+def check(turns: Conversation, dialect: Dialect) -> tuple[str, ...]:
     """What is worth a note about a row that stays. Raises `UnusableRow` where it can't.
 
     A placeholder counts outside code only; joiners and direction marks that scripts need are fine.
     """
-    if dialect == "gemma3" and any(t.calls or t.tools or t.role == "tool" for t in turns):
+    if dialect == Dialect.GEMMA3 and any(t.calls or t.tools or t.role == "tool" for t in turns):
         raise UnusableRow("tool calls, which Gemma 3's template does not have; choose a Gemma 4")
     notes = []
     for text in texts(turns):

@@ -9,6 +9,7 @@ from trl import chat_template_utils
 from engine.data.conversation import Turn
 from engine.data.rendering import Template, messages
 from engine.data.template import marked, template
+from engine.gemma.shapes import Dialect
 from engine.problems import Refusal
 
 PROBE = (
@@ -22,7 +23,7 @@ PROBE = (
 _MARK = "{%- generation -%}", "{% generation %}"
 
 
-def choose(wanted: str, tokenizer: Any, dialect: str) -> Template:
+def choose(wanted: str, tokenizer: Any, dialect: Dialect) -> Template:
     """The recipe's data.template: the engine's, or the model's own. Raises `Refusal`."""
     engine = template(dialect)
     if wanted == "engine":
@@ -66,8 +67,8 @@ def _written(tokenizer: Any, text: str) -> str:
         return f"it can't be rendered: {error}"
 
 
-def _marked(text: str, dialect: str) -> str:
-    if dialect == "gemma3" and text == chat_template_utils.gemma3_chat_template:
+def _marked(text: str, dialect: Dialect) -> str:
+    if dialect == Dialect.GEMMA3 and text == chat_template_utils.gemma3_chat_template:
         return str(chat_template_utils.gemma3_training_chat_template)
     try:
         return marked(text)

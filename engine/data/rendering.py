@@ -15,6 +15,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from engine.data.conversation import IMAGE, Conversation, Turn
 from engine.data.image_tokenizer import ImageTokenizer
+from engine.gemma.shapes import Dialect
 
 BREAK = "\ufdd0"
 """Stands inside a control token's name in the words, so that the template's own are told apart."""
@@ -25,7 +26,7 @@ _SLOT = re.compile(r"(\t?)\ufdd1(\d+)\ufdd2(\t?)")
 class Template:
     """A Jinja template for one dialect, and the turn tokens it writes."""
 
-    dialect: str
+    dialect: Dialect
     text: str
     turn_start: str
     turn_end: str

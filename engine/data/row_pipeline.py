@@ -12,6 +12,7 @@ from engine.data.formats.registry import conversation, renamed
 from engine.data.rendering import Template
 from engine.data.tokens import IGNORED, Encoder, Tokens, labels
 from engine.data.truncation import truncated
+from engine.gemma.shapes import Dialect
 from engine.recipe.schema import Data, Filter, Source
 
 NO_LOSS = "no token with loss within max_length"
@@ -123,7 +124,7 @@ class RowPipeline:
             record = parsed(raw)
             turns = conversation(renamed(record, chosen.columns), chosen.format, chosen.folder)
             dialect = self.template.dialect
-            turns = thinking(turns, chosen.thinking, has_channel=dialect != "gemma3")
+            turns = thinking(turns, chosen.thinking, has_channel=dialect != Dialect.GEMMA3)
             notes = check(turns, dialect)
             self._look(turns)
         except UnusableRow as reason:

@@ -14,32 +14,23 @@ from trl import chat_template_utils
 from engine.data.conversation import Conversation
 from engine.data.rendering import Template
 from engine.data.tokens import Encoder
+from engine.gemma.shapes import Dialect
 
 _OPEN, _CLOSE = "{%- generation -%}", "{%- endgeneration -%}"
 _EMPTY_THOUGHT = "{{- '<|channel>thought\\n<channel|>' -}}"
 
 
 @cache
-def template(dialect: str) -> Template:
-    """The training template of gemma3, gemma4 (E2B, E4B) or gemma4-large."""
-    if dialect == "gemma3":
+def template(dialect: Dialect | str) -> Template:
+    """The training template of a dialect. Raises `ValueError` for one that there is not."""
+    dialect = Dialect(dialect)
+    if dialect == Dialect.GEMMA3:
         text = chat_template_utils.gemma3_training_chat_template
         return Template(dialect, text, "<start_of_turn>", "<end_of_turn>")
     text = marked(chat_template_utils.gemma4_v5_chat_template)
-    if dialect == "gemma4-large":
+    if dialect == Dialect.GEMMA4_LARGE:
         text = _with_empty_thought(text)
     return Template(dialect, text, "<|turn>", "<turn|>")
-
-
-def dialect_of(config: Any) -> str:
-    """Dialect of a model by its configuration: only E2B and E4B have per-layer embeddings."""
-    text_config = config.get_text_config()
-    if text_config.model_type.startswith("gemma3"):
-        return "gemma3"
-    if not text_config.model_type.startswith("gemma4"):
-        raise ValueError(f"{text_config.model_type} is neither Gemma 3 nor Gemma 4")
-    has_tables = getattr(text_config, "hidden_size_per_layer_input", 0)
-    return "gemma4" if has_tables else "gemma4-large"
 
 
 def prompt_ids(tokenizer: Any, chosen: Template, turns: Conversation) -> list[int]:

@@ -4,9 +4,10 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
+from engine.gemma.shapes import EMBEDDED
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.problems import Refusal
-from engine.recipe.schema import EMBEDDED, Model
+from engine.recipe.schema import Model
 
 
 def folder_or_id(choice: Model) -> str:

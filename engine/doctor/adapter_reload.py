@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from engine.data.batches import alone
-from engine.data.template import dialect_of, template
+from engine.data.template import template
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import SHARING, Specimens, rows
 from engine.doctor.trial import RecordedStep, trainer
+from engine.gemma.config import dialect_of
 from engine.model.adapter_switch import attach, read
 from engine.problems import Refusal
 from engine.run.adapters import Adapter
@@ -45,7 +46,7 @@ def _difference(specimens: Specimens, kind: str) -> float:
     save_adapter(run, built.model)
     fresh = specimens.gemma(kind)
     weights = read(Adapter("adapter", None, run.adapter), specimens.choice(kind))
-    chosen = template(dialect_of(fresh.model.config))
+    chosen = template(dialect_of(fresh.model.config.to_dict()))
     adapted = attach(fresh, chosen, weights)
     with adapted.use("adapter"):
         loaded = _logits(adapted.model, given[0].ids)

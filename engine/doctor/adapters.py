@@ -5,11 +5,12 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import KINDS, Specimens
 from engine.doctor.trial import ADAPTER
+from engine.gemma.lora_targets import HEAD, PER_LAYER_TABLE, TOKEN_TABLE
 from engine.model import lora
 from engine.model.protocols import LanguageModel
 from engine.recipe import validate as recipe_check
 
-_TABLES = ("embed_tokens", "lm_head", "embed_tokens_per_layer")
+_TABLES = (TOKEN_TABLE, HEAD, PER_LAYER_TABLE)
 
 
 @check(

@@ -7,11 +7,12 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from engine.data.batches import alone
 from engine.data.conversation import Turn
-from engine.data.template import dialect_of, template
+from engine.data.template import template
 from engine.data.tokens import IGNORED, tokenize
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import QUESTIONS, SHARING, Specimens
 from engine.doctor.trial import RecordedStep, trainer
+from engine.gemma.config import dialect_of
 from engine.model.adapter_switch import AdapterSwitch
 from engine.model.token_stream import TokenStream
 from engine.sessions.playground import Asked, Settings
@@ -46,7 +47,7 @@ def kv_sharing(specimens: Specimens) -> Measured:
 
 def _difference(specimens: Specimens, kind: str) -> float:
     gemma = specimens.gemma(kind)
-    chosen = template(dialect_of(gemma.model.config))
+    chosen = template(dialect_of(gemma.model.config.to_dict()))
     question, said = max(QUESTIONS, key=lambda pair: len(pair[1]))
     talk = (Turn("user", question), Turn("assistant", said))
     (row,) = tokenize(gemma.tokenizer, chosen, [talk], "last", 128)

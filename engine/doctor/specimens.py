@@ -7,20 +7,22 @@ from typing import Any
 
 from engine.data.batches import TokenSequence, alone
 from engine.data.conversation import Conversation, Turn
-from engine.data.template import dialect_of, template
+from engine.data.template import template
 from engine.data.tokenizer import tokenizer
 from engine.data.tokens import Tokens, tokenize
 from engine.doctor import tiny_models
+from engine.gemma.config import dialect_of
+from engine.gemma.shapes import EMBEDDED, Dialect
 from engine.hardware import profiles
 from engine.model.load import Loaded, load
-from engine.recipe.schema import EMBEDDED, Model
+from engine.recipe.schema import Model
 
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 SHARING = ("embedded", "gemma4_multimodal")
 """Those whose last layers take keys and values from earlier ones."""
 TABLES = ("embedded", "gemma4_multimodal")
 """Those with per-layer embeddings."""
-DIALECTS = ("gemma3", "gemma4", "gemma4-large")
+DIALECTS = tuple(Dialect)
 QUESTIONS = (
     ("What is two plus three?", "Five."),
     ("Sort: pear, apple, fig.", "apple, fig, pear"),
@@ -62,7 +64,7 @@ class Specimens:
 
     def tokenizer(self, dialect: str) -> Any:
         """A tokenizer that has the turns of a dialect."""
-        return self._gemma3 if dialect == "gemma3" else self._gemma4
+        return self._gemma3 if dialect == Dialect.GEMMA3 else self._gemma4
 
     @cached_property
     def _gemma3(self) -> Any:
@@ -78,7 +80,9 @@ def rows(gemma: Loaded) -> list[Tokens]:
     talks: list[Conversation] = [
         (Turn("user", asked), Turn("assistant", said)) for asked, said in QUESTIONS
     ]
-    return tokenize(gemma.tokenizer, template(dialect_of(gemma.model.config)), talks, "last", 128)
+    return tokenize(
+        gemma.tokenizer, template(dialect_of(gemma.model.config.to_dict())), talks, "last", 128
+    )
 
 
 def sequences(gemma: Loaded) -> list[TokenSequence]:

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from engine.gemma import towers
-from engine.gemma.catalog import Experts, Gemma, Layer, Sharing
+from engine.gemma.shapes import Dialect, Experts, Gemma, Layer, Sharing
 
 _TEXT_TYPES: dict[str, Literal[3, 4]] = {
     "gemma3_text": 3,
@@ -22,20 +22,16 @@ _IMAGE_TOKENS = {"gemma3": 256, "gemma4": 280, "gemma4_unified": 280}
 def read(config: dict[str, Any]) -> Gemma:
     """Facts that a configuration states. Raises `KeyError` or `ValueError` where it is no Gemma."""
     text = config.get("text_config") or config
-    kind = text.get("model_type") or f"{config.get('model_type')}_text"
-    if kind not in _TEXT_TYPES:
-        raise ValueError(f"model_type {kind!r}")
-    generation = _TEXT_TYPES[kind]
+    generation = _generation(config)
     given = {**_DEFAULTS[generation], **text}
     wrapper = "" if text is config else str(config["model_type"])
-    per_layer_width = 0 if "unified" in kind else given["hidden_size_per_layer_input"] or 0
     vision, audio = config.get("vision_config"), config.get("audio_config")
     image_tokens = config.get("mm_tokens_per_image", _IMAGE_TOKENS.get(wrapper, 0))
     return Gemma(
         name="",
         hub_id="",
         licence="Gemma Terms of Use" if generation == 3 else "Apache-2.0",
-        dialect=_dialect(generation, per_layer_width),
+        dialect=dialect_of(config),
         generation=generation,
         is_text_only=text is config,
         vocab_size=given["vocab_size"],
@@ -44,7 +40,7 @@ def read(config: dict[str, Any]) -> Gemma:
         layers=_layers(given, generation),
         sliding_window=given["sliding_window"],
         context_tokens=given.get("max_position_embeddings", 131_072),
-        per_layer_width=per_layer_width,
+        per_layer_width=_per_layer_width(config),
         per_layer_vocab_size=given.get("vocab_size_per_layer_input", 262_144),
         experts=_experts(given),
         final_softcap=given.get("final_logit_softcapping"),
@@ -56,11 +52,35 @@ def read(config: dict[str, Any]) -> Gemma:
     )
 
 
-def _dialect(generation: int, per_layer_width: int) -> str:
-    """Only the small Gemma 4 models, which have per-layer embeddings, leave out empty thoughts."""
-    if generation == 3:
-        return "gemma3"
-    return "gemma4" if per_layer_width else "gemma4_large"
+def dialect_of(config: dict[str, Any]) -> Dialect:
+    """How the model with a config.json writes a chat. Raises `ValueError` where it is no Gemma.
+
+    Only the small Gemma 4 models, which have per-layer embeddings, leave out empty thoughts.
+    """
+    if _generation(config) == 3:
+        return Dialect.GEMMA3
+    return Dialect.GEMMA4 if _per_layer_width(config) else Dialect.GEMMA4_LARGE
+
+
+def _text_type(config: dict[str, Any]) -> str:
+    """Type of the language model, with or without towers around it."""
+    text = config.get("text_config") or config
+    return text.get("model_type") or f"{config.get('model_type')}_text"
+
+
+def _generation(config: dict[str, Any]) -> Literal[3, 4]:
+    kind = _text_type(config)
+    if kind not in _TEXT_TYPES:
+        raise ValueError(f"model_type {kind!r} is neither Gemma 3 nor Gemma 4")
+    return _TEXT_TYPES[kind]
+
+
+def _per_layer_width(config: dict[str, Any]) -> int:
+    text = config.get("text_config") or config
+    if "unified" in _text_type(config):
+        return 0
+    default = _DEFAULTS[_generation(config)]["hidden_size_per_layer_input"]
+    return text.get("hidden_size_per_layer_input", default) or 0
 
 
 def _experts(given: dict[str, Any]) -> Experts | None:

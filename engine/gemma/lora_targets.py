@@ -2,17 +2,37 @@
 
 import re
 from collections.abc import Iterator
+from typing import Annotated, Any
 
-from engine.gemma.catalog import Gemma
-from engine.recipe.schema import ATTENTION, MLP
+from pydantic import Discriminator, Field, Tag
 
+from engine.gemma.shapes import Gemma
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
 PROJECTIONS = (*ATTENTION, *MLP, "per_layer_input_gate", "per_layer_projection")
 """What can carry an adapter."""
 EXPERTS = ("gate_up_proj", "down_proj")
 """Stacks of matrices in a mixture of experts."""
 _BLOCKS = {**dict.fromkeys(ATTENTION, "self_attn."), **dict.fromkeys(MLP, "mlp.")}
+TOKEN_TABLE, PER_LAYER_TABLE, HEAD = "embed_tokens", "embed_tokens_per_layer", "lm_head"
+PER_LAYER_INPUT = "per_layer_model_projection"
+"""Projects a token's embedding to what all layers get of it, beside its per-layer embeddings."""
 _ROOTS = ("model.language_model.", "model.", "")
 """What names begin with in the class with towers, in the one without, and within the decoder."""
+
+
+def _kind_of_targets(value: Any) -> str:
+    return EXPRESSION if isinstance(value, str) else NAMES
+
+
+NAMES, EXPRESSION = "names", "expression"
+"""The kinds of `Targets`, by which pydantic tells where in them a mistake is."""
+Targets = Annotated[
+    Annotated[tuple[str, ...], Field(min_length=1, strict=False), Tag(NAMES)]
+    | Annotated[str, Field(min_length=1), Tag(EXPRESSION)],
+    Discriminator(_kind_of_targets),
+]
 
 
 def path(layer: int, projection: str) -> str:
@@ -22,9 +42,9 @@ def path(layer: int, projection: str) -> str:
 
 def untouchable(gemma: Gemma) -> Iterator[str]:
     """Names of modules that an adapter could sit on, and must not: tables, head and routers."""
-    yield from ("embed_tokens", "lm_head")
+    yield from (TOKEN_TABLE, HEAD)
     if gemma.per_layer_width:
-        yield from ("embed_tokens_per_layer", "per_layer_model_projection")
+        yield from (PER_LAYER_TABLE, PER_LAYER_INPUT)
     if gemma.experts:
         yield from (f"layers.{layer}.router.proj" for layer in range(len(gemma.layers)))
 

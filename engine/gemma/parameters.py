@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from engine.gemma.catalog import Gemma, Layer
-from engine.gemma.lora_targets import is_meant
-from engine.recipe.schema import Targets
+from engine.gemma.lora_targets import Targets, is_meant
+from engine.gemma.shapes import Gemma, Layer
 
 Linear = tuple[str, int, int]
 """A projection's name, inputs and outputs."""

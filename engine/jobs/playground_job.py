@@ -11,7 +11,7 @@ import torch
 from engine import events
 from engine.budget.placement import placed_model
 from engine.data.own_template import choose
-from engine.data.template import dialect_of
+from engine.gemma.config import dialect_of
 from engine.hardware.profiles import Profile
 from engine.model.adapter_switch import AdapterSwitch, attach, read
 from engine.model.load import load
@@ -61,7 +61,9 @@ def _opened(asked: Opening, log: EventLog) -> AdapterSwitch:
     log.append(events.Phase(name="loading", detail=recipe.model.path))
     _spare(run, profile)
     loaded = load(placed_model(recipe, profile).model, profile)
-    template = choose(recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config))
+    template = choose(
+        recipe.data.template, loaded.tokenizer, dialect_of(loaded.model.config.to_dict())
+    )
     adapted = attach(loaded, template, weights)
     log.append(
         events.Opened(

@@ -16,8 +16,9 @@ from engine.data.image_tokenizer import ImageTokenizer, sight
 from engine.data.own_template import choose, difference
 from engine.data.prepare import prepare
 from engine.data.preview_rows import excerpt, sample, sources
-from engine.data.template import dialect_of
 from engine.data.tokenizer import tokenizer_and_config
+from engine.gemma.config import dialect_of
+from engine.gemma.shapes import Dialect
 from engine.problems import Refusal
 from engine.recipe.schema import Model
 from engine.run.control import RunControl
@@ -92,7 +93,7 @@ class Desk:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._known: dict[tuple[str, str | None], tuple[Any, str, ImageTokenizer | None]] = {}
+        self._known: dict[tuple[str, str | None], tuple[Any, Dialect, ImageTokenizer | None]] = {}
 
     def answer(self, question: Question) -> Answer:
         """The answer to a question. Raises `Refusal`."""
@@ -113,13 +114,13 @@ class Desk:
             elapsed_s=round(time.monotonic() - began, 3),
         )
 
-    def _tokenizer(self, model: Model) -> tuple[Any, str, ImageTokenizer | None]:
+    def _tokenizer(self, model: Model) -> tuple[Any, Dialect, ImageTokenizer | None]:
         known = model.path, model.revision
         if known not in self._known:
             self._log.append(events.Phase(name="loading", detail=model.path))
             tokenizer, config = tokenizer_and_config(model)
             try:
-                dialect = dialect_of(config)
+                dialect = dialect_of(config.to_dict())
             except ValueError as error:
                 fix = "Choose a Gemma 3 or Gemma 4"
                 raise Refusal.of(model.path, str(error), fix, key="model.path") from None

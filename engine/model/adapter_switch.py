@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 
 from engine.data.rendering import Template
 from engine.data.tokenizer import folder_or_id
+from engine.gemma.shapes import EMBEDDED
 from engine.model.load import Loaded
 from engine.model.patches.adapter_toggle import enable_adapters
 from engine.model.protocols import AdaptedModel, Tokenizer
 from engine.paths import is_embedded_weights
 from engine.problems import Refusal
-from engine.recipe.schema import EMBEDDED, Model
+from engine.recipe.schema import Model
 from engine.run.adapters import CONFIG, WEIGHTS, Adapter
 
 _HALVES = {torch.bfloat16, torch.float16}

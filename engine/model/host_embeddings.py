@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.model import mapped_tensor
-from engine.model.patches.partial_models import LAYER_TABLE, AbsentTable
+from engine.model.patches.partial_models import AbsentTable
 from engine.model.protocols import LanguageModel
 
 _PLACEHOLDERS = ("image_token_id", "video_token_id", "audio_token_id")
@@ -80,11 +81,12 @@ def map_table(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None:
     Raises `ValueError` where the model has none, or the files none of its shape.
     """
     text: Any = next(
-        (m for m in model.modules() if isinstance(getattr(m, LAYER_TABLE, None), AbsentTable)), None
+        (m for m in model.modules() if isinstance(getattr(m, PER_LAYER_TABLE, None), AbsentTable)),
+        None,
     )
     if text is None:
         raise ValueError("the model has no per-layer embeddings to keep in host memory")
-    table = mapped_tensor.map_tensor(folder, f"{LAYER_TABLE}.weight")
+    table = mapped_tensor.map_tensor(folder, f"{PER_LAYER_TABLE}.weight")
     config = text.config
     shape = (
         config.vocab_size_per_layer_input,
@@ -92,12 +94,12 @@ def map_table(model: LanguageModel, folder: Path, dtype: torch.dtype) -> None:
     )
     if tuple(table.shape) != shape:
         raise ValueError(
-            f"{LAYER_TABLE} is {tuple(table.shape)} in its file, where {shape} is needed"
+            f"{PER_LAYER_TABLE} is {tuple(table.shape)} in its file, where {shape} is needed"
         )
-    on_host = HostTable(table, getattr(text, LAYER_TABLE).scale, dtype, model.device)
+    on_host = HostTable(table, getattr(text, PER_LAYER_TABLE).scale, dtype, model.device)
     tokens = (getattr(model.config, name, None) for name in _PLACEHOLDERS)
     on_host.placeholders = {token: config.pad_token_id for token in tokens if token is not None}
-    setattr(text, LAYER_TABLE, on_host)
+    setattr(text, PER_LAYER_TABLE, on_host)
 
 
 def table_of(model: LanguageModel) -> HostTable | None:

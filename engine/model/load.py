@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.budget.library_kernels import FLASH_HEAD_WIDTH
 from engine.data.tokenizer import folder_or_id, tokenizer
-from engine.gemma import towers
+from engine.gemma import lora_targets, towers
 from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile
 from engine.model import host_embeddings, mapped_tensor
@@ -20,9 +20,9 @@ from engine.model.protocols import LanguageModel, Tokenizer
 from engine.recipe.schema import Model
 
 _NOT_QUANTISED = [
-    "lm_head",
+    lora_targets.HEAD,
     r".*\.router",
-    r".*\.per_layer_model_projection",
+    rf".*\.{lora_targets.PER_LAYER_INPUT}",
     *(rf".*\.{module}" for module in towers.MODULES),
 ]
 """What would be quantised besides the language model's projections: patterns over module names."""

@@ -7,8 +7,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from engine.gemma import lora_targets, towers
+from engine.gemma.lora_targets import Targets
 from engine.model.protocols import LanguageModel
-from engine.recipe.schema import Adapter, Targets
+from engine.recipe.schema import Adapter
 
 _TOWER = re.compile(rf".*\b({'|'.join(towers.MODULES)})\b.*")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.gemma import catalog
+from engine.gemma.shapes import EMBEDDED
 from engine.problems import Problem, Refusal
 from engine.recipe import data_files
 from engine.recipe.schema import Data
@@ -21,7 +22,7 @@ _IMAGE_PARTS = {"image", "image_url"}
 def problems(document: dict[str, Any]) -> list[Problem]:
     """Sources of a recipe document whose first rows hold images that its model can't see."""
     model = document.get("model", {})
-    path = model.get("path", catalog.EMBEDDED) if isinstance(model, dict) else None
+    path = model.get("path", EMBEDDED) if isinstance(model, dict) else None
     if not isinstance(path, str) or _has_vision(path):
         return []
     data = document.get("data")

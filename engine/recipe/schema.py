@@ -6,17 +6,12 @@ Paths in a recipe file are relative to that file; those in `--set` to the curren
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Field
 
-from engine.gemma import catalog
-
-EMBEDDED = catalog.EMBEDDED
-"""The model path that stands for the small Gemma shipped with the project."""
-
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
+from engine.gemma.lora_targets import ATTENTION, MLP, Targets
+from engine.gemma.shapes import EMBEDDED
 
 
 class _Section(BaseModel):
@@ -43,19 +38,6 @@ class Model(_Section):
     """nf4 holds the language model's linear weights and its experts in 4 bits (QLoRA)."""
     host_tables: Literal["auto", True, False] = "auto"
     """Keep per-layer embeddings (E2B, E4B) in host memory; auto: where a step fits well so only."""
-
-
-def _kind_of_targets(value: Any) -> str:
-    return EXPRESSION if isinstance(value, str) else NAMES
-
-
-NAMES, EXPRESSION = "names", "expression"
-"""The kinds of `Targets`, by which pydantic tells where in them a mistake is."""
-Targets = Annotated[
-    Annotated[tuple[str, ...], Field(min_length=1, strict=False), Tag(NAMES)]
-    | Annotated[str, Field(min_length=1), Tag(EXPRESSION)],
-    Discriminator(_kind_of_targets),
-]
 
 
 class Adapter(_Section):

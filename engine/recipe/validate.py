@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from engine.gemma import catalog
+from engine.gemma import catalog, lora_targets
+from engine.gemma.shapes import EMBEDDED
 from engine.problems import Problem, Refusal
 from engine.recipe import data_files, files, image_rows, schema, validate_adapter
 from engine.recipe.schema import Adapter, Model, Recipe
@@ -23,7 +24,7 @@ _REASONS = {
     "too_short": "the list is empty",
 }
 """What pydantic says in Python's words, in TOML's; by its type of error."""
-_UNION = {schema.NAMES, schema.EXPRESSION}
+_UNION = {lora_targets.NAMES, lora_targets.EXPRESSION}
 """What pydantic puts between a key that takes several kinds of values and what is wrong with it."""
 
 
@@ -155,8 +156,8 @@ def _keys() -> list[str]:
 
 
 def _check_model(section: dict[str, Any]) -> list[Problem]:
-    path = section.get("path", schema.EMBEDDED)
-    if path == schema.EMBEDDED or os.path.isfile(os.path.join(path, "config.json")):
+    path = section.get("path", EMBEDDED)
+    if path == EMBEDDED or os.path.isfile(os.path.join(path, "config.json")):
         return []
     if os.path.exists(path):
         return [Problem("model.path", path, "no config.json in it", "Give a model folder")]

@@ -5,12 +5,12 @@ import re
 from typing import Any
 
 from engine.gemma import catalog, lora_targets, parameters, towers
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 from engine.problems import Problem, Refusal
 from engine.recipe.schema import Adapter, Model
 
 _KEY, _EXPERTS = "adapter.target_modules", "adapter.target_experts"
-_TIED = {"embed_tokens", "lm_head", "embed_tokens_per_layer"}
+_TIED = {lora_targets.TOKEN_TABLE, lora_targets.HEAD, lora_targets.PER_LAYER_TABLE}
 _SHOWN = 3
 """Names of modules that a problem spells out."""
 

@@ -13,8 +13,8 @@ from engine.data.image_tokenizer import ImageTokenizer, sight
 from engine.data.own_template import choose, difference
 from engine.data.prepare import Prepared, prepare
 from engine.data.rendering import Template
-from engine.data.template import dialect_of
 from engine.data.tokenizer import tokenizer_and_config
+from engine.gemma.config import dialect_of
 from engine.hardware.profiles import Profile
 from engine.model import lora
 from engine.model.generate import Cut
@@ -175,7 +175,7 @@ def _tell_findings(log: EventLog) -> None:
 def _read(recipe: Recipe, log: EventLog) -> tuple[Template, ImageTokenizer | None, Prepared]:
     """The rows as tokens by a template, and how images are seen where rows hold some."""
     tokenizer, config = tokenizer_and_config(recipe.model)
-    chosen = choose(recipe.data.template, tokenizer, dialect_of(config))
+    chosen = choose(recipe.data.template, tokenizer, dialect_of(config.to_dict()))
     _tell_difference(log, tokenizer, chosen)
     seen = sight(recipe.model, config, tokenizer)
     prepared = prepare(recipe.data, tokenizer, chosen, folder(), sight=seen)

@@ -14,12 +14,13 @@ from trl.trainer.utils import add_fused_lm_head
 from engine.budget.library_kernels import NF4_BLOCK
 from engine.budget.step_shape import StepShape
 from engine.gemma import towers
+from engine.gemma.lora_targets import ATTENTION, HEAD, MLP, PER_LAYER_TABLE, TOKEN_TABLE
 from engine.model import lora
 from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
 from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.patches.partial_models import without_towers
-from engine.recipe.schema import ATTENTION, MLP, Adapter
+from engine.recipe.schema import Adapter
 from tools.simulator import patches
 from tools.simulator.tracker import Tracker
 
@@ -112,7 +113,7 @@ def _four_bit(
 def hold(tracker: Tracker, model: PeftModel, case: StepShape) -> None:
     """Count what a model holds before its first step, each tensor under the part it belongs to."""
     for name, parameter in model.named_parameters():
-        if case.tables_on_host and "embed_tokens_per_layer" in name:
+        if case.tables_on_host and PER_LAYER_TABLE in name:
             tracker.hold_elsewhere(parameter)
             continue
         tracker.hold(parameter, part_of(name, parameter.requires_grad), name)
@@ -137,8 +138,8 @@ def part_of(name: str, is_trained: bool) -> str:
         return "LoRA"
     if any(module in name for module in towers.MODULES):
         return "towers"
-    if "embed_tokens_per_layer" in name:
+    if PER_LAYER_TABLE in name:
         return "per-layer embeddings"
-    if "embed_tokens" in name or "lm_head" in name:
+    if TOKEN_TABLE in name or HEAD in name:
         return "embeddings"
     return "experts" if ".experts." in name else "weights"

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.gemma import catalog
+from engine.gemma.shapes import EMBEDDED
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.problems import Refusal
-from engine.recipe.schema import EMBEDDED
 
 
 def source(model: str) -> dict[str, Any]:

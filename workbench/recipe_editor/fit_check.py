@@ -5,14 +5,16 @@ from pathlib import Path
 from engine.budget import suggestions
 from engine.budget.forecast import Budget
 from engine.budget.placement import RecipeForecast, forecast_recipe, resolved_step
-from engine.budget.safetensors_size import TABLE, weights_gib
+from engine.budget.safetensors_size import weights_gib
 from engine.budget.step_shape import StepShape
 from engine.budget.suggestions import Suggestion
 from engine.gemma import towers
+from engine.gemma.lora_targets import PER_LAYER_TABLE
+from engine.gemma.shapes import EMBEDDED
 from engine.hardware.profiles import Profile
 from engine.problems import ExitCode, Problem, Refusal
 from engine.recipe import validate_device
-from engine.recipe.schema import EMBEDDED, Recipe
+from engine.recipe.schema import Recipe
 from workbench.text import budget_page
 
 MEMORY = "memory"
@@ -81,7 +83,7 @@ def require_weights_fit(
         return
     absent = (
         *(towers.MODULES if step.is_text_only else ()),
-        *((TABLE,) if step.tables_on_host else ()),
+        *((PER_LAYER_TABLE,) if step.tables_on_host else ()),
     )
     try:
         needed = weights_gib(folder, recipe.model.dtype, without=absent)

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from engine.gemma import lora_targets
 from engine.recipe import schema
 from workbench.recipe_editor import comments as recipe_comments
 from workbench.recipe_editor import draft
@@ -73,7 +74,7 @@ def _word(choice: Any) -> str:
 
 
 def _kind(annotation: Any) -> str:
-    if annotation == get_args(schema.Targets)[0]:
+    if annotation == get_args(lora_targets.Targets)[0]:
         return 'a list: ["one", "two"], or one regular expression'
     if get_origin(annotation) is tuple:
         return 'a list: ["one", "two"]' if get_args(annotation)[0] is str else "a list of tables"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from engine.budget import throughput
 from engine.budget.placement import RecipeForecast, forecast_recipe, resolved_step
 from engine.gemma import catalog
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 from engine.hardware import profiles
 from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Problem, Refusal

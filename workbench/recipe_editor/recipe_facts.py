@@ -14,7 +14,7 @@ from workbench.text import format
 if TYPE_CHECKING:
     from engine.budget.forecast import Budget
     from engine.budget.throughput import Pace
-    from engine.gemma.catalog import Gemma
+    from engine.gemma.shapes import Gemma
     from engine.recipe.schema import Adapter, Data, Recipe, Source, Training
 
 Fact = tuple[str, str, str]

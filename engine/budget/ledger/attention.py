@@ -10,7 +10,7 @@ from engine.budget.library_kernels import (
     rounded_up,
 )
 from engine.budget.step_shape import StepShape
-from engine.gemma.catalog import Gemma, Layer
+from engine.gemma.shapes import Gemma, Layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from engine.budget.ledger.decoder_layer import SharedKeys
 from engine.budget.ledger.step_context import Kind, StepContext
 from engine.budget.ledger.tape import Block, Node, Value
-from engine.gemma.catalog import Layer
+from engine.gemma.shapes import Layer
 
 
 class CheckpointedLayers:

@@ -9,7 +9,7 @@ from engine.budget.ledger.mixture_of_experts import mixture
 from engine.budget.ledger.operations import activated, multiplied, norm, rotated
 from engine.budget.ledger.tape import Tape, Value
 from engine.budget.step_shape import StepShape
-from engine.gemma.catalog import Gemma, Layer
+from engine.gemma.shapes import Gemma, Layer
 
 SharedKeys = dict[str, tuple[Value, Value]]
 """Keys and values that layers without their own read, by kind of attention."""

@@ -4,7 +4,7 @@ Neither is part of the simulated step, so these are estimates from shapes.
 """
 
 from engine.budget.step_shape import StepShape
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 
 _PROMPT_TOKENS = 256
 """Of a prompt that is answered while the run goes on."""

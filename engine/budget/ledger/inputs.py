@@ -5,7 +5,7 @@ from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.operations import norm
 from engine.budget.ledger.tape import Block, Tape, Value
 from engine.budget.step_shape import StepShape
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 
 
 def batch(tape: Tape, step: StepShape) -> list[Block]:

@@ -6,7 +6,7 @@ Which it is `engine.hardware.kernel_choice` decides: on every GPU it is TRL's.
 from engine.budget.ledger.tape import Block, Tape, Value
 from engine.budget.library_kernels import TRL_TILE_TOKENS, TRL_TILE_VOCABULARY
 from engine.budget.step_shape import StepShape
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 from engine.hardware.kernel_choice import TILE_TOKENS, TILE_VOCABULARY
 
 _STATISTICS = 7

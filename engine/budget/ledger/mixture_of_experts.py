@@ -5,7 +5,7 @@ from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.nf4_experts import Packed
 from engine.budget.ledger.operations import norm
 from engine.budget.ledger.tape import Block, Tape, Value
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 
 
 def mixture(projections: LinearLayers, gemma: Gemma, dense: Value, residual: Value) -> Value:

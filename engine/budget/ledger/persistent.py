@@ -10,7 +10,7 @@ from engine.budget.library_kernels import (
 )
 from engine.budget.step_shape import StepShape
 from engine.gemma import parameters
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 
 _CODE_BYTES = 16 * 4
 _NESTED_BYTES = 256 * 4 + 4

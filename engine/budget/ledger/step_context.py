@@ -7,7 +7,7 @@ from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.tape import Memory, Node, Tape, Value
 from engine.budget.step_shape import StepShape
 from engine.gemma import parameters
-from engine.gemma.catalog import Gemma, Layer
+from engine.gemma.shapes import Gemma, Layer
 
 Kind = tuple[Layer, frozenset[str]]
 """Layers of one shape with the same projections adapted."""

@@ -15,7 +15,7 @@ from engine.budget.ledger.step_context import StepContext, context_of
 from engine.budget.ledger.tape import Value
 from engine.budget.ledger.uncheckpointed_layers import UncheckpointedLayers
 from engine.budget.step_shape import StepShape
-from engine.gemma.catalog import Gemma
+from engine.gemma.shapes import Gemma
 
 
 class Peak(NamedTuple):

@@ -14,11 +14,11 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3Model
 from transformers.models.gemma4.modeling_gemma4 import Gemma4Model, Gemma4TextModel
 from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedModel
 
+from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.gemma.towers import MODULES
 from engine.model.patches.written_for import WrittenFor, changed_instances
 from engine.model.protocols import LanguageModel
 
-LAYER_TABLE = "embed_tokens_per_layer"
 _MULTIMODAL = (Gemma3Model, Gemma4Model, Gemma4UnifiedModel)
 WRITTEN_FOR = WrittenFor(
     "transformers",
@@ -70,6 +70,8 @@ def without_layer_table(is_on_host: bool) -> Iterator[None]:
 
 
 def _drop_layer_table(model: Any) -> None:
-    if hasattr(model, LAYER_TABLE):
-        setattr(model, LAYER_TABLE, AbsentTable(getattr(model, LAYER_TABLE).scalar_embed_scale))
-        model._keys_to_ignore_on_load_unexpected.add(LAYER_TABLE)
+    if hasattr(model, PER_LAYER_TABLE):
+        setattr(
+            model, PER_LAYER_TABLE, AbsentTable(getattr(model, PER_LAYER_TABLE).scalar_embed_scale)
+        )
+        model._keys_to_ignore_on_load_unexpected.add(PER_LAYER_TABLE)
