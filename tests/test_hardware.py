@@ -95,8 +95,8 @@ def test_a_card_is_known_by_its_name_and_about_its_memory(
     memory_gib: float | None, profile: str | None
 ) -> None:
     """An RTX 4090 has 24564 MiB as its driver tells it: 15 % more or less is still one."""
-    known = profiles._known_as(Gpu("NVIDIA GeForce RTX 4090", memory_gib, (8, 9)))
-    assert (known and known.name) == profile
+    card = profiles._profile_of(Gpu("NVIDIA GeForce RTX 4090", memory_gib, (8, 9)))
+    assert (card and card.name) == profile
 
 
 @pytest.mark.parametrize(

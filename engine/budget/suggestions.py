@@ -87,8 +87,8 @@ def suggestions(forecast: RecipeForecast) -> list[Suggestion]:
     Where none alone is enough, as many as it takes come first, together.
     """
     trials = _Trials(forecast)
-    made = [trials.suggestion(changes, costs) for changes, costs in _changes(forecast)]
-    saving = [suggestion for suggestion in made if suggestion.saves_gib > 0]
+    every = [trials.suggestion(changes, costs) for changes, costs in _changes(forecast)]
+    saving = [suggestion for suggestion in every if suggestion.saves_gib > 0]
     fitting = [suggestion for suggestion in saving if suggestion.budget.fits]
     rest = sorted((s for s in saving if not s.budget.fits), key=lambda s: -s.saves_gib)
     together = [] if forecast.budget.fits or fitting else _together(trials)

@@ -41,10 +41,9 @@ def estimate(gemma: Gemma, step: StepShape, profile: Profile, micro_batches: int
     if profile.tflops is None or profile.bandwidth_gb_s is None:
         return None
     passes = 3 if step.gradient_checkpointing else 2
-    weights = _active(gemma)
-    arithmetic = 2 * weights * step.tokens + _attention(gemma, step)
+    arithmetic = 2 * _active_weights(gemma) * step.tokens + _attention(gemma, step)
     head = 2 * 3 * gemma.vocab_size * gemma.hidden_size * step.scored_tokens
-    moved = _held(gemma) * (5 if step.quantization == "nf4" else step.width)
+    moved = _weights(gemma) * (5 if step.quantization == "nf4" else step.width)
     seconds = (passes * arithmetic + head) / (profile.tflops * 1e12 * _EFFICIENCY)
     seconds += passes * moved / (profile.bandwidth_gb_s * 1e9 * _BANDWIDTH_EFFICIENCY)
     return Pace(seconds * micro_batches, step.tokens * micro_batches)
@@ -62,7 +61,7 @@ def steps(recipe: Recipe) -> int | None:
     return math.ceil(math.ceil(rows / batch) * training.num_train_epochs)
 
 
-def _active(gemma: Gemma) -> int:
+def _active_weights(gemma: Gemma) -> int:
     """Weights that one token is multiplied with."""
     share = gemma.experts.per_token / gemma.experts.count if gemma.experts else 0.0
     return parameters.projections(gemma) + round(
@@ -70,14 +69,14 @@ def _active(gemma: Gemma) -> int:
     )
 
 
-def _held(gemma: Gemma) -> int:
+def _weights(gemma: Gemma) -> int:
     return parameters.projections(gemma) + parameters.experts(gemma) * len(gemma.layers)
 
 
 def _attention(gemma: Gemma, step: StepShape) -> float:
     """Scores and their sums, over the half of each row's positions that a causal mask leaves."""
-    seen = {"full": step.length / 2, "sliding": min(step.length / 2, gemma.sliding_window)}
+    positions = {"full": step.length / 2, "sliding": min(step.length / 2, gemma.sliding_window)}
     return sum(
-        4.0 * step.tokens * seen[layer.attention] * gemma.heads * layer.head_width
+        4.0 * step.tokens * positions[layer.attention] * gemma.heads * layer.head_width
         for layer in gemma.layers
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.hardware import nvml
-from engine.hardware.nvml import where_told
+from engine.hardware.nvml import optional
 from engine.units import GIB
 
 
@@ -79,19 +79,19 @@ def _computes(card: Any, pid: int) -> bool:
     import pynvml
 
     ask = pynvml.nvmlDeviceGetComputeRunningProcesses
-    processes: list[Any] = where_told(lambda: ask(card), [])
+    processes: list[Any] = optional(lambda: ask(card), [])
     return any(process.pid == pid for process in processes)
 
 
 def _meter(card: Any) -> GpuMeter:
     import pynvml
 
-    memory = where_told(lambda: pynvml.nvmlDeviceGetMemoryInfo(card), None)
-    busy = where_told(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu, None)
-    heat = where_told(
+    memory = optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(card), None)
+    busy = optional(lambda: pynvml.nvmlDeviceGetUtilizationRates(card).gpu, None)
+    heat = optional(
         lambda: pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU), None
     )
-    power_mw = where_told(lambda: pynvml.nvmlDeviceGetPowerUsage(card), None)
+    power_mw = optional(lambda: pynvml.nvmlDeviceGetPowerUsage(card), None)
     return GpuMeter(
         None if busy is None else busy / 100,
         memory and memory.used / GIB,

@@ -11,7 +11,7 @@ from engine.hardware.gpu import Absence, Gpu
 from engine.units import GIB
 
 DEADLINE_S = 2.0
-_MANY = "several different cards are here, and CUDA may count otherwise than NVML does"
+_MAY_BE_ANOTHER = "several different cards are here, and CUDA may count otherwise than NVML does"
 _T = TypeVar("_T")
 _U = TypeVar("_U")
 
@@ -72,7 +72,7 @@ def _initialised(question: Callable[[], _T]) -> _T:
             pynvml.nvmlShutdown()
 
 
-def where_told(question: Callable[[], _T], otherwise: _U) -> _T | _U:
+def optional(question: Callable[[], _T], otherwise: _U) -> _T | _U:
     """An answer that not every card and driver has, or something else."""
     import pynvml
 
@@ -105,11 +105,11 @@ def _first_visible(cards: list[_Card], wanted: list[str]) -> Gpu | Absence:
         which = "several are" if named else f"none of {len(cards)} is"
         reason = f"CUDA_VISIBLE_DEVICES asks for card {first!r}, which {which}"
         return Absence(reason, is_final=True)
-    found = named[0]
+    first_named = named[0]
     is_ordered = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not first.isdecimal()
-    if isinstance(found, Absence) or is_ordered or not _differ(cards):
-        return found
-    return replace(found, note=_MANY)
+    if isinstance(first_named, Absence) or is_ordered or not _differ(cards):
+        return first_named
+    return replace(first_named, note=_MAY_BE_ANOTHER)
 
 
 def _differ(cards: list[_Card]) -> bool:
@@ -121,10 +121,10 @@ def _by_index(cards: list[_Card], index: str) -> list[Gpu | Absence]:
 
 
 def _by_uuid(cards: list[_Card], start: str) -> list[Gpu | Absence]:
-    known: dict[str, Gpu | Absence] = {card.uuid: card.first for card in cards}
-    known |= {part.uuid: part for card in cards for part in card.parts}
+    by_uuid: dict[str, Gpu | Absence] = {card.uuid: card.first for card in cards}
+    by_uuid |= {part.uuid: part for card in cards for part in card.parts}
     is_uuid = start.startswith(("GPU-", "MIG-"))
-    return [gpu for uuid, gpu in known.items() if is_uuid and uuid.startswith(start)]
+    return [gpu for uuid, gpu in by_uuid.items() if is_uuid and uuid.startswith(start)]
 
 
 def _cards() -> list[_Card]:
@@ -151,7 +151,7 @@ def _parts(handle: Any, name: str, uuid: str) -> Sequence[Gpu]:
     import pynvml
 
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    if where_told(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0], 0):
+    if optional(lambda: pynvml.nvmlDeviceGetMigMode(handle)[0], 0):
         count = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
         instances = [_instance(handle, index) for index in range(count)]
         return [_gpu(instance, (major, minor)) for instance in instances if instance is not None]
@@ -188,7 +188,7 @@ def _memory_gib(handle: Any) -> float | None:
 def _uuid(handle: Any) -> str:
     import pynvml
 
-    return where_told(lambda: _text(pynvml.nvmlDeviceGetUUID(handle)), "")
+    return optional(lambda: _text(pynvml.nvmlDeviceGetUUID(handle)), "")
 
 
 def _text(name: str | bytes) -> str:

@@ -87,18 +87,17 @@ def profile(name: str) -> Profile:
     if name not in {path.stem for path in PROFILES.glob("*.toml")}:
         fix = f"Known names: {', '.join(names())}"
         raise Refusal.of("--hardware", f"there is no profile {name!r}", fix)
-    chosen = _of_file(name)
-    return _with_memory_of_this(chosen) if chosen.is_unified else chosen
+    named = _of_file(name)
+    return _with_memory_of_this_machine(named) if named.is_unified else named
 
 
 def runnable(name: str) -> Profile:
     """The profile of that name where this machine has such a device. Raises `Refusal`."""
-    chosen = profile(name)
-    found = detect()
-    if chosen.device not in {"cpu", found.device}:
-        fix = f"Start it there, or use --hardware auto, which is {found.title} here"
-        raise Refusal.of("--hardware", f"this machine has no {chosen.device} device", fix)
-    return chosen
+    named, here = profile(name), detect()
+    if named.device not in {"cpu", here.device}:
+        fix = f"Start it there, or use --hardware auto, which is {here.title} here"
+        raise Refusal.of("--hardware", f"this machine has no {named.device} device", fix)
+    return named
 
 
 @cache
@@ -107,15 +106,15 @@ def detect(nodes: Path = torch_probe.NODES) -> Profile:
 
     NVML is asked first. Where it can't tell although there are device files of GPUs, torch is.
     """
-    told = nvml.find()
-    if isinstance(told, Gpu):
-        return _of_gpu(told, "NVML names")
-    if told.is_final or not torch_probe.has_node(nodes):
-        return _without_gpu(told.reason)
-    asked = torch_probe.find()
-    if isinstance(asked, Absence):
-        return _without_gpu(f"{told.reason}; {asked.reason}")
-    return _of_gpu(asked, f"{told.reason}; torch names")
+    by_nvml = nvml.find()
+    if isinstance(by_nvml, Gpu):
+        return _of_gpu(by_nvml, "NVML names")
+    if by_nvml.is_final or not torch_probe.has_node(nodes):
+        return _without_gpu(by_nvml.reason)
+    by_torch = torch_probe.find()
+    if isinstance(by_torch, Absence):
+        return _without_gpu(f"{by_nvml.reason}; {by_torch.reason}")
+    return _of_gpu(by_torch, f"{by_nvml.reason}; torch names")
 
 
 def host_memory_gib() -> float:
@@ -132,54 +131,53 @@ def _file(name: str) -> dict[str, Any]:
 
 
 def _of_file(name: str) -> Profile:
-    given = _file(name)
-    given.pop("driver_names", None)
+    figures = _file(name)
+    figures.pop("driver_names", None)
     if name == _CPU:
         memory_gib, flags = host_memory_gib(), _cpu_flags()
-        given |= {"memory_gib": memory_gib, "host_memory_gib": memory_gib}
-        given["has_bf16"] = not flags.isdisjoint({"amx_bf16", "avx512_bf16", "bf16"})
-        given["tflops"] = round(given["tflops"] * _cores(), 3)
-    return Profile(name=name, **given)
+        figures |= {"memory_gib": memory_gib, "host_memory_gib": memory_gib}
+        figures["has_bf16"] = not flags.isdisjoint({"amx_bf16", "avx512_bf16", "bf16"})
+        figures["tflops"] = round(figures["tflops"] * _cores(), 3)
+    return Profile(name=name, **figures)
 
 
-def _with_memory_of_this(chosen: Profile) -> Profile:
+def _with_memory_of_this_machine(named: Profile) -> Profile:
     """A GPU that shares the host's memory, with this host's where this is such a machine."""
     here = detect()
-    if not (here.is_unified and here.device == chosen.device):
-        return chosen
-    return replace(chosen, memory_gib=here.memory_gib, host_memory_gib=here.memory_gib)
+    if not (here.is_unified and here.device == named.device):
+        return named
+    return replace(named, memory_gib=here.memory_gib, host_memory_gib=here.memory_gib)
 
 
 def _of_gpu(gpu: Gpu, teller: str) -> Profile:
     host_gib = host_memory_gib()
-    known = _known_as(gpu)
-    is_unified = known.is_unified if known else gpu.memory_gib is None
+    card = _profile_of(gpu)
+    is_unified = card.is_unified if card else gpu.memory_gib is None
     memory_gib = host_gib if is_unified or gpu.memory_gib is None else gpu.memory_gib
     shared = ", shared with the host" if is_unified else ""
     figures = (
-        f"its other figures are those of the profile {known.name}"
-        if known
+        f"its other figures are those of the profile {card.name}"
+        if card
         else "no profile has that name and memory, so its speed is unknown"
     )
-    said = [f"{teller} {gpu.name} with {memory_gib:.1f} GiB{shared}", figures, gpu.note]
+    reasons = [f"{teller} {gpu.name} with {memory_gib:.1f} GiB{shared}", figures, gpu.note]
     return replace(
-        known or _unknown(gpu),
+        card or _by_generation(gpu),
         name=AUTO,
         title=gpu.name,
         memory_gib=memory_gib,
         host_memory_gib=host_gib,
-        reason="; ".join(part for part in said if part),
+        reason="; ".join(reason for reason in reasons if reason),
     )
 
 
-def _known_as(gpu: Gpu) -> Profile | None:
+def _profile_of(gpu: Gpu) -> Profile | None:
     """The profile of a card with that name and about that memory."""
     for path in PROFILES.glob("*.toml"):
-        given = _file(path.stem)
-        if gpu.name in given.get("driver_names", ()):
-            found = _of_file(path.stem)
-            if found.is_unified or _is_near(gpu.memory_gib, found.memory_gib):
-                return found
+        if gpu.name in _file(path.stem).get("driver_names", ()):
+            card = _of_file(path.stem)
+            if card.is_unified or _is_near(gpu.memory_gib, card.memory_gib):
+                return card
     return None
 
 
@@ -187,7 +185,7 @@ def _is_near(memory_gib: float | None, expected_gib: float) -> bool:
     return memory_gib is not None and abs(memory_gib / expected_gib - 1) <= _SAME_MEMORY
 
 
-def _unknown(gpu: Gpu) -> Profile:
+def _by_generation(gpu: Gpu) -> Profile:
     """What follows from a card's generation alone."""
     is_unified = gpu.memory_gib is None
     return Profile(
@@ -213,14 +211,14 @@ def _without_gpu(absence: str) -> Profile:
 
 def _apple_silicon() -> Profile:
     title = _apple_title()
-    known = _of_file(_APPLE)
+    apple = _of_file(_APPLE)
     reason = "Apple silicon: the GPU shares the host's memory"
     if title not in _file(_APPLE)["driver_names"]:
-        known = replace(known, bandwidth_gb_s=None, tflops=None)
+        apple = replace(apple, bandwidth_gb_s=None, tflops=None)
         reason += "; the speed of this one is unknown"
     memory_gib = host_memory_gib()
     return replace(
-        known,
+        apple,
         name=AUTO,
         title=title,
         memory_gib=memory_gib,
@@ -232,10 +230,10 @@ def _apple_silicon() -> Profile:
 def _apple_title() -> str:
     command = ["sysctl", "-n", "machdep.cpu.brand_string"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
     except (OSError, subprocess.SubprocessError):
         return "Apple silicon"
-    return done.stdout.strip() or "Apple silicon"
+    return process.stdout.strip() or "Apple silicon"
 
 
 def _cores() -> int:

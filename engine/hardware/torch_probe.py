@@ -48,26 +48,26 @@ def find() -> Gpu | Absence:
         errors="replace",
     )
     try:
-        out, complaint = process.communicate(timeout=DEADLINE_S)
+        out, err = process.communicate(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, it can't die
             process.wait(timeout=1)
         return Absence(f"torch gave no answer in {DEADLINE_S:.0f} s")
-    return _read(out, complaint, process.returncode)
+    return _parsed(out, err, process.returncode)
 
 
-def _read(out: str, complaint: str, code: int) -> Gpu | Absence:
+def _parsed(out: str, err: str, code: int) -> Gpu | Absence:
     try:
         return _gpu(json.loads(out.strip().splitlines()[-1]))
     except (ValueError, LookupError, TypeError):
-        lines = complaint.strip().splitlines()
+        lines = err.strip().splitlines()
         return Absence(f"torch fails: {lines[-1] if lines else f'exit code {code}'}")
 
 
-def _gpu(told: dict[str, Any]) -> Gpu | Absence:
-    if "absence" in told:
-        return Absence(f"torch {told['absence']}")
-    memory_gib = None if told["is_integrated"] else told["memory_bytes"] / GIB
-    major, minor = told["capability"]
-    return Gpu(told["name"], memory_gib, (major, minor), arch=told["arch"])
+def _gpu(answer: dict[str, Any]) -> Gpu | Absence:
+    if "absence" in answer:
+        return Absence(f"torch {answer['absence']}")
+    memory_gib = None if answer["is_integrated"] else answer["memory_bytes"] / GIB
+    major, minor = answer["capability"]
+    return Gpu(answer["name"], memory_gib, (major, minor), arch=answer["arch"])

@@ -35,10 +35,10 @@ def run(arguments: Namespace) -> int:
     if arguments.recipe == _ALL:
         return _print_recipes(arguments)
     recipe, _ = validate.load(arguments.recipe, arguments.overrides, on_paper=True)
-    named = (arguments.hardware or AUTO).split(",")
-    if named == [_ALL] or len(named) > 1:
+    card_names = (arguments.hardware or AUTO).split(",")
+    if card_names == [_ALL] or len(card_names) > 1:
         rows = _variants(recipe) if arguments.variants else {arguments.recipe: recipe}
-        return _print_cards(rows, _cards(named), arguments)
+        return _print_cards(rows, _cards(card_names), arguments)
     began = time.monotonic()
     profile = profiles.profile(arguments.hardware or AUTO)
     forecast = forecast_recipe(recipe, profile)
@@ -73,9 +73,9 @@ def _time_and_cost(forecast: RecipeForecast, price: float | None) -> dict[str, A
     }
 
 
-def _cards(named: list[str]) -> list[Profile]:
+def _cards(card_names: list[str]) -> list[Profile]:
     every = [name for name in profiles.names() if name not in {AUTO, "cpu"}]
-    return [profiles.profile(name) for name in (every if named == [_ALL] else named)]
+    return [profiles.profile(name) for name in (every if card_names == [_ALL] else card_names)]
 
 
 def _print_recipes(arguments: Namespace) -> int:
@@ -84,8 +84,8 @@ def _print_recipes(arguments: Namespace) -> int:
     rows = {name: validate.load(name, arguments.overrides, on_paper=True)[0] for name in names}
     if arguments.hardware:
         return _print_cards(rows, _cards(arguments.hardware.split(",")), arguments)
-    found = {name: _where_it_fits(name, recipe) for name, recipe in rows.items()}
-    print(json.dumps(found) if arguments.json else "\n".join(budget_page.recipes(found)))
+    budgets = {name: _where_it_fits(name, recipe) for name, recipe in rows.items()}
+    print(json.dumps(budgets) if arguments.json else "\n".join(budget_page.recipes(budgets)))
     return 0
 
 
@@ -108,11 +108,11 @@ def _where_it_fits(name: str, recipe: Recipe) -> dict[str, Any]:
 
 def _print_cards(rows: dict[str, Recipe], cards: list[Profile], arguments: Namespace) -> int:
     """Verdicts for several profiles."""
-    found = {
+    verdicts = {
         name: {card.name: _verdict(changed, card) for card in cards}
         for name, changed in rows.items()
     }
-    print(json.dumps(found) if arguments.json else "\n".join(budget_page.cards(found)))
+    print(json.dumps(verdicts) if arguments.json else "\n".join(budget_page.cards(verdicts)))
     return 0
 
 
@@ -128,8 +128,9 @@ def _variants(recipe: Recipe) -> dict[str, Recipe]:
     """The recipe with every Gemma, in 16 bits and in 4."""
     return {
         f"{name} {bits}": suggestions.applied(
-            recipe, {"model.path": catalog.variant_of(name).hub_id, "model.quantization": held}
+            recipe,
+            {"model.path": catalog.variant_of(name).hub_id, "model.quantization": quantization},
         )
         for name in catalog.names()
-        for bits, held in (("16-bit", "none"), ("NF4", "nf4"))
+        for bits, quantization in (("16-bit", "none"), ("NF4", "nf4"))
     }

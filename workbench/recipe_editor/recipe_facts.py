@@ -23,8 +23,8 @@ Fact = tuple[str, str, str]
 
 def of_changes(changes: Mapping[str, str]) -> list[Fact]:
     """What is changed of a recipe."""
-    told = [f"{key} = {text}" for key, text in changes.items()]
-    return [("changed" if at == 0 else "", line, "warn") for at, line in enumerate(told)]
+    lines = [f"{key} = {text}" for key, text in changes.items()]
+    return [("" if number else "changed", line, "warn") for number, line in enumerate(lines)]
 
 
 def of_profile(profile: Profile) -> list[Fact]:
@@ -35,22 +35,22 @@ def of_profile(profile: Profile) -> list[Fact]:
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
 
 
-def of_tables(found: Budget) -> list[Fact]:
+def of_tables(budget: Budget) -> list[Fact]:
     """That lookup tables don't stay on the device, where that is so."""
-    if not found.tables_on_host_gib:
+    if not budget.tables_on_host_gib:
         return []
-    return [("tables", f"{found.tables_on_host_gib:.1f} GiB in host memory", "")]
+    return [("tables", f"{budget.tables_on_host_gib:.1f} GiB in host memory", "")]
 
 
-def of_pace(paced: Pace | None, steps: int | None) -> list[Fact]:
+def of_pace(pace: Pace | None, steps: int | None) -> list[Fact]:
     """How long a step takes, and all of them, as far as that can be told from shapes."""
-    if paced is None:
+    if pace is None:
         return []
-    told = f"about {paced.step_s:.2g} s a step, guessed to a factor of two"
+    of_step = f"about {pace.step_s:.2g} s a step, guessed to a factor of two"
     if steps is None:
-        return [("time", told, "dim")]
-    whole = f"about {format.duration(steps * paced.step_s)} for {format.count(steps)} steps"
-    return [("time", whole, ""), ("", told, "dim")]
+        return [("time", of_step, "dim")]
+    of_all = f"about {format.duration(steps * pace.step_s)} for {format.count(steps)} steps"
+    return [("time", of_all, ""), ("", of_step, "dim")]
 
 
 def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fact]:
@@ -90,23 +90,23 @@ def _data(data: Data) -> list[Fact]:
     if not others:
         return [("data", first, "strong"), ("", rows, "")]
     count = format.amount(len(data.sources), "source")
-    told: list[Fact] = [("", told, "") for told in (rows, first, *others)]
-    return [("data", count, "strong"), *told]
+    lines: list[Fact] = [("", line, "") for line in (rows, first, *others)]
+    return [("data", count, "strong"), *lines]
 
 
 def _source(source: Source) -> str:
     """Its name, where it lies, how much is taken of it, how often each row is seen."""
-    where, told = source.id or _near(source.path or ""), source.label
-    folder = where.removesuffix(told)
+    where, line = source.id or _near(source.path or ""), source.label
+    folder = where.removesuffix(line)
     if folder == where:
-        told = f"{told}: {where}"
+        line = f"{line}: {where}"
     elif folder:
-        told = f"{told} in {folder}"
+        line = f"{line} in {folder}"
     if source.rows is not None:
         is_share = isinstance(source.rows, float)
         taken = format.share(source.rows) if is_share else format.count(source.rows)
-        told += f", {taken} of the rows" if is_share else f", {taken} rows"
-    return told if source.weight == 1 else f"{told}, weight {source.weight:g}"
+        line += f", {taken} of the rows" if is_share else f", {taken} rows"
+    return line if source.weight == 1 else f"{line}, weight {source.weight:g}"
 
 
 def _near(path: str) -> str:

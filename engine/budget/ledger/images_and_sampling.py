@@ -25,10 +25,10 @@ def sampling(gemma: Gemma, step: StepShape) -> int:
     if not step.generates_tokens:
         return 0
     tokens = _PROMPT_TOKENS + step.generates_tokens
-    kept = sum(
+    cached = sum(
         2 * layer.kv_heads * layer.head_width for layer in gemma.layers if layer.sharing != "reuse"
     )
     widest = max(layer.intermediate_size for layer in gemma.layers)
     prompt = _PROMPT_TOKENS * (3 * widest + 4 * gemma.hidden_size) * step.width
     logits = gemma.vocab_size * (4 + step.width)
-    return tokens * kept * step.width + prompt + logits
+    return tokens * cached * step.width + prompt + logits
