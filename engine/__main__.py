@@ -24,8 +24,8 @@ def main(arguments: list[str]) -> int:
     """Do one job in a run directory; an exit code."""
     jobs = {job.value: job for job in Job}
     if len(arguments) != 2 or arguments[0] not in jobs:
-        known = "\n".join(f"  {job:<10} {job.summary}" for job in Job)
-        print(f"usage: python -m engine JOB DIR\n{known}", file=sys.stderr)
+        listing = "\n".join(f"  {job:<10} {job.summary}" for job in Job)
+        print(f"usage: python -m engine JOB DIR\n{listing}", file=sys.stderr)
         return ExitCode.BAD_INPUT
     job, run = jobs[arguments[0]], RunDir(Path(arguments[1]))
     if not run.exists:
@@ -40,13 +40,13 @@ def main(arguments: list[str]) -> int:
     _let_segments_expand()
     _leave_compilers_out()
     # What ended a run once is of the past.
-    wishes = RunControl(run, Signals(), is_resumed=job is Job.RESUME)
+    control = RunControl(run, Signals(), is_resumed=job is Job.RESUME)
     log = EventLog(run)
     log.append(_hello(job))
     try:
         recipe = run.read_request().recipe if job.is_of_run else None
         _stay_off_the_hub(recipe)
-        importlib.import_module(f"engine.jobs.{job.module}").run_job(run, log, wishes)
+        importlib.import_module(f"engine.jobs.{job.module}").run_job(run, log, control)
     except Exception as error:
         traceback.print_exc()
         log.append(_failed(error, run, log))

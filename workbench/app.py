@@ -260,8 +260,8 @@ class BenchApp(TerminalApp):
         """List runs at work, below this folder or opened here; not one that said its last word."""
         from engine.run import runs
 
-        known = {run.name: run for run in runs.every()} | self._opened
-        return [run for run in known.values() if run.is_alive() and run.state().is_alive]
+        by_name = {run.name: run for run in runs.every()} | self._opened
+        return [run for run in by_name.values() if run.is_alive() and run.state().is_alive]
 
 
 def _setup_screen() -> SetupScreen:

@@ -108,5 +108,5 @@ def _damaged(path: Path) -> Refusal:
 
 
 def _fields(kind: Any, document: dict[str, Any]) -> dict[str, Any]:
-    known = {field.name for field in dataclasses.fields(kind)}
-    return {key: value for key, value in document.items() if key in known}
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {key: value for key, value in document.items() if key in names}

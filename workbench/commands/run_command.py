@@ -24,6 +24,6 @@ def run(arguments: Namespace) -> int:
         anyway=arguments.anyway,
     )
     doctor_command.before_run()
-    made = proposal.make()
-    launch.start(made)
-    return follow.follow_or_leave(made, arguments)
+    run_dir = proposal.make()
+    launch.start(run_dir)
+    return follow.follow_or_leave(run_dir, arguments)
