@@ -209,7 +209,6 @@ def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
             run = _make_numbered(run.path)
         else:
             _take_empty(run)
-        _claim(run)
         write_whole(run.recipe, recipe)
         run.write_request(request)
     except OSError as error:
@@ -223,7 +222,7 @@ def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
     return run
 
 
-def _occupied(run: RunDir) -> Exception:
+def _occupied(run: RunDir) -> Refusal:
     if run.state().is_alive:
         return run.at_work()
     return Refusal.of(str(run.path), "it holds a run already", "Give another --out")
@@ -256,11 +255,7 @@ def _take_empty(run: RunDir) -> None:
         raise Refusal.of(str(run.path), "the folder is not empty", "Give another --out")
     run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     run.path.chmod(0o700)
-
-
-def _claim(run: RunDir) -> None:
-    """Of two that take the same folder at the same time, one gets it."""
-    try:
+    try:  # of two that take the same folder at the same time, one gets it
         os.close(os.open(run.recipe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise _occupied(run) from None
