@@ -1,4 +1,4 @@
-"""Where the user's own files are kept between runs."""
+"""Where the user's own files are kept between runs (XDG base directory specification 0.8)."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,9 @@ _NAME = "gemma-bench"
 
 
 def cache() -> Path:
-    """Files that can be made again (XDG base directory specification 0.8)."""
-    return _below("XDG_CACHE_HOME", ".cache")
+    """Files that can be made again; GEMMA_BENCH_CACHE names another folder for them."""
+    own = os.environ.get("GEMMA_BENCH_CACHE")
+    return Path(own) if own else _below("XDG_CACHE_HOME", ".cache")
 
 
 def data() -> Path:
@@ -16,7 +17,12 @@ def data() -> Path:
     return _below("XDG_DATA_HOME", ".local/share")
 
 
+def state() -> Path:
+    """What is of use until the next time, such as the story of a crash."""
+    return _below("XDG_STATE_HOME", ".local/state")
+
+
 def _below(variable: str, usual: str) -> Path:
-    given = os.environ.get(variable, "")
-    folder = Path(given) if os.path.isabs(given) else Path.home() / usual
-    return folder / _NAME
+    """The specification has relative paths ignored."""
+    home = os.environ.get(variable, "")
+    return (Path(home) if os.path.isabs(home) else Path.home() / usual) / _NAME

@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 from transformers import AutoTokenizer
 
+from engine.data import files
 from engine.data.prepare import Prepared, prepare
 from engine.data.template import template
 from engine.problems import Refusal
@@ -144,7 +145,13 @@ def test_a_folder_and_a_pattern_are_their_files(tmp_path: Path, tokenizer: Any) 
     ("name", "content", "expected"),
     [
         ("rows.json", b'[\n{"question": "a", "answer": "b"},\n{"question": oops}]', "rows.json:3"),
-        ("rows.json", b'[{"question": "a", "answer": "b"}', "does not end|Expecting"),
+        ("rows.json", b'[{"question": "a", "answer": "b"}', r"rows.json:1: .*does not end"),
+        (
+            "rows.json",
+            b'[\n{"question": "a"},\n\n{"answer": "b"\n',
+            r"rows.json:5: .*Expecting ','",
+        ),
+        ("rows.json", b"[\n1,\n2", r"rows.json:3: .*the list does not end"),
         ("rows.jsonl.gz", b"no gzip", "can't be read"),
         ("rows.jsonl.zst", b"no zstd", "can't be read"),
         ("rows.parquet", b"no parquet", "can't be read"),
@@ -156,6 +163,21 @@ def test_a_file_that_can_not_be_read_is_refused(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(Refusal, match=expected):
         mixed(tokenizer, Source(path=str(tmp_path / name)), cache=tmp_path / "cache")
+
+
+def test_a_list_of_many_blocks_is_read_to_the_last_byte(tmp_path: Path) -> None:
+    odd = [
+        {"n": -(10**30), "x": 1.5e300, "s": "\ud800 \u00e9 ]}, [{", "deep": [[{}]]},
+        7,
+        "t",
+        None,
+    ]
+    path = tmp_path / "rows.json"
+    items = [*odd, {"long": "x" * (3 << 20)}, *({"n": n, "s": "y" * 190} for n in range(9000)), 12]
+    path.write_text(json.dumps(items, indent=1))
+    assert [json.loads(line) for line in files._lines(path)] == items
+    path.write_bytes(b'[{"a": NaN}, {"a": "\xff"}\n{"b": 1},, ]')
+    assert [json.loads(line) for line in files._lines(path)][1:] == [{"a": "\udcff"}, {"b": 1}]
 
 
 def test_columns_are_mapped_to_the_formats_names(tmp_path: Path, tokenizer: Any) -> None:

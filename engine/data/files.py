@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -15,12 +16,16 @@ import pyarrow
 import pyarrow.parquet
 
 from engine.atomic import write_lines
+from engine.data.code_version import code_version
 from engine.data.row_index import RowIndex, shelf
 from engine.problems import Refusal
 from engine.recipe.data_files import ending
 
 _BLOCK_CHARACTERS = 1 << 20
 _BATCH_ROWS = 1024
+_GAP = re.compile(r"[ \t\r\n,]*")
+"""What stands between the items of a list."""
+_ENCODER = json.JSONEncoder(default=str)
 
 
 def digest(path: Path) -> str:
@@ -39,7 +44,7 @@ def opened(path: Path, contents: str, cache: Path) -> RowIndex:
     if path.suffix == ".jsonl":
         return shelf(str(path), path)
     # The reading depends on the ending, so files of the same bytes may differ in rows.
-    spool = cache / "lines" / f"{contents[:32]}{ending(path)}.jsonl"
+    spool = spool_path(cache, f"{contents[:32]}{ending(path)}")
     if not spool.exists():
         try:
             write_lines(spool, _lines(path))
@@ -49,9 +54,14 @@ def opened(path: Path, contents: str, cache: Path) -> RowIndex:
     return shelf(str(path), spool)
 
 
+def spool_path(cache: Path, name: str) -> Path:
+    """Where rows lie as JSON Lines that were read, by this code, from what `name` stands for."""
+    return cache / "lines" / f"{name}-{code_version()[:16]}.jsonl"
+
+
 def as_line(record: Any) -> str:
     """A record as a line of JSON; what JSON has no words for is written as text."""
-    return json.dumps(record, default=str) + "\n"
+    return _ENCODER.encode(record) + "\n"
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -92,36 +102,44 @@ def _table(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _items(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
-    """Items of a JSON list one by one; a file that opens with an object is read as JSON Lines."""
+    """Items of a JSON list one by one; a file that opens with an object is read as JSON Lines.
+
+    A parser in C (ijson, yajl) is as fast, but takes lone surrogates for question marks, and one
+    bad byte or NaN for the end of the file, where here a row alone is dropped for it.
+    """
     buffer = text.read(_BLOCK_CHARACTERS).lstrip("\ufeff \t\r\n")
     if not buffer.startswith("["):
         yield buffer
         while block := text.read(_BLOCK_CHARACTERS):
             yield block
         return
-    decoder = json.JSONDecoder()
-    buffer, line = buffer[1:], 1
+    decoder, position, line = json.JSONDecoder(), 1, 1
     while True:
-        rest = buffer.lstrip(" \t\r\n,")
-        if rest.startswith("]"):
+        start = _end_of_gap(buffer, position)
+        if buffer.startswith("]", start):
             return
         try:
-            item, used = decoder.raw_decode(rest)
+            item, end = decoder.raw_decode(buffer, start)
             # A number at the end of a block may go on in the next one.
-            if used == len(rest):
-                raise json.JSONDecodeError("the list does not end", rest, used)
+            if end == len(buffer):
+                raise json.JSONDecodeError("the list does not end", buffer, end)
         except RecursionError as error:
             raise _not_json(path, line, error) from None
         except json.JSONDecodeError as error:
-            more = text.read(max(_BLOCK_CHARACTERS, len(buffer)))
+            more = text.read(max(_BLOCK_CHARACTERS, len(buffer) - position))
             if not more:
-                at = line + buffer[: len(buffer) - len(rest) + error.pos].count("\n")
+                at = line + buffer.count("\n", position, error.pos)
                 raise _not_json(path, at, error) from None
-            buffer += more
+            buffer, position = buffer[position:] + more, 0
             continue
         yield as_line(item)
-        line += buffer[: len(buffer) - len(rest) + used].count("\n")
-        buffer = rest[used:]
+        line += buffer.count("\n", position, end)
+        position = end
+
+
+def _end_of_gap(buffer: str, position: int) -> int:
+    gap = _GAP.match(buffer, position)
+    return gap.end() if gap else position
 
 
 def _not_json(path: Path, line: int, error: Exception) -> Refusal:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.atomic import write_lines
-from engine.data.files import as_line, digest
+from engine.data.files import as_line, digest, spool_path
 from engine.data.row_index import RowIndex, shelf
 from engine.problems import Refusal
 from engine.recipe.schema import Source
@@ -19,7 +19,7 @@ _REACH_S = 3.0
 def opened(source: Source, cache: Path) -> tuple[RowIndex, str]:
     """The rows of a hub dataset and the digest of their contents. Raises `Refusal`."""
     rows = _loaded(source)
-    spool = cache / "lines" / f"{rows._fingerprint}.jsonl"
+    spool = spool_path(cache, rows._fingerprint)
     if not spool.exists():
         write_lines(spool, _lines(rows))
     return shelf(str(source.id), spool), digest(spool)

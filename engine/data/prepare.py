@@ -14,6 +14,7 @@ from typing import Any, overload
 from engine.atomic import write_lines
 from engine.data import image_stamps, mixing
 from engine.data.arrow_store import Rows
+from engine.data.code_version import code_version
 from engine.data.conversation import Conversation, UnusableRow
 from engine.data.files import as_line
 from engine.data.formats.registry import conversation
@@ -24,9 +25,6 @@ from engine.data.source_report import SourceReport, account, refusal_of_drops
 from engine.data.sources import Opened, opened
 from engine.data.worker_pool import WorkerPool
 from engine.recipe.schema import Data, Source
-
-_VERSION = 3
-"""Of the rules; a change of them makes what was cached before unfit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +151,13 @@ def _key(
     template: Template,
     sight: ImageTokenizer | None,
 ) -> str:
-    """What the prepared rows depend on: contents, settings, template and tokenizer."""
+    """What the prepared rows depend on: code, contents, settings, template and tokenizer."""
     plain = data.model_dump(exclude={"packing", "strict"})
     contents = [(one.contents, one.format, [s.origin for s in one.shelves]) for one in sources]
     vocabulary = _digest(tokenizer)
     seen = repr(sight) if sight else ""
-    told = [_VERSION, plain, contents, asdict(template), vocabulary, seen]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    parts = [code_version(), plain, contents, asdict(template), vocabulary, seen]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @lru_cache(maxsize=4)

@@ -10,8 +10,7 @@ import time
 import traceback
 from typing import Any
 
-from engine import events
-from engine.data.cache import folder
+from engine import events, user_dirs
 from engine.data.image_tokenizer import ImageTokenizer, sight
 from engine.data.own_template import choose, difference
 from engine.data.prepare import prepare
@@ -102,7 +101,7 @@ class Desk:
         tokenizer, dialect, seen = self._tokenizer(question.recipe.model)
         chosen = choose(data.template, tokenizer, dialect)
         self._log.append(events.Phase(name="data", detail=", ".join(s.label for s in data.sources)))
-        prepared = prepare(data, tokenizer, chosen, folder(), sight=seen)
+        prepared = prepare(data, tokenizer, chosen, user_dirs.cache(), sight=seen)
         shown = excerpt(tokenizer, chosen, seen)
         return Answer(
             number=question.number,

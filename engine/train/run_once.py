@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from engine import events, installed
+from engine import events, installed, user_dirs
 from engine.budget.placement import placed_model
 from engine.data.batches import TokenSequences, apart, pack
-from engine.data.cache import folder
 from engine.data.image_tokenizer import ImageTokenizer, sight
 from engine.data.own_template import choose, difference
 from engine.data.prepare import Prepared, prepare
@@ -178,7 +177,7 @@ def _read(recipe: Recipe, log: EventLog) -> tuple[Template, ImageTokenizer | Non
     chosen = choose(recipe.data.template, tokenizer, dialect_of(config.to_dict()))
     _tell_difference(log, tokenizer, chosen)
     seen = sight(recipe.model, config, tokenizer)
-    prepared = prepare(recipe.data, tokenizer, chosen, folder(), sight=seen)
+    prepared = prepare(recipe.data, tokenizer, chosen, user_dirs.cache(), sight=seen)
     return chosen, seen if prepared.rows.hold_images else None, prepared
 
 

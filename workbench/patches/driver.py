@@ -29,6 +29,7 @@ from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers import linux_driver
 
+from engine import user_dirs
 from workbench.patches.keyqueue import KeyPassed, KeyQueue
 from workbench.patches.sgr_writer import SgrWriter
 from workbench.text.sanitize import clean_line
@@ -154,9 +155,8 @@ def _end_when_hung_up() -> None:
 
 def _write_crash(error: BaseException | None) -> Path | None:
     """A traceback without local variables or environment, for the owner's eyes only."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-    path = home / "gemma-bench/crash.log"
     try:
+        path = user_dirs.state() / "crash.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w", errors="replace") as file:
