@@ -66,14 +66,8 @@ def _dropped(layers: LinearLayers, x: Value) -> Value:
     """Dropout keeps a mask of bytes."""
     if not layers.step.lora_dropout:
         return x
-    tape, count, width = layers.tape, x.count, x.width
-    mask = tape.block(count)
-
-    def backward(g: list[Value]) -> list[Value | None]:
-        _ = mask
-        return [tape.new(count, width)]
-
-    return tape.out(count, width, [x], backward)
+    mask = layers.tape.block(x.count)
+    return layers.tape.op(x.count, x.width, [x], [(x.count, x.width)], saved=mask)
 
 
 def _update(layers: LinearLayers, x: Value, inputs: int, outputs: int) -> Value:
@@ -154,12 +148,8 @@ def _rerun_base(layers: LinearLayers, x: Value, inputs: int, outputs: int) -> Va
     narrow = tape.cast(x, step.width)
     is_copied = layers.is_4bit or x.width != step.width
     weight = tape.block(inputs * outputs * step.width) if is_copied else None
-
-    def backward(g: list[Value]) -> list[Value | None]:
-        _ = weight
-        return [tape.new(rows * inputs, step.width)]
-
-    return tape.out(rows * outputs, step.width, [narrow], backward)
+    of_x = rows * inputs, step.width
+    return tape.op(rows * outputs, step.width, [narrow], [of_x], saved=weight)
 
 
 def _by_magnitude(layers: LinearLayers, x: Value, outputs: int) -> Value:

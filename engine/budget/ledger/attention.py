@@ -68,7 +68,7 @@ def _repeated(tape: Tape, shape: Shape, x: Value) -> Value:
     if shape.kv_heads == 1:
         view = Value(x.block, whole, width)
         return tape.linked(view, [x], lambda g: [tape.new(count, width)])
-    return tape.out(whole, width, [x], lambda g: [tape.new(count, width)])
+    return tape.op(whole, width, [x], [(count, width)])
 
 
 def _spread(tape: Tape, shape: Shape, x: Value) -> Value:
@@ -169,8 +169,5 @@ def _plain(
 
 def _product(tape: Tape, count: int, left: Value, right: Value, width: int) -> Value:
     saved = left.detached(), right.detached()
-
-    def backward(g: list[Value]) -> list[Value | None]:
-        return _gradients(tape, *saved)
-
-    return tape.out(count, width, [left, right], backward)
+    gradients: list[tuple[int, int] | None] = [(value.count, value.width) for value in saved]
+    return tape.op(count, width, [left, right], gradients, saved=saved)

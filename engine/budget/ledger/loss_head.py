@@ -62,12 +62,8 @@ class Head:
         sums = tape.block(tokens * (width + 4) * 4)
         rows = tape.block(tokens * width * 4)
         del tiles, sums, rows, labels
-
-        def backward(g: list[Value]) -> list[Value | None]:
-            _ = gradient
-            return [tape.new(gradient.count, gradient.width)]
-
-        return tape.out(1, 4, [selected], backward)
+        size = gradient.count, gradient.width
+        return tape.op(1, 4, [selected], [size], saved=gradient)
 
     def _of_trl(self, selected: Value) -> Value:
         """Log-probabilities, and a backward pass that computes every tile again."""

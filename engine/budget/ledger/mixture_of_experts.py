@@ -20,13 +20,8 @@ def mixture(projections: LinearLayers, gemma: Gemma, dense: Value, residual: Val
     pairs = tokens * experts.per_token
     order = tape.block(pairs * 8)
     inverse = tape.block(pairs * 8)
-
-    def ungather(g: list[Value]) -> list[Value | None]:
-        _ = order
-        return [tape.new(tokens * width, normed_width)]
-
-    normed_width = normed.width
-    selected = [tape.out(pairs * width, normed.width, [normed], ungather)]
+    of_normed = tokens * width, normed.width
+    selected = [tape.op(pairs * width, normed.width, [normed], [of_normed], saved=order)]
     del normed
     out = _experts(projections, gemma, selected, pairs)
     selected.clear()
@@ -41,8 +36,8 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
     assert experts is not None
     tokens = residual.count // width
     scaled = tape.scaled(tape.scaled(norm(tape, residual, width)))
-    count, size = scaled.count, scaled.width
-    scores = tape.out(tokens * experts.count, size, [scaled], lambda g: [tape.new(count, size)])
+    of_scaled = scaled.count, scaled.width
+    scores = tape.op(tokens * experts.count, scaled.width, [scaled], [of_scaled])
     del scaled
     wide = tape.cast(scores, 4)
     del scores
@@ -56,13 +51,8 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
 
     probabilities = tape.linked(probabilities, [wide], backward)
     del wide
-    experts_of_tokens = tape.block(tokens * experts.per_token * 8)
-
-    def scatter(g: list[Value]) -> list[Value | None]:
-        _ = experts_of_tokens
-        return [tape.new(cells, 4)]
-
-    return tape.out(tokens * experts.per_token, 4, [probabilities], scatter)
+    chosen = tape.block(tokens * experts.per_token * 8)
+    return tape.op(tokens * experts.per_token, 4, [probabilities], [(cells, 4)], saved=chosen)
 
 
 def _experts(projections: LinearLayers, gemma: Gemma, selected: list[Value], pairs: int) -> Value:
@@ -75,20 +65,10 @@ def _experts(projections: LinearLayers, gemma: Gemma, selected: list[Value], pai
     gate_up = first.multiply(selected[0], pairs * 2 * inner)
     if isinstance(first, Packed):
         selected.clear()
-    saved = gate_up.detached()
-
-    def backward_gate(g: list[Value]) -> list[Value | None]:
-        _ = saved
-        return [tape.new(pairs * 2 * inner, size)]
-
-    active = tape.out(pairs * inner, size, [gate_up], backward_gate)
-    factors = active.detached(), gate_up.detached()
-
-    def backward_product(g: list[Value]) -> list[Value | None]:
-        _ = factors
-        return [tape.new(pairs * inner, size), tape.new(pairs * 2 * inner, size)]
-
-    product = tape.out(pairs * inner, size, [active, gate_up], backward_product)
+    narrow, wide = (pairs * inner, size), (pairs * 2 * inner, size)
+    active = tape.op(*narrow, [gate_up], [wide], saved=gate_up.detached())
+    factors = active.detached(), gate_up.detached()  # by name until the end, as in transformers
+    product = tape.op(*narrow, [active, gate_up], [narrow, wide], saved=factors)
     del active, gate_up
     second = _weight(projections, experts.count, width, inner)
     return second.multiply(product, pairs * width)
@@ -152,13 +132,8 @@ def _combined(
         return [narrow, tape.new(pairs, 4)]
 
     weighted = tape.out(count, 4, [out, weights], backward_weighted)
-
-    def backward_order(g: list[Value]) -> list[Value | None]:
-        _ = inverse
-        return [tape.new(count, 4)]
-
-    ordered = tape.out(count, 4, [weighted], backward_order)
+    ordered = tape.op(count, 4, [weighted], [(count, 4)], saved=inverse)
     del weighted
-    summed = tape.out(tokens * gemma.hidden_size, 4, [ordered], lambda g: [tape.new(count, 4)])
+    summed = tape.op(tokens * gemma.hidden_size, 4, [ordered], [(count, 4)])
     del ordered
     return tape.cast(summed, size)

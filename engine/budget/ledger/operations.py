@@ -13,7 +13,7 @@ def norm(tape: Tape, x: Value, width: int) -> Value:
     saved = wide
 
     def backward(g: list[Value]) -> list[Value | None]:
-        _ = saved
+        _ = (saved, roots)
         gradient, of_roots = tape.new(count, 4), tape.new(count, 4)
         del of_roots
         g.clear()
@@ -21,11 +21,7 @@ def norm(tape: Tape, x: Value, width: int) -> Value:
         del steps
         return [gradient]
 
-    def backward_with_roots(g: list[Value]) -> list[Value | None]:
-        _ = roots
-        return backward(g)
-
-    normed = tape.out(count, 4, [wide], backward_with_roots)
+    normed = tape.out(count, 4, [wide], backward)
     del wide, means
     weighted = tape.scaled(normed)
     del normed
@@ -34,10 +30,9 @@ def norm(tape: Tape, x: Value, width: int) -> Value:
 
 def rotated(tape: Tape, x: Value) -> Value:
     """Rotary positions: x * cos + rotate_half(x) * sin."""
-    count, width = x.count, x.width
     straight = tape.scaled(x)
-    negated = tape.block(count * width // 2)
-    turned = tape.out(count, width, [x], lambda g: [tape.new(count, width)])
+    negated = tape.block(x.count * x.width // 2)
+    turned = tape.scaled(x)
     del negated
     crossed = tape.scaled(turned)
     del turned
@@ -46,23 +41,15 @@ def rotated(tape: Tape, x: Value) -> Value:
 
 def activated(tape: Tape, x: Value) -> Value:
     """GELU, which keeps its input."""
-    count, width, saved = x.count, x.width, x.detached()
-
-    def backward(g: list[Value]) -> list[Value | None]:
-        _ = saved
-        return [tape.new(count, width)]
-
-    return tape.out(count, width, [x], backward)
+    return tape.op(x.count, x.width, [x], [(x.count, x.width)], saved=x.detached())
 
 
 def multiplied(tape: Tape, left: Value, right: Value) -> Value:
     """A product, which keeps each factor that the other's gradient needs."""
-    count, width = left.count, left.width
-    needs_left, needs_right = left.node is not None, right.node is not None
-    saved = (left.detached() if needs_right else None, right.detached() if needs_left else None)
-
-    def backward(g: list[Value]) -> list[Value | None]:
-        _ = saved
-        return [tape.new(count, width) if needed else None for needed in (needs_left, needs_right)]
-
-    return tape.out(count, width, [left, right], backward)
+    size = left.count, left.width
+    saved = (
+        left.detached() if right.node is not None else None,
+        right.detached() if left.node is not None else None,
+    )
+    gradients = [size if value.node is not None else None for value in (left, right)]
+    return tape.op(*size, [left, right], gradients, saved=saved)

@@ -97,6 +97,26 @@ class Tape:
         """The result of an operation."""
         return self.linked(self.new(count, width), inputs, backward)
 
+    def op(
+        self,
+        count: int,
+        width: int,
+        inputs: list[Value],
+        gradients: list[tuple[int, int] | None],
+        saved: object = None,
+    ) -> Value:
+        """The result of an operation that saves something for its backward pass.
+
+        That takes no more than the gradients of its inputs: counts and widths, None for those that
+        want none.
+        """
+
+        def backward(g: list[Value]) -> list[Value | None]:
+            _ = saved
+            return [self.new(*size) if size else None for size in gradients]
+
+        return self.out(count, width, inputs, backward)
+
     def linked(self, value: Value, inputs: list[Value], backward: Backward) -> Value:
         """A result that is there already, put on the tape where an input needs a gradient."""
         if self.records:
@@ -110,8 +130,7 @@ class Tape:
         """In numbers of another size; a no-op where they are of that size."""
         if value.width == width:
             return value
-        count, before = value.count, value.width
-        return self.out(count, width, [value], lambda g: [self.new(count, before)])
+        return self.op(value.count, width, [value], [(value.count, value.width)])
 
     def add(self, left: Value, right: Value) -> Value:
         """Sum of two tensors of one shape."""
@@ -120,8 +139,7 @@ class Tape:
 
     def scaled(self, value: Value) -> Value:
         """Times something that needs no gradient."""
-        count, width = value.count, value.width
-        return self.out(count, width, [value], lambda g: [self.new(count, width)])
+        return self.op(value.count, value.width, [value], [(value.count, value.width)])
 
     def backward(self, gradients: dict[Node, Value]) -> dict[Node, Value]:
         """Run the tape back from gradients of its last values; gives those of its leaves."""
