@@ -7,7 +7,6 @@ repeated, joined, and sprinkled with what parsers stumble over.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import random
@@ -22,10 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.events import KINDS, decode, encode  # noqa: E402
+from engine.events import KINDS, Metric, decode, encode  # noqa: E402
 from engine.recipe import schema, validate  # noqa: E402
 from engine.run import checkpoint_manifest, lock  # noqa: E402
 from engine.run.control import RunControl  # noqa: E402
@@ -128,8 +129,7 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
 def _event(kind: str) -> bytes:
     """A line of a kind as the engine would write it, with some value for every key."""
     cls = KINDS[kind]
-    hints = typing.get_type_hints(cls)
-    event = cls(**{field.name: _value(hints[field.name]) for field in dataclasses.fields(cls)})
+    event = cls(**{field.name: _value(field.type) for field in msgspec.structs.fields(cls)})
     line = encode(event).rstrip(b"\n")
     assert decode(line) == event, "what is no event to begin with finds nothing"
     return line
@@ -137,13 +137,17 @@ def _event(kind: str) -> bytes:
 
 def _value(hint: Any) -> Any:
     """One that a type admits; of a union its first."""
-    samples: dict[Any, Any] = {int: 3, float: 0.5, str: "a \u2028 b"}
-    first = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
-    if typing.get_origin(first) is tuple:
-        return (samples[typing.get_args(first)[0]],) * 2
-    if typing.get_origin(first) is dict:
-        return {"key": samples[typing.get_args(first)[1]]}
-    return samples[first]
+    if typing.get_origin(hint) is typing.Annotated:
+        return _value(typing.get_args(hint)[0])
+    if typing.get_origin(hint) is tuple:
+        return (_value(typing.get_args(hint)[0]),) * 2
+    if typing.get_origin(hint) is dict:
+        return {"key": _value(typing.get_args(hint)[1])}
+    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
+        return _value(typing.get_args(hint)[0])
+    if hint is Metric:
+        return Metric(name="loss", title="loss")
+    return {int: 3, float: 0.5, str: "a \u2028 b"}[hint]
 
 
 def fuzz(inputs: int, seed: int, folder: Path) -> dict[str, Counter[str]]:

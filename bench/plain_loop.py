@@ -10,8 +10,8 @@ from engine.data.batches import Collator, TokenSequence
 from engine.model import lora
 from engine.model.load import Loaded
 from engine.model.patches.fused_lora import use_fused_lora
+from engine.objectives import heads
 from engine.recipe.schema import Adapter
-from engine.train import scoring
 from engine.train.order import GroupedByLength
 
 SEED = 0
@@ -25,7 +25,6 @@ class PlainLoop:
         self, loaded: Loaded, sequences: list[TokenSequence], clock: Any, batch: int, rate: float
     ) -> None:
         self.model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)
-        lora.keep_float32(self.model)
         use_fused_lora(self.model)
         self.data_collator: Any = Collator(loaded.tokenizer.pad_token_id)
         # In the engine's own order, as batches of other rows are padded by more or less.
@@ -44,7 +43,7 @@ class PlainLoop:
         for rows in self.batches:
             batch = self.data_collator([asdict(row) for row in rows])
             self.clock.on_step_begin()
-            scores = scoring.by_own_head(model, batch, torch.enable_grad())
+            scores = heads.by_own_head(model, batch, torch.enable_grad())
             loss = scores.loss / scores.supervised
             loss.backward()
             torch.nn.utils.clip_grad_norm_(taught, 1.0)

@@ -9,8 +9,9 @@ import select
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -43,16 +44,20 @@ def training(first: int, last: int, total: int) -> Iterator[Event]:
         loss = 0.08 + 4.2 * math.exp(-6 * number / total) + 0.2 * noise.random()
         yield Step(
             t=round(number * SECONDS_PER_STEP, 3), time="2026-11-21T09:32:00.123Z", step=number,
-            epoch=round(16 * number / total, 4), loss=loss, token_accuracy=1 - min(0.95, loss / 5),
-            learning_rate=3e-3 * (1 - number / total), grad_norm=0.4 + loss / 3,
+            epoch=round(16 * number / total, 4),
             tokens=number * 615, supervised_tokens=number * 257,
             tokens_per_s=round(5_000 + 200 * noise.random(), 1),
-            elapsed_s=round(number * SECONDS_PER_STEP, 3), allocated_gib=None, reserved_gib=None,
-            rss_gib=round(0.72 + 0.02 * noise.random(), 3),
+            elapsed_s=round(number * SECONDS_PER_STEP, 3),
+            metrics={
+                "loss": loss, "token_accuracy": 1 - min(0.95, loss / 5),
+                "grad_norm": 0.4 + loss / 3,
+                "learning_rate": 3e-3 * (1 - number / total),
+                "rss_gib": round(0.72 + 0.02 * noise.random(), 3),
+            },
         )  # fmt: skip
         if number % _STEPS_PER_SAMPLE == 0:
             for sample in samples(number, TRAINED):
-                yield replace(sample, t=number * SECONDS_PER_STEP)
+                yield msgspec.structs.replace(sample, t=number * SECONDS_PER_STEP)
 
 
 def tell(run: RunDir, first: int, last: int, total: int) -> None:

@@ -5,6 +5,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from engine.train.loop import Hook
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState
+
 
 class Clock(TrainerCallback):
     """Seconds on the clock and of all cores, losses and tokens of each step."""
@@ -52,3 +56,19 @@ class Clock(TrainerCallback):
             "tokens_per_busy_s": tokens / sum(self.busy_s[1:]),
             "loss": total / sum(self.supervised),
         }
+
+
+class LoopClock(Hook):
+    """The same clock as a hook of the engine's loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def on_step_begin(self, state: TrainingState) -> None:
+        """The batch is there."""
+        self._clock.on_step_begin()
+
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
+        """The weights are changed."""
+        self._clock.on_step_end()
+        self._clock.on_log(logs=result.metrics)

@@ -23,34 +23,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-STEPS, EVERY = 40, 2
+from bench.torture_setup import Side  # noqa: E402
+
 AT_STEPS_SHARE, WITHIN_S = 0.8, 1.0
-Curve = dict[int, float]
-
-
-class Side(Protocol):
-    """A way to train."""
-
-    name: str
-
-    def begin(self, folder: Path) -> None:
-        """Lay down what a run needs."""
-
-    def live(self, folder: Path) -> None:
-        """In a process of its own: train, from the newest checkpoint where there is one."""
-
-    def saved(self, folder: Path) -> list[Path]:
-        """Checkpoints, the newest first."""
-
-    def curve(self, folder: Path) -> Curve:
-        """Loss by step, of a step that was taken twice the last."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 import engine.jobs.resume_job
-from bench.torture import EVERY, STEPS, Curve
+from bench.torture_setup import EVERY, STEPS, Curve
 from engine.__main__ import main
 from engine.events import Step, decode
 from engine.paths import EMBEDDED_WEIGHTS
@@ -70,7 +70,7 @@ class Ours:
         """As the events tell."""
         lines = Tail(RunDir(folder / "run").events).read_new()
         told = [event for event in map(decode, lines) if isinstance(event, Step)]
-        return {event.step: event.loss or 0.0 for event in told}
+        return {event.step: event.metrics.get("loss") or 0.0 for event in told}
 
 
 def _is_whole(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Training on rows of mixed lengths: the engine beside TRL's SFTTrainer as it comes.
 
-    python bench/train.py [--repeats 5] [--steps 5] [--models 30m 270m] [--no-checkpointing]
+    python bench/train.py [--repeats 5] [--steps 5] [--models 30m 270m] [--before CHECKOUT]
 
 All train the same LoRA on the same rows with the same tokens supervised: the engine as
 `gemma-bench --run` starts it, in whatever type the processor computes in; its kernels in a plain
@@ -35,6 +35,7 @@ MODELS: dict[str, dict[str, int]] = {
              "num_hidden_layers": 18, "head_dim": 256, "query_pre_attn_scalar": 256, **ALL},
 }  # fmt: skip
 SIDES = ("engine", "plain loop", "TRL", "TRL in float32")
+BEFORE = "build before"
 SETS = ("gpteacher_roleplay", "koalpaca_v1", "gsm8k_train", "sharegpt_dummy_vicuna")
 RATE = 1e-7
 Row = dict[str, list[int]]
@@ -102,30 +103,43 @@ def trained(side: str, folder: Path, given: argparse.Namespace) -> dict[str, flo
     torch.set_num_threads(given.threads)
     found = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     clock = Clock()
-    trainer = (_trl if side.startswith("TRL") else _engine)(side, folder, found, clock, given)
-    trainer.data_collator = clock.counting(trainer.data_collator)
-    trainer.train()
+    if side == "engine":
+        _engine(folder, found, clock, given)
+    else:
+        trainer = (_trl if side.startswith("TRL") else _plain)(side, folder, found, clock, given)
+        trainer.data_collator = clock.counting(trainer.data_collator)
+        trainer.train()
     return {**clock.figures(), "peak_mib": _peak_mib()}
 
 
-def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
+def _loaded(folder: Path, found: list[Row]) -> tuple[Any, list[Any]]:
+    """The model as the engine loads it, and the rows as its sequences."""
     from engine.data.batches import TokenSequence
     from engine.hardware import profiles
-    from engine.model import lora
     from engine.model.load import load
-    from engine.recipe.schema import Adapter, Data, Model, Source, Training
-    from engine.train import sft
-    from engine.train.token_counts import Tally
+    from engine.recipe.schema import Model
 
-    loaded = load(Model(path=str(folder)), profiles.runnable("cpu"))
-    lines = [
-        TokenSequence(row["input_ids"], row["labels"], list(range(len(row["labels"]))))
+    sequences = [
+        TokenSequence(row["input_ids"], row["labels"], [*range(len(row["labels"]))])
         for row in found
     ]
-    if side == "plain loop":
-        from plain_loop import PlainLoop
+    return load(Model(path=str(folder)), profiles.runnable("cpu")), sequences
 
-        return PlainLoop(loaded, lines, clock, given.batch, RATE)
+
+def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
+    from step_clock import LoopClock
+
+    from engine.model import lora
+    from engine.objectives.sft import SupervisedFineTuning
+    from engine.recipe.schema import Adapter, Data, Source, Training
+    from engine.train.loop import train
+    from engine.train.state import assembled
+
+    class Counting(SupervisedFineTuning):
+        def collator(self, pad_token_id: int) -> Any:
+            return clock.counting(super().collator(pad_token_id))
+
+    loaded, sequences = _loaded(folder, found)
     model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)
     training = Training(
         per_device_train_batch_size=given.batch,
@@ -133,8 +147,14 @@ def _engine(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -
         gradient_checkpointing=given.checkpointing,
     )
     data = Data(sources=(Source(path="none"),))
-    config = sft.arguments(training, data, loaded, folder / "staging")
-    return sft.trainer(model, loaded, lines, config, clock, Tally(), lambda *_: None)
+    train(assembled(model, loaded, sequences, Counting(), training, data), [LoopClock(clock)])
+
+
+def _plain(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
+    from plain_loop import PlainLoop
+
+    loaded, sequences = _loaded(folder, found)
+    return PlainLoop(loaded, sequences, clock, given.batch, RATE)
 
 
 def _trl(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
@@ -183,8 +203,11 @@ def started(side: str, folder: Path, given: argparse.Namespace) -> dict[str, flo
 
     is_trl = side.startswith("TRL")
     environment = dict(os.environ) if is_trl else launch._environment("cpu")
-    environment |= {"OMP_NUM_THREADS": str(given.threads), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "ignore", __file__, "--one", side, "--folder", str(folder)]
+    environment |= {"OMP_NUM_THREADS": str(given.threads)}
+    root = given.before.resolve() if side == BEFORE else ROOT
+    environment |= {"PYTHONPATH": str(root)}
+    command = [sys.executable, "-W", "ignore", str(root / "bench" / "train.py")]
+    command += ["--one", "engine" if side == BEFORE else side, "--folder", str(folder)]
     command += ["--batch", str(given.batch), "--threads", str(given.threads)]
     command += [] if given.checkpointing else ["--no-checkpointing"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -205,6 +228,7 @@ def compared(name: str, given: argparse.Namespace) -> list[str]:
         lines = [json.dumps(within(row, size)) for row in drawn]
         (folder / "rows.jsonl").write_text("\n".join(lines))
         sides = [side for side in SIDES if side in given.sides]
+        sides += [BEFORE] if given.before else []
         found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
         for _ in range(given.repeats):
             for side in sides:
@@ -231,6 +255,7 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=[*SIDES])
+    parser.add_argument("--before", type=Path, help="a checkout of an older build, as a side more")
     parser.add_argument("--checkpointing", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(
         "--tokenizer", default=str(ROOT / "engine" / "model" / "embedded" / "weights")

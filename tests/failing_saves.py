@@ -11,7 +11,7 @@ from pathlib import Path
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.run import checkpoint_manifest
 from engine.run.rundir import RunDir
-from engine.train.checkpoint import Checkpoints
+from engine.train.checkpoints import Checkpoints
 from tests import tiny
 
 
@@ -19,22 +19,22 @@ def main(library: str, folder: Path, error: int, sticks: int) -> None:
     """Until a save does fewer operations than the one that is to fail."""
     failing = ctypes.CDLL(library)
     run = RunDir(folder)
-    trainer = tiny.trainer(tiny.loaded(EMBEDDED_WEIGHTS), folder / "staging", tiny.Gradients())
+    trainer = tiny.trainer(tiny.loaded(EMBEDDED_WEIGHTS), tiny.Gradients())
     trainer.train()
     checkpoints = Checkpoints(run, 2, {})
     for _ in range(2):
-        trainer.state.global_step += 2
-        checkpoints.save(trainer, {})
+        trainer.state.progress.step += 2
+        checkpoints.save(trainer.state)
     told = {"saved": 0, "refused": 0, "operations": 0}
     n = 0
     while told["operations"] >= n:
         n += 1
         before = [step for step, _ in checkpoint_manifest.folders(run)]
-        trainer.state.global_step += 2
-        new = trainer.state.global_step
+        trainer.state.progress.step += 2
+        new = trainer.state.progress.step
         failing.arm(str(run.checkpoints).encode(), n, error, sticks)
         try:
-            checkpoints.save(trainer, {})
+            checkpoints.save(trainer.state)
             was_saved = True
         except OSError:
             was_saved = False
@@ -49,8 +49,8 @@ def main(library: str, folder: Path, error: int, sticks: int) -> None:
         assert len(whole) >= 2, (n, whole)
         assert was_saved or set(before) <= set(whole), (n, before, whole)
     # A disk that works again: nothing of all that is left behind.
-    trainer.state.global_step += 2
-    checkpoints.save(trainer, {})
+    trainer.state.progress.step += 2
+    checkpoints.save(trainer.state)
     assert len(list(run.checkpoints.iterdir())) == 2, list(run.checkpoints.iterdir())
     print(json.dumps(told))
 

@@ -55,6 +55,9 @@ def run(folder: Path, *, fail: str = "") -> tuple[int, RunDir]:
 
 def stitched(run: RunDir) -> dict[int, tuple[Any, ...]]:
     """What was told of each step last."""
-    names = ("loss", "grad_norm", "learning_rate", "token_accuracy", "tokens", "epoch")
+    names = ("loss", "grad_norm", "learning_rate", "token_accuracy")
     steps = [record for record in command.records(run) if record["kind"] == "step"]
-    return {step["step"]: tuple(step[name] for name in names) for step in steps}
+    return {
+        step["step"]: (step["tokens"], step["epoch"], *(step["metrics"][name] for name in names))
+        for step in steps
+    }

@@ -3,9 +3,9 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
+from flat_steps import changed
 from recording import TRAINED, lay_down, opening, samples, steps
 
 from engine.events import Checkpoint, Done, Event, Hello, Mark, Phase, encode
@@ -17,7 +17,7 @@ def not_finite() -> list[Event]:
     return [
         *opening(240),
         *(
-            replace(step, loss=math.nan, grad_norm=math.nan) if step.step in {40, 41} else step
+            changed(step, loss=math.nan, grad_norm=math.nan) if step.step in {40, 41} else step
             for step in steps(70, 240)
         ),
     ]
@@ -40,7 +40,7 @@ def resumed() -> list[Event]:
         *opening(240),
         *steps(60, 240),
         Checkpoint(step=60, path="checkpoints/step-000060"),
-        *(replace(step, loss=(step.loss or 0) + 1) for step in steps(100, 240, 61)),
+        *(changed(step, loss=(step.metric("loss") or 0) + 1) for step in steps(100, 240, 61)),
         hello,
         Phase(name="training", detail="LoRA r 32 on 48 modules, from step 60"),
         *steps(150, 240, 61),
@@ -67,7 +67,7 @@ def lay_down_dpo(runs: Path) -> RunDir:
     run = lay_down(runs, "2026-11-21-0940-dpo", opening(100))
     with run.events.open("ab") as file:
         for step in steps(50, 100):
-            record = json.loads(encode(replace(step, token_accuracy=None, loss=0.69)))
+            record = json.loads(encode(changed(step, token_accuracy=None, loss=0.69)))
             record |= {"rewards_chosen": 0.1, "rewards_margin": {"mean": 0.3}}
             file.write(json.dumps(record).encode() + b"\n")
         file.write(b'{"kind": "preference", "t": 1.0, "time": "", "wins": 0.8}\n')

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from flat_steps import changed, flat_step
+
 from engine.events import (
     Checkpoint,
     Done,
@@ -31,7 +34,7 @@ from engine.events import (
 )
 from engine.run.rundir import RunDir
 from tests.asked import request
-from workbench.run_view.run_state import CURVES, RunState
+from workbench.run_view.run_state import RunState
 
 RECORDED = Path(__file__).parent / "data/runs"
 TARGETS = tuple(
@@ -96,7 +99,7 @@ def steps(count: int, total: int, first: int = 1) -> Iterator[Step]:
     noise = random.Random(7)
     for step in range(first, count + 1):
         loss = 0.08 + 4.2 * math.exp(-6 * step / total) + 0.25 * noise.random() * (1 - step / total)
-        yield Step(
+        yield flat_step(
             step=step,
             epoch=round(16 * step / total, 3),
             loss=round(loss, 4),
@@ -184,7 +187,9 @@ def compared(events: list[Event]) -> list[Event]:
     at = next(place for place, event in enumerate(events) if isinstance(event, Step)) + 2
     second = events[at - 1]
     assert isinstance(second, Step)
-    on_card = None if second.reserved_gib is None else FORECAST["reserved_gib"]["expected"]
+    on_card = (
+        None if second.metric("reserved_gib") is None else FORECAST["reserved_gib"]["expected"]
+    )
     told = Memory(
         step=2,
         source="ledger",
@@ -192,10 +197,10 @@ def compared(events: list[Event]) -> list[Event]:
         forecast_reserved_gib=on_card,
         forecast_device_gib=on_card,
         forecast_host_gib=FORECAST["host_gib"],
-        allocated_gib=second.allocated_gib,
-        reserved_gib=second.reserved_gib,
-        device_gib=second.reserved_gib,
-        rss_gib=second.rss_gib,
+        allocated_gib=second.metric("allocated_gib"),
+        reserved_gib=second.metric("reserved_gib"),
+        device_gib=second.metric("reserved_gib"),
+        rss_gib=second.metric("rss_gib") or 0.0,
     )
     return [*events[:at], told, *events[at:]]
 
@@ -203,8 +208,10 @@ def compared(events: list[Event]) -> list[Event]:
 def on_card(events: list[Event]) -> list[Event]:
     """The same run on a GPU."""
     return [
-        dataclasses.replace(
-            event, allocated_gib=event.rss_gib + 9, reserved_gib=round(event.rss_gib + 9.1, 3)
+        changed(
+            event,
+            allocated_gib=(event.metric("rss_gib") or 0) + 9,
+            reserved_gib=round((event.metric("rss_gib") or 0) + 9.1, 3),
         )
         if isinstance(event, Step)
         else event
@@ -216,7 +223,8 @@ def told(run: RunState) -> list[str]:
     """Everything that a state tells, as text, since a lost number equals nothing."""
     held, end = run.steps, max(1, run.steps.last_step)
     series = [
-        (name, held.last(name), held.means(name), held.curve(name, 0, end, 99)) for name in CURVES
+        (name, held.last(name), held.means(name), held.curve(name, 0, end, 99))
+        for name in sorted(held.names)
     ]
     others = [field.name for field in dataclasses.fields(run) if field.name != "steps"]
     facts = [(name, getattr(run, name)) for name in others]
@@ -263,7 +271,7 @@ def _stamped(events: Iterable[Event]) -> Iterator[Event]:
         t = 6.0 + event.elapsed_s if isinstance(event, Step) else t + 0.5
         seconds = int(t)
         time = f"2026-11-21T09:{32 + seconds // 60:02}:{seconds % 60:02}.000Z"
-        yield dataclasses.replace(event, t=round(t, 3), time=time)
+        yield msgspec.structs.replace(event, t=round(t, 3), time=time)
 
 
 if __name__ == "__main__":

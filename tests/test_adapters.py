@@ -81,7 +81,7 @@ def test_dora_trains_magnitudes_too(
 ) -> None:
     gemma, kept = tiny.loaded(gemma_folder(kind), quantization), tiny.Gradients()
     adapter = Adapter(method="dora", r=4, lora_alpha=8, use_rslora=True)
-    trainer = tiny.trainer(gemma, tmp_path, kept, adapter=adapter, max_steps=4, warmup_steps=0.0)
+    trainer = tiny.trainer(gemma, kept, adapter=adapter, max_steps=4, warmup_steps=0.0)
     before = trained(trainer.model)
     trainer.train()
     magnitudes = [name for name in before if "magnitude" in name]
@@ -103,7 +103,7 @@ def test_a_rate_of_a_millionth_moves_an_adapter_over_4_bit_weights(
 ) -> None:
     """In bfloat16 nearly all of its entries would stay as they are."""
     gemma, kept = tiny.loaded(gemma_folder("gemma3"), "nf4", dtype="bfloat16"), tiny.Gradients()
-    trainer = tiny.trainer(gemma, tmp_path, kept, learning_rate=1e-6, warmup_steps=0.0)
+    trainer = tiny.trainer(gemma, kept, learning_rate=1e-6, warmup_steps=0.0)
     before = trained(trainer.model)
     trainer.train()
     after = trained(trainer.model)
@@ -116,7 +116,7 @@ def test_a_rate_of_a_millionth_moves_an_adapter_over_4_bit_weights(
 def moved(folder: Path, staging: Path, **settings: Any) -> dict[str, torch.Tensor]:
     """How far one step takes every trained weight."""
     settings = {"warmup_steps": 0.0, "learning_rate": 1e-3, **settings}
-    trainer = tiny.trainer(tiny.loaded(folder), staging, tiny.Gradients(), **settings)
+    trainer = tiny.trainer(tiny.loaded(folder), tiny.Gradients(), **settings)
     before = trained(trainer.model)
     trainer.train()
     return {name: weight - before[name] for name, weight in trained(trainer.model).items()}
@@ -138,17 +138,16 @@ def test_the_schedule_scales_both_rates(gemma_folder: Folder, tmp_path: Path) ->
     gemma = tiny.loaded(gemma_folder("gemma3"))
     settings = {"loraplus_lr_ratio": 8.0, "learning_rate": 1e-3, "weight_decay": 0.25}
     trainer = tiny.trainer(
-        gemma, tmp_path, tiny.Gradients(), max_steps=2, lr_scheduler_type="linear",
+        gemma, tiny.Gradients(), max_steps=2, lr_scheduler_type="linear",
         warmup_steps=0.0, **settings,
     )  # fmt: skip
-    trainer.create_optimizer_and_scheduler(2)
     for share in (1.0, 0.5):
-        groups = [group for group in trainer.optimizer.param_groups if group["params"]]
+        groups = [group for group in trainer.state.optimizer.param_groups if group["params"]]
         rates = [group["lr"] for group in groups]
         assert rates == pytest.approx([share * 1e-3, share * 8e-3])
         assert {group["weight_decay"] for group in groups} == {0.25}
-        trainer.optimizer.step()
-        trainer.lr_scheduler.step()
+        trainer.state.optimizer.step()
+        trainer.state.schedule.step()
 
 
 def test_experts_are_adapted_and_come_back(gemma_folder: Folder, tmp_path: Path) -> None:
@@ -162,7 +161,7 @@ def test_experts_are_adapted_and_come_back(gemma_folder: Folder, tmp_path: Path)
     ]
     base = logits(gemma.model)
     trainer = tiny.trainer(
-        gemma, tmp_path, kept, adapter=EVERY_EXPERT, max_steps=2, gradient_checkpointing=True
+        gemma, kept, adapter=EVERY_EXPERT, max_steps=2, gradient_checkpointing=True
     )
     trainer.train()
     of_experts = [gradient for name, gradient in kept.gradients.items() if ".experts." in name]

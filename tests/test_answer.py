@@ -32,7 +32,7 @@ class Asking(tiny.Gradients):
 def trained(folder: Path, staging: Path, kept: tiny.Gradients) -> dict[str, torch.Tensor]:
     gemma = tiny.loaded(folder)
     trainer = tiny.trainer(
-        gemma, staging, kept, max_steps=4, per_device_train_batch_size=2, learning_rate=1e-2
+        gemma, kept, max_steps=4, per_device_train_batch_size=2, learning_rate=1e-2
     )
     if isinstance(kept, Asking):
         kept.tokenizer, kept.model = gemma.tokenizer, trainer.model
@@ -55,7 +55,7 @@ def test_the_base_answers_as_it_did_before_it_got_an_adapter(
     gemma = tiny.loaded(gemma_folder("embedded"))
     chosen = template(dialect_of(gemma.model.config.to_dict()))
     before = answer(gemma.model, gemma.tokenizer, chosen, ASKED, 12)
-    trainer = tiny.trainer(gemma, tmp_path, tiny.Gradients(), max_steps=6, learning_rate=3e-2)
+    trainer = tiny.trainer(gemma, tiny.Gradients(), max_steps=6, learning_rate=3e-2)
     trainer.train()
     as_base = answer(trainer.model, gemma.tokenizer, chosen, ASKED, 12, as_base=True)
     adapted = answer(trainer.model, gemma.tokenizer, chosen, ASKED, 12)

@@ -32,6 +32,6 @@ def test_its_losses_are_those_written_down(
 ) -> None:
     gemma, kept = tiny.loaded(gemma_folder(kind), quantization), tiny.Gradients()
     settings = {"learning_rate": 1e-2, "gradient_checkpointing": True, "max_steps": 3}
-    tiny.trainer(gemma, tmp_path, kept, per_device_train_batch_size=4, **settings).train()
+    tiny.trainer(gemma, kept, per_device_train_batch_size=4, **settings).train()
     assert kept.losses == pytest.approx(LOSSES[kind, quantization], rel=5e-4)
     assert all(gradient.abs().sum() > 0 for gradient in kept.gradients.values())

@@ -43,7 +43,7 @@ def test_a_branch_goes_on_with_what_was_changed(parent: RunDir, tmp_path: Path) 
     assert (resumed["step"], resumed["parent"]) == (4, "run")
     steps = [record for record in told if record["kind"] == "step"]
     assert [step["step"] for step in steps] == [5, 6, 7, 8, 9, 10]
-    assert {step["learning_rate"] for step in steps} == {0.01}
+    assert {step["metrics"]["learning_rate"] for step in steps} == {0.01}
     assert steps[0]["tokens"] > max(step[4] for step in stitched(parent).values()) * 0.6
     assert other.read_plan()["parent"]["step"] == 4
     assert other.read_request().overrides[-1] == "training.lr_scheduler_type=constant"

@@ -9,10 +9,10 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
+from engine.events import Metric
 from workbench.run_view.chart_series import Curve
 from workbench.run_view.chart_window import ChartWindow
-from workbench.run_view.metrics import Measure
-from workbench.run_view.series import Columns
+from workbench.run_view.series import StepSeries
 from workbench.widgets.chart import Chart
 
 NAMES = ("loss",)
@@ -26,18 +26,18 @@ class ChartApp(App[None]):
     def __init__(self, *, is_ascii: bool = False, is_noisy: bool = False) -> None:
         super().__init__()
         self.chart = Chart(
-            Measure("loss", "loss", is_noisy=is_noisy, has_log=True), is_ascii=is_ascii
+            Metric(name="loss", title="loss", is_noisy=is_noisy, has_log=True), is_ascii=is_ascii
         )
 
     def compose(self) -> ComposeResult:
         yield self.chart
 
 
-def columns(values: Sequence[float | None]) -> Columns:
-    return longer(Columns(NAMES), values, 1)
+def columns(values: Sequence[float | None]) -> StepSeries:
+    return longer(StepSeries(), values, 1)
 
 
-def longer(steps: Columns, values: Sequence[float | None], first: int) -> Columns:
+def longer(steps: StepSeries, values: Sequence[float | None], first: int) -> StepSeries:
     losses = [math.nan if value is None else value for value in values]
     if not losses:
         return steps
@@ -158,7 +158,7 @@ async def test_drawn_again_equals_drawn_anew() -> None:
     dice = random.Random(11)
     app = ChartApp()
     values: list[float | None] = []
-    steps = Columns(NAMES)
+    steps = StepSeries()
     async with app.run_test(size=(60, 12)) as pilot:
         for _ in range(25):
             more = [

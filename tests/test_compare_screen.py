@@ -100,7 +100,7 @@ async def test_panes_and_keys_on_a_small_screen(tmp_path: Path) -> None:
             assert shown == {pane}
         other = screen.query_one("#other", Chart)
         await pilot.press("v")
-        assert other.measure.title == "learning rate"
+        assert other.metric.title == "learning rate"
         await pilot.press("left")
         assert "step 240" in screen.query_one("#loss", Chart).text_rows()[0]
         await pilot.press("l", "plus")

@@ -104,7 +104,7 @@ def test_every_architecture_trains_deterministically(
 ) -> None:
     determinism.settle(recipe(deterministic=True))
     gemma, kept = tiny.loaded(gemma_folder(kind), quantization), tiny.Gradients()
-    trainer = tiny.trainer(gemma, tmp_path, kept, max_steps=2, gradient_checkpointing=True)
+    trainer = tiny.trainer(gemma, kept, max_steps=2, gradient_checkpointing=True)
     trainer.train()
     assert len(kept.losses) == 2
 

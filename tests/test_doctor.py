@@ -13,18 +13,23 @@ from bitsandbytes.nn import Linear4bit
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextAttention
 from trl.trainer import utils as trl_utils
 
+from engine import events
 from engine.data import batches, tokens
 from engine.data.batches import Collator, TokenSequence
 from engine.data.tokens import Encoder, Tokens
+from engine.doctor import trial
 from engine.doctor.registry import CHECKS
 from engine.doctor.specimens import Specimens
 from engine.kernels import head
 from engine.model import adapter_switch, load, lora, nf4
 from engine.model.expert_matmul import ExpertMatmul
 from engine.model.host_embeddings import HostTable
+from engine.objectives import heads
+from engine.objectives.objective import Loss
+from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe import validate as recipe_check
-from engine.train import report, scoring, sft
-from engine.train.sft import TokenWeightedTrainer
+from engine.run.event_log import EventLog
+from engine.train.progress import StepResult
 
 TURN_END, NEW_LINE, BEGIN = 106, 107, 2
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -32,41 +37,44 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def multiplied_loss(patch: pytest.MonkeyPatch) -> None:
     """Each micro-batch's own mean, summed: what Gemma 4 was first published with."""
-    right = TokenWeightedTrainer.compute_loss
-
-    def wrong(self: Any, model: Any, inputs: Any, outputs: bool = False, items: Any = None) -> Any:
-        return right(self, model, inputs, outputs, None)
-
-    patch.setattr(TokenWeightedTrainer, "compute_loss", renamed(wrong))
+    own_means(patch, lambda mean, micro_batches: mean * micro_batches)
 
 
 def mean_of_means(patch: pytest.MonkeyPatch) -> None:
     """What transformers does where a class refuses a token count."""
-    right = TokenWeightedTrainer.compute_loss
-
-    def wrong(self: Any, model: Any, inputs: Any, outputs: bool = False, items: Any = None) -> Any:
-        loss = right(self, model, inputs, outputs, None)
-        return loss / self.args.gradient_accumulation_steps
-
-    patch.setattr(TokenWeightedTrainer, "compute_loss", renamed(wrong))
+    own_means(patch, lambda mean, micro_batches: mean)
 
 
-def renamed(wrong: Callable[..., Any]) -> Callable[..., Any]:
-    """The Trainer hands over the count by name."""
-    return lambda self, model, inputs, return_outputs=False, num_items_in_batch=None: wrong(
-        self, model, inputs, return_outputs, num_items_in_batch
-    )
+def own_means(
+    patch: pytest.MonkeyPatch, scaled: Callable[[torch.Tensor, int], torch.Tensor]
+) -> None:
+    """Micro-batches weigh alike, each with its own mean; all are weighed ahead of the first."""
+    right_weight, right_loss = SupervisedFineTuning.weight, SupervisedFineTuning.loss
+    weighed: list[torch.Tensor] = []
+    micro_batches: list[int] = []
+
+    def weight(self: Any, batch: Any) -> torch.Tensor:
+        weighed.append(right_weight(self, batch))
+        micro_batches[:] = [len(weighed)]
+        return torch.tensor(1)
+
+    def loss(self: Any, score: Any, batch: Any) -> Loss:
+        right = right_loss(self, score, batch)
+        return Loss(scaled(right.total / weighed.pop(0), micro_batches[0]), right.sums)
+
+    patch.setattr(SupervisedFineTuning, "weight", weight)
+    patch.setattr(SupervisedFineTuning, "loss", loss)
 
 
 def reentrant(patch: pytest.MonkeyPatch) -> None:
-    right = sft.arguments
+    right = trial.assembled
 
     def wrong(*given: Any) -> Any:
-        config = right(*given)
-        config.activation_checkpointing_kwargs = {"use_reentrant": True}
-        return config
+        state = right(*given)
+        state.use_reentrant = True
+        return state
 
-    patch.setattr(sft, "arguments", wrong)
+    patch.setattr(trial, "assembled", wrong)
 
 
 def unshared_without_a_cache(patch: pytest.MonkeyPatch) -> None:
@@ -110,13 +118,14 @@ def unsupervised_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def division_by_no_token(patch: pytest.MonkeyPatch) -> None:
-    right = TokenWeightedTrainer.compute_loss
+    right = SupervisedFineTuning.loss
 
-    def wrong(self: Any, model: Any, inputs: Any, outputs: bool = False, items: Any = None) -> Any:
-        count = (inputs["labels"][:, 1:] != tokens.IGNORED).sum()
-        return right(self, model, inputs, outputs, items) * count / count
+    def wrong(self: Any, score: Any, batch: Any) -> Loss:
+        count = (batch["labels"][:, 1:] != tokens.IGNORED).sum()
+        loss = right(self, score, batch)
+        return Loss(loss.total * count / count, loss.sums)
 
-    patch.setattr(TokenWeightedTrainer, "compute_loss", renamed(wrong))
+    patch.setattr(SupervisedFineTuning, "loss", wrong)
 
 
 def rows_without_loss(patch: pytest.MonkeyPatch) -> None:
@@ -178,11 +187,20 @@ def uncapped_own_head(patch: pytest.MonkeyPatch) -> None:
 
 
 def zero_for_no_number(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(report, "_finite", lambda value: value if math.isfinite(value) else 0.0)
+    right = EventLog.append
+
+    def wrong(self: EventLog, event: events.Event) -> None:
+        if isinstance(event, events.Step):
+            event.metrics.update(
+                {name: 0.0 for name, value in event.metrics.items() if not math.isfinite(value)}
+            )
+        right(self, event)
+
+    patch.setattr(EventLog, "append", wrong)
 
 
 def swallowed_gradient(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(TokenWeightedTrainer, "_get_grad_norm", lambda self, model, grad_norm=None: 0.0)
+    patch.setattr(StepResult, "is_finite", property(lambda self: True))
 
 
 def adapter_not_loaded(patch: pytest.MonkeyPatch) -> None:
@@ -324,7 +342,7 @@ def test_what_a_card_would_train_through_is_examined_too(
     name: str, specimens: Specimens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TRL's head and PEFT's layers, without the engine's kernels."""
-    monkeypatch.delattr(scoring, "by_own_head")
+    monkeypatch.delattr(heads, "by_own_head")
     assert BY_NAME[name](Specimens(specimens.folder, has_own_kernels=False)).passed
     assert not BY_NAME[name](specimens).passed
 

@@ -167,7 +167,8 @@ def test_a_loss_that_is_no_number_is_shown_and_ends_the_run(tmp_path: Path) -> N
     run = RunDir(tmp_path / "run")
     *_, step, last = command.records(run)
     assert code == 1
-    assert (step["kind"], step["loss"], step["grad_norm"]) == ("step", None, None)
+    figures = step["metrics"]
+    assert (step["kind"], figures["loss"], figures["grad_norm"]) == ("step", None, None)
     assert last["kind"] == "failed"
     assert "learning_rate" in str(last["hint"])
     assert "not a number" in out

@@ -78,7 +78,7 @@ def test_a_model_without_experts_says_nothing_of_them(
 
 def gradients(gemma: Loaded, staging: Path, **training: Any) -> tiny.Gradients:
     kept = tiny.Gradients()
-    tiny.trainer(gemma, staging, kept, **training).train()
+    tiny.trainer(gemma, kept, **training).train()
     return kept
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flat_steps import flat_step
 
 from engine.events import Done, Failed, Hello, Phase, Plan, Sample, Step, Warned, encode
 from engine.run import rundir
@@ -61,7 +62,7 @@ FAILED = Failed(phase="data", error="bad row", hint="Mend it", log="engine.log")
 
 
 def step(number: int, loss: float | None = 1.5) -> Step:
-    return Step(
+    return flat_step(
         step=number, epoch=0.5, loss=loss, token_accuracy=0.5, learning_rate=1e-3, grad_norm=1.0,
         tokens=10 * number, supervised_tokens=5 * number, tokens_per_s=10.0,
         elapsed_s=float(number), allocated_gib=None, reserved_gib=None, rss_gib=0.5,

@@ -1,9 +1,9 @@
 """The forecast of a run's memory: where it is read, and how it is told beside what is measured."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from recording import FORECAST, compared, lay_down, load, on_card
 
@@ -45,7 +45,7 @@ def test_what_the_engine_tells_comes_first() -> None:
     [
         (told(), "forecast 0.95, measured 0.74 GiB"),
         (told(is_on_card=True), "forecast 10.40, measured 9.84 GiB"),
-        (replace(told(), forecast_host_gib=None), "measured 0.74 GiB, no forecast"),
+        (msgspec.structs.replace(told(), forecast_host_gib=None), "measured 0.74 GiB, no forecast"),
     ],
     ids=["cpu", "card", "none"],
 )

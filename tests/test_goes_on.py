@@ -12,8 +12,13 @@ from safetensors.torch import load_file, save_file
 from engine.gemma.lora_targets import ATTENTION
 from engine.recipe.schema import Adapter
 from engine.run import checkpoint_manifest
+from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train.checkpoint import Checkpoints
+from engine.train.checkpoints import Checkpoints
+from engine.train.hooks.save_checkpoints import SaveCheckpoints
+from engine.train.loop import Hook
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState, restore_weights
 from tests import tiny
 
 STEPS, AT = 5, 3
@@ -29,12 +34,11 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-class Saving(tiny.Gradients):
-    """Asks for one save."""
+class AskForOne(Hook):
+    """Asks for one save, after the step that is gone on from."""
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """After the step that is gone on from."""
-        control.should_save = state.global_step == AT
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
+        state.should_save = result.step == AT
 
 
 def trained(model: Any) -> dict[str, torch.Tensor]:
@@ -49,24 +53,24 @@ def test_it_goes_on_to_the_bit(
     run = RunDir(tmp_path)
     checkpoints = Checkpoints(run, 1, {})
 
-    def made(callback: tiny.Gradients) -> Any:
+    def made(recorded: tiny.Gradients) -> tiny.Trial:
         return tiny.trainer(
-            tiny.loaded(gemma_folder(kind), quantization), tmp_path / "staging", callback,
+            tiny.loaded(gemma_folder(kind), quantization), recorded, AskForOne(),
+            SaveCheckpoints(EventLog(run), checkpoints),
             adapter=Adapter(**adapter, lora_dropout=0.0 if "target_experts" in adapter else 0.1),
-            on_save=lambda trainer: checkpoints.save(trainer, {}),
             **{"max_steps": STEPS, "per_device_train_batch_size": 2, "learning_rate": 1e-3,
                "warmup_steps": 0.0, **settings},
         )  # fmt: skip
 
-    first = Saving()
+    first = tiny.Gradients()
     whole = made(first)
     whole.train()
-    found, rejected = checkpoint_manifest.newest(run)
-    assert found is not None
-    assert (found.step, rejected) == (AT, [])
+    checkpoint, rejected = checkpoint_manifest.newest(run)
+    assert checkpoint is not None
+    assert (checkpoint.step, rejected) == (AT, [])
     second = tiny.Gradients()
     resumed = made(second)
-    resumed.train(resume_from_checkpoint=str(found.folder))
+    resumed.train(checkpoint.folder)
     assert len(first.losses) == STEPS
     assert second.losses == first.losses[AT:]
     ours, theirs = trained(resumed.model), trained(whole.model)
@@ -81,7 +85,7 @@ def test_a_weight_that_lacks_is_refused(
     """Whatever the kind of it: nothing starts anew unsaid."""
     kind, quantization, adapter, _ = CASES[case]
     trainer = tiny.trainer(
-        tiny.loaded(gemma_folder(kind), quantization), tmp_path, tiny.Gradients(),
+        tiny.loaded(gemma_folder(kind), quantization), tiny.Gradients(),
         adapter=Adapter(**adapter),
     )  # fmt: skip
     trainer.model.save_pretrained(tmp_path / "whole")
@@ -93,7 +97,7 @@ def test_a_weight_that_lacks_is_refused(
             tmp_path / "adapter_model.safetensors",
         )
         with pytest.raises(ValueError, match="not this run's"):
-            trainer._load_from_checkpoint(str(tmp_path))
+            restore_weights(trainer.state, tmp_path)
 
 
 def test_the_newest_are_kept_whatever_the_clock_says(
@@ -101,12 +105,12 @@ def test_the_newest_are_kept_whatever_the_clock_says(
 ) -> None:
     """Set back and ahead between saves, and the files' own times shuffled."""
     run = RunDir(tmp_path)
-    trainer = tiny.trainer(tiny.loaded(gemma_folder("gemma3")), tmp_path, tiny.Gradients())
+    trainer = tiny.trainer(tiny.loaded(gemma_folder("gemma3")), tiny.Gradients())
     trainer.train()
     checkpoints = Checkpoints(run, 2, {})
     for step, offset_s in ((2, 0), (4, -3600), (6, 3600), (8, -86_400), (10, 7)):
-        trainer.state.global_step = step
-        checkpoints.save(trainer, {})
+        trainer.state.progress.step = step
+        checkpoints.save(trainer.state)
         for path in (run.checkpoint(step), *run.checkpoint(step).iterdir()):
             os.utime(path, (1e9 + offset_s, 1e9 + offset_s))
         assert [at for at, _ in checkpoint_manifest.folders(run)] == (

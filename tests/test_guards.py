@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.run.rundir import RunDir
-from engine.train.loss_guards import sanity
+from engine.train.hooks.loss_warnings import sanity
 from tests import command
 
 REAL_VOCABULARY = 262_144

@@ -40,7 +40,7 @@ def trained(
     assert (host_embeddings.table_of(gemma.model) is not None) is on_host
     kept = tiny.Gradients()
     sequences = [*pack(tiny.rows(gemma), 80)] if packs else None
-    trainer = tiny.trainer(gemma, staging, kept, sequences, max_steps=2, **settings)
+    trainer = tiny.trainer(gemma, kept, sequences=sequences, max_steps=2, **settings)
     trainer.train()
     adapter = {n: p.detach() for n, p in trainer.model.named_parameters() if p.requires_grad}
     return kept, adapter
@@ -85,7 +85,7 @@ def test_four_bit_weights_train_beside_a_table_on_the_host(
     for on_host in (False, True):
         gemma = tiny.loaded(gemma_folder("embedded"), host_tables=on_host, **chosen)
         kept = tiny.Gradients()
-        tiny.trainer(gemma, tmp_path, kept, max_steps=2).train()
+        tiny.trainer(gemma, kept, max_steps=2).train()
         losses.append(kept.losses)
     assert losses[0] == losses[1]
 
@@ -134,7 +134,7 @@ def test_every_batch_of_a_run_was_fetched_ahead(gemma_folder: Folder, tmp_path: 
 
     table.rows = seen  # type: ignore[method-assign]
     batches = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
-    tiny.trainer(gemma, tmp_path, tiny.Gradients(), max_steps=2, **batches).train()
+    tiny.trainer(gemma, tiny.Gradients(), max_steps=2, **batches).train()
     assert len(looked_up) >= 4
     assert all(name.startswith("rows") for name in looked_up)
 
@@ -176,7 +176,7 @@ def test_the_table_is_in_no_storage_that_a_step_holds(gemma_folder: Folder, tmp_
     held, numbers = [], []
     for on_host in (False, True):
         gemma = tiny.loaded(gemma_folder("embedded"), host_tables=on_host)
-        trainer = tiny.trainer(gemma, tmp_path, tiny.Gradients(), max_steps=1)
+        trainer = tiny.trainer(gemma, tiny.Gradients(), max_steps=1)
         trainer.train()
         held.append(held_bytes(trainer))
         numbers.append(

@@ -14,7 +14,7 @@ import torch
 from PIL import ExifTags, Image
 
 from engine.data import image_file
-from engine.data.batches import apart
+from engine.data.batches import Collator, apart
 from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer, sight
 from engine.data.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
@@ -50,7 +50,7 @@ class Seer:
              FILES: list(s.images)}
             for s in apart(prepared.rows)
         ]  # fmt: skip
-        collator = tiny.sft.Collator(self.gemma.tokenizer.pad_token_id)
+        collator = Collator(self.gemma.tokenizer.pad_token_id)
         batch = PixelCollator(collator, self.sight)(rows)
         return {**batch, **batch.pop(LOOK).on(torch.device("cpu"))}
 
@@ -219,7 +219,7 @@ def test_training_sees_images_and_leaves_towers_alone(
     before = {name: value.clone() for name, value in made.gemma.model.named_parameters()}
     told = tiny.Gradients()
     built = tiny.trainer(
-        made.gemma, photos, told, apart(prepared.rows), made.sight,
+        made.gemma, told, sequences=apart(prepared.rows), images=made.sight,
         max_steps=8, learning_rate=1e-2, per_device_train_batch_size=2,
         gradient_checkpointing=True, lr_scheduler_type="constant",
     )  # fmt: skip
@@ -241,7 +241,7 @@ def test_nothing_of_a_tower_is_kept_for_the_backward_pass(
     made = seer("gemma3")
     prepared = made.prepared(written(photos, TWO))
     built = tiny.trainer(
-        made.gemma, photos, tiny.Gradients(), apart(prepared.rows), made.sight,
+        made.gemma, tiny.Gradients(), sequences=apart(prepared.rows), images=made.sight,
         gradient_checkpointing=True,
     )  # fmt: skip
     seen: list[bool] = []

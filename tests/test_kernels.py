@@ -275,7 +275,7 @@ def gradients(folder: Path, dtype: str) -> torch.Tensor:
     """All of one step's, in a row."""
     kept = tiny.Gradients()
     gemma = tiny.loaded(folder, dtype=dtype)
-    tiny.trainer(gemma, folder, kept, per_device_train_batch_size=8).train()
+    tiny.trainer(gemma, kept, per_device_train_batch_size=8).train()
     return torch.cat([gradient.flatten() for gradient in kept.gradients.values()])
 
 

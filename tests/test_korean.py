@@ -50,5 +50,5 @@ def test_nine_formats_are_detected_and_prepared(
     packed = pack(prepared.rows, 256)
     assert efficiency(prepared.tokens, len(packed), 256) > 0.9
     trained = tiny.Gradients()
-    tiny.trainer(gemma, tmp_path / "staging", trained, packed, max_steps=2).train()
+    tiny.trainer(gemma, trained, sequences=packed, max_steps=2).train()
     assert len(trained.losses) == 2

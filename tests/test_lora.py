@@ -58,7 +58,7 @@ def test_four_bit_base_keeps_router_towers_and_adapter_whole(
     assert quantised
     assert not any("router" in name or "tower" in name for name in quantised)
     kept = tiny.Gradients()
-    trainer = tiny.trainer(gemma, tmp_path, kept, max_steps=2)
+    trainer = tiny.trainer(gemma, kept, max_steps=2)
     trainer.train()
     trained = [p for p in trainer.model.parameters() if p.requires_grad]
     assert {p.dtype for p in trained} == {torch.float32}

@@ -18,7 +18,7 @@ from tests.conftest import KINDS
 
 def one_step(folder: Path, staging: Path, **settings: object) -> tiny.Gradients:
     kept = tiny.Gradients()
-    tiny.trainer(tiny.loaded(folder), staging, kept, **settings).train()
+    tiny.trainer(tiny.loaded(folder), kept, **settings).train()
     return kept
 
 
@@ -48,7 +48,7 @@ def test_packing_changes_neither_loss_nor_gradient(
     gemma = tiny.loaded(folder)
     packed, kept = pack(tiny.rows(gemma), 80), tiny.Gradients()
     assert len(packed) < len(tiny.QUESTIONS)
-    tiny.trainer(gemma, tmp_path, kept, packed, per_device_train_batch_size=len(packed)).train()
+    tiny.trainer(gemma, kept, sequences=packed, per_device_train_batch_size=len(packed)).train()
     assert_same(kept, one_step(folder, tmp_path, per_device_train_batch_size=8))
 
 
@@ -58,8 +58,8 @@ def test_the_loss_is_transformers_own_over_full_logits(
 ) -> None:
     gemma = tiny.loaded(gemma_folder(kind))
     kept = tiny.Gradients()
-    trainer = tiny.trainer(gemma, tmp_path, kept, per_device_train_batch_size=8)
-    batch = trainer.data_collator(list(trainer.train_dataset))
+    trainer = tiny.trainer(gemma, kept, per_device_train_batch_size=8)
+    batch = trainer.batch()
     with torch.no_grad():
         logits = trainer.model(
             input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
@@ -115,7 +115,7 @@ def test_only_tokens_with_loss_are_scored(
     monkeypatch.setattr(kernel_choice, "are_used", lambda device: module is head)
     gemma = tiny.loaded(gemma_folder("embedded"))
     monkeypatch.setattr(module, name, Recording)
-    tiny.trainer(gemma, tmp_path, tiny.Gradients(), per_device_train_batch_size=8).train()
+    tiny.trainer(gemma, tiny.Gradients(), per_device_train_batch_size=8).train()
     assert scored == [sum(row.supervised for row in tiny.rows(gemma))]
 
 
@@ -123,8 +123,7 @@ def test_checkpointing_is_never_reentrant(
     gemma_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     gemma = tiny.loaded(gemma_folder("embedded"))
-    trainer = tiny.trainer(gemma, tmp_path, tiny.Gradients(), gradient_checkpointing=True)
-    assert trainer.args.gradient_checkpointing_kwargs["use_reentrant"] is False
+    trainer = tiny.trainer(gemma, tiny.Gradients(), gradient_checkpointing=True)
     trainer.train()
     used = [
         module._gradient_checkpointing_func.keywords["use_reentrant"]
@@ -140,7 +139,5 @@ def test_the_loss_of_a_random_model_is_near_that_of_a_uniform_guess(
 ) -> None:
     gemma = tiny.loaded(gemma_folder("gemma3"))
     kept = tiny.Gradients()
-    tiny.trainer(
-        gemma, tmp_path, kept, per_device_train_batch_size=1, gradient_accumulation_steps=8
-    ).train()
+    tiny.trainer(gemma, kept, per_device_train_batch_size=1, gradient_accumulation_steps=8).train()
     assert kept.losses[0] == pytest.approx(math.log(gemma.vocab_size), rel=0.1)

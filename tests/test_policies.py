@@ -10,25 +10,24 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from engine.data.template import template
 from engine.events import Warned
 from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.model.generate import Cut
+from engine.recipe.schema import Training
 from engine.run import checkpoint_manifest
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train import out_of_memory
-from engine.train.checkpoint import Checkpoints
-from engine.train.loss_guards import Guard, NotFinite, Spikes
-from engine.train.memory_check import MemoryCheck
-from engine.train.report import Report
-from engine.train.sampling import Sampler
-from engine.train.saving import Saver
-from engine.train.token_counts import Tally
+from engine.train.answers import Answers
+from engine.train.checkpoints import Checkpoints
+from engine.train.hooks.loss_warnings import LossWarnings, Spikes
+from engine.train.loss_guards import NonFiniteGuard, NotFinite
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState, restore
 from tests import command, tiny
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +41,9 @@ SMALL = """
     per_device_train_batch_size = 4
     deterministic = true
 """
+
+NO_STATE: Any = None
+"""For hooks that look at a step's figures alone."""
 
 
 def run(folder: Path, fail: str, *settings: str) -> tuple[int, RunDir, list[dict[str, Any]]]:
@@ -57,7 +59,7 @@ def run(folder: Path, fail: str, *settings: str) -> tuple[int, RunDir, list[dict
 
 
 def losses(records: list[dict[str, Any]]) -> list[float]:
-    return list({r["step"]: r["loss"] for r in records if r["kind"] == "step"}.values())
+    return list({r["step"]: r["metrics"]["loss"] for r in records if r["kind"] == "step"}.values())
 
 
 def test_out_of_memory_is_told_with_shapes_parts_and_advice(tmp_path: Path) -> None:
@@ -119,9 +121,7 @@ def test_a_real_lack_of_memory_is_known() -> None:
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 2), (3, 5), (6, 1)])
 def test_less_at_a_time_is_the_same_batch(batch: int, accumulation: int) -> None:
-    training = tiny.Training(
-        per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation
-    )
+    training = Training(per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
     smaller = out_of_memory.smaller(training)
     assert smaller
     assert smaller.per_device_train_batch_size < batch
@@ -192,38 +192,37 @@ def test_a_disk_without_room_is_told_before_the_first_step(tmp_path: Path) -> No
 class Poisoning(tiny.Gradients):
     """A frozen weight is no number in the second step and in the fourth."""
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        self.weight = next(p for p in named["model"].parameters() if not p.requires_grad)
-        self.kept = self.weight.data.clone()
-        if state.global_step in {1, 3}:
+    def on_step_begin(self, state: TrainingState) -> None:
+        self.weight = next(p for p in state.model.parameters() if not p.requires_grad)
+        self.sound = self.weight.data.clone()
+        if state.progress.step in {1, 3}:
             self.weight.data.fill_(math.nan)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        self.weight.data.copy_(self.kept)
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
+        super().on_step_end(state, result)
+        self.weight.data.copy_(self.sound)
 
 
 def test_a_step_without_a_number_is_left_out(gemma_folder: Any, tmp_path: Path) -> None:
     told: list[Warned] = []
-    callback, guard = Poisoning(), Guard(2, told.append)
+    callback, guard = Poisoning(), NonFiniteGuard(2, told.append)
     trainer = tiny.trainer(
-        tiny.loaded(gemma_folder("gemma3")), tmp_path, callback, guard=guard,
+        tiny.loaded(gemma_folder("gemma3")), callback, guard=guard,
         max_steps=5, warmup_steps=0.0, weight_decay=0.5, learning_rate=1e-3,
     )  # fmt: skip
     trainer.train()
     assert [math.isfinite(loss) for loss in callback.losses] == [True, False, True, False, True]
     assert [one.code for one in told] == ["step_skipped"] * 2
     assert "2 of at most 2 times" in told[1].message
-    states = trainer.optimizer.state.values()
+    states = trainer.state.optimizer.state.values()
     assert {int(state["step"]) for state in states} == {3}
     assert all(bool(p.isfinite().all()) for p in trainer.model.parameters())
 
 
 def test_one_step_too_many_ends_it(gemma_folder: Any, tmp_path: Path) -> None:
     told: list[Warned] = []
-    callback, guard = Poisoning(), Guard(1, told.append)
-    trainer = tiny.trainer(
-        tiny.loaded(gemma_folder("gemma3")), tmp_path, callback, guard=guard, max_steps=5
-    )
+    callback, guard = Poisoning(), NonFiniteGuard(1, told.append)
+    trainer = tiny.trainer(tiny.loaded(gemma_folder("gemma3")), callback, guard=guard, max_steps=5)
     with pytest.raises(NotFinite, match="step 4"):
         trainer.train()
     assert len(told) == 1
@@ -244,26 +243,12 @@ def test_steps_that_were_left_out_cost_no_good_checkpoint(tmp_path: Path) -> Non
     assert [path.name for path in found.checkpoints.iterdir()] == ["step-000001"]
 
 
-def reported(folder: Path, losses: list[float]) -> tuple[RunDir, Report]:
-    """A run whose trainer logged these losses."""
-    run = RunDir(folder)
-    log, tally = EventLog(run), Tally()
-    report = Report(
-        log=log, wishes=RunControl(run), tally=tally, vocab_size=1000, save_steps=2, sample_every=0,
-        sample=lambda step: None, truth=MemoryCheck(log, None),
-    )  # fmt: skip
-    arguments, control = TrainingArguments(output_dir=str(folder), use_cpu=True), TrainerControl()
-    report.on_train_begin(arguments, TrainerState(), control)
-    for step, loss in enumerate(losses, 1):
-        state = TrainerState(global_step=step, epoch=0.1 * step, max_steps=1000)
-        tally.add(torch.tensor(4), torch.tensor(4), torch.tensor(2))
-        logs = {"loss": loss, "grad_norm": loss, "learning_rate": 1e-3}
-        report.on_log(arguments, state, control, logs)
-    return run, report
-
-
 def test_a_run_is_warned_of_a_spike(tmp_path: Path) -> None:
-    run, _ = reported(tmp_path, [2.0 + 0.01 * (n % 3) for n in range(30)] + [9.0])
+    run = RunDir(tmp_path)
+    warnings = LossWarnings(EventLog(run), vocab_size=1000, accumulation_steps=1)
+    for step, loss in enumerate([2.0 + 0.01 * (n % 3) for n in range(30)] + [9.0], 1):
+        metrics = {"loss": loss, "grad_norm": loss, "token_accuracy": 0.5}
+        warnings.on_step_end(NO_STATE, StepResult(step, 4, 4, metrics))
     (warned,) = (record for record in command.records(run) if record["kind"] == "warning")
     assert (warned["code"], "the loss of step 31 is 9.000" in warned["message"]) == (
         "loss_spike", True,
@@ -272,15 +257,16 @@ def test_a_run_is_warned_of_a_spike(tmp_path: Path) -> None:
 
 def test_what_was_skipped_counts_on_after_a_resumption(gemma_folder: Any, tmp_path: Path) -> None:
     """The limit is of the run, not of each of its lives."""
-    run, report = reported(tmp_path, [2.0])
-    trainer = tiny.trainer(tiny.loaded(gemma_folder("gemma3")), tmp_path, tiny.Gradients())
-    trainer.train()
-    checkpoints, training = Checkpoints(run, 1, {}), tiny.Training()
-    Saver(checkpoints, training, report, Guard(3, skipped=2), EventLog(run))(trainer)
-    start, guard = checkpoint_manifest.newest(run)[0], Guard(3)
+    run, gemma = RunDir(tmp_path), tiny.loaded(gemma_folder("gemma3"))
+    first = tiny.trainer(gemma, guard=NonFiniteGuard(3, skipped=2))
+    first.train()
+    Checkpoints(run, 1, {}).save(first.state)
+    start = checkpoint_manifest.newest(run)[0]
     assert start
-    Saver(checkpoints, training, report, guard, EventLog(run)).go_on(start)
-    assert guard.skipped == 2
+    second = tiny.trainer(tiny.loaded(gemma_folder("gemma3")), guard=NonFiniteGuard(3))
+    restore(second.state, start.folder)
+    assert second.state.guard.skipped == 2
+    assert second.state.progress.skipped_steps == 2
 
 
 def test_a_stop_cuts_answers_short(gemma_folder: Any, tmp_path: Path) -> None:
@@ -288,12 +274,12 @@ def test_a_stop_cuts_answers_short(gemma_folder: Any, tmp_path: Path) -> None:
     run, gemma = RunDir(tmp_path), tiny.loaded(gemma_folder("gemma3"))
     chosen = template(dialect_of(gemma.model.config.to_dict()))
     model = lora.attach(gemma.model, tiny.ADAPTER, 0)
-    sampler = Sampler(model, gemma.tokenizer, chosen, EventLog(run), RunControl(run))
+    answers = Answers(model, gemma.tokenizer, chosen, EventLog(run), RunControl(run))
     asked = [(tiny.Turn("user", "Hello!"),)]
-    assert len(sampler.ask(asked, 4, as_base=True)) == 1
+    assert len(answers.ask(asked, 4, as_base=True)) == 1
     run.ask("stop", "a test")
     with pytest.raises(Cut):
-        sampler.ask(asked, 4, as_base=True)
+        answers.ask(asked, 4, as_base=True)
 
 
 def test_a_spike_is_told_once() -> None:

@@ -15,6 +15,8 @@ import pytest
 from engine.data.own_template import choose
 from engine.data.prepare import prepare
 from engine.gemma.config import dialect_of
+from engine.model import lora
+from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe.schema import Data, Recipe
 from engine.sessions.preview import (
     Answer,
@@ -27,9 +29,7 @@ from engine.sessions.preview import (
     encode_question,
     from_record,
 )
-from engine.train import sft
-from engine.train.run_once import _sequences
-from engine.train.token_counts import Tally
+from engine.train.state import assembled
 from tests import command, tiny
 from workbench.sessions import preview_session
 from workbench.sessions.preview_session import Preview
@@ -110,12 +110,11 @@ def test_it_shows_the_ids_and_labels_that_the_trainer_hands_to_the_model(
     training = choice.training.model_copy(update={"per_device_train_batch_size": len(ROWS)})
     template = choose("engine", gemma.tokenizer, dialect_of(gemma.model.config.to_dict()))
     prepared = prepare(choice.data, gemma.tokenizer, template)
-    config = sft.arguments(training, choice.data, gemma, tmp_path / "staging")
-    model = tiny.lora.attach(gemma.model, choice.adapter, 0)
-    kept = tiny.Gradients()
-    sequences = _sequences(choice, prepared)
-    trainer = sft.trainer(model, gemma, sequences, config, kept, Tally(), lambda *_: None)
-    (batch,) = list(trainer.get_train_dataloader())
+    model = lora.attach(gemma.model, choice.adapter, 0)
+    objective = SupervisedFineTuning()
+    sequences = objective.sequences(choice.data, prepared)
+    state = assembled(model, gemma, sequences, objective, training, choice.data)
+    (batch,) = list(state.loader)
     longest = batch["input_ids"].shape[1]
     padding = gemma.tokenizer.pad_token_id
     expected = sorted(

@@ -49,14 +49,13 @@ def measured_bytes(
     allocations = Allocations()
     trainer = tiny.trainer(
         load(choice, tiny.CPU),
-        staging,
         allocations,
-        sequences(restarts=restarts),
+        sequences=sequences(restarts=restarts),
         per_device_train_batch_size=BATCH,
         max_steps=MEASURED_STEP + 1,
         **training,
     )
-    allocations.trainer = trainer
+    allocations.trial = trainer
     trainer.train()
     return allocations.peak_bytes
 

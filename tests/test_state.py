@@ -6,9 +6,11 @@ import random
 import time
 
 import pytest
+from flat_steps import changed, flat_step
 from recording import TRAINED, compared, healthy, load, opening, samples, steps, told
 
 from engine.events import Checkpoint, Event, Hello, Step, Warned
+from workbench.run_view import metrics, run_facts
 from workbench.run_view.run_state import RunState
 
 
@@ -155,7 +157,7 @@ def test_twenty_thousand_steps_are_cheap() -> None:
 
 
 def step_at(number: int, elapsed_s: float) -> Step:
-    return Step(
+    return flat_step(
         step=number, epoch=0.0, loss=1.0, token_accuracy=0.5, learning_rate=1e-3, grad_norm=1.0,
         tokens=number, supervised_tokens=number, tokens_per_s=1.0, elapsed_s=elapsed_s,
         allocated_gib=None, reserved_gib=None, rss_gib=1.0,
@@ -167,3 +169,19 @@ def test_the_memory_event_is_kept() -> None:
     assert run.memory is not None
     assert (run.memory.step, run.memory.rss_gib) == (2, 0.74)
     assert len(run.steps) == 240
+
+
+def test_a_metric_that_comes_now_and_then_is_a_series_of_its_own() -> None:
+    """Missing in a step is not the same as no number in it."""
+    taken = [changed(step_at(n, n), eval_loss=2.0 / n) if n % 10 == 0 else step_at(n, n)
+             for n in range(1, 41)]  # fmt: skip
+    lost = changed(step_at(41, 41.0), eval_loss=None)
+    run = RunState().fold([*opening(100), *taken, lost])
+    assert [m.name for m in metrics.of_run(run) if m.name == "eval_loss"] == ["eval_loss"]
+    firsts, means = run.steps.means("eval_loss")
+    assert firsts == [10, 20, 30, 40, 41]
+    assert means[:4] == [0.2, 0.1, pytest.approx(2 / 30), 0.05]
+    assert means[4] != means[4]
+    assert run.steps.at("eval_loss", 11) is None
+    assert run.steps.at("loss", 11) is not None
+    assert ("eval_loss", "not a number", "bad") in run_facts.of_last_step(run)

@@ -3,19 +3,22 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from engine import events
 from engine.events import Memory
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train.memory_check import MemoryCheck, context_of
+from engine.train.hooks.memory_check import MemoryCheck, context_of
 from engine.train.order import LongestFirst
+from engine.train.progress import StepResult
 
 ROOT = Path(__file__).parents[1]
+NO_STATE: Any = None
 FORECAST = {
     "source": "ledger",
     "allocated_gib": {"low": 1.0, "expected": 2.0, "high": 3.0},
@@ -32,9 +35,9 @@ def told(
     folder: Path, forecast: dict[str, object] | None, *steps: int
 ) -> list[events.Event | None]:
     run = RunDir(folder)
-    truth = MemoryCheck(EventLog(run), forecast)
+    check = MemoryCheck(EventLog(run), forecast)
     for step in steps:
-        truth.after(step)
+        check.on_step_end(NO_STATE, StepResult(step, 1, 1, {"loss": 1.0, "grad_norm": 1.0}))
     return [events.decode(line) for line in run.events.read_bytes().splitlines()]
 
 
@@ -65,21 +68,21 @@ def test_a_cpu_has_no_device_figures(tmp_path: Path) -> None:
 def test_a_context_is_what_the_device_holds_beyond_pytorch(
     device_gib: float | None, reserved_gib: float | None, context_gib: float | None
 ) -> None:
-    event = replace(CARD, device_gib=device_gib, reserved_gib=reserved_gib)
+    event = msgspec.structs.replace(CARD, device_gib=device_gib, reserved_gib=reserved_gib)
     assert context_of(event) == context_gib
 
 
 def test_the_longest_batch_is_the_first() -> None:
     lengths = [3, 9, 4, 8, 1, 9, 2]
-    order = list(LongestFirst(lengths, batch=3, seed=0))
+    order = list(LongestFirst(lengths, rows_per_step=3, seed=0))
     assert sorted(order) == [*range(len(lengths))]
     assert [lengths[place] for place in order[:3]] == [9, 9, 8]
 
 
 def test_the_order_is_that_of_the_seed_and_another_every_epoch() -> None:
-    sampler = LongestFirst([*range(50)], batch=2, seed=5)
+    sampler = LongestFirst([*range(50)], rows_per_step=2, seed=5)
     first = list(sampler)
-    assert first == list(LongestFirst([*range(50)], batch=2, seed=5))
+    assert first == list(LongestFirst([*range(50)], rows_per_step=2, seed=5))
     sampler.set_epoch(1)
     assert list(sampler) != first
 

@@ -28,7 +28,6 @@ from workbench.widgets.toosmall import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
     from engine.run.rundir import RunDir
-    from workbench.run_view.background_reader import Ahead
     from workbench.screens.play_wanted import PlayWanted
     from workbench.screens.resume_wanted import ResumeWanted
     from workbench.screens.run_messages import StopWanted
@@ -83,13 +82,12 @@ class BenchApp(TerminalApp):
         attach: RunDir | None = None,
         setup: Callable[[], SetupScreen] | None = None,
         warm: PrestartedPreview | None = None,
-        ahead: Ahead | None = None,
     ) -> None:
         if attach is not None:
             self.DEFAULT_MODE = "runs"  # type: ignore[misc]
         super().__init__()
         self.warm = warm or PrestartedPreview()
-        self._first, self._ahead = attach, ahead
+        self._first = attach
         self._opened: dict[str, RunDir] = {}
         self.animation_level = "none"
         self.register_theme(_THEME)
@@ -106,14 +104,14 @@ class BenchApp(TerminalApp):
             self, lambda theme: theme_setting.keep_theme(theme.name)
         )
         if self._first is not None:
-            self._open(self._first, self._ahead)
+            self._open(self._first)
 
-    def _open(self, run: RunDir, ahead: Ahead | None = None) -> None:
+    def _open(self, run: RunDir) -> None:
         from workbench.screens.run import RunScreen
 
         self._opened[run.name] = run
         self.action_show_runs()
-        self.push_screen(RunScreen(run, is_ascii=not draws_braille(), ahead=ahead))
+        self.push_screen(RunScreen(run, is_ascii=not draws_braille()))
 
     def _ask(
         self, question: str, detail: str, choices: tuple[str, str], then: Callable[[], Any]
@@ -282,9 +280,9 @@ def attach_command(run: RunDir) -> str:
     return f"gemma-bench attach {clean_line(name)}"
 
 
-def run_app(attach: RunDir | None = None, ahead: Ahead | None = None) -> int:
-    """Run the app, on one run where it is given, which may be read ahead; its exit code."""
-    app = BenchApp(attach, ahead=ahead)
+def run_app(attach: RunDir | None = None) -> int:
+    """Run the app, on one run where it is given; its exit code."""
+    app = BenchApp(attach)
     try:
         app.run()
     finally:

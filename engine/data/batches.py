@@ -8,7 +8,7 @@ the right as a row of its own, so it needs no mask either.
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, Protocol, overload
 
 import torch
 
@@ -102,6 +102,19 @@ def _joined(rows: list[Tokens]) -> TokenSequence:
         [position for row in rows for position in range(len(row.ids))],
         tuple(image for row in rows for image in row.images),
     )
+
+
+class Collate(Protocol):
+    """Sequences, as dictionaries of lists, to a micro-batch of tensors."""
+
+    @property
+    def pad_token_id(self) -> int:
+        """What shorter sequences are filled up with."""
+        ...
+
+    def __call__(self, sequences: list[dict[str, Any]]) -> dict[str, Any]:
+        """One micro-batch."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

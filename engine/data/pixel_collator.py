@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from engine.data import image_file
-from engine.data.batches import Collator
+from engine.data.batches import Collate
 from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer
 
 _THREADS = 4
@@ -35,7 +35,7 @@ class PixelCollator:
     Gemma 4 let the tokens of an image see each other in both directions.
     """
 
-    def __init__(self, collator: Collator, sight: ImageTokenizer) -> None:
+    def __init__(self, collator: Collate, sight: ImageTokenizer) -> None:
         self.pad_token_id = collator.pad_token_id
         self._collator, self._sight = collator, sight
         self._processor = sight.processor()

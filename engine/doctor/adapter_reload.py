@@ -11,13 +11,13 @@ from engine.data.batches import alone
 from engine.data.template import template
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import SHARING, Specimens, rows
-from engine.doctor.trial import RecordedStep, trainer
+from engine.doctor.trial import Trial
 from engine.gemma.config import dialect_of
 from engine.model.adapter_switch import attach, read
 from engine.problems import Refusal
 from engine.run.adapters import Adapter
 from engine.run.rundir import RunDir
-from engine.train.saving import save_adapter
+from engine.train.checkpoints import save_adapter
 
 
 @check(
@@ -37,13 +37,11 @@ def _difference(specimens: Specimens, kind: str) -> float:
     gemma = specimens.gemma(kind)
     given = rows(gemma)
     base = _logits(gemma.model, given[0].ids)
-    built = trainer(
-        gemma, [alone(row) for row in given], RecordedStep(), max_steps=2, warmup_steps=0.0
-    )
-    built.train()
-    trained = _logits(built.model, given[0].ids)
+    trial = Trial(gemma, [alone(row) for row in given], max_steps=2, warmup_steps=0.0)
+    trial.train()
+    trained = _logits(trial.model, given[0].ids)
     run = RunDir(Path(mkdtemp(dir=specimens.folder)))
-    save_adapter(run, built.model)
+    save_adapter(run, trial.model)
     fresh = specimens.gemma(kind)
     weights = read(Adapter("adapter", None, run.adapter), specimens.choice(kind))
     chosen = template(dialect_of(fresh.model.config.to_dict()))

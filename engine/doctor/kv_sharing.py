@@ -11,10 +11,11 @@ from engine.data.template import template
 from engine.data.tokens import IGNORED, tokenize
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import QUESTIONS, SHARING, Specimens
-from engine.doctor.trial import RecordedStep, trainer
+from engine.doctor.trial import Trial
 from engine.gemma.config import dialect_of
 from engine.model.adapter_switch import AdapterSwitch
 from engine.model.token_stream import TokenStream
+from engine.objectives.heads import put_on_trl_head
 from engine.sessions.playground import Asked, Settings
 
 
@@ -52,11 +53,11 @@ def _difference(specimens: Specimens, kind: str) -> float:
     talk = (Turn("user", question), Turn("assistant", said))
     (row,) = tokenize(gemma.tokenizer, chosen, [talk], "last", 128)
     answer = [label for label in row.labels if label != IGNORED]
-    built = trainer(gemma, [alone(row)], RecordedStep())
-    model = built.model.eval()
+    trial = Trial(gemma, [alone(row)])
+    model = trial.model.eval()
+    put_on_trl_head(model)
     with torch.no_grad():
-        inputs = built.data_collator(list(built.train_dataset))
-        outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+        outputs = model(**trial.batch(), use_cache=False, fused_lm_head=True)
         trained = outputs.log_probs[outputs.label_mask].tolist()
     layers = tuple(layer for layer in model.modules() if isinstance(layer, BaseTunerLayer))
     adapted = AdapterSwitch(model, gemma.tokenizer, chosen, gemma.dtype, layers)

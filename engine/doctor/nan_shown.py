@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import torch
 
@@ -11,25 +10,23 @@ from engine import events
 from engine.data.batches import alone
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens, rows
-from engine.doctor.trial import trainer
-from engine.run.control import RunControl
+from engine.doctor.trial import Trial
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.run.tail import Tail
+from engine.train.hooks.step_events import StepEvents, step_event
+from engine.train.loop import Hook
 from engine.train.loss_guards import NotFinite
-from engine.train.memory_check import MemoryCheck
-from engine.train.report import Report
-from engine.train.token_counts import Tally
+from engine.train.state import TrainingState
 
 
-class Poisoned(Report):
-    """A run's callback that spoils a frozen weight before the second step."""
+class _Poison(Hook):
+    """Spoils a frozen weight before the second step."""
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+    def on_step_begin(self, state: TrainingState) -> None:
         """Spoil the weight."""
-        super().on_step_begin(args, state, control, **named)
-        if state.global_step == 1:
-            weight = next(p for p in named["model"].parameters() if not p.requires_grad)
+        if state.progress.step == 1:
+            weight = next(p for p in state.model.parameters() if not p.requires_grad)
             weight.data.fill_(math.nan)
 
 
@@ -43,33 +40,17 @@ def nan_shown(specimens: Specimens) -> Measured:
     """Steps without a number that were shown with one or not at all, or that changed weights."""
     gemma = specimens.gemma("embedded")
     run = RunDir(Path(mkdtemp(dir=specimens.folder)))
-    tally = Tally()
-    report = _report(run, tally, gemma.vocab_size)
+    log = EventLog(run)
     sequences = [alone(row) for row in rows(gemma)]
-    built = trainer(gemma, sequences, report, tally, max_steps=3)
+    trial = Trial(gemma, sequences, _Poison(), StepEvents(log), max_steps=3)
     try:
-        built.train()
-    except NotFinite as failed:
-        report.show(failed, built.state)
-    lines = Tail(run.events).read_new()
-    losses = {e.step: e.loss for e in map(events.decode, lines) if isinstance(e, events.Step)}
-    trained = [p for p in built.model.parameters() if p.requires_grad]
+        trial.train()
+    except NotFinite as failure:
+        log.append(step_event(trial.state, failure.result))
+    steps = map(events.decode, Tail(run.events).read_new())
+    losses = {e.step: e.metrics.get("loss") for e in steps if isinstance(e, events.Step)}
+    trained = [p for p in trial.model.parameters() if p.requires_grad]
     is_spoilt = not all(bool(torch.isfinite(p).all()) for p in trained)
     shown = [step for step in (2, 3) if losses.get(step) is not None]
     wrong = len(shown) + (2 not in losses) + (losses.get(1) is None) + is_spoilt
     return Measured(wrong, f"The losses shown are {list(losses.values())}")
-
-
-def _report(run: RunDir, tally: Tally, vocab_size: int) -> Report:
-    """A run's own callback."""
-    log = EventLog(run)
-    return Poisoned(
-        log=log,
-        wishes=RunControl(run),
-        tally=tally,
-        vocab_size=vocab_size,
-        save_steps=0,
-        sample_every=0,
-        sample=lambda step: None,
-        truth=MemoryCheck(log, None),
-    )

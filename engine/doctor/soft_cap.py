@@ -8,8 +8,8 @@ from engine.data.batches import alone
 from engine.data.tokens import IGNORED
 from engine.doctor.check import Measured, check
 from engine.doctor.specimens import Specimens, rows
-from engine.doctor.trial import RecordedStep, trainer
-from engine.train import scoring
+from engine.doctor.trial import RecordedStep, Trial
+from engine.objectives.heads import by_trl, put_on_trl_head
 
 _CAP = 3.0
 """Lower than Gemma 4's 30, which the logits of a tiny model never come near."""
@@ -27,18 +27,19 @@ def soft_cap(specimens: Specimens) -> Measured:
     gemma = specimens.gemma("embedded")
     config = gemma.model.config.get_text_config()
     config.final_logit_softcapping = _CAP
-    kept = RecordedStep()
+    recorded = RecordedStep()
     sequences = [alone(row) for row in rows(gemma)]
-    built = trainer(gemma, sequences, kept, per_device_train_batch_size=len(sequences))
-    batch = built.data_collator(list(built.train_dataset))
-    capped = _cross_entropy(built.model, batch)
+    trial = Trial(gemma, sequences, recorded, per_device_train_batch_size=len(sequences))
+    put_on_trl_head(trial.model)
+    batch = trial.batch()
+    capped = _cross_entropy(trial.model, batch)
     config.final_logit_softcapping = None
-    uncapped = _cross_entropy(built.model, batch)
+    uncapped = _cross_entropy(trial.model, batch)
     config.final_logit_softcapping = _CAP
     with torch.no_grad():
-        scores = scoring.by_trl(built.model, batch)
-    built.train()
-    losses = (kept.losses[0], float(scores.loss / scores.supervised))
+        scores = by_trl(trial.model, batch)
+    trial.train()
+    losses = (recorded.losses[0], float(scores.loss / scores.supervised))
     effect = abs(capped - uncapped)
     told = f"Without the cap the loss would be {effect:.2g} off"
     is_blind = not effect > 0.1

@@ -1,88 +1,109 @@
-"""One optimizer step of the engine's own trainer, and how two of them differ."""
+"""Runs of a few steps on a tiny Gemma through the engine's own loop, and how two differ."""
 
 import math
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
 
 from engine.data.batches import TokenSequence
+from engine.data.image_tokenizer import ImageTokenizer
 from engine.model import lora
 from engine.model.load import Loaded
+from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe.schema import Adapter, Data, Source, Training
-from engine.train import sft
-from engine.train.loss_guards import Guard
-from engine.train.token_counts import Tally
+from engine.train.loop import Hook, train
+from engine.train.loss_guards import NonFiniteGuard
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState, assembled
 
 ADAPTER = Adapter(r=4, lora_alpha=8)
 _NEGLIGIBLE = 1e-3
 """Of the largest gradient; below it a tensor's own rounding is larger than its size."""
 
 
-@dataclass(slots=True)
-class RecordedStep(TrainerCallback):
+class RecordedStep(Hook):
     """The losses of the steps, and the gradients of the last one before it was taken."""
 
-    losses: list[float] = field(default_factory=list)
-    gradients: dict[str, torch.Tensor] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.gradients: dict[str, torch.Tensor] = {}
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+    def on_gradients(self, state: TrainingState) -> None:
         """Copy the gradients."""
         self.gradients = {
             name: parameter.grad.clone()
-            for name, parameter in named["model"].named_parameters()
+            for name, parameter in state.model.named_parameters()
             if parameter.grad is not None
         }
 
-    def on_log(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
         """Keep the loss."""
-        if "loss" in named["logs"]:
-            self.losses.append(named["logs"]["loss"])
+        self.losses.append(result.metrics["loss"])
 
 
-def trainer(
-    gemma: Loaded,
-    sequences: Sequence[TokenSequence],
-    callback: TrainerCallback,
-    tally: Tally | None = None,
-    *,
-    is_reentrant: bool = False,
-    guard: Guard | None = None,
-    **settings: Any,
-) -> sft.TokenWeightedTrainer:
-    """A run's trainer on a tiny Gemma, whose adapter begins filled so that all gradients flow."""
-    model = lora.attach(gemma.model, ADAPTER, 0)
-    torch.manual_seed(1)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            parameter.data.normal_(std=0.02)
-    chosen = {"max_steps": 1, "max_grad_norm": 1e9, "gradient_checkpointing": False, **settings}
-    data = Data(sources=(Source(path="none"),))
-    config = sft.arguments(Training(**chosen), data, gemma, Path(tempfile.gettempdir()))
-    if is_reentrant:
-        config.activation_checkpointing_kwargs = {"use_reentrant": True}
-    return sft.trainer(
-        model, gemma, sequences, config, callback, tally or Tally(), _not_saved, guard=guard
-    )
+class Trial:
+    """One run, whose adapter begins filled, so that all gradients flow."""
+
+    def __init__(
+        self,
+        gemma: Loaded,
+        sequences: Sequence[TokenSequence],
+        *hooks: Hook,
+        adapter: Adapter = ADAPTER,
+        images: ImageTokenizer | None = None,
+        guard: NonFiniteGuard | None = None,
+        data_seed: int = 0,
+        is_reentrant: bool = False,
+        **settings: Any,
+    ) -> None:
+        model = lora.attach(gemma.model, adapter, 0)
+        torch.manual_seed(1)
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.data.normal_(std=0.02)
+        changes = {"max_steps": 1, "max_grad_norm": 1e9, "gradient_checkpointing": False}
+        training = Training(**{**changes, **settings})
+        data = Data(sources=(Source(path="none"),), seed=data_seed)
+        objective = SupervisedFineTuning()
+        self.hooks = hooks
+        self.state = assembled(model, gemma, sequences, objective, training, data, images, guard)
+        self.state.use_reentrant |= is_reentrant
+
+    @property
+    def model(self) -> Any:
+        """With its adapter."""
+        return self.state.model
+
+    def batch(self) -> dict[str, Any]:
+        """All sequences as one micro-batch, in their own order."""
+        loader: Any = self.state.loader
+        batch: dict[str, Any] = loader.collate_fn(list(loader.dataset))
+        return batch
+
+    def train(self, checkpoint: Path | None = None) -> None:
+        """Take its steps, from a checkpoint on where one is given."""
+        train(self.state, self.hooks, checkpoint)
 
 
-class _Open(Guard):
+class _Open(NonFiniteGuard):
     """Lets everything pass: what is no number is to be measured, not kept away."""
 
-    def lets_pass(self, step: int, loss: float, grad_norm: float) -> bool:
+    def should_step(self, result: StepResult) -> bool:
         """Yes."""
         return True
 
 
-def step(gemma: Loaded, sequences: Sequence[TokenSequence], **settings: Any) -> RecordedStep:
+def step(
+    gemma: Loaded,
+    sequences: Sequence[TokenSequence],
+    **settings: Any,
+) -> RecordedStep:
     """Loss and gradients of one optimizer step, micro-batches as the settings say."""
-    kept = RecordedStep()
-    trainer(gemma, sequences, kept, guard=_Open(), **settings).train()
-    return kept
+    recorded = RecordedStep()
+    Trial(gemma, sequences, recorded, guard=_Open(), **settings).train()
+    return recorded
 
 
 def difference(left: RecordedStep, right: RecordedStep) -> float:
@@ -90,14 +111,10 @@ def difference(left: RecordedStep, right: RecordedStep) -> float:
     largest = max((float(one.abs().max()) for one in left.gradients.values()), default=0.0)
     if largest == 0 or left.gradients.keys() != right.gradients.keys() or not left.losses:
         return math.inf
-    found = [
-        float((one - right.gradients[name]).abs().max())
-        / max(float(one.abs().max()), _NEGLIGIBLE * largest)
-        for name, one in left.gradients.items()
+    differences = [
+        float((gradient - right.gradients[name]).abs().max())
+        / max(float(gradient.abs().max()), _NEGLIGIBLE * largest)
+        for name, gradient in left.gradients.items()
     ]
-    found += [abs(a - b) / abs(a) for a, b in zip(left.losses, right.losses, strict=True)]
-    return math.inf if any(math.isnan(one) for one in found) else max(found)
-
-
-def _not_saved(folder: Path, step: int) -> None:
-    """No checkpoint is asked for."""
+    differences += [abs(a - b) / abs(a) for a, b in zip(left.losses, right.losses, strict=True)]
+    return math.inf if any(map(math.isnan, differences)) else max(differences)

@@ -10,6 +10,7 @@ from engine.events.kinds import Failed as Failed
 from engine.events.kinds import Hello as Hello
 from engine.events.kinds import Mark as Mark
 from engine.events.kinds import Memory as Memory
+from engine.events.kinds import Metric as Metric
 from engine.events.kinds import Opened as Opened
 from engine.events.kinds import Phase as Phase
 from engine.events.kinds import Piece as Piece
@@ -19,4 +20,5 @@ from engine.events.kinds import Sample as Sample
 from engine.events.kinds import Step as Step
 from engine.events.kinds import Warned as Warned
 from engine.events.kinds import decode as decode
+from engine.events.kinds import decode_all as decode_all
 from engine.events.kinds import encode as encode

@@ -1,106 +1,139 @@
-"""The engine's event stream: one frozen class per kind, and their JSON encoding.
+"""The kinds of events in a run's log, as frozen structs, and their JSON encoding.
 
 The field names are a contract with scripts; readers skip kinds and keys they don't know.
 """
 
 import json
 import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Literal
 
-from engine.events.event import Event as Event
-from engine.events.json_types import json_types
-from engine.events.playground_kinds import Answered as Answered
-from engine.events.playground_kinds import Opened as Opened
-from engine.events.playground_kinds import Piece as Piece
+import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had the figures of a step beside its number; `decode` reads such lines too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello(Event):
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A whole number that a float holds exactly; a larger one is damage, since charts are of floats."""
+
+
+class Event(msgspec.Struct, tag_field="kind", kw_only=True, frozen=True):
+    """What every event carries; the log stamps both fields when it appends."""
+
+    t: float = 0.0
+    """Seconds on the engine's monotonic clock since its hello."""
+    time: str = ""
+    """UTC wall time, ISO 8601, for people; never for arithmetic."""
+
+    @property
+    def kind(self) -> str:
+        """As its line names it."""
+        return str(self.__struct_config__.tag)
+
+
+class Metric(msgspec.Struct, kw_only=True, frozen=True):
+    """A figure of steps, declared where it is computed, for all that show it."""
+
+    name: str
+    title: str
+    unit: str = ""
+    style: Literal["number", "share", "scientific", "count", "gib"] = "number"
+    """How it is written."""
+    is_noisy: bool = False
+    """Shown smoothed, with what was measured behind it."""
+    has_log: bool = False
+    """Worth a logarithmic scale."""
+
+
+LOSS = Metric(name="loss", title="loss", unit="nats per token", is_noisy=True, has_log=True)
+TOKEN_ACCURACY = Metric(name="token_accuracy", title="token accuracy", style="share", is_noisy=True)
+LEARNING_RATE = Metric(
+    name="learning_rate", title="learning rate", style="scientific", has_log=True
+)
+GRAD_NORM = Metric(name="grad_norm", title="gradient norm", is_noisy=True, has_log=True)
+ALLOCATED_GIB = Metric(name="allocated_gib", title="memory allocated, GiB", style="gib")
+RESERVED_GIB = Metric(name="reserved_gib", title="memory reserved, GiB", style="gib")
+RSS_GIB = Metric(name="rss_gib", title="memory of the process, GiB", style="gib")
+SFT_METRICS = (
+    LOSS, TOKEN_ACCURACY, LEARNING_RATE, GRAD_NORM, ALLOCATED_GIB, RESERVED_GIB, RSS_GIB,
+)  # fmt: skip
+"""Of supervised fine-tuning; the loop's and the hooks' among them."""
+
+
+class Hello(Event, tag="hello", kw_only=True, frozen=True):
     """The engine started; written before any heavy import."""
 
-    kind: ClassVar[str] = "hello"
-    schema: int
+    schema: Count
     job: str
-    pid: int
+    pid: Count
     host: str
     version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase(Event):
+class Phase(Event, tag="phase", kw_only=True, frozen=True):
     """A phase began: data, loading, training, saving or sampling."""
 
-    kind: ClassVar[str] = "phase"
     name: str
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(Event):
+class Plan(Event, tag="plan", kw_only=True, frozen=True):
     """Everything is resolved; the whole of it stands in plan.json."""
 
-    kind: ClassVar[str] = "plan"
     model: str
     device: str
     dtype: str
-    parameters: int
-    trainable_parameters: int
+    parameters: Count
+    trainable_parameters: Count
     target_modules: tuple[str, ...]
-    vocab_size: int
-    rows: int
-    dropped: dict[str, int]
+    vocab_size: Count
+    rows: Count
+    dropped: dict[str, Count]
     """Rows left out, counted by reason."""
-    truncated_rows: int
-    tokens: int
+    truncated_rows: Count
+    tokens: Count
     """Tokens of one epoch, padding excluded."""
-    supervised_tokens: int
+    supervised_tokens: Count
     """Tokens of one epoch that carry loss."""
-    total_steps: int
+    total_steps: Count
     epochs: float
     template_hash: str
     data_fingerprint: str
     reasons: dict[str, str]
     """Why each automatic choice was made, by the choice's name."""
+    metrics: tuple[Metric, ...] = SFT_METRICS
+    """What steps may carry; plans of the first schema declare none, and their steps these."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step(Event):
-    """One optimizer step. Loss and accuracy are means per supervised token."""
+class Step(Event, tag="step", kw_only=True, frozen=True):
+    """One optimizer step, with every figure that the loop and its hooks measured."""
 
-    kind: ClassVar[str] = "step"
-    step: int
+    step: Count
     epoch: float
-    loss: float | None
-    """Natural log; null when it was not a number."""
-    token_accuracy: float | None
-    learning_rate: float
-    grad_norm: float | None
-    tokens: int
+    tokens: Count
     """Tokens seen since the first step, padding excluded."""
-    supervised_tokens: int
+    supervised_tokens: Count
     """Tokens that carried loss since the first step."""
     tokens_per_s: float
     elapsed_s: float
     """Seconds since training began."""
-    allocated_gib: float | None
-    """Accelerator memory held by tensors; null without an accelerator."""
-    reserved_gib: float | None
-    """Accelerator memory taken from the driver; null without an accelerator."""
-    rss_gib: float
-    """Resident memory of the engine process."""
+    metrics: dict[str, float | None]
+    """By the names that the plan declares; null is a figure that was no finite number."""
+
+    def metric(self, name: str) -> float | None:
+        """A figure; None where it was not measured in this step, or was no finite number."""
+        return self.metrics.get(name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory(Event):
+class Memory(Event, tag="memory", kw_only=True, frozen=True):
     """Forecast against measured memory, once, after the second step. Null is not known."""
 
-    kind: ClassVar[str] = "memory"
-    step: int
+    step: Count
     source: str
-    """Where the forecast is from: ledger or simulated; none where there was none."""
+    """Where the forecast is from: ledger, or simulated by older versions; none without one."""
     forecast_allocated_gib: float | None
     forecast_reserved_gib: float | None
     forecast_device_gib: float | None
@@ -116,32 +149,26 @@ class Memory(Event):
     """Resident memory of the engine process."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample(Event):
+class Sample(Event, tag="sample", kw_only=True, frozen=True):
     """One prompt answered by the base model and by the adapter, in the same process."""
 
-    kind: ClassVar[str] = "sample"
-    step: int
+    step: Count
     prompt: str
     base: str
     adapter: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint(Event):
+class Checkpoint(Event, tag="checkpoint", kw_only=True, frozen=True):
     """A checkpoint is complete on disk; the path is relative to the run."""
 
-    kind: ClassVar[str] = "checkpoint"
-    step: int
+    step: Count
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed(Event):
+class Resumed(Event, tag="resumed", kw_only=True, frozen=True):
     """The run goes on from a checkpoint; steps after it that were told before no longer count."""
 
-    kind: ClassVar[str] = "resumed"
-    step: int
+    step: Count
     path: str
     """Of the checkpoint, relative to the run."""
     rejected: dict[str, str]
@@ -152,36 +179,30 @@ class Resumed(Event):
     """The run that the checkpoint is from, where it is another's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark(Event):
+class Mark(Event, tag="mark", kw_only=True, frozen=True):
     """The user marked a step, to find it again on the charts."""
 
-    kind: ClassVar[str] = "mark"
-    step: int
+    step: Count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warned(Event):
+class Warned(Event, tag="warning", kw_only=True, frozen=True):
     """Something the user should know; the run goes on."""
 
-    kind: ClassVar[str] = "warning"
     code: str
     message: str
     fix: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(Event):
+class Failed(Event, tag="failed", kw_only=True, frozen=True):
     """The run ended by an error; the log is a path relative to the run."""
 
-    kind: ClassVar[str] = "failed"
     phase: str
     error: str
     hint: str
     log: str
-    step: int | None = None
+    step: Count | None = None
     """The step that ran out of memory."""
-    batch_shape: tuple[int, ...] | None = None
+    batch_shape: tuple[Count, ...] | None = None
     """Its micro-batch then: rows and tokens of the longest."""
     ledger: dict[str, float] | None = None
     """GiB of each part at the forecast's highest moment, where there is a forecast."""
@@ -189,12 +210,10 @@ class Failed(Event):
     """Recipe keys with values that would save the memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done(Event):
+class Done(Event, tag="done", kw_only=True, frozen=True):
     """The run ended and its adapter is saved; figures are of the last step."""
 
-    kind: ClassVar[str] = "done"
-    steps: int
+    steps: Count
     loss: float | None
     token_accuracy: float | None
     elapsed_s: float
@@ -210,39 +229,134 @@ class Done(Event):
     """Share of all these questions whose exact fact the base model answers."""
 
 
-KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in Event.__subclasses__()}
+class Opened(Event, tag="opened", kw_only=True, frozen=True):
+    """A playground can be asked: base and adapter are loaded."""
+
+    run: str
+    """Directory of the run whose adapter it is."""
+    adapter: str
+    """Path of the adapter, relative to the run."""
+    step: Count | None
+    """The step it was saved after; null where the run doesn't tell."""
+    model: str
+    device: str
+    dtype: str
+    quantization: str
+
+
+class Piece(Event, tag="piece", kw_only=True, frozen=True):
+    """More of an answer in a playground."""
+
+    id: Count
+    side: str
+    """base or adapter."""
+    text: str
+    """Whole characters that follow those of the piece before."""
+    tokens: Count
+    """Tokens of the answer so far."""
+    seconds: float
+    """Time spent on them so far, that of the other side left out."""
+
+
+class Answered(Event, tag="answered", kw_only=True, frozen=True):
+    """An answer in a playground is over."""
+
+    id: Count
+    side: str
+    prompt_tokens: Count
+    tokens: Count
+    """Tokens of the answer, its end token not counted."""
+    seconds: float
+    """Time spent on it, the prompt's included, that of the other side left out."""
+    reason: str
+    """stop: it came to its end; length: no more tokens were asked for; stopped; or failed."""
+    error: str | None = None
+    """Why it failed."""
+
+
+_CLASSES: tuple[type[Event], ...] = tuple(Event.__subclasses__())
+KINDS: dict[str, type[Event]] = {str(cls.__struct_config__.tag): cls for cls in _CLASSES}
+AnyEvent: Any = reduce(or_, _CLASSES)
+_DECODER = msgspec.json.Decoder(AnyEvent)
+
+
+class _FlatStep(msgspec.Struct, tag="step", tag_field="kind", kw_only=True):
+    """A step of the first schema."""
+
+    FIGURES: ClassVar[tuple[str, ...]] = tuple(metric.name for metric in SFT_METRICS)
+    step: Count
+    epoch: float
+    loss: float | None
+    token_accuracy: float | None
+    learning_rate: float
+    grad_norm: float | None
+    tokens: Count
+    supervised_tokens: Count
+    tokens_per_s: float
+    elapsed_s: float
+    allocated_gib: float | None
+    reserved_gib: float | None
+    rss_gib: float
+    t: float = 0.0
+    time: str = ""
+
+    def nested(self) -> Step:
+        """As it is told today; without an accelerator nothing was measured of one."""
+        figures = {name: getattr(self, name) for name in self.FIGURES}
+        absent = {name for name in ("allocated_gib", "reserved_gib") if figures[name] is None}
+        return Step(
+            step=self.step,
+            epoch=self.epoch,
+            tokens=self.tokens,
+            supervised_tokens=self.supervised_tokens,
+            tokens_per_s=self.tokens_per_s,
+            elapsed_s=self.elapsed_s,
+            metrics={name: value for name, value in figures.items() if name not in absent},
+            t=self.t,
+            time=self.time,
+        )
+
+
+_FLAT_DECODER = msgspec.json.Decoder(_FlatStep)
+_DAMAGE = (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError)
 
 
 def encode(event: Event) -> bytes:
     """One JSON line. A float that is not finite becomes null; an absent optional is left out."""
-    record: dict[str, Any] = {"kind": event.kind}
-    for field in fields(event):
-        value = getattr(event, field.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            value = None
-        if value is None and field.default is None:
-            continue
-        record[field.name] = value
-    return (
-        json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
-    )
+    optional = {field.name for field in msgspec.structs.fields(event) if field.default is None}
+    record = {
+        name: _finite(value)
+        for name, value in msgspec.to_builtins(event).items()
+        if not (value is None and name in optional)
+    }
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def decode(line: bytes) -> Event | None:
     """The event on a line, or None where the line is damaged or of a kind unknown here."""
     try:
-        record = json.loads(line)
-        cls = KINDS[record.pop("kind")]
-        accepted = json_types(cls)  # type: ignore[arg-type]
-        values: dict[str, Any] = {}
-        for key, value in record.items():
-            if key not in accepted:
-                continue
-            if type(value) not in accepted[key]:
-                return None
-            if type(value) is int:
-                float(value)  # an integer that no float can hold is damage: charts are of floats
-            values[key] = tuple(value) if type(value) is list else value
-        return cls(**values)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        event: Event = _DECODER.decode(line)
+        return event
+    except _DAMAGE:
+        pass
+    try:
+        return _FLAT_DECODER.decode(line).nested()
+    except _DAMAGE:
         return None
+
+
+def decode_all(lines: Sequence[bytes]) -> list[Event | None]:
+    """What `decode` makes of each line."""
+    try:
+        events: list[Event | None] = _DECODER.decode_lines(b"\n".join(lines))
+    except _DAMAGE:
+        return list(map(decode, lines))
+    # An empty line is passed by there, and told here.
+    return events if len(events) == len(lines) else list(map(decode, lines))

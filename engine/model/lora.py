@@ -109,11 +109,14 @@ def _pattern_of(names: list[str]) -> str:
     return rf"model\.(language_model\.)?layers\.({'|'.join(parts)})"
 
 
-def keep_float32(model: LanguageModel) -> None:
-    """Hold trained weights in float32: in bfloat16 small updates are rounded away.
+def start_as_trl(model: LanguageModel) -> None:
+    """Round what an adapter over 4-bit weights starts from to bfloat16, and hold it in float32.
 
-    TRL casts the adapter of a quantised model to bfloat16.
+    TRL holds it in bfloat16, as the QLoRA paper does (arXiv 2305.14314, section 3), where small
+    updates are rounded away. From the same start both can be compared step by step.
     """
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    if not getattr(model, "is_loaded_in_4bit", False):
+        return
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and "lora_magnitude_vector" not in name:
+            parameter.data = parameter.data.bfloat16().float()

@@ -1,10 +1,11 @@
 """The engine's pen: stamps events and appends them to the run."""
 
-import dataclasses
 import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from engine import events
 from engine.run import failpoint
@@ -42,7 +43,7 @@ class EventLog:
         """A line of its own, apart from one that a full disk or a death cut off."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         elapsed = round(time.monotonic() - self._began, 3)
-        line = events.encode(dataclasses.replace(event, t=elapsed, time=now))
+        line = events.encode(msgspec.structs.replace(event, t=elapsed, time=now))
         failpoint.reached("events.append")
         is_durable = isinstance(event, _DURABLE)
         append_line(self._path, b"\n" + line if self._is_torn else line, is_durable=is_durable)

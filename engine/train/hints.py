@@ -4,7 +4,8 @@ import errno
 
 from engine.problems import Refusal
 from engine.run.control import StoppedEarly
-from engine.train.loss_guards import NotFinite, NotSaved
+from engine.train.hooks.save_checkpoints import NotSaved
+from engine.train.loss_guards import NotFinite
 from engine.train.out_of_memory import is_one
 
 _DISK = "Free space on the disk of the run directory and start again"

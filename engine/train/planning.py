@@ -1,15 +1,14 @@
 """What a run resolved to: the plan, what stands beside it, and what makes it the same run later."""
 
-import dataclasses
 import json
-import math
 from importlib import metadata
 from typing import Any
 
+import msgspec
 from pydantic import ValidationError
 
 from engine import events
-from engine.data.batches import TokenSequences, efficiency
+from engine.data.batches import efficiency
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
 from engine.model import host_embeddings
@@ -20,39 +19,38 @@ from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.train import determinism
-from engine.train.checkpoint import TRAINER_STATE
+from engine.train.state import TrainingState, progress_of
 
 _MOVED_EPOCHS = 0.01
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
-def accounts(recipe: Recipe, prepared: Prepared, sequences: TokenSequences) -> dict[str, Any]:
+def accounts(recipe: Recipe, prepared: Prepared, num_sequences: int) -> dict[str, Any]:
     """What plan.json holds of the data beside the plan: each source, and how well rows pack."""
     told: dict[str, Any] = {"sources": [one.report() for one in prepared.sources]}
     if recipe.data.packing:
-        share = efficiency(prepared.tokens, len(sequences), recipe.data.max_length)
-        told["packing"] = {"sequences": len(sequences), "efficiency": round(share, 4)}
+        share = efficiency(prepared.tokens, num_sequences, recipe.data.max_length)
+        told["packing"] = {"sequences": num_sequences, "efficiency": round(share, 4)}
     return told
 
 
 def plan(
     recipe: Recipe,
     loaded: Loaded,
-    chosen: Template,
+    template: Template,
     prepared: Prepared,
     targets: list[str],
-    trainer: Any,
+    state: TrainingState,
+    metrics: tuple[events.Metric, ...],
 ) -> events.Plan:
     """Everything that is settled before the first step."""
-    steps, epochs = _extent(recipe, trainer)
-    trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    model = state.model
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return events.Plan(
         model=recipe.model.path,
         device=loaded.device,
         dtype=str(loaded.dtype).removeprefix("torch."),
-        parameters=trainer.model.num_parameters()
-        + host_embeddings.table_parameters(trainer.model)
-        - trainable,
+        parameters=model.num_parameters() + host_embeddings.table_parameters(model) - trainable,
         trainable_parameters=trainable,
         target_modules=tuple(targets),
         vocab_size=loaded.vocab_size,
@@ -61,41 +59,34 @@ def plan(
         truncated_rows=prepared.truncated_rows,
         tokens=prepared.tokens,
         supervised_tokens=prepared.supervised_tokens,
-        total_steps=steps,
-        epochs=epochs,
-        template_hash=chosen.hash,
+        total_steps=state.total_steps,
+        epochs=state.epochs,
+        template_hash=template.hash,
         data_fingerprint=prepared.fingerprint,
         reasons=loaded.reasons,
+        metrics=metrics,
     )
-
-
-def _extent(recipe: Recipe, trainer: Any) -> tuple[int, float]:
-    """Optimizer steps and epochs of the run; a part of an accumulation at an epoch's end counts."""
-    batches = len(trainer.get_train_dataloader())
-    steps_per_epoch = math.ceil(batches / recipe.training.gradient_accumulation_steps)
-    if recipe.training.max_steps > 0:
-        return recipe.training.max_steps, recipe.training.max_steps / steps_per_epoch
-    epochs = recipe.training.num_train_epochs
-    return math.ceil(epochs * steps_per_epoch), epochs
 
 
 def document(told: events.Plan) -> dict[str, Any]:
     """The plan as plan.json holds it, and the packages that a run's figures depend on."""
-    plain = dataclasses.asdict(told)
+    plain = msgspec.to_builtins(told)
     return {
         "versions": {name: metadata.version(name) for name in _VERSIONS},
-        "plan": {key: value for key, value in plain.items() if key not in {"t", "time"}},
+        "plan": {key: value for key, value in plain.items() if key not in {"kind", "t", "time"}},
     }
 
 
-def facts(recipe: Recipe, asked: Training, chosen: Template, prepared: Prepared) -> dict[str, Any]:
+def facts(
+    recipe: Recipe, training: Training, template: Template, prepared: Prepared
+) -> dict[str, Any]:
     """What a checkpoint stands for: with any of it changed, going on would be another run.
 
-    `asked` is the training as the recipe has it, of which memory may have allowed less at a time.
+    `training` is as the request has it; memory may have allowed the recipe less at a time.
     """
     return {
-        "recipe": recipe.model_copy(update={"training": asked}).model_dump(mode="json"),
-        "template_hash": chosen.hash,
+        "recipe": recipe.model_copy(update={"training": training}).model_dump(mode="json"),
+        "template_hash": template.hash,
         "data_fingerprint": prepared.fingerprint,
         "arithmetic": determinism.last_bits(),
     }
@@ -107,18 +98,20 @@ def parent(request: Request, start: Checkpoint) -> str | None:
     return request.parent.run if request.parent and is_copied else None
 
 
-def require_same(run: RunDir, now: dict[str, Any], start: Checkpoint | None) -> None:
+def require_same(
+    run: RunDir, request: Request, now: dict[str, Any], start: Checkpoint | None
+) -> None:
     """Raises `Refusal` that names what is no longer as it was when a checkpoint was written.
 
     Another run's may be gone on from with anything changed that its tensors don't depend on.
     """
-    if start is None or parent(run.read_request(), start):
+    if start is None or parent(request, start):
         return
-    was, told = _leaves(_of_today(start.facts)), _leaves(now)
+    before, today = _leaves(_of_today(start.facts)), _leaves(now)
     changed = [
-        f"{key}: {was.get(key)!r} became {told.get(key)!r}"
-        for key in sorted({*was, *told})
-        if was.get(key) != told.get(key) and key != "arithmetic"
+        f"{key}: {before.get(key)!r} became {today.get(key)!r}"
+        for key in sorted({*before, *today})
+        if before.get(key) != today.get(key) and key != "arithmetic"
     ]
     if changed:
         reason = f"it is not the run that wrote {start.folder.name} any more: " + "; ".join(changed)
@@ -144,7 +137,7 @@ def position(start: Checkpoint, told: events.Plan) -> events.Warned | None:
         reason = f"step {start.step} is behind the end of what it became: {told.total_steps} steps"
         fix = "Raise training.num_train_epochs or training.max_steps"
         raise Refusal.of(start.folder.name, reason, fix)
-    was = float(json.loads((start.folder / TRAINER_STATE).read_bytes())["epoch"])
+    was = progress_of(start.folder).epoch
     now = start.step * told.epochs / told.total_steps
     if abs(was - now) <= _MOVED_EPOCHS:
         return None

@@ -45,7 +45,7 @@ def skeleton(config: Any, case: StepShape) -> PeftModel:
     chosen = lora.configuration(model, _adapter(case))
     with patches.replaced(patches.of_adapter()):
         adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
-    lora.keep_float32(adapted)
+    lora.start_as_trl(adapted)
     if case.has_own_head:
         use_fused_lora(adapted)
     return adapted

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from engine.budget.step_shape import StepShape
 from engine.model.patches.supervised_only import score_supervised_only
-from engine.train import scoring
+from engine.objectives import heads
 from tools.simulator import build, moments, optimizer, patches, unsized, workspace
 from tools.simulator.tracker import Moment, Tracker
 
@@ -116,8 +116,8 @@ def autocast(case: StepShape) -> Iterator[None]:
 def supervised_loss(model: Any, batch: Batch, tracker: Tracker, case: StepShape) -> torch.Tensor:
     """The engine's loss, a mean over the supervised tokens."""
     if case.has_own_head:
-        scores = scoring.by_own_head(model, batch, autocast(case))
+        scores = heads.by_own_head(model, batch, autocast(case))
     else:
         with autocast(case):
-            scores = scoring.by_trl(model, batch)
+            scores = heads.by_trl(model, batch)
     return scores.loss / scores.supervised

@@ -18,10 +18,6 @@ def run(arguments: Namespace) -> int:
     followed = runs.find(arguments.run_name)
     if arguments.json or not sys.stdout.isatty():
         return follow.follow(followed, as_json=arguments.json)
-    # It reads ahead while the app is imported.
-    from workbench.run_view.background_reader import Ahead
-
-    ahead = Ahead(followed)
     from workbench.app import run_app
 
-    return run_app(followed, ahead)
+    return run_app(followed)

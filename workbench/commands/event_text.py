@@ -12,6 +12,9 @@ from workbench.run_view.run_state import RunState
 from workbench.text.sanitize import clean_line
 
 _BAR_CELLS = 24
+_SHORT = {"token_accuracy": "accuracy"}
+_QUIET = {"grad_norm", "learning_rate", "allocated_gib"}
+_MEMORY = {"rss_gib": "RSS", "reserved_gib": "GPU"}
 
 
 class Json:
@@ -123,16 +126,27 @@ def progress(state: RunState) -> str:
     bar = "#" * round(share * _BAR_CELLS)
     figures = [
         f"[{bar:-<{_BAR_CELLS}}] {step.step}/{total}",
-        f"loss {_number(step.loss)}",
-        f"accuracy {_number(step.token_accuracy)}",
+        *_metrics(step),
         f"{step.tokens_per_s:,.0f} tokens/s",
-        f"RSS {step.rss_gib:.2f} GiB",
+        *_memory(step),
     ]
-    if step.reserved_gib is not None:
-        figures.append(f"GPU {step.reserved_gib:.2f} GiB")
     if state.eta_s is not None:
         figures.append(f"{_clock(state.eta_s)} left")
     return "  ".join(figures)
+
+
+def _metrics(step: events.Step) -> list[str]:
+    """Its figures but for those that only charts are for."""
+    return [
+        f"{_SHORT.get(name, name)} {_number(value)}"
+        for name, value in step.metrics.items()
+        if name not in _QUIET and name not in _MEMORY
+    ]
+
+
+def _memory(step: events.Step) -> list[str]:
+    known = ((title, step.metric(name)) for name, title in _MEMORY.items())
+    return [f"{title} {gib:.2f} GiB" for title, gib in known if gib is not None]
 
 
 def _plan(plan: events.Plan) -> str:

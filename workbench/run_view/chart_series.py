@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from workbench.run_view.downsampled_series import Bucket
-from workbench.run_view.series import Columns
+from workbench.run_view.series import Bucket, StepSeries
 
 _KEPT = 0.75
 """Weight of what came before in the smoothed curve, at each column that has a value."""
@@ -16,7 +15,7 @@ Values = list[float | None]
 class Curve:
     """A run on a chart."""
 
-    steps: Columns
+    steps: StepSeries
     ink: str = "accent"
     letter: str = ""
     """What the run is called beside others."""

@@ -1,30 +1,35 @@
-"""What charts show of a run: one entry per series, with how its numbers are written."""
+"""Which metrics of a run charts and tables show, and how their figures are written."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from engine.events import kinds
+from engine.events.kinds import Metric
+from workbench.run_view.run_state import RunState
 from workbench.text import format
 
+LOSS, TOKEN_ACCURACY = kinds.LOSS, kinds.TOKEN_ACCURACY
+LEARNING_RATE, GRAD_NORM = kinds.LEARNING_RATE, kinds.GRAD_NORM
+RESERVED_GIB, RSS_GIB = kinds.RESERVED_GIB, kinds.RSS_GIB
+TOKENS_PER_S = Metric(name="tokens_per_s", title="tokens/s", style="count", is_noisy=True)
+"""Beside the metrics of a step, not among them."""
+_STYLES: dict[str, Callable[[float], str]] = {
+    "number": "{:.4g}".format,
+    "share": format.share,
+    "scientific": "{:.2e}".format,
+    "count": format.count,
+    "gib": "{:.2f}".format,
+}
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One series over the steps."""
 
-    column: str
-    """A field of step events."""
-    title: str
-    written: Callable[[float], str] = "{:.4g}".format
-    is_noisy: bool = False
-    """Shown smoothed, with what was measured behind it."""
-    has_log: bool = False
-    """Worth a logarithmic scale."""
+def written(metric: Metric, value: float) -> str:
+    """A finite figure of a metric."""
+    return _STYLES[metric.style](value)
 
 
-LOSS = Measure("loss", "loss", is_noisy=True, has_log=True)
-TOKEN_ACCURACY = Measure("token_accuracy", "token accuracy", format.share, is_noisy=True)
-LEARNING_RATE = Measure("learning_rate", "learning rate", "{:.2e}".format, has_log=True)
-GRAD_NORM = Measure("grad_norm", "gradient norm", is_noisy=True, has_log=True)
-TOKENS_PER_S = Measure("tokens_per_s", "tokens/s", format.count, is_noisy=True)
-RESERVED_GIB = Measure("reserved_gib", "memory reserved, GiB", "{:.2f}".format)
-RSS_GIB = Measure("rss_gib", "memory of the process, GiB", "{:.2f}".format)
-CHOICES = (LOSS, TOKEN_ACCURACY, LEARNING_RATE, GRAD_NORM, TOKENS_PER_S, RESERVED_GIB, RSS_GIB)
+def of_run(run: RunState) -> tuple[Metric, ...]:
+    """What its charts can show: all that was declared or came, but for what never came."""
+    declared = {metric.name: metric for metric in (*run.metrics, TOKENS_PER_S)}
+    for name in run.steps.names:
+        declared.setdefault(name, Metric(name=name, title=name))
+    measured = [metric for name, metric in declared.items() if name in run.steps.names]
+    return tuple(measured) or tuple(declared.values())

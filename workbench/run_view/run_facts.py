@@ -1,12 +1,17 @@
 """What a screen says of a run: the main facts of its plan, the figures of its last step."""
 
-from engine.events import Plan
+from engine.events import Metric, Plan
 from workbench.recipe_editor.recipe_facts import Fact
-from workbench.run_view import forecast_vs_measured
+from workbench.run_view import forecast_vs_measured, metrics
 from workbench.run_view.run_state import RunState
 from workbench.text import format
 
 _HASH_CHARS = 12
+_SHORT_TITLES = {
+    "token_accuracy": "accuracy", "rss_gib": "memory", "allocated_gib": "allocated",
+    "reserved_gib": "reserved",
+}  # fmt: skip
+"""Of metrics whose titles are longer than a column of facts."""
 
 
 def of_plan(plan: Plan) -> list[Fact]:
@@ -36,35 +41,39 @@ def of_last_step(run: RunState) -> list[Fact]:
         return [("", "no step yet", "dim")]
     epochs = f" of {round(run.plan.epochs, 2):g}" if run.plan else ""
     best = "" if run.best_loss is None else f", best {format.figure(run.best_loss)}"
-    accelerator: list[Fact] = (
-        []
-        if last.allocated_gib is None
-        else [
-            ("allocated", format.gib(last.allocated_gib), ""),
-            ("reserved", format.gib(last.reserved_gib), ""),
-        ]
-    )
+    measured = _measured(run)
+    memory = [metric for metric in measured if metric.style == "gib"]
+    learning = [metric for metric in measured if metric.style != "gib"]
     return [
         ("epoch", f"{last.epoch:.2f}{epochs}", ""),
-        ("loss", f"{format.figure(last.loss)}{best}", _ink(last.loss)),
-        ("accuracy", format.share(last.token_accuracy), ""),
-        ("learning rate", f"{last.learning_rate:.2e}", ""),
-        ("gradient norm", format.figure(last.grad_norm), _ink(last.grad_norm)),
+        *(_metric_fact(metric, last.metrics[metric.name], best) for metric in learning),
         ("tokens/s", format.count(last.tokens_per_s), ""),
         ("tokens", format.count(last.tokens), ""),
-        *accelerator,
-        ("memory", format.gib(last.rss_gib), ""),
+        *(_metric_fact(metric, last.metrics[metric.name], best) for metric in memory),
         *_compared(run),
         ("checkpoints", str(run.num_checkpoints), ""),
         *([("unread lines", str(run.unread_lines), "warn")] if run.unread_lines else []),
     ]
 
 
+def _measured(run: RunState) -> list[Metric]:
+    """The metrics of the last step, in the order in which they are declared."""
+    came = run.last_step.metrics if run.last_step else {}
+    declared = {metric.name: metric for metric in run.metrics if metric.name in came}
+    others = [Metric(name=name, title=name) for name in came if name not in declared]
+    return [*declared.values(), *others]
+
+
+def _metric_fact(metric: Metric, value: float | None, best: str) -> Fact:
+    more = best if metric.name == metrics.LOSS.name else ""
+    title = _SHORT_TITLES.get(metric.name, metric.title)
+    if metric.style == "gib" and value is not None:
+        return (title, format.gib(value), "")
+    text = format.figure(value) if value is None else metrics.written(metric, value)
+    return (title, f"{text}{more}", "bad" if value is None else "")
+
+
 def _compared(run: RunState) -> list[Fact]:
     if run.memory is None:
         return []
     return [(f"at step {run.memory.step}", forecast_vs_measured.compared(run.memory), "")]
-
-
-def _ink(number: float | None) -> str:
-    return "bad" if number is None or number != number else ""

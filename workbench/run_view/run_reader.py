@@ -3,12 +3,9 @@
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 
 from engine import events
-from engine.events import step_blocks
-from engine.events.step_blocks import StepBlock
 from engine.run.rundir import RunDir
 from engine.run.tail import Tail
 from workbench.run_view.run_state import RunState
@@ -42,27 +39,14 @@ class RunReader:
     def read(self) -> bool:
         """Take in what the files tell since; whether there was anything."""
         batch, logged = self._events.read_new(), self._log.read_new()
-        found = _Counted(step_blocks.read(batch))
-        run = self.run.fold(found)
-        self.run = replace(run, unread_lines=run.unread_lines + len(batch) - found.lines)
+        read = [event for event in events.decode_all(batch) if event is not None]
+        run = self.run.fold(read)
+        self.run = replace(run, unread_lines=run.unread_lines + len(batch) - len(read))
         self._lines.extend(line.decode("utf-8", "replace") for line in logged)
         known = self.state
         if self.run.is_ended or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self.state, self._looked_at = self._dir.state(), time.monotonic()
         return bool(batch or logged) or self.state != known
-
-
-class _Counted:
-    """What was read, and of how many lines, told once all of it was taken."""
-
-    def __init__(self, found: Iterator[events.Event | StepBlock]) -> None:
-        self._found = found
-        self.lines = 0
-
-    def __iter__(self) -> Iterator[events.Event | StepBlock]:
-        for one in self._found:
-            self.lines += len(one.numbers["step"]) if isinstance(one, StepBlock) else 1
-            yield one
 
 
 def is_here(hello: events.Hello) -> bool:

@@ -1,10 +1,11 @@
 """What a run has told so far, as a pure fold of its events; no screen and no file is known here."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import chain, groupby
+from itertools import groupby
+from typing import cast
 
 from engine.events import (
     Checkpoint,
@@ -14,26 +15,16 @@ from engine.events import (
     Hello,
     Mark,
     Memory,
+    Metric,
     Phase,
     Plan,
     Sample,
     Step,
     Warned,
-    step_blocks,
 )
-from engine.events.step_blocks import Numbers, StepBlock
-from workbench.run_view.series import Columns
+from engine.events.kinds import SFT_METRICS
+from workbench.run_view.series import Numbers, StepSeries, Values
 
-CURVES = (
-    "loss",
-    "token_accuracy",
-    "learning_rate",
-    "grad_norm",
-    "tokens_per_s",
-    "reserved_gib",
-    "rss_gib",
-)
-"""Fields of a step event that a chart may show."""
 _PACE_STEPS = 50
 """Steps that the pace is taken from: few enough to follow a change, many enough to be calm."""
 _MOST_WARNINGS, _MOST_CHECKPOINTS, _MOST_MARKS, _MOST_SAMPLED = 100, 100, 100, 64
@@ -48,8 +39,8 @@ class RunState:
     phase: Phase | None = None
     plan: Plan | None = None
     last_step: Step | None = None
-    steps: Columns = field(default_factory=lambda: Columns(CURVES))
-    """Series over the steps, named as the fields of a step event."""
+    steps: StepSeries = field(default_factory=StepSeries)
+    """Series over the steps, named as the metrics of step events, and `tokens_per_s`."""
     recent: tuple[tuple[float, float], ...] = ()
     """Step and elapsed seconds of the latest steps, which tell the pace."""
     samples: dict[int, tuple[Sample, ...]] = field(default_factory=dict)
@@ -72,17 +63,14 @@ class RunState:
     t: float = 0.0
     """The engine's clock at its last event, in seconds since hello."""
 
-    def fold(self, events: Iterable[Event | StepBlock]) -> "RunState":
-        """The state after more events; steps may come one by one or as stretches."""
+    def fold(self, events: Iterable[Event]) -> "RunState":
+        """The state after more events."""
         state = self
-        for are_steps, group in groupby(
-            _in_stretches(events), lambda it: isinstance(it, StepBlock)
-        ):
+        for are_steps, group in groupby(events, lambda event: isinstance(event, Step)):
             if are_steps:
-                state = state._with_steps(it for it in group if isinstance(it, StepBlock))
+                state = state._with_steps(cast(list[Step], list(group)))
             else:
-                alone = (it for it in group if not isinstance(it, StepBlock))
-                state = reduce(RunState._with, alone, state)
+                state = reduce(RunState._with, group, state)
         return state
 
     def _with(self, event: Event) -> "RunState":
@@ -111,26 +99,27 @@ class RunState:
                 return replace(state, failed=event)
         return state
 
-    def _with_steps(self, stretches: Iterable[StepBlock]) -> "RunState":
-        """Append steps; one that comes again, as after a resumption, replaces what followed it.
+    def _with_steps(self, steps: Sequence[Step]) -> "RunState":
+        """Append steps; one that comes again, as after a resumption, replaces what followed it."""
+        losses = [loss for step in steps if (loss := step.metric("loss")) is not None]
+        known = (self.best_loss,) if self.best_loss is not None else ()
+        recent, last = self.recent, steps[-1]
+        parts = list(_rising(steps))
+        for part in parts:
+            recent = _latest(recent, part)
+        return replace(
+            self,
+            t=last.t,
+            last_step=last,
+            steps=self.steps.extended(map(_numbers, parts)),
+            recent=recent,
+            best_loss=min((*known, *losses), default=None),
+        )
 
-        Each stretch is read when the one before it is done with, so that little is held at once.
-        """
-        last, recent, best_loss = self.last_step, self.recent, self.best_loss
-
-        def parts() -> Iterator[Numbers]:
-            nonlocal last, recent, best_loss
-            for new in stretches:
-                known = () if best_loss is None else (best_loss,)
-                losses = filter(math.isfinite, new.numbers["loss"])
-                last, best_loss = new.last, min(chain(known, losses), default=None)
-                for numbers in new.rising():
-                    recent = _latest(recent, numbers)
-                    yield numbers
-
-        steps = self.steps.extended(parts())
-        t = last.t if last else self.t
-        return replace(self, t=t, last_step=last, steps=steps, recent=recent, best_loss=best_loss)
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What its steps may carry."""
+        return self.plan.metrics if self.plan else SFT_METRICS
 
     @property
     def is_ended(self) -> bool:
@@ -182,25 +171,35 @@ def _with_sample(
     }
 
 
-def _in_stretches(events: Iterable[Event | StepBlock]) -> Iterator[Event | StepBlock]:
-    """The same events, none of them a single step."""
-    steps: list[Step] = []
-    for event in events:
-        if isinstance(event, Step):
-            steps.append(event)
-            continue
-        if steps:
-            yield step_blocks.of(steps)
-            steps = []
-        yield event
-    if steps:
-        yield step_blocks.of(steps)
+def _rising(steps: Sequence[Step]) -> Iterable[Sequence[Step]]:
+    """The steps in parts that grow; a new part begins where a step comes again."""
+    starts = [i for i in range(1, len(steps)) if steps[i].step <= steps[i - 1].step]
+    for start, end in zip([0, *starts], [*starts, len(steps)], strict=True):
+        yield steps[start:end]
+
+
+def _numbers(steps: Sequence[Step]) -> Numbers:
+    """The columns of their metrics; a figure that was no number becomes one of floats."""
+    names = {name: None for step in steps for name in step.metrics}
+    columns: dict[str, Values] = {
+        name: [_figure(step.metrics, name) for step in steps] for name in names
+    }
+    columns["step"] = [float(step.step) for step in steps]
+    columns["tokens_per_s"] = [step.tokens_per_s for step in steps]
+    return columns
+
+
+def _figure(metrics: dict[str, float | None], name: str) -> float | None:
+    """None where it was not measured."""
+    if name not in metrics:
+        return None
+    value = metrics[name]
+    return math.nan if value is None else value
 
 
 def _latest(
-    known: tuple[tuple[float, float], ...], numbers: Numbers
+    known: tuple[tuple[float, float], ...], steps: Sequence[Step]
 ) -> tuple[tuple[float, float], ...]:
     most = _PACE_STEPS + 1
-    steps, elapsed_s = numbers["step"], numbers["elapsed_s"]
-    kept = [pair for pair in known if pair[0] < steps[0]]
-    return (*kept, *zip(steps[-most:], elapsed_s[-most:], strict=True))[-most:]
+    earlier = [pair for pair in known if pair[0] < steps[0].step]
+    return (*earlier, *((step.step, step.elapsed_s) for step in steps[-most:]))[-most:]

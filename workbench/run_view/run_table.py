@@ -25,7 +25,8 @@ class Entry:
     def loss(self) -> float:
         """Of the last step; infinite before it or where it was no number, so that it sorts last."""
         last = self.glance.last_step
-        return float("inf") if last is None or last.loss is None else last.loss
+        loss = last.metric("loss") if last else None
+        return float("inf") if loss is None else loss
 
     @property
     def step(self) -> int:
@@ -65,7 +66,7 @@ def cells(entry: Entry, marked: Iterable[str]) -> tuple[str, ...]:
         clean_line(entry.run.name),
         glance.state.name,
         f"{entry.step}{total}" if last or total else "-",
-        format.figure(last.loss) if last else "-",
+        format.figure(last.metric("loss")) if last else "-",
         clean_line(glance.state.cause, _CAUSE_CHARS),
     )
 

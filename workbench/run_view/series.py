@@ -3,65 +3,179 @@
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
+from math import isfinite
+from operator import add
 
-from engine.events.step_blocks import Numbers
-from workbench.run_view.downsampled_series import Bucket, Buckets, Place
+_MAX_BUCKETS = 2048
+_MAX_VALUE = 1e100
+"""Beyond it a value is no figure of a run, and sums would overflow."""
 
-_MOST = 2048
+Values = Sequence[float | None]
+"""One per step; None where it was not measured, not a number where it was none."""
+Numbers = Mapping[str, Values]
+"""Values of steps that grow, by metric, with `step` among them."""
+Slice = tuple[int, int, int]
+"""A bucket, and the steps of some numbers from one up to another that belong into it."""
 
 
-class Columns:
-    """A series per name, never changed once made; what they hold depends on the steps only.
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Some neighbouring steps of a series."""
+
+    count: int
+    """Steps with a finite value."""
+    total: float
+    least: float
+    greatest: float
+    num_lost: int
+    """Steps whose value was no finite number."""
+
+    @property
+    def mean(self) -> float:
+        """Not a number where no step had a finite value."""
+        return self.total / self.count if self.count else math.nan
+
+
+class DownsampledSeries:
+    """One metric: flat arrays with an item per bucket, so that a copy costs next to nothing."""
+
+    __slots__ = ("_counts", "_greatest", "_least", "_lost", "_totals")
+
+    def __init__(self, length: int = 0) -> None:
+        self._totals, self._least, self._greatest = array("d"), array("d"), array("d")
+        self._counts, self._lost = array("q"), array("q")
+        self._grow(length)
+
+    def copy(self) -> "DownsampledSeries":
+        """The same figures in memory of their own."""
+        twin = DownsampledSeries()
+        twin._totals, twin._least, twin._greatest = (
+            self._totals[:], self._least[:], self._greatest[:],
+        )  # fmt: skip
+        twin._counts, twin._lost = self._counts[:], self._lost[:]
+        return twin
+
+    def cut(self, length: int) -> None:
+        """Drop the buckets from an index on."""
+        for column in (self._totals, self._least, self._greatest, self._counts, self._lost):
+            del column[length:]
+
+    def take(self, values: Values, slices: Sequence[Slice]) -> None:
+        """Take values in, one after the other, so that batches don't matter."""
+        self._grow(max(bucket for bucket, _, _ in slices) + 1)
+        is_sparse = None in values
+        for bucket, start, stop in slices:
+            part: Sequence[float] = [v for v in values[start:stop] if v is not None]
+            if part if is_sparse else True:
+                self._take(bucket, part)
+
+    def _take(self, bucket: int, part: Sequence[float]) -> None:
+        total = reduce(add, part, self._totals[bucket])
+        if not (min(part) >= -_MAX_VALUE and max(part) <= _MAX_VALUE and isfinite(total)):
+            finite = [value for value in part if abs(value) <= _MAX_VALUE]
+            self._lost[bucket] += len(part) - len(finite)
+            part, total = finite, reduce(add, finite, self._totals[bucket])
+        self._totals[bucket] = total
+        self._counts[bucket] += len(part)
+        self._least[bucket] = min((self._least[bucket], *part))
+        self._greatest[bucket] = max((self._greatest[bucket], *part))
+
+    def _grow(self, length: int) -> None:
+        missing = max(0, length - len(self._totals))
+        self._totals.extend([0.0] * missing)
+        self._least.extend([math.inf] * missing)
+        self._greatest.extend([-math.inf] * missing)
+        self._counts.extend([0] * missing)
+        self._lost.extend([0] * missing)
+
+    def halve(self) -> None:
+        """Make one bucket of each two neighbours."""
+        pairs = range(0, len(self._totals), 2)
+        self._totals = array("d", [sum(self._totals[i : i + 2]) for i in pairs])
+        self._least = array("d", [min(self._least[i : i + 2]) for i in pairs])
+        self._greatest = array("d", [max(self._greatest[i : i + 2]) for i in pairs])
+        self._counts = array("q", [sum(self._counts[i : i + 2]) for i in pairs])
+        self._lost = array("q", [sum(self._lost[i : i + 2]) for i in pairs])
+
+    def joined(self, start: int, end: int) -> Bucket | None:
+        """The buckets from an index up to another as one; None where nothing was measured."""
+        count, lost = sum(self._counts[start:end]), sum(self._lost[start:end])
+        if not count + lost:
+            return None
+        return Bucket(
+            count,
+            sum(self._totals[start:end]),
+            min(self._least[start:end]),
+            max(self._greatest[start:end]),
+            lost,
+        )
+
+    def means(self) -> list[float | None]:
+        """The mean of each bucket: not a number where all values are lost, None where none is."""
+        return [
+            total / count if count else (math.nan if lost else None)
+            for total, count, lost in zip(self._totals, self._counts, self._lost, strict=True)
+        ]
+
+
+class StepSeries:
+    """All series of a run, never changed once made; what they hold depends on the steps only.
 
     A bucket is one step while the run is short. Each time the run outgrows the buckets, two
-    neighbours become one.
+    neighbours become one. A metric may come with any step, and be missing from others.
     """
 
-    __slots__ = ("_counts", "_firsts", "_held", "_last", "_span", "last_step", "names")
+    __slots__ = ("_counts", "_firsts", "_last", "_series", "_span", "last_step")
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
+    def __init__(self) -> None:
         self.last_step = -1
         self._span = 1
         self._counts, self._firsts = array("q"), array("d")
         """Steps of each bucket, and the first of them."""
-        self._held = {name: Buckets() for name in self.names}
-        self._last = dict.fromkeys(self.names, math.nan)
+        self._series: dict[str, DownsampledSeries] = {}
+        self._last: dict[str, float] = {}
 
     def __len__(self) -> int:
         """Steps that are held; where a run was resumed in mid-bucket, a few of them twice."""
         return sum(self._counts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Metrics that some step had."""
+        return tuple(self._series)
+
     def last(self, name: str) -> float:
         """The latest number of a series; not a number where there was none."""
-        return self._last[name]
+        return self._last.get(name, math.nan)
 
     def means(self, name: str) -> tuple[list[int], list[float]]:
-        """First step and mean of each bucket; not a number where no step had a finite value."""
-        pairs = zip(self._firsts, self._counts, self._held[name].means(self._counts), strict=True)
-        found = [(int(first), mean) for first, count, mean in pairs if count]
-        return [first for first, _ in found], [mean for _, mean in found]
+        """First step and mean of each bucket that has a value, even one that is no number."""
+        means = self._series[name].means() if name in self._series else []
+        pairs = [(int(f), m) for f, m in zip(self._firsts, means, strict=False) if m is not None]
+        return [first for first, _ in pairs], [mean for _, mean in pairs]
 
     def curve(self, name: str, first: int, last: int, width: int) -> list[Bucket | None]:
-        """A series between two steps over so many columns; None where a column has no step."""
+        """A series between two steps over so many columns; None where a column has no value."""
         size, length = last + 1 - first, len(self._counts)
-        starts = (first * width + at * size for at in range(width + 1))
+        starts = (first * width + column * size for column in range(width + 1))
         edges = [min(length, -(-start // (self._span * width))) for start in starts]
         return [self._joined(name, start, stop) for start, stop in pairwise(edges)]
 
     def at(self, name: str, step: int) -> Bucket | None:
-        """A series at a step, or around it in a long run; None where there is no step."""
-        place = step // self._span
-        return self._joined(name, place, place + 1) if place < len(self._counts) else None
+        """A series at a step, or around it in a long run; None where it has no value."""
+        bucket = step // self._span
+        return self._joined(name, bucket, bucket + 1)
 
     def _joined(self, name: str, start: int, stop: int) -> Bucket | None:
-        num_steps = sum(self._counts[start:stop]) if start < stop else 0
-        return self._held[name].joined(start, stop, num_steps) if num_steps else None
+        series = self._series.get(name)
+        return series.joined(start, stop) if series and start < stop else None
 
-    def extended(self, parts: Iterable[Numbers]) -> "Columns":
-        """These and more steps, in parts of steps that grow, by name and `step`.
+    def extended(self, parts: Iterable[Numbers]) -> "StepSeries":
+        """These and more steps, in parts of steps that grow.
 
         Where the first of a part is not new, as after a resumption, it replaces what followed it.
         Of a bucket that began before it all is kept: what it is made of is not known any more.
@@ -72,36 +186,41 @@ class Columns:
         return longer
 
     def _take(self, numbers: Numbers) -> None:
-        steps = numbers["step"]
+        steps: Sequence[float] = [step or 0.0 for step in numbers["step"]]
         self._cut(int(steps[0]))
         start = 0
         while start < len(steps):
-            while steps[start] // self._span >= _MOST:
+            while steps[start] // self._span >= _MAX_BUCKETS:
                 self._widen()
-            end = bisect_left(steps, _MOST * self._span, start)
-            places = list(self._placed(steps, start, end))
-            for name, held in self._held.items():
-                held.take(numbers[name], places)
+            end = bisect_left(steps, _MAX_BUCKETS * self._span, start)
+            slices = list(self._sliced(steps, start, end))
+            for name in numbers:
+                if name != "step":
+                    series = self._series.setdefault(name, DownsampledSeries())
+                    series.take(numbers[name], slices)
             start = end
         self.last_step = int(steps[-1])
-        self._last = {name: numbers[name][-1] for name in self.names}
+        latest = {
+            name: next(filter(_is_measured, reversed(v)), None) for name, v in numbers.items()
+        }
+        self._last |= {name: value for name, value in latest.items() if value is not None}
 
-    def _placed(self, steps: Sequence[float], start: int, end: int) -> Iterator[Place]:
-        """Where the steps of some rows belong, counted there; all fit into the buckets."""
+    def _sliced(self, steps: Sequence[float], start: int, end: int) -> Iterator[Slice]:
+        """Where some steps belong, counted there; all fit into the buckets."""
         while start < end:
-            place = int(steps[start]) // self._span
-            stop = bisect_left(steps, (place + 1) * self._span, start, end)
-            self._grow(place, steps[start])
-            self._counts[place] += stop - start
-            yield place, start, stop
+            bucket = int(steps[start]) // self._span
+            stop = bisect_left(steps, (bucket + 1) * self._span, start, end)
+            self._grow(bucket, steps[start])
+            self._counts[bucket] += stop - start
+            yield bucket, start, stop
             start = stop
 
-    def _grow(self, place: int, step: float) -> None:
-        more = place + 1 - len(self._counts)
-        if more > 0:
-            self._counts.extend([0] * more)
-            self._firsts.extend([math.inf] * more)
-        self._firsts[place] = min(self._firsts[place], step)
+    def _grow(self, bucket: int, step: float) -> None:
+        missing = bucket + 1 - len(self._counts)
+        if missing > 0:
+            self._counts.extend([0] * missing)
+            self._firsts.extend([math.inf] * missing)
+        self._firsts[bucket] = min(self._firsts[bucket], step)
 
     def _cut(self, step: int) -> None:
         length = step // self._span
@@ -109,21 +228,25 @@ class Columns:
             return
         length += self._firsts[length] < step
         del self._counts[length:], self._firsts[length:]
-        for held in self._held.values():
-            held.cut(length)
+        for series in self._series.values():
+            series.cut(length)
 
     def _widen(self) -> None:
         pairs = range(0, len(self._counts), 2)
-        self._counts = array("q", [sum(self._counts[at : at + 2]) for at in pairs])
-        self._firsts = array("d", [min(self._firsts[at : at + 2]) for at in pairs])
-        for held in self._held.values():
-            held.halve()
+        self._counts = array("q", [sum(self._counts[i : i + 2]) for i in pairs])
+        self._firsts = array("d", [min(self._firsts[i : i + 2]) for i in pairs])
+        for series in self._series.values():
+            series.halve()
         self._span *= 2
 
-    def _copy(self) -> "Columns":
-        twin = Columns(())
-        twin.names, twin.last_step, twin._span = self.names, self.last_step, self._span
+    def _copy(self) -> "StepSeries":
+        twin = StepSeries()
+        twin.last_step, twin._span = self.last_step, self._span
         twin._counts, twin._firsts = self._counts[:], self._firsts[:]
-        twin._held = {name: held.copy() for name, held in self._held.items()}
-        twin._last = self._last
+        twin._series = {name: series.copy() for name, series in self._series.items()}
+        twin._last = dict(self._last)
         return twin
+
+
+def _is_measured(value: float | None) -> bool:
+    return value is not None

@@ -1,13 +1,14 @@
 """What screens with charts have in common: the part of a run that is shown, and the cursor."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from engine.events import Metric
 from workbench.run_view.chart_window import ChartWindow
-from workbench.run_view.metrics import CHOICES
 from workbench.widgets.chart import Chart
 
 
@@ -31,6 +32,11 @@ class ChartedScreen(Screen[None]):
         _key("v", "series", "Series", "Another series on the second chart"),
     ]
     view = ChartWindow()
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What its charts can show."""
+        raise NotImplementedError
 
     @property
     def turning(self) -> Chart:
@@ -61,8 +67,10 @@ class ChartedScreen(Screen[None]):
 
     def action_series(self) -> None:
         """The next series."""
-        at = CHOICES.index(self.turning.measure)
-        self.turning.choose(CHOICES[(at + 1) % len(CHOICES)])
+        names = [metric.name for metric in self.metrics]
+        shown = self.turning.metric.name
+        following = names.index(shown) + 1 if shown in names else 0
+        self.turning.choose(self.metrics[following % len(names)])
 
     @on(Chart.Pointed)
     def _point_at(self, pointed: Chart.Pointed) -> None:

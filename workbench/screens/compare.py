@@ -11,12 +11,14 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from engine.events import Metric
 from engine.problems import Refusal
 from engine.run.rundir import RunDir
 from workbench.run_view import comparison, metrics
 from workbench.run_view.chart_series import Curve
 from workbench.run_view.comparison import LETTERS, Side
 from workbench.run_view.run_reader import RunReader
+from workbench.run_view.run_state import RunState
 from workbench.screens.charted import ChartedScreen
 from workbench.text.sanitize import clean_line
 from workbench.widgets.chart import Chart
@@ -85,6 +87,12 @@ class CompareScreen(ChartedScreen):
         self.query_one("#answers").border_title = "answers of the adapters"
         self.action_pane(0)
         self._follow()
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What the steps of any of the runs carry."""
+        known = {m.name: m for side in self.sides for m in metrics.of_run(side.run)}
+        return [*known.values()] or metrics.of_run(RunState())
 
     @property
     def turning(self) -> Chart:

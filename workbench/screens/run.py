@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from threading import Event, Thread
 from typing import ClassVar
 
@@ -12,15 +13,15 @@ from textual.containers import Horizontal
 from textual.events import Resize
 from textual.worker import get_current_worker
 
+from engine.events import Metric
 from engine.hardware.monitor import Gauge
 from engine.run.rundir import RunDir, Want
 from workbench.run_view import forecast_vs_measured, metrics, run_facts
-from workbench.run_view.background_reader import Ahead
 from workbench.run_view.chart_series import Curve
 from workbench.run_view.forecast_vs_measured import MemoryForecast
 from workbench.run_view.run_reader import RunReader, is_here
 from workbench.run_view.run_state import RunState
-from workbench.run_view.series import Columns
+from workbench.run_view.series import StepSeries
 from workbench.screens import play_wanted, resume_wanted
 from workbench.screens.charted import ChartedScreen
 from workbench.screens.play_wanted import PlayWanted
@@ -77,10 +78,9 @@ class RunScreen(Reasons, ChartedScreen):
         Binding("escape", "leave", "Back", id="run-leave", tooltip="Back; the run goes on"),
     ]
 
-    def __init__(self, run: RunDir, *, is_ascii: bool = False, ahead: Ahead | None = None) -> None:
+    def __init__(self, run: RunDir, *, is_ascii: bool = False) -> None:
         super().__init__()
         self.run = run
-        self._ahead = ahead
         self._curves = Throttle(self, _DRAW_EVERY_S, self._show_curves)
         self.latest = Arrived()
         self._is_ascii = is_ascii
@@ -128,6 +128,11 @@ class RunScreen(Reasons, ChartedScreen):
         self._is_left.set()
 
     @property
+    def metrics(self) -> Sequence[Metric]:
+        """What the run's steps carry."""
+        return metrics.of_run(self.latest.run)
+
+    @property
     def turning(self) -> Chart:
         """The chart beside the loss."""
         return self.query_one("#other", Chart)
@@ -137,9 +142,7 @@ class RunScreen(Reasons, ChartedScreen):
         """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
         forecast = forecast_vs_measured.read(self.run)
-        watch = (
-            RunReader(self.run) if self._ahead is None else self._caught_up(self._ahead, forecast)
-        )
+        watch = RunReader(self.run)
         sent_at, is_new = 0.0, True
         while not worker.is_cancelled:
             has_read = watch.read()
@@ -153,15 +156,6 @@ class RunScreen(Reasons, ChartedScreen):
                 return
             if not has_read:
                 time.sleep(_READ_EVERY_S)
-
-    def _caught_up(self, ahead: Ahead, forecast: MemoryForecast) -> RunReader:
-        """The last of what another process read, each shown as it comes."""
-        worker, watch = get_current_worker(), None
-        for watch in ahead.watches():
-            self.post_message(Arrived(watch.run, watch.state, watch.log, forecast))
-            if worker.is_cancelled:
-                break
-        return watch or RunReader(self.run)
 
     def on_run_screen_arrived(self, arrived: Arrived) -> None:
         """Draw what came."""
@@ -184,7 +178,7 @@ class RunScreen(Reasons, ChartedScreen):
             is_calm = is_calm and known.run.marks == self.latest.run.marks
             self._curves.want(at_once=not is_calm or self._has_jumped(self.latest.run.steps))
 
-    def _has_jumped(self, steps: Columns) -> bool:
+    def _has_jumped(self, steps: StepSeries) -> bool:
         """Whether curves would be seen to lag behind."""
         extent = self.turning.extent
         return steps.last_step - extent.last_step > max(_JUMP_STEPS, extent.end // _JUMP_PARTS)
@@ -235,7 +229,7 @@ class RunScreen(Reasons, ChartedScreen):
     def _choose_memory(self, run: RunState, forecast: MemoryForecast) -> None:
         """The accelerator's memory where there is one, else that of the process."""
         chart = self.query_one("#memory", Chart)
-        if run.last_step is not None and run.last_step.reserved_gib is not None:
+        if run.last_step is not None and run.last_step.metric("reserved_gib") is not None:
             chart.choose(metrics.RESERVED_GIB)
             chart.compare(forecast.reserved_gib, "forecast")
         else:

@@ -6,12 +6,12 @@ from itertools import groupby
 from textual import events
 from textual.message import Message
 
-from workbench.run_view import axis
+from engine.events import Metric
+from workbench.run_view import axis, metrics
 from workbench.run_view.axis import Scale
 from workbench.run_view.chart_series import ChartSeries, Curve
 from workbench.run_view.chart_window import ChartWindow, Extent
-from workbench.run_view.metrics import Measure
-from workbench.run_view.series import Columns
+from workbench.run_view.series import StepSeries
 from workbench.widgets.braille import BAND_INK, BOUND_INK, DOTS_X, LEVEL_INK, Raster
 from workbench.widgets.canvas import Canvas, Row, Span
 
@@ -32,22 +32,22 @@ class Chart(Canvas):
             super().__init__()
             self.step = step
 
-    def __init__(self, measure: Measure, *, is_ascii: bool = False, id: str | None = None) -> None:
+    def __init__(self, metric: Metric, *, is_ascii: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
         self._is_ascii = is_ascii
-        self._curves: Sequence[Curve] = (Curve(Columns((measure.column,))),)
+        self._curves: Sequence[Curve] = (Curve(StepSeries()),)
         self._total_steps: int | None = None
         self._marks: Collection[int] = ()
         self._view = ChartWindow()
         self._level: float | None = None
         self._level_name = ""
         self._bound: Bound | None = None
-        self.choose(measure)
+        self.choose(metric)
 
-    def choose(self, measure: Measure) -> None:
+    def choose(self, metric: Metric) -> None:
         """Show another series."""
-        self.measure = measure
-        self.border_title = measure.title
+        self.metric = metric
+        self.border_title = metric.title
         self.redraw()
 
     def compare(self, level: float | None, name: str) -> None:
@@ -88,14 +88,14 @@ class Chart(Canvas):
             return [headline]
         first, last = self._view.window(self.extent)
         columns = cells * DOTS_X
-        drawn = [self._drawn_curve(curve, self.measure.column, columns) for curve in self._curves]
+        drawn = [self._drawn_curve(curve, self.metric.name, columns) for curve in self._curves]
         found = [limits for one in drawn if (limits := one.limits)]
         if not found:
             return [headline]
         level = [] if self._level is None else [self._level]
         least = min(*(low for low, _ in found), *level, found[0][0])
         greatest = max(*(high for _, high in found), *level, found[0][1])
-        scale = axis.scale(least, greatest, is_log=self._view.is_log and self.measure.has_log)
+        scale = axis.scale(least, greatest, is_log=self._view.is_log and self.metric.has_log)
         body = self._drawn_plot(drawn, scale, columns, rows)
         lost = {x // DOTS_X for one in drawn for x in one.lost}
         return [headline, *body, self._drawn_steps(first, last, cells, lost)]
@@ -109,7 +109,7 @@ class Chart(Canvas):
     ) -> list[Row]:
         raster = Raster(columns, rows, scale)
         for curve, one in zip(self._curves, drawn, strict=True):
-            raster.line(curve.ink, one.smoothed if self.measure.is_noisy else one.values)
+            raster.line(curve.ink, one.smoothed if self.metric.is_noisy else one.values)
         if self._level is not None:
             raster.dashes(LEVEL_INK, [self._level] * columns)
         if len(drawn) == 1:
@@ -134,7 +134,7 @@ class Chart(Canvas):
             raster.dashes(
                 BOUND_INK, self._drawn_curve(self._curves[0], column, columns).mapped(most)
             )
-        if self.measure.is_noisy:
+        if self.metric.is_noisy:
             raster.line(BAND_INK, one.values)
         raster.band(BAND_INK, one.lows, one.highs)
 
@@ -149,7 +149,7 @@ class Chart(Canvas):
             known = any(len(curve.steps) for curve in self._curves)
             spans += [
                 (" measured" if known else "", "accent"),
-                (f"  {self.measure.written(self._level)}", LEVEL_INK),
+                (f"  {metrics.written(self.metric, self._level)}", LEVEL_INK),
                 (f" {self._level_name}", "dim"),
             ]
         spans += self._drawn_bound()
@@ -160,11 +160,13 @@ class Chart(Canvas):
     def _drawn_value(self, curve: Curve) -> Span:
         if not len(curve.steps):
             return "no step yet", "dim"
-        value = self._value(curve, self.measure.column)
+        value = self._value(curve, self.metric.name)
         if value is None:
             return "-", "dim"
         return (
-            ("not a number", "bad") if value != value else (self.measure.written(value), "strong")
+            ("not a number", "bad")
+            if value != value
+            else (metrics.written(self.metric, value), "strong")
         )
 
     def _drawn_bound(self) -> list[Span]:
@@ -174,7 +176,7 @@ class Chart(Canvas):
         value = self._value(self._curves[0], column)
         if value is None or value != value:
             return []
-        return [("  sane below ", "dim"), (self.measure.written(most(value)), BOUND_INK)]
+        return [("  sane below ", "dim"), (metrics.written(self.metric, most(value)), BOUND_INK)]
 
     def _value(self, curve: Curve, column: str) -> float | None:
         """The value under the cursor, the last one without a cursor; None where there is none."""

@@ -61,10 +61,11 @@ def read_block_by_block() -> torch.library.Library:
         count, rest = divmod(math.prod(shape), block_size)
         stored = packed.contiguous().view(torch.uint8).view(-1)
         split = count * block_size // 2
-        parts = [read(stored[:split], scales[:count], block_size, kind, (count, block_size))]
-        if rest:
-            parts.append(read(stored[split:], scales[count:], block_size, kind, (1, rest)))
-        return torch.cat([part.view(-1) for part in parts]).view(tuple(shape))
+        blocks = read(stored[:split], scales[:count], block_size, kind, (count, block_size))
+        if not rest:
+            return blocks.view(tuple(shape))
+        last = read(stored[split:], scales[count:], block_size, kind, (1, rest))
+        return torch.cat([blocks.view(-1), last.view(-1)]).view(tuple(shape))
 
     library = torch.library.Library("bitsandbytes", "IMPL")
     with warnings.catch_warnings():

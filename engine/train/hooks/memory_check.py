@@ -10,6 +10,9 @@ from engine.budget import calibration
 from engine.events import Memory
 from engine.hardware import nvml
 from engine.run.event_log import EventLog
+from engine.train.loop import Hook
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState
 from engine.units import GIB
 
 _STEP = 2
@@ -18,26 +21,29 @@ _STEP = 2
 Figure = float | None
 
 
-class MemoryCheck:
+class MemoryCheck(Hook):
     """Tells the difference once in a run, and keeps that of a card for its next forecast."""
 
     def __init__(self, log: EventLog, forecast: dict[str, Any] | None) -> None:
         self._log = log
         self._forecast = forecast or {}
 
-    def begin(self) -> None:
+    def on_train_begin(self, state: TrainingState) -> None:
         """Forget what loading and the first samples took, which no step needs."""
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
 
-    def after(self, step: int) -> None:
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
         """Write the event after the second step; after others do nothing."""
-        if step != _STEP:
-            return
+        if result.step == _STEP:
+            self.tell()
+
+    def tell(self) -> None:
+        """Write the event, and remember what the card needed beyond its forecast."""
         allocated, reserved, device, name = _measured()
         event = Memory(
-            step=step,
+            step=_STEP,
             source=str(self._forecast.get("source", "none")),
             forecast_allocated_gib=self._expected("allocated_gib"),
             forecast_reserved_gib=self._expected("reserved_gib"),

@@ -1,6 +1,9 @@
 """Base and adapter side by side while a run goes on, and their exact-fact figures at its end."""
 
-from collections.abc import Sequence
+import re
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,10 @@ from engine.data.conversation import Conversation, Turn
 from engine.data.prepare import Example, read_examples
 from engine.data.rendering import Template
 from engine.events import Sample, Warned
-from engine.model.generate import answer
-from engine.recipe.schema import Samples, Score
+from engine.model.generate import Cut, answer
+from engine.recipe.schema import Recipe, Samples, Score
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
-from engine.train.exact import share
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,14 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampler:
+class Answers:
     """Asks one model with its adapter on and off."""
 
     model: Any
     tokenizer: Any
     template: Template
     log: EventLog
-    wishes: RunControl
+    control: RunControl
 
     def ask(self, prompts: list[Conversation], max_new_tokens: int, *, as_base: bool) -> list[str]:
         """Greedy answers of the base or of the adapter. Raises `Cut` where a stop is asked for."""
@@ -48,20 +50,43 @@ class Sampler:
         )
 
     def _is_stopped(self) -> bool:
-        self.wishes.poll()
-        return self.wishes.stopped_by is not None
+        self.control.poll()
+        return self.control.stopped_by is not None
 
     def sample(self, samples: Samples, step: int) -> None:
-        """One event per prompt of the recipe."""
+        """One event per prompt of the recipe, unless they fail or are cut short by a stop."""
+        with self._harmless():
+            self._sample(samples, step)
+
+    def finish(self, recipe: Recipe, examples: Sequence[Example], step: int) -> Figures | None:
+        """Samples and figures of a run's end; None where they failed or were cut short."""
+        with self._harmless():
+            self._sample(recipe.samples, step)
+            return self.score(recipe.score, examples) if recipe.score else Figures()
+        return None
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Answers that fail are told, and must not cost what is trained."""
+        try:
+            yield
+        except Cut:
+            return
+        except Exception as error:
+            traceback.print_exc()
+            fix = "Training is as it was without them; the log has the whole story"
+            self.log.append(Warned(code="sampling_failed", message=str(error), fix=fix))
+
+    def _sample(self, samples: Samples, step: int) -> None:
         if not samples.prompts:
             return
-        asked: list[Conversation] = [(Turn("user", prompt),) for prompt in samples.prompts]
-        bases = self.ask(asked, samples.max_new_tokens, as_base=True)
-        adapters = self.ask(asked, samples.max_new_tokens, as_base=False)
+        prompts: list[Conversation] = [(Turn("user", prompt),) for prompt in samples.prompts]
+        bases = self.ask(prompts, samples.max_new_tokens, as_base=True)
+        adapters = self.ask(prompts, samples.max_new_tokens, as_base=False)
         for prompt, base, adapter in zip(samples.prompts, bases, adapters, strict=True):
             self.log.append(Sample(step=step, prompt=prompt, base=base, adapter=adapter))
 
-    def score(self, score: Score, given: Sequence[Example]) -> Figures:
+    def score(self, score: Score, examples: Sequence[Example]) -> Figures:
         """Exact-fact shares over the trained rows that name a fact and the held-out file.
 
         Rows with images are left out.
@@ -69,7 +94,7 @@ class Sampler:
         A warning and no figures where the trained rows name none: then the held-out questions are
         not about them.
         """
-        trained = [example for example in given if _can_be_asked(example)]
+        trained = [example for example in examples if _can_be_asked(example)]
         if not trained:
             self.log.append(_NOTHING_TO_SCORE)
             return Figures()
@@ -96,3 +121,15 @@ _NOTHING_TO_SCORE = Warned(
     message="the rows trained on name no facts, so the recipe's score section was left out",
     fix='Give the rows a "fact" column, or leave out the score section',
 )
+
+
+def contains_fact(answer: str, fact: str) -> bool:
+    """Whether the fact stands in the answer as whole words, whatever the case."""
+    words = rf"(?<!\w){re.escape(fact.casefold())}(?!\w)"
+    return re.search(words, answer.casefold()) is not None
+
+
+def share(answers: list[str], facts: list[str]) -> float:
+    """Share of answers that contain their fact, from 0 to 1."""
+    hits = [contains_fact(answer, fact) for answer, fact in zip(answers, facts, strict=True)]
+    return sum(hits) / len(hits)

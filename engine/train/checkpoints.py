@@ -1,7 +1,6 @@
 """Checkpoints of a run: written beside, whole before they get their name, kept by step."""
 
 import contextlib
-import dataclasses
 import errno
 import os
 import shutil
@@ -10,10 +9,10 @@ from typing import Any
 
 from engine.run import checkpoint_manifest, failpoint
 from engine.run.rundir import RunDir
-from engine.train import disk, training_state
+from engine.train import disk
+from engine.train import state as training
+from engine.train.state import TrainingState
 
-TRAINER_STATE = "trainer_state.json"
-"""Where transformers' trainer looks for the step it stands at."""
 _SPARE = 2
 """Free space that is asked for, as a multiple of what a checkpoint takes."""
 _STATE_BYTES = {
@@ -32,20 +31,23 @@ class Checkpoints:
         self._staging = run.checkpoints / ".partial"
         run.checkpoints.mkdir(mode=0o700, exist_ok=True)
 
-    def save(self, trainer: Any, told: dict[str, Any]) -> str:
-        """Write where training stands; its path within the run. `told` is kept beside it.
+    def save(self, state: TrainingState) -> str:
+        """Write where training stands; its path within the run.
 
         Raises `OSError` where the disk won't take it; the older checkpoints are whole then, and
         nothing of the new one is left.
         """
-        step = trainer.state.global_step
+        step = state.progress.step
         try:
             self._check_space()
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging.mkdir(mode=0o700, parents=True)
             failpoint.reached("checkpoint.begun")
             with disk.by_number():
-                self._write(trainer, told)
+                state.model.save_pretrained(str(self._staging))
+                failpoint.reached("checkpoint.adapter")
+                training.save(state, self._staging)
+                failpoint.reached("checkpoint.state")
             checkpoint_manifest.write(self._staging, step, self._facts)
             failpoint.reached("checkpoint.written")
             final = self._publish(step)
@@ -56,21 +58,6 @@ class Checkpoints:
         with contextlib.suppress(OSError):
             self._rotate(step)
         return str(final.relative_to(self._run.path))
-
-    def _write(self, trainer: Any, told: dict[str, Any]) -> None:
-        trainer.model.save_pretrained(str(self._staging))
-        failpoint.reached("checkpoint.adapter")
-        state = {
-            "optimizer": trainer.optimizer.state_dict(),
-            "scheduler": trainer.lr_scheduler.state_dict(),
-            "random": training_state.random_state(),
-            "told": told,
-        }
-        training_state.save(self._staging, state)
-        failpoint.reached("checkpoint.state")
-        # Its history of losses grows with the run, and stands in the events.
-        kept = dataclasses.replace(trainer.state, log_history=[])
-        kept.save_to_json(str(self._staging / TRAINER_STATE))
 
     def _publish(self, step: int) -> Path:
         final = self._run.checkpoint(step)
@@ -91,10 +78,11 @@ class Checkpoints:
             (folder / checkpoint_manifest.NAME).unlink(missing_ok=True)
             shutil.rmtree(folder)
 
-    def require_room(self, trainer: Any, optim: str) -> None:
+    def require_room(self, state: TrainingState) -> None:
         """Raises `OSError` where the disk has no room for the first checkpoint."""
-        trained = [p for p in trainer.model.parameters() if p.requires_grad]
-        self._require(sum(p.numel() * (p.element_size() + _STATE_BYTES[optim]) for p in trained))
+        state_bytes = _STATE_BYTES[state.training.optim]
+        trained = [p for p in state.model.parameters() if p.requires_grad]
+        self._require(sum(p.numel() * (p.element_size() + state_bytes) for p in trained))
 
     def _check_space(self) -> None:
         for _, folder in checkpoint_manifest.folders(self._run)[:1]:
@@ -103,3 +91,21 @@ class Checkpoints:
     def _require(self, checkpoint_bytes: int) -> None:
         if shutil.disk_usage(self._run.path).free < _SPARE * checkpoint_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._run.checkpoints))
+
+
+def save_adapter(run: RunDir, model: Any) -> None:
+    """Write the adapter into the run, whole or not at all."""
+    partial, older = (
+        run.adapter.with_name(f".{run.adapter.name}.{end}") for end in ("part", "old")
+    )
+    for left in (partial, older):
+        shutil.rmtree(left, ignore_errors=True)
+    with disk.by_number():
+        model.save_pretrained(str(partial))
+    disk.flush(partial)
+    failpoint.reached("adapter.written")
+    if run.adapter.exists():
+        run.adapter.rename(older)
+    partial.rename(run.adapter)
+    checkpoint_manifest.sync_folder(run.path)
+    shutil.rmtree(older, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""From a micro-batch to the log-likelihood of its labels, without all logits at once."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from accelerate import Accelerator
+from trl.trainer.utils import add_fused_lm_head
+
+from engine.data.tokens import IGNORED
+from engine.kernels import head
+from engine.model.load import Loaded
+from engine.model.patches.fused_lora import use_fused_lora
+from engine.model.patches.supervised_only import score_supervised_only
+
+Batch = dict[str, Any]
+"""`input_ids`, `labels` and `position_ids`, each int64 (rows, tokens); pixels of images."""
+
+
+class Scores(NamedTuple):
+    """Sums over a micro-batch, each a scalar tensor."""
+
+    loss: torch.Tensor
+    """Negative log-likelihood of the supervised tokens, float32."""
+    supervised: torch.Tensor
+    """Tokens that carry loss, int64."""
+    correct: torch.Tensor
+    """Those of them that the model thinks most likely, int64."""
+
+
+Scorer = Callable[[Batch], Scores]
+
+
+def scorer(model: Any, loaded: Loaded, accelerator: Accelerator) -> Scorer:
+    """What scores micro-batches with a model that the accelerator has prepared.
+
+    By the engine's own head where Triton has no kernels, else by TRL's.
+    """
+    if not loaded.has_own_kernels:
+        put_on_trl_head(model)
+        return lambda batch: by_trl(model, batch)
+    # Where the adapter's layers cast on their own, autocast would only cost time.
+    precision = nullcontext if use_fused_lora(model) else accelerator.autocast
+    return lambda batch: by_own_head(model, batch, precision())
+
+
+def put_on_trl_head(model: Any) -> None:
+    """Let the model of an adapter answer with log-probabilities when it is asked to."""
+    score_supervised_only()
+    add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "is_top1"))
+
+
+def by_trl(model: Any, batch: Batch) -> Scores:
+    """By the fused head that TRL has put on the model: Triton's kernels where these run."""
+    outputs = model(**batch, use_cache=False, fused_lm_head=True)
+    return Scores(-outputs.log_probs.sum(), outputs.label_mask.sum(), outputs.is_top1.sum())
+
+
+def by_own_head(model: Any, batch: Batch, precision: AbstractContextManager[Any]) -> Scores:
+    """By the engine's head, with the layers under it in the precision of that context.
+
+    A CPU has no Triton: TRL's head then works through a dozen temporaries of a tile's size, and
+    computes all logits once more in the backward pass.
+    """
+    base = model.get_base_model()
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    with precision:
+        hidden = base.base_model(**inputs, use_cache=False).last_hidden_state
+    targets = batch["labels"][:, 1:]
+    is_supervised = targets != IGNORED
+    softcap = getattr(base.config.get_text_config(), "final_logit_softcapping", None)
+    weight = base.get_output_embeddings().weight
+    loss, correct = head.cross_entropy(
+        hidden[:, :-1][is_supervised], weight, targets[is_supervised], softcap
+    )
+    return Scores(loss, is_supervised.sum(), correct)

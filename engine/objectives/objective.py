@@ -1,0 +1,53 @@
+"""What an objective is: everything about a training run that follows from what it learns."""
+
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from engine.data.batches import Collate, TokenSequences
+from engine.data.image_tokenizer import ImageTokenizer
+from engine.data.prepare import Prepared
+from engine.data.rendering import Template
+from engine.events import Metric
+from engine.objectives.heads import Batch, Scorer
+from engine.recipe.schema import Data
+
+
+class Loss(NamedTuple):
+    """Sums over a micro-batch, each a scalar tensor."""
+
+    total: torch.Tensor
+    """What is minimised, once it is divided by the weight of the whole optimizer step; float32."""
+    sums: dict[str, torch.Tensor]
+    """By metric, what is divided by the same weight for the step's figure."""
+
+
+class Objective(Protocol):
+    """One kind of training; the loop knows nothing else of it."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Of each step: `loss`, and those named in `Loss.sums`, in their order."""
+        ...
+
+    def prepare(
+        self, data: Data, tokenizer: Any, template: Template, images: ImageTokenizer | None
+    ) -> Prepared:
+        """Rows as tokens. Raises `Refusal` where none can be trained on."""
+        ...
+
+    def sequences(self, data: Data, prepared: Prepared) -> TokenSequences:
+        """What stands in one sequence each: a row, or as many as packing lays together."""
+        ...
+
+    def collator(self, pad_token_id: int) -> Collate:
+        """What makes micro-batches of sequences."""
+        ...
+
+    def weight(self, batch: Batch) -> torch.Tensor:
+        """What a micro-batch counts in the mean of its step: a scalar tensor, int64."""
+        ...
+
+    def loss(self, score: Scorer, batch: Batch) -> Loss:
+        """Forward pass of a micro-batch."""
+        ...

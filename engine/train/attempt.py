@@ -1,0 +1,244 @@
+"""One attempt at a run, phase by phase: rows, model, training, adapter, answers."""
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine import events, installed
+from engine.budget.placement import placed_model
+from engine.data.image_tokenizer import ImageTokenizer, sight
+from engine.data.own_template import choose, difference
+from engine.data.prepare import Prepared
+from engine.data.rendering import Template
+from engine.data.tokenizer import tokenizer_and_config
+from engine.gemma.config import dialect_of
+from engine.model import lora
+from engine.model.load import Loaded, load
+from engine.objectives.sft import SupervisedFineTuning
+from engine.recipe import image_rows
+from engine.recipe.schema import Training
+from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.control import RunControl
+from engine.run.event_log import EventLog
+from engine.run.request import Request
+from engine.run.rundir import RunDir
+from engine.sessions import doctor_report
+from engine.train import determinism, out_of_memory, planning
+from engine.train.answers import Answers, Figures
+from engine.train.checkpoints import Checkpoints, save_adapter
+from engine.train.context import RunContext
+from engine.train.hooks.registry import hooks_of, metrics_of
+from engine.train.hooks.save_checkpoints import require_room
+from engine.train.hooks.step_events import step_event
+from engine.train.loop import Hook, train
+from engine.train.loss_guards import NonFiniteGuard, NotFinite
+from engine.train.out_of_memory import OutOfMemory
+from engine.train.state import TrainingState, assembled, progress_of, restore_weights
+
+_NOT_FORESEEN = events.Warned(
+    code="images_not_foreseen",
+    message="there are rows with images, none of them at the head of a JSON file: the memory "
+    "forecast knows of neither images nor towers",
+    fix="Put such a row first, and see gemma-bench budget; or watch the memory of the first steps",
+)
+_ALONE = "there are rows with images, each of which gets a sequence of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows as tokens, by which template, and how images are seen where rows hold some."""
+
+    prepared: Prepared
+    template: Template
+    images: ImageTokenizer | None
+
+
+def attempt(
+    run: RunDir,
+    log: EventLog,
+    control: RunControl,
+    start: Checkpoint | None,
+    request: Request,
+    training: Training,
+) -> None:
+    """Train from the first step or from a checkpoint to the done event, as `training` says.
+
+    Raises `OutOfMemory`, and `Refusal` where the run is no longer the one that wrote the
+    checkpoint.
+    """
+    recipe = request.recipe.model_copy(update={"training": training})
+    context = RunContext(run, request, recipe, log, control, SupervisedFineTuning())
+    _warn_of_diagnosis(log)
+    rows = _read_rows(context)
+    context.stop_if_asked()
+    loaded = _load(context, has_towers=rows.images is not None)
+    _leave_images_unpacked(context, rows, loaded)
+    facts = planning.facts(context.recipe, request.recipe.training, rows.template, rows.prepared)
+    planning.require_same(run, request, facts, start)
+    targets = lora.adapted(loaded.model, context.recipe.adapter)
+    model = lora.attach(loaded.model, context.recipe.adapter, training.seed)
+    state = _assembled(context, rows, loaded, model)
+    answers = Answers(model, loaded.tokenizer, rows.template, log, control)
+    checkpoints = Checkpoints(run, training.save_total_limit, facts)
+    hooks = hooks_of(context, answers, checkpoints, loaded.vocab_size)
+    plan = _plan(context, loaded, rows, targets, state, hooks)
+    _begin(context, state, checkpoints, answers, plan, start)
+    _take_steps(context, state, hooks, start)
+    _finish(context, state, answers, rows.prepared)
+
+
+def _warn_of_diagnosis(log: EventLog) -> None:
+    """Warn of what the doctor found wrong with these versions, where it was asked."""
+    diagnosis = doctor_report.kept(installed.versions())
+    for warning in diagnosis.warnings() if diagnosis else ():
+        log.append(warning)
+
+
+def _read_rows(context: RunContext) -> Rows:
+    recipe, log = context.recipe, context.log
+    log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
+    tokenizer, config = tokenizer_and_config(recipe.model)
+    template = choose(recipe.data.template, tokenizer, dialect_of(config.to_dict()))
+    _warn_of_template(log, tokenizer, template)
+    images = sight(recipe.model, config, tokenizer)
+    prepared = context.objective.prepare(recipe.data, tokenizer, template, images)
+    return Rows(prepared, template, images if prepared.rows.hold_images else None)
+
+
+def _warn_of_template(log: EventLog, tokenizer: Any, template: Template) -> None:
+    lines = difference(tokenizer, template)
+    if lines:
+        message = f"the template trained on writes otherwise than the model's own:\n{lines}"
+        fix = 'data.template = "model" trains on the model\'s own'
+        log.append(events.Warned(code="template_differs", message=message, fix=fix))
+
+
+def _load(context: RunContext, *, has_towers: bool) -> Loaded:
+    context.log.append(events.Phase(name="loading", detail=context.recipe.model.path))
+    model, why = placed_model(context.recipe, context.request.hardware)
+    reasons = determinism.settle(context.recipe)
+    loaded = load(model, context.request.hardware, has_towers=has_towers)
+    loaded.reasons.update(reasons)
+    loaded.reasons.update({"per-layer embeddings": why} if why else {})
+    return loaded
+
+
+def _leave_images_unpacked(context: RunContext, rows: Rows, loaded: Loaded) -> None:
+    """Switch packing off where rows hold images, and say what that changes."""
+    data, log = context.recipe.data, context.log
+    if not rows.prepared.rows.hold_images:
+        return
+    if not image_rows.most_images(data):
+        log.append(_NOT_FORESEEN)
+    if not data.packing:
+        return
+    loaded.reasons["packing"] = f"off: {_ALONE}"
+    fix = "Leave out data.packing, or train the rows without images in a run of their own"
+    log.append(events.Warned(code="packing_off", message=f"packing is off: {_ALONE}", fix=fix))
+    unpacked = data.model_copy(update={"packing": False})
+    context.recipe = context.recipe.model_copy(update={"data": unpacked})
+
+
+def _assembled(context: RunContext, rows: Rows, loaded: Loaded, model: Any) -> TrainingState:
+    recipe, objective = context.recipe, context.objective
+    training = recipe.training
+    max_skipped = training.max_skipped_steps if training.on_nonfinite == "skip" else 0
+    guard = NonFiniteGuard(max_skipped, context.log.append)
+    sequences = objective.sequences(recipe.data, rows.prepared)
+    return assembled(model, loaded, sequences, objective, training, recipe.data, rows.images, guard)
+
+
+def _plan(
+    context: RunContext,
+    loaded: Loaded,
+    rows: Rows,
+    targets: list[str],
+    state: TrainingState,
+    hooks: Sequence[Hook],
+) -> events.Plan:
+    """What the run resolved to; plan.json holds all of it."""
+    metrics = metrics_of(context.objective, hooks)
+    recipe, prepared = context.recipe, rows.prepared
+    plan = planning.plan(recipe, loaded, rows.template, prepared, targets, state, metrics)
+    accounts = planning.accounts(recipe, prepared, state.num_sequences)
+    context.run.write_plan({**context.request.as_dict(), **planning.document(plan), **accounts})
+    return plan
+
+
+def _begin(
+    context: RunContext,
+    state: TrainingState,
+    checkpoints: Checkpoints,
+    answers: Answers,
+    plan: events.Plan,
+    start: Checkpoint | None,
+) -> None:
+    """Say where the run begins; a fresh one answers its prompts before the first step."""
+    context.log.append(plan)
+    context.log.append(events.Phase(name="training", detail=f"{plan.total_steps} steps"))
+    context.stop_if_asked()
+    require_room(checkpoints, state, context.log)
+    if start is None:
+        answers.sample(context.recipe.samples, 0)
+        context.stop_if_asked()
+    elif planning.parent(context.request, start) and (moved := planning.position(start, plan)):
+        # A branch may have other rows in a step than the run that its checkpoint is from.
+        context.log.append(moved)
+
+
+def _take_steps(
+    context: RunContext, state: TrainingState, hooks: Sequence[Hook], start: Checkpoint | None
+) -> None:
+    """Take the steps that are left; of a run that ended while it was saving there are none."""
+    if start and start.step >= state.total_steps:
+        restore_weights(state, start.folder)
+        state.progress = progress_of(start.folder)
+        steps = (event for event in context.run.last_events() if isinstance(event, events.Step))
+        state.last_metrics = next((dict(step.metrics) for step in steps), {})
+        return
+    try:
+        train(state, hooks, start.folder if start else None)
+    except NotFinite as failure:
+        # So that the loss which was no number is seen.
+        context.log.append(step_event(state, failure.result))
+        raise
+    except Exception as error:
+        if not out_of_memory.is_one(error):
+            raise
+        traceback.print_exc()
+        lacking = OutOfMemory(str(error), state.progress.step + 1, state.batch_shape)
+    else:
+        return
+    # Raised out here, where PyTorch's own error is gone with the tensors that it held.
+    raise lacking
+
+
+def _finish(
+    context: RunContext,
+    state: TrainingState,
+    answers: Answers,
+    prepared: Prepared,
+) -> None:
+    """Save the adapter, answer and score with it, and say the run's last word."""
+    run, log, control, recipe = context.run, context.log, context.control, context.recipe
+    log.append(events.Phase(name="saving", detail=run.adapter.name))
+    save_adapter(run, state.model)
+    stopped_by, figures = control.stopped_by, Figures()
+    if stopped_by is None:
+        log.append(events.Phase(name="sampling", detail="base and adapter"))
+        complete = answers.finish(recipe, prepared.examples, state.progress.step)
+        figures, stopped_by = complete or figures, None if complete else control.stopped_by
+    log.append(
+        events.Done(
+            steps=state.progress.step,
+            loss=state.last_metrics.get("loss"),
+            token_accuracy=state.last_metrics.get("token_accuracy"),
+            elapsed_s=round(state.progress.elapsed_s, 3),
+            adapter=run.adapter.name,
+            stopped_by=stopped_by,
+            trained_exact=figures.trained_exact,
+            heldout_exact=figures.heldout_exact,
+            base_exact=figures.base_exact,
+        )
+    )

@@ -1,0 +1,82 @@
+"""Sequences on the disk, in the order of an epoch, as micro-batches on the device."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from datasets import Dataset, Features, List, Value
+from datasets.arrow_writer import ArrowWriter
+from torch.utils.data import DataLoader
+
+from engine.data.batches import Collate, TokenSequence
+from engine.data.image_tokenizer import FILES, ImageTokenizer
+from engine.model import host_embeddings
+from engine.model.patches import frozen_towers
+from engine.recipe.schema import Data, Training
+from engine.train.order import order_of
+from engine.train.table_prefetch import TablePrefetcher
+
+_WRITTEN_ROWS = 100
+"""Sequences that are lists of Python at a time; those of a thousand would take 60 MiB."""
+_COLUMNS = ("input_ids", "labels", "position_ids")
+
+
+def loader_of(
+    model: Any,
+    sequences: Sequence[TokenSequence],
+    collate: Collate,
+    training: Training,
+    data: Data,
+    accelerator: Accelerator,
+    images: ImageTokenizer | None,
+) -> DataLoader[Any]:
+    """Micro-batches of an epoch; with pixels where there is an `images` tokenizer."""
+    dataset, lengths = mapped(sequences, with_images=images is not None)
+    device = accelerator.device.type
+    rows_per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    loader: DataLoader[Any] = accelerator.prepare(
+        DataLoader(
+            dataset,
+            batch_size=training.per_device_train_batch_size,
+            sampler=order_of(lengths, rows_per_step, data, device),
+            collate_fn=_collator(model, collate, images),
+            pin_memory=device == "cuda",
+        )
+    )
+    return loader
+
+
+def mapped(
+    sequences: Sequence[TokenSequence], *, with_images: bool = False
+) -> tuple[Dataset, list[int]]:
+    """Sequences in a file that is mapped into memory, and the tokens of each.
+
+    The file is gone when they are let go. Of images the names are kept.
+    """
+    columns = dict.fromkeys(_COLUMNS, List(Value("int32")))
+    images = {FILES: List(Value("string"))} if with_images else {}
+    lengths = []
+    with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
+        path = str(Path(folder) / "sequences.arrow")
+        features = Features({**columns, **images})
+        with ArrowWriter(path=path, features=features, writer_batch_size=_WRITTEN_ROWS) as writer:
+            for sequence in sequences:
+                lengths.append(len(sequence.input_ids))
+                row = {name: getattr(sequence, name) for name in _COLUMNS}
+                writer.write({**row, **({FILES: sequence.images} if with_images else {})})
+            writer.finalize()
+        return Dataset.from_file(path), lengths
+
+
+def _collator(model: Any, collate: Collate, images: ImageTokenizer | None) -> Collate:
+    """The objective's own, with pixels and with rows of a host table where there are any."""
+    if images:
+        # Runs on text alone need neither Pillow nor an image processor.
+        from engine.data.pixel_collator import PixelCollator
+
+        frozen_towers.look_without_graph(model)
+        collate = PixelCollator(collate, images)
+    table = host_embeddings.table_of(model)
+    return TablePrefetcher(collate, table) if table else collate

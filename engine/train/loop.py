@@ -1,0 +1,181 @@
+"""The training loop, from micro-batches to the optimizer's step, and the hooks between steps."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from accelerate import skip_first_batches
+
+from engine.data.image_tokenizer import LOOK
+from engine.events import Metric
+from engine.objectives.heads import Batch
+from engine.run import failpoint
+from engine.train import training_state
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState, restore
+from engine.train.table_prefetch import FETCHED
+
+
+class Hook:
+    """What happens between steps. Hooks are called one after the other, in their order."""
+
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """What `measure` may add to a step."""
+
+    def on_train_begin(self, state: TrainingState) -> None:
+        """Everything is prepared; after a resumption the checkpoint is restored."""
+
+    def on_step_begin(self, state: TrainingState) -> None:
+        """The micro-batches of a step are there."""
+
+    def on_gradients(self, state: TrainingState) -> None:
+        """Gradients are clipped; the optimizer takes them next."""
+
+    def measure(self, state: TrainingState, result: StepResult) -> Mapping[str, float]:
+        """Figures to be told with this step, by the names in `metrics`."""
+        return {}
+
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
+        """The step was taken, and all of its metrics are there."""
+
+
+def train(state: TrainingState, hooks: Sequence[Hook], checkpoint: Path | None = None) -> None:
+    """Take the steps that are left, of the whole run or from a checkpoint on.
+
+    Raises `NotFinite` where a gradient is no number and the run is to end by that.
+    """
+    _prepare(state)
+    random_state = restore(state, checkpoint) if checkpoint else None
+    began = time.monotonic() - state.progress.elapsed_s
+    for hook in hooks:
+        hook.on_train_begin(state)
+    for batches in _steps(state, random_state):
+        for hook in hooks:
+            hook.on_step_begin(state)
+        result = _optimizer_step(state, hooks, batches)
+        _advance(state, result, elapsed_s=time.monotonic() - began)
+        for hook in hooks:
+            result.metrics.update(hook.measure(state, result))
+        state.last_metrics = result.metrics
+        for hook in hooks:
+            hook.on_step_end(state, result)
+        if state.should_stop:
+            return
+
+
+def _prepare(state: TrainingState) -> None:
+    """Wrap the model as the accelerator needs it; compute activations anew where asked for."""
+    if state.training.gradient_checkpointing:
+        # A frozen embedding's output has to ask for gradients, or none would flow.
+        state.model.enable_input_require_grads()
+        state.model.gradient_checkpointing_enable({"use_reentrant": state.use_reentrant})
+    state.model = state.accelerator.prepare(state.model)
+    state.model.zero_grad()
+
+
+def _steps(state: TrainingState, random_state: dict[str, Any] | None) -> Iterator[list[Batch]]:
+    """Yield the micro-batches of each step that is left; an epoch's last step may have fewer."""
+    accumulation = state.training.gradient_accumulation_steps
+    while state.progress.step < state.total_steps:
+        epoch, passed_steps = divmod(state.progress.step, state.steps_per_epoch)
+        loader = skip_first_batches(state.loader, passed_steps * accumulation)
+        if random_state and not passed_steps:
+            # An epoch begins by drawing a number; within one it was drawn before the checkpoint.
+            training_state.restore_random(random_state)
+            random_state = None
+        loader.set_epoch(epoch)
+        epoch_batches = iter(loader)
+        while batches := list(islice(epoch_batches, accumulation)):
+            if random_state:
+                training_state.restore_random(random_state)
+                random_state = None
+            yield batches
+            if state.progress.step >= state.total_steps:
+                return
+
+
+def _optimizer_step(
+    state: TrainingState, hooks: Sequence[Hook], batches: list[Batch]
+) -> StepResult:
+    """Accumulate gradients over micro-batches, clip them, and let the optimizer take them."""
+    began = time.monotonic()
+    result = _accumulate(state, batches)
+    max_norm = state.training.max_grad_norm
+    norm = state.accelerator.clip_grad_norm_(state.model.parameters(), max_norm)
+    result.metrics["grad_norm"] = float(norm)
+    result.metrics["learning_rate"] = float(state.schedule.get_last_lr()[0])
+    if not state.guard.should_step(result):
+        # An optimizer passes over what has no gradient, its moments and decay included.
+        state.model.zero_grad(set_to_none=True)
+    for hook in hooks:
+        hook.on_gradients(state)
+    state.optimizer.step()
+    if not state.accelerator.optimizer_step_was_skipped:
+        state.schedule.step()
+    state.model.zero_grad()
+    result.duration_s = time.monotonic() - began
+    return result
+
+
+def _accumulate(state: TrainingState, batches: list[Batch]) -> StepResult:
+    """Forward and backward passes of a step, whose loss is one mean over all of its tokens.
+
+    Each micro-batch is divided by the weight of the whole step, so that 1 x 8 and 8 x 1 rows give
+    the same gradients however long their answers are.
+    """
+    device = state.accelerator.device
+    weights = [state.objective.weight(batch).to(device) for batch in batches]
+    # Gradients are averaged over processes, not summed: hence the mean weight of a process.
+    weight = state.world.sum(torch.stack(weights).sum()) / state.world.size
+    loss, sums = torch.zeros((), device=device), []
+    for number, batch in enumerate(batches, start=1):
+        state.batch_shape = tuple(batch["input_ids"].shape)
+        failpoint.reached("train.batch")
+        tokens = (batch["input_ids"] != state.pad_token_id).sum()
+        is_last = number == len(batches)
+        state.model.train()
+        with nullcontext() if is_last else state.accelerator.no_sync(state.model):
+            part = state.objective.loss(state.score, _inputs(batch, device))
+            share = part.total / weight
+            state.accelerator.backward(share)
+        loss += share.detach()
+        sums.append(torch.stack([tokens, weights[number - 1], *part.sums.values()]))
+    return _result(state, loss, torch.stack(sums).sum(0), [*part.sums])
+
+
+def _result(
+    state: TrainingState, loss: torch.Tensor, sums: torch.Tensor, names: list[str]
+) -> StepResult:
+    """The step's figures, read from the device once. `sums` is int64, (2 + names,)."""
+    loss, sums = state.world.sum(loss) / state.world.size, state.world.sum(sums)
+    tokens, weight, *counts = sums.tolist()
+    shares = {name: n / max(weight, 1) for name, n in zip(names, counts, strict=True)}
+    step = state.progress.step + 1
+    return StepResult(step, tokens, weight, {"loss": float(loss), **shares})
+
+
+def _inputs(batch: Batch, device: torch.device) -> Batch:
+    """What the model takes: rows of a host table announced to it, pixels on the device."""
+    inputs = dict(batch)
+    if FETCHED in inputs:
+        inputs.pop(FETCHED).announce()
+    if LOOK in inputs:
+        inputs |= inputs.pop(LOOK).on(device)
+    return inputs
+
+
+def _advance(state: TrainingState, result: StepResult, elapsed_s: float) -> None:
+    """Count a step that was taken, or left out by the guard."""
+    progress = state.progress
+    epoch, earlier_steps = divmod(progress.step, state.steps_per_epoch)
+    batches = (earlier_steps + 1) * state.training.gradient_accumulation_steps
+    progress.epoch = epoch + min(batches, len(state.loader)) / len(state.loader)
+    progress.step = result.step
+    progress.tokens += result.tokens
+    progress.supervised_tokens += result.supervised_tokens
+    progress.elapsed_s = elapsed_s
+    progress.skipped_steps = state.guard.skipped

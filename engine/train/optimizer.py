@@ -1,0 +1,74 @@
+"""The optimizer and the schedule of its learning rate, as transformers' Trainer makes them."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from peft.optimizers import create_loraplus_optimizer
+from transformers import get_scheduler
+
+from engine.recipe.schema import Training
+
+_ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8}
+
+
+def optimizer_of(model: Any, training: Training) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all trained parameters; with LoRA+ at two learning rates."""
+    kind, settings = _kind(training.optim)
+    settings = {"lr": training.learning_rate, **settings}
+    if training.loraplus_lr_ratio != 1:
+        plus: torch.optim.Optimizer = create_loraplus_optimizer(
+            model,
+            kind,
+            **settings,
+            loraplus_lr_ratio=training.loraplus_lr_ratio,
+            loraplus_weight_decay=training.weight_decay,
+        )
+        return plus
+    optimizer: torch.optim.Optimizer = kind(_groups(model, training.weight_decay), **settings)
+    return optimizer
+
+
+def _kind(optim: str) -> tuple[Any, dict[str, Any]]:
+    """Class and settings by the name that transformers gives an optimizer."""
+    if optim == "sgd":
+        return torch.optim.SGD, {}
+    if optim == "adamw_torch":
+        return torch.optim.AdamW, _ADAM
+    # Imported late: bitsandbytes takes half a second and looks for CUDA.
+    from bitsandbytes.optim import AdamW
+
+    bits = 8 if "8bit" in optim else 32
+    return AdamW, {**_ADAM, "optim_bits": bits, "is_paged": optim.startswith("paged")}
+
+
+def _groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay, norms and biases don't; an adapter has matrices only."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+    def group(parameters: Iterable[torch.nn.Parameter], decay: float) -> dict[str, Any]:
+        return {"params": list(parameters), "weight_decay": decay}
+
+    return [
+        group((p for name, p in named if not _is_undecayed(name)), weight_decay),
+        group((p for name, p in named if _is_undecayed(name)), 0.0),
+    ]
+
+
+def _is_undecayed(name: str) -> bool:
+    return name.endswith("bias") or "norm" in name.split(".")[-2]
+
+
+def schedule_of(
+    optimizer: torch.optim.Optimizer, training: Training, total_steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The recipe's schedule; warm-up is a count of steps, or below 1 a share of all."""
+    warmup = training.warmup_steps
+    schedule: torch.optim.lr_scheduler.LambdaLR = get_scheduler(
+        training.lr_scheduler_type,
+        optimizer=optimizer,
+        num_warmup_steps=int(warmup) if warmup >= 1 else math.ceil(total_steps * warmup),
+        num_training_steps=total_steps,
+    )
+    return schedule
