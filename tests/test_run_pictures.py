@@ -104,6 +104,7 @@ def test_compare(
     for at, name in enumerate(("healthy", "died")):
         recipe = {"adapter": {"r": 8 << at}, "data": {"max_length": 512}}
         runs[name].request.write_text(json.dumps({"name": name, "recipe": recipe}))
+    runs["live"].request.write_text(json.dumps({"name": "live", "recipe": {}}))
 
     async def steps(pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: is_judged(pilot))
