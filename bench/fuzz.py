@@ -2,8 +2,8 @@
 
     python -m bench.fuzz [--inputs 1000000] [--seed 0]
 
-Recipes, lines of events and wishes, manifests and endings are taken from real ones: cut, flipped,
-repeated, joined, and sprinkled with what parsers stumble over.
+Recipes, requests, lines of events and wishes, manifests and endings are taken from real ones: cut,
+flipped, repeated, joined, and sprinkled with what parsers stumble over.
 """
 
 import argparse
@@ -27,9 +27,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from engine.events import KINDS, Metric, decode, encode  # noqa: E402
+from engine.hardware import profiles  # noqa: E402
+from engine.problems import Refusal  # noqa: E402
 from engine.recipe import schema, validate  # noqa: E402
 from engine.run import checkpoint_manifest, lock  # noqa: E402
 from engine.run.control import RunControl  # noqa: E402
+from engine.run.request import Parent, Request  # noqa: E402
 from engine.run.rundir import RunDir  # noqa: E402
 
 SPRINKLED = (
@@ -37,7 +40,14 @@ SPRINKLED = (
     b"NaN", b"Infinity", b"1e999", b"-1", b"null", b"true", b"9" * 400, b"[" * 3000, b"../",
     b"\x1b[2J", b"=", b"'", b"#", b"\xef\xbb\xbf", b"{}", b'{"a":' * 50, b"0x1", b"1979-05-27",
 )  # fmt: skip
-SHARES = {"events": 0.7, "control": 0.25, "recipe": 0.02, "manifest": 0.02, "ending": 0.01}
+SHARES = {
+    "events": 0.7,
+    "control": 0.23,
+    "recipe": 0.02,
+    "request": 0.02,
+    "manifest": 0.02,
+    "ending": 0.01,
+}
 SLOW_S = 2.0
 _CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod"}
 Reader = Callable[[bytes], Any]
@@ -71,6 +81,8 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
     place = run.checkpoint(2)
     place.mkdir(parents=True)
     (place / "one").write_bytes(b"12345")
+    recipe, _ = validate.load("quickstart", [])
+    run.write_request(Request("mine", recipe, profiles.profile("cpu"), parent=Parent("a", "b", 2)))
     checkpoint_manifest.write(place, 2, {"recipe": {"a": [1]}, "template_hash": "0"})
 
     def read_recipe(data: bytes) -> bool:
@@ -86,6 +98,13 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
         wishes = RunControl(run)
         wishes.poll()
         return wishes.stopped_by is not None or wishes.take("save")
+
+    def read_request(data: bytes) -> bool:
+        run.request.write_bytes(data)
+        try:
+            return bool(run.read_request().recipe)
+        except Refusal:
+            return False
 
     def read_manifest(data: bytes) -> bool:
         (place / checkpoint_manifest.NAME).write_bytes(data)
@@ -121,6 +140,7 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
         "events": (decode, events),
         "control": (read_control, wishes),
         "recipe": (read_recipe, recipes),
+        "request": (read_request, [run.request.read_bytes()]),
         "manifest": (read_manifest, [(place / checkpoint_manifest.NAME).read_bytes()]),
         "ending": (read_ending, [*endings * len(events), *events]),
     }

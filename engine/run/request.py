@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe
+
+_PROFILE = TypeAdapter(Profile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class Parent:
     path: str
     step: int
     """Of the checkpoint that was copied."""
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> "Parent":
+        """Read plain data. Raises as `Request.from_dict` does."""
+        return cls(str(document["run"]), str(document["path"]), int(document["step"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +66,19 @@ class Request:
 
         Raises `ValueError`, `KeyError`, `TypeError` or `AttributeError` where it is none.
         """
-        forecast, parent = document.get("forecast"), document.get("parent")
+        forecast = document.get("forecast")
         if forecast is not None and not isinstance(forecast, dict):
             raise TypeError("a forecast is a table")
         return cls(
             name=str(document.get("name", "")),
             # As JSON: a strict schema takes no list for a tuple otherwise.
             recipe=Recipe.model_validate_json(json.dumps(document["recipe"])),
-            hardware=Profile(**_fields(Profile, document["hardware"])),
+            hardware=_PROFILE.validate_python(document["hardware"]),
             forecast=forecast,
             recipe_file=str(document.get("recipe_file", "")),
             overrides=tuple(map(str, document.get("overrides", ()))),
             argv=tuple(map(str, document.get("argv", ()))),
-            parent=None if parent is None else Parent(**_fields(Parent, parent)),
+            parent=Parent.from_dict(document["parent"]) if document.get("parent") else None,
         )
 
 
@@ -93,10 +100,10 @@ def read(path: Path) -> Request:
         return Request.from_dict(document)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, ("recipe", *first["loc"])))
-        reason = f"its recipe is none of this version: {key}: {first['msg']}"
+        key = ".".join(map(str, first["loc"]))
+        reason = f"its {error.title.lower()} is none of this version: {key}: {first['msg']}"
         raise Refusal.of(str(path), reason, _FIX) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _damaged(path) from None
 
 
@@ -105,8 +112,3 @@ _FIX = "Start another run of its recipe"
 
 def _damaged(path: Path) -> Refusal:
     return Refusal.of(str(path), "it is damaged and can't be read", _FIX)
-
-
-def _fields(kind: Any, document: dict[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in dataclasses.fields(kind)}
-    return {key: value for key, value in document.items() if key in names}
