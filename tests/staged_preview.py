@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from msgspec import structs
+
 from engine.recipe.schema import Recipe
-from engine.sessions.preview import Answer, Reply, Row, Source, Span
+from engine.sessions.preview import Answer, Reply, Row, Span
+from engine.sessions.source_report import SourceReport, TokenLengths
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.sessions.preview_session import Preview
 
@@ -34,17 +37,17 @@ def row(source: str, number: int, **changed: Any) -> Row:
     return replace(made, **changed)
 
 
-def source(name: str, taken: int = NUM_ROWS, **changed: Any) -> Source:
+def source(name: str, taken: int = NUM_ROWS, **changed: Any) -> SourceReport:
     """What became of a source."""
-    made = Source(
+    made = SourceReport(
         name, "messages", taken + 4, taken, taken,
         {"an empty answer": 3, "no assistant turn": 1},
         {"an empty answer": f"data/{name}.jsonl:17", "no assistant turn": f"data/{name}.jsonl:40"},
         {"control tokens in words": 2}, {"control tokens in words": f"data/{name}.jsonl:8"},
-        28, 140, 1_811, 0.333, 0.52,
+        TokenLengths(28, 140, 1_811), 0.333, 0.52,
         ((50, 120), (100, 60), (150, 31), (200, 20), (250, 0), (300, 9), (350, 4), (1_811, 6)),
     )  # fmt: skip
-    return replace(made, **changed)
+    return structs.replace(made, **changed)
 
 
 ANSWER = Answer(1, (source("quickstart"), source("kowiki", 40)), (), 64, "6d0c9be4a1f2d37e" * 4)

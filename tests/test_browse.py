@@ -6,6 +6,7 @@ import pytest
 from staged_preview import ANSWER, row, source
 
 from engine.sessions.preview import Answer
+from engine.sessions.source_report import TokenLengths
 from workbench.sessions.row_browser import RowBrowser
 
 
@@ -84,7 +85,7 @@ def test_each_source_keeps_its_place() -> None:
 @pytest.mark.parametrize("p95", [0, 140, 8_000, 10**9])
 def test_of_long_rows_fewer_are_at_hand(p95: int) -> None:
     browse = RowBrowser()
-    answered(browse, replace(ANSWER, sources=(source("a", p95=p95),)))
+    answered(browse, replace(ANSWER, sources=(source("a", tokens=TokenLengths(p95=p95)),)))
     browse.move(100)
     wanted = browse.wanted()
     assert wanted is not None

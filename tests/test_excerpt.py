@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from engine.data.mixing import histogram
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import PreviewRows, differing, excerpt
 from engine.data.rendering import Template
+from engine.data.row_counts import histogram
 from engine.data.template import template
 from engine.recipe.schema import Data, Source
 from engine.sessions.preview import Row
@@ -175,4 +175,4 @@ def test_lengths_are_counted_in_round_bins(
 ) -> None:
     import numpy as np
 
-    assert histogram(np.array(lengths), p95) == bins
+    assert histogram(np.array(lengths), p95) == tuple(map(tuple, bins))

@@ -53,8 +53,8 @@ def test_a_count_is_drawn_by_the_seeds(tmp_path: Path, tokenizer: Any) -> None:
 
 def test_more_rows_than_there_are_is_told(tmp_path: Path, tokenizer: Any) -> None:
     path = jsonl(tmp_path / "rows.jsonl", ROWS)
-    report = mixed(tokenizer, Source(path=str(path), rows=50)).sources[0].report()
-    assert (report["asked"], report["taken"]) == (50, 40)
+    report = mixed(tokenizer, Source(path=str(path), rows=50)).sources[0]
+    assert (report.asked, report.taken) == (50, 40)
 
 
 def test_a_dropped_row_is_made_up_for_by_another(tmp_path: Path, tokenizer: Any) -> None:
@@ -70,7 +70,7 @@ def test_a_weight_repeats_and_leaves_out(tmp_path: Path, tokenizer: Any) -> None
     twice = mixed(tokenizer, Source(path=path, weight=2.5))
     counts = sorted(asked(twice).count(row["question"]) for row in ROWS)
     assert counts == [2] * 20 + [3] * 20
-    assert twice.sources[0].seen == len(twice.rows) == 100
+    assert twice.sources[0].seen_per_epoch == len(twice.rows) == 100
     assert len(mixed(tokenizer, Source(path=path, weight=0.5)).rows) == 20
 
 
@@ -197,7 +197,7 @@ def test_prepared_rows_are_found_again_until_something_changes(
     first = mixed(tokenizer, Source(path=str(path)), cache=cache)
     again = mixed(tokenizer, Source(path=str(path)), cache=cache)
     assert again.fingerprint == first.fingerprint
-    assert [one.report() for one in again.sources] == [one.report() for one in first.sources]
+    assert again.sources == first.sources
     assert len(list((cache / "rows").glob("*.arrow"))) == 1
     jsonl(path, ROWS[:4])
     assert len(mixed(tokenizer, Source(path=str(path)), cache=cache).rows) == 4

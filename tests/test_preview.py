@@ -142,7 +142,7 @@ def test_the_place_and_figures_of_rows_are_told(shown: Preview, rows: Path) -> N
     assert source.truncated_share == 0.5
     assert sum(count for _, count in source.histogram) == 4
     longest = max(row.whole_tokens for row in told.rows)
-    assert source.histogram[-1][0] >= source.longest == longest > 90
+    assert source.histogram[-1][0] >= source.tokens.max == longest > 90
     supervised = sum(row.supervised for row in told.rows)
     tokens = sum(len(row.input_ids) for row in told.rows)
     assert source.supervised_share == pytest.approx(supervised / tokens, abs=1e-4)

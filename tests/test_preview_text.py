@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from rich.cells import cell_len
 
-from engine.sessions.preview import Answer, Row, Source, Span
+from engine.sessions.preview import Answer, Row, Span
+from engine.sessions.source_report import SourceReport, TokenLengths
 from tests.test_plain import HOSTILE
 from workbench.text.preview_page import body, page
 from workbench.text.token_marks import TextStyle
@@ -18,9 +20,11 @@ SPANS = (START, Span("user\nWhy?\n", 4), START, Span("model\n", 2),
          Span("So it is.", 4, False, True), END, Span("\n", 1, False, True))  # fmt: skip
 ROW = Row("rows", "folder/rows.jsonl", 7, "".join(span.text for span in SPANS), (5,) * 14,
           (-100,) * 8 + (5,) * 6, False, 14, None, SPANS, SPANS[:4])  # fmt: skip
-SOURCE = Source("rows", "messages", 1200, 1100, 1100, {"an empty answer": 100},
-                {"an empty answer": "folder/rows.jsonl:3"}, {}, {}, 20, 40, 90, 0.25, 0.5,
-                ((25, 1000), (50, 0), (90, 100)))  # fmt: skip
+SOURCE = SourceReport(
+    "rows", "messages", 1200, 1100, 1100,
+    {"an empty answer": 100}, {"an empty answer": "folder/rows.jsonl:3"}, {}, {},
+    TokenLengths(20, 40, 90), 0.25, 0.5, ((25, 1000), (50, 0), (90, 100)),
+)  # fmt: skip
 ANSWER = Answer(1, (SOURCE,), (ROW,), 64, "ab" * 32)
 
 
@@ -92,7 +96,7 @@ def test_no_text_of_rows_steers_the_terminal(text: str, ink: TextStyle) -> None:
     row = replace(ROW, source=text, file=text, spans=(Span(text, **span),),
                   prompt=(Span(text, 1, is_different=True),))  # fmt: skip
     reasons = {"dropped": {text: 1}, "first_dropped": {text: text}, "noted": {text: 1}}
-    source = replace(SOURCE, name=text, format=text, **reasons)
+    source = structs.replace(SOURCE, name=text, format=text, **reasons)
     failed = replace(row, prompt=(), prompt_error=text)
     shown = bare(
         page(replace(ANSWER, sources=(source,), rows=(row, failed), template_difference=text),

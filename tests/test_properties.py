@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from engine.data.batches import pack
-from engine.data.mixing import histogram
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import differing
+from engine.data.row_counts import histogram
 from engine.data.template import template
 from engine.data.tokens import IGNORED, Tokens
 from engine.recipe.schema import Data, Source
@@ -73,7 +73,7 @@ def test_a_mix_is_the_same_for_the_same_seeds_and_adds_up(
         assert asked == [one.turns[0].content for one in again.examples]
         for number, (given_, account) in enumerate(zip(mix, first.sources, strict=True)):
             own = [text for text in asked if text.startswith(f"{number}-")]
-            assert len(own) == account.seen
+            assert len(own) == account.seen_per_epoch
             assert account.taken == min(account.asked, given_["count"])
             repeats = [own.count(text) for text in set(own)]
             assert all(n in (int(given_["weight"]), int(given_["weight"]) + 1) for n in repeats)

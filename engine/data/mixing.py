@@ -1,21 +1,20 @@
 """Rows of all sources into one file, and how often each is seen: the same for the same seeds."""
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from engine.data.arrow_store import Rows, Writer
+from engine.data.row_counts import RowCounts, measured
 from engine.data.row_pipeline import DroppedRow, KeptRow, settings
-from engine.data.source_report import SourceReport
 from engine.data.sources import Opened
 from engine.data.worker_pool import WorkerPool
 from engine.recipe.schema import Data
+from engine.sessions.source_report import SourceReport
 
 DUPLICATE = "a duplicate of an earlier row"
 CONTRADICTION = "the prompt of an earlier row with another answer"
-_BINS = 10
 
 
 class _Seen:
@@ -40,8 +39,8 @@ class _Seen:
 
 def write(
     data: Data, sources: list[Opened], crew: WorkerPool, path: Path, images: set[str]
-) -> list[SourceReport]:
-    """Write the rows of all sources, one after the other, with an account of each.
+) -> list[RowCounts]:
+    """Write the rows of all sources, one after the other, with counts of each.
 
     `images` gets the image files that any row names.
     """
@@ -57,17 +56,17 @@ def write(
 
 def _written(
     data: Data, sources: list[Opened], crew: WorkerPool, writer: Writer, images: set[str]
-) -> list[SourceReport]:
+) -> list[RowCounts]:
     found, seen = [], _Seen()
     for number, source in enumerate(sources):
-        account = SourceReport(source.source.label, source.format, source.asked)
+        counts = RowCounts(source.source.label, source.format, source.asked)
         for file, rows in _ground(data, source, crew):
             images.update(image for row in rows for image in row.images)
-            kept = _kept(rows, source.shelves[file].origin, account, seen)
+            kept = _kept(rows, source.shelves[file].origin, counts, seen)
             writer.write(number, file, kept)
-            if account.taken >= source.asked:
+            if counts.taken >= source.asked:
                 break
-        found.append(account)
+        found.append(counts)
     return found
 
 
@@ -82,65 +81,41 @@ def _ground(
 
 
 def _kept(
-    rows: list[KeptRow | DroppedRow], origin: str, account: SourceReport, seen: _Seen
+    rows: list[KeptRow | DroppedRow], origin: str, counts: RowCounts, seen: _Seen
 ) -> list[KeptRow]:
     kept: list[KeptRow] = []
     for row in rows:
         where = f"{origin}:{row.number}"
-        if account.taken >= account.asked:
+        if counts.taken >= counts.asked:
             break
         if isinstance(row, DroppedRow):
-            account.drop(row.reason, where)
+            counts.drop(row.reason, where)
         elif seen.is_duplicate(row):
-            account.drop(DUPLICATE, where)
+            counts.drop(DUPLICATE, where)
         else:
             notes = (*row.notes, CONTRADICTION) if seen.is_contradiction(row) else row.notes
             for note in notes:
-                account.note(note, where)
-            account.taken += 1
+                counts.note(note, where)
+            counts.taken += 1
             kept.append(row)
     return kept
 
 
-def order(data: Data, rows: Rows, accounts: list[SourceReport]) -> np.ndarray:
-    """Rows of one epoch, each as often as its source's weight says; measures the sources."""
+def epoch(
+    data: Data, rows: Rows, counts: Sequence[RowCounts]
+) -> tuple[np.ndarray, tuple[SourceReport, ...]]:
+    """Rows of one epoch, each as often as its source's weight says, and a report of each source.
+
+    The rows are int64 indices into `rows`.
+    """
     owners = rows.column("source")
-    parts = [np.zeros(0, np.int64)]
-    for number, (source, account) in enumerate(zip(data.sources, accounts, strict=True)):
+    parts, reports = [np.zeros(0, np.int64)], []
+    for number, (source, count) in enumerate(zip(data.sources, counts, strict=True)):
         own = np.flatnonzero(owners == number)
-        _measure(account, rows, own)
         whole, part = divmod(source.weight, 1.0)
         draw = np.random.default_rng([data.seed, source.seed, number])
         drawn = round(part * len(own)) if whole else max(1, round(part * len(own)))
         extra = np.sort(draw.permutation(own)[:drawn])
         parts += [np.tile(own, int(whole)), extra]
-        account.seen = len(own) * int(whole) + len(extra)
-    return np.concatenate(parts)
-
-
-def _measure(account: SourceReport, rows: Rows, own: np.ndarray) -> None:
-    if not len(own):
-        return
-    lengths = rows.column("length")[own]
-    account.p50, account.p95 = (int(np.percentile(lengths, share)) for share in (50, 95))
-    account.longest = int(lengths.max())
-    account.histogram = histogram(lengths, account.p95)
-    account.truncated_share = float(rows.column("is_truncated")[own].mean())
-    supervised = rows.column("supervised")[own].sum()
-    account.supervised_share = float(supervised / rows.sizes()[own].sum())
-
-
-def histogram(lengths: np.ndarray, p95: int) -> list[list[int]]:
-    """[most tokens, rows] of up to ten bins of a round width; the last holds all that is longer."""
-    width = next(w for w in _widths() if w * _BINS >= p95)
-    bins = np.minimum((lengths - 1) // width, _BINS - 1)
-    counts = np.bincount(bins.astype(np.int64)).tolist()
-    tops = [width * (number + 1) for number in range(len(counts))]
-    if len(counts) == _BINS:
-        tops[-1] = max(tops[-1], int(lengths.max()))
-    return [[top, rows] for top, rows in zip(tops, counts, strict=True)]
-
-
-def _widths() -> Iterator[int]:
-    for power in itertools.count():
-        yield from (digit * 10**power for digit in (1, 2, 5))
+        reports.append(measured(count, rows, own, len(own) * int(whole) + len(extra)))
+    return np.concatenate(parts), tuple(reports)

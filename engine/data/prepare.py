@@ -11,20 +11,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
-from engine.atomic import write_lines
+import msgspec
+
+from engine import atomic
 from engine.data import image_stamps, mixing
 from engine.data.arrow_store import Rows
 from engine.data.code_version import code_version
 from engine.data.conversation import Conversation, UnusableRow
-from engine.data.files import as_line
 from engine.data.formats.registry import conversation
 from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.rendering import Template
+from engine.data.row_counts import RowCounts, refusal_of_drops
 from engine.data.row_pipeline import readable
-from engine.data.source_report import SourceReport, account, refusal_of_drops
 from engine.data.sources import Opened, opened
 from engine.data.worker_pool import WorkerPool
 from engine.recipe.schema import Data, Source
+from engine.sessions.source_report import SourceReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Prepared:
     @property
     def dropped(self) -> Counter[str]:
         """Rows left out of all sources, by reason."""
-        return sum((one.dropped for one in self.sources), Counter())
+        return sum((Counter(source.dropped) for source in self.sources), Counter())
 
 
 def prepare(
@@ -113,22 +115,22 @@ def prepare(
         folder = cache or Path(temporary)
         key = _key(data, sources, tokenizer, template, sight)
         stored = folder / "rows" / f"{key}.arrow"
-        told = stored.with_suffix(".json")
+        counted = stored.with_suffix(".json")
         stamps = stored.with_suffix(".images")
-        if not (stored.exists() and told.exists() and image_stamps.is_current(stamps)):
+        if not (stored.exists() and counted.exists() and image_stamps.is_current(stamps)):
             images: set[str] = set()
             read = sum(min(source.asked, len(source)) for source in sources)
             with WorkerPool(tokenizer, template, read, processes, sight) as crew:
-                found = mixing.write(data, sources, crew, stored, images)
+                counts = mixing.write(data, sources, crew, stored, images)
             image_stamps.write(images, stamps, sight)
-            write_lines(told, [as_line([one.report() for one in found])])
-        accounts = [account(report) for report in json.loads(told.read_text())]
+            atomic.write_lines(counted, [msgspec.json.encode(counts).decode()])
+        counts = msgspec.json.decode(counted.read_bytes(), type=list[RowCounts])
         # Where the folder is temporary, the mapping keeps the contents until it is let go.
         rows = Rows(stored)
-    rows.order = mixing.order(data, rows, accounts)
-    _check(data, rows, accounts)
+    rows.order, reports = mixing.epoch(data, rows, counts)
+    _check(data, rows, reports)
     origins = tuple(tuple(shelf.origin for shelf in one.shelves) for one in sources)
-    return Prepared(rows, Examples(rows, origins), tuple(accounts), _fingerprint(rows))
+    return Prepared(rows, Examples(rows, origins), reports, _fingerprint(rows))
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -166,13 +168,13 @@ def _digest(tokenizer: Any) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
-def _check(data: Data, rows: Rows, accounts: list[SourceReport]) -> None:
-    if data.strict and any(one.dropped for one in accounts):
+def _check(data: Data, rows: Rows, reports: Sequence[SourceReport]) -> None:
+    if data.strict and any(one.dropped for one in reports):
         fix = "Mend or remove the rows, or leave out data.strict"
-        raise refusal_of_drops(accounts, "data.strict allows no row to be dropped", fix)
+        raise refusal_of_drops(reports, "data.strict allows no row to be dropped", fix)
     if not len(rows):
         fix = "Mend the rows, or raise data.max_length"
-        raise refusal_of_drops(accounts, "no row is left to train on", fix)
+        raise refusal_of_drops(reports, "no row is left to train on", fix)
 
 
 def _fingerprint(rows: Rows) -> str:

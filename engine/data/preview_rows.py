@@ -12,28 +12,12 @@ from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.own_template import inference
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
-from engine.data.source_report import SourceReport
 from engine.data.tokens import IGNORED, Encoder, Tokens
-from engine.sessions.preview import Question, Row, Source, Span, check_source
+from engine.sessions.preview import Question, Row, Span, check_source
 
 _LEAST_ROWS = 3
 _COMPARED_TOKENS = 2000
 """Of longer parts that differ, all is marked: finding out what in them does takes too long."""
-
-
-def sources(prepared: Prepared) -> tuple[Source, ...]:
-    """The accounts of a preview."""
-    return tuple(map(_source, prepared.sources))
-
-
-def _source(one: SourceReport) -> Source:
-    return Source(
-        one.name, one.format, one.asked, one.taken, one.seen,
-        dict(one.dropped), one.first_dropped, dict(one.noted), one.first_noted,
-        one.p50, one.p95, one.longest,
-        round(one.truncated_share, 4), round(one.supervised_share, 4),
-        tuple((most, rows) for most, rows in one.histogram),
-    )  # fmt: skip
 
 
 def sample(prepared: Prepared, question: Question) -> list[int]:

@@ -14,7 +14,7 @@ from engine import events, user_dirs
 from engine.data.image_tokenizer import ImageTokenizer, sight
 from engine.data.own_template import choose, difference
 from engine.data.prepare import prepare
-from engine.data.preview_rows import excerpt, sample, sources
+from engine.data.preview_rows import excerpt, sample
 from engine.data.tokenizer import tokenizer_and_config
 from engine.gemma.config import dialect_of
 from engine.gemma.shapes import Dialect
@@ -105,7 +105,7 @@ class Desk:
         shown = excerpt(tokenizer, chosen, seen)
         return Answer(
             number=question.number,
-            sources=sources(prepared),
+            sources=prepared.sources,
             rows=tuple(shown.row(prepared, index) for index in sample(prepared, question)),
             max_length=data.max_length,
             template_sha256=chosen.sha256,

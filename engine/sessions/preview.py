@@ -5,8 +5,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from engine.problems import Problem, Refusal
 from engine.recipe.schema import Recipe
+from engine.sessions.source_report import SourceReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,36 +74,11 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """What became of one source's rows."""
-
-    name: str
-    format: str
-    asked: int
-    taken: int
-    seen_per_epoch: int
-    dropped: dict[str, int]
-    first_dropped: dict[str, str]
-    """Where the first row of each reason stands."""
-    noted: dict[str, int]
-    first_noted: dict[str, str]
-    p50: int
-    p95: int
-    longest: int
-    """Tokens, before truncation."""
-    truncated_share: float
-    supervised_share: float
-    histogram: tuple[tuple[int, int], ...]
-    """(most tokens, rows) of each bin, from short to long; the bins are equally wide but the last.
-    """
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A preview."""
 
     number: int
-    sources: tuple[Source, ...]
+    sources: tuple[SourceReport, ...]
     rows: tuple[Row, ...]
     max_length: int
     template_sha256: str
@@ -169,9 +147,8 @@ def decode_question(line: bytes) -> Question | None:
 def as_record(reply: Reply) -> dict[str, Any]:
     """A reply as plain data, with its kind."""
     record = dataclasses.asdict(reply)
-    for source in record.get("sources", ()):
-        tokens = {"p50": source.pop("p50"), "p95": source.pop("p95"), "max": source.pop("longest")}
-        source["tokens"] = tokens
+    if isinstance(reply, Answer):
+        record["sources"] = msgspec.to_builtins(reply.sources)
     return {"kind": type(reply).__name__.lower(), **record}
 
 
@@ -183,7 +160,7 @@ def from_record(record: dict[str, Any]) -> Reply:
         return Refused(problems=problems, **record)
     if kind == "broken":
         return Broken(**record)
-    sources = tuple(map(_source, record.pop("sources")))
+    sources = msgspec.convert(record.pop("sources"), tuple[SourceReport, ...])
     return Answer(sources=sources, rows=tuple(map(_row, record.pop("rows"))), **record)
 
 
@@ -195,13 +172,6 @@ def published(answer: Answer) -> dict[str, Any]:
         "rows": [{key: row[key] for key in PUBLISHED_ROW} for row in record["rows"]],
         "template_sha256": answer.template_sha256,
     }
-
-
-def _source(record: dict[str, Any]) -> Source:
-    tokens = record.pop("tokens")
-    bins = tuple((most, rows) for most, rows in record.pop("histogram"))
-    lengths = {"p50": tokens["p50"], "p95": tokens["p95"], "longest": tokens["max"]}
-    return Source(**record, **lengths, histogram=bins)
 
 
 def _row(record: dict[str, Any]) -> Row:

@@ -2,7 +2,8 @@
 
 from itertools import accumulate
 
-from engine.sessions.preview import Answer, Row, Source
+from engine.sessions.preview import Answer, Row
+from engine.sessions.source_report import SourceReport
 
 _TOKENS_AT_HAND = 200_000
 _UNKNOWN_TOKENS = 10_000
@@ -28,7 +29,7 @@ class RowBrowser:
         self._at_source = min(self._at_source, max(0, len(counts) - 1))
 
     @property
-    def sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[SourceReport, ...]:
         """What became of each source; none before the first answer."""
         return self.answer.sources if self.answer else ()
 
@@ -38,7 +39,7 @@ class RowBrowser:
         return self._at_source
 
     @property
-    def source(self) -> Source | None:
+    def source(self) -> SourceReport | None:
         """The source; None before the first answer."""
         return self.sources[self._at_source] if self.sources else None
 
@@ -79,7 +80,7 @@ class RowBrowser:
 
     def _size(self) -> int:
         """How many rows to have at hand: fewer where they are long."""
-        longest = max((source.p95 for source in self.sources), default=_UNKNOWN_TOKENS)
+        longest = max((source.tokens.p95 for source in self.sources), default=_UNKNOWN_TOKENS)
         return max(_FEWEST, min(_MOST, _TOKENS_AT_HAND // max(1, longest)))
 
     def _ends(self) -> list[int]:
@@ -89,6 +90,6 @@ class RowBrowser:
         return self._ends()[self._at_source] + self.place
 
 
-def num_rows(source: Source) -> int:
+def num_rows(source: SourceReport) -> int:
     """How many of its rows an epoch has; a small weight leaves some out."""
     return min(source.taken, source.seen_per_epoch)

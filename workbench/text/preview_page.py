@@ -2,7 +2,8 @@
 
 from itertools import zip_longest
 
-from engine.sessions.preview import Answer, Row, Source
+from engine.sessions.preview import Answer, Row
+from engine.sessions.source_report import SourceReport
 from workbench.text.format import amount, count, share
 from workbench.text.sanitize import clean, clean_line
 from workbench.text.token_marks import TextStyle, prompt_lines, training_lines
@@ -25,12 +26,13 @@ def page(answer: Answer, width: int, ink: TextStyle) -> str:
     return "\n\n".join(parts)
 
 
-def summary(source: Source, max_length: int, ink: TextStyle) -> str:
+def summary(source: SourceReport, max_length: int, ink: TextStyle) -> str:
     """What became of one source's rows."""
+    tokens = source.tokens
     lines = [
         f"{clean_line(source.name)}: {clean_line(source.format)}, "
         f"{count(source.taken)} of {amount(source.asked, 'row')} taken",
-        f"  tokens: p50 {count(source.p50)}, p95 {count(source.p95)}, max {count(source.longest)}; "
+        f"  tokens: p50 {count(tokens.p50)}, p95 {count(tokens.p95)}, max {count(tokens.max)}; "
         f"{share(source.truncated_share)} of rows truncated at {count(max_length)}; "
         f"{share(source.supervised_share)} of tokens with loss",
     ]
@@ -47,14 +49,14 @@ def _reasons(word: str, counts: dict[str, int], firsts: dict[str, str]) -> list[
     ]
 
 
-def _histogram(source: Source, ink: TextStyle) -> list[str]:
+def _histogram(source: SourceReport, ink: TextStyle) -> list[str]:
     return [
         f"  {lengths} tokens  {bar}{rows and ' '}{rows}".rstrip()
         for lengths, bar, rows in bars(source, _BAR_CELLS, ink)
     ]
 
 
-def bars(source: Source, cells: int, ink: TextStyle) -> list[tuple[str, str, str]]:
+def bars(source: SourceReport, cells: int, ink: TextStyle) -> list[tuple[str, str, str]]:
     """Lengths, a bar of at most so many cells, and the number of rows; a line for each bin."""
     most_rows = max((rows for _, rows in source.histogram), default=0)
     lines, least = [], 1

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from engine.sessions.preview import Answer, Source
+from engine.sessions.preview import Answer
+from engine.sessions.source_report import SourceReport
 from workbench.text.format import count
 from workbench.text.sanitize import clean, clean_line
 from workbench.widgets.canvas import Row
@@ -19,9 +20,9 @@ class Findings(Pager):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._answer: Answer | None = None
-        self._source: Source | None = None
+        self._source: SourceReport | None = None
 
-    def show(self, answer: Answer | None, source: Source | None) -> None:
+    def show(self, answer: Answer | None, source: SourceReport | None) -> None:
         """Show what was found of a source."""
         if source is not self._source or answer is not self._answer:
             self._answer, self._source = answer, source

@@ -1,6 +1,6 @@
 """How long the rows of a source are, as bars."""
 
-from engine.sessions.preview import Source
+from engine.sessions.source_report import SourceReport
 from workbench.text.preview_page import bars
 from workbench.text.token_marks import TextStyle
 from workbench.widgets.canvas import Canvas, Row
@@ -14,9 +14,9 @@ class Lengths(Canvas):
     def __init__(self, ink: TextStyle, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._ink = ink
-        self._source: Source | None = None
+        self._source: SourceReport | None = None
 
-    def show(self, source: Source | None) -> None:
+    def show(self, source: SourceReport | None) -> None:
         """Show another source's."""
         if source is not self._source:
             self._source = source

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from textual.geometry import Size
 
-from engine.sessions.preview import Source
+from engine.sessions.source_report import SourceReport
 from workbench.text.format import count, share
 from workbench.text.sanitize import clean_line
 from workbench.widgets.canvas import Canvas, Row
@@ -19,10 +19,10 @@ class SourceTable(Canvas):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._sources: Sequence[Source] = ()
+        self._sources: Sequence[SourceReport] = ()
         self._at = 0
 
-    def show(self, sources: Sequence[Source], at: int) -> None:
+    def show(self, sources: Sequence[SourceReport], at: int) -> None:
         """Show these, one of them marked."""
         is_other = len(sources) != len(self._sources)
         self._sources, self._at = sources, at
@@ -57,8 +57,8 @@ class SourceTable(Canvas):
         return [("source", "format"), *told]
 
 
-def _figures(source: Source) -> tuple[str, ...]:
-    counts = source.asked, source.taken, source.p50, source.p95, source.longest
+def _figures(source: SourceReport) -> tuple[str, ...]:
+    counts = source.asked, source.taken, source.tokens.p50, source.tokens.p95, source.tokens.max
     shares = source.truncated_share, source.supervised_share
     return (*map(count, counts), *map(share, shares))
 

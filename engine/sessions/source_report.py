@@ -1,0 +1,37 @@
+"""What became of the rows of each source: in plan.json, in a preview and on screens."""
+
+from msgspec import Struct
+
+
+class TokenLengths(Struct, frozen=True):
+    """Tokens of the rows taken, before truncation."""
+
+    p50: int = 0
+    p95: int = 0
+    max: int = 0
+
+
+class SourceReport(Struct, frozen=True):
+    """One source's rows: asked for, taken, dropped and noted by reason, and how long they are."""
+
+    name: str
+    format: str
+    asked: int
+    """Rows the recipe asks for; those the source has where it asks for all."""
+    taken: int
+    seen_per_epoch: int
+    """Rows of one epoch, by the source's weight."""
+    dropped: dict[str, int]
+    first_dropped: dict[str, str]
+    """Where the first row of each reason stands."""
+    noted: dict[str, int]
+    """Rows that stay but are worth a look, by reason."""
+    first_noted: dict[str, str]
+    tokens: TokenLengths = TokenLengths()
+    truncated_share: float = 0.0
+    """Of the rows taken."""
+    supervised_share: float = 0.0
+    """Of the tokens of the rows taken, after truncation."""
+    histogram: tuple[tuple[int, int], ...] = ()
+    """(most tokens, rows) of each bin of lengths before truncation, from short to long; the bins
+    are equally wide but the last."""
