@@ -5,19 +5,23 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-import pytest
+from tests.imports import circles, import_graph, room_of
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     "torch", "transformers", "trl", "peft", "datasets", "bitsandbytes", "accelerate", "numpy",
 }  # fmt: skip
 SCREEN = {"textual", "plotext"}
-REPORT = (
-    "import json, sys, importlib; importlib.import_module({!r}); print(json.dumps([*sys.modules]))"
-)
+REPORT = """
+import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps([*sys.modules]))
+"""
 
 
 def modules(files: Iterable[Path]) -> list[str]:
@@ -41,14 +45,21 @@ LIGHT = [
 WORKBENCH = modules((ROOT / "workbench").rglob("*.py"))
 
 
-def loaded_by(module: str) -> set[str]:
-    """Every module that an import loads in an interpreter of its own."""
+def loaded_by(*names: str) -> set[str]:
+    """Every module that these imports load in an interpreter of their own."""
     done = subprocess.run(
-        [sys.executable, "-c", REPORT.format(module.removesuffix(".__init__"))],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", REPORT, *(name.removesuffix(".__init__") for name in names)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout))
+
+
+def offenders(names: list[str], loads_forbidden: Callable[[set[str]], set[str]]) -> dict[str, Any]:
+    """Modules whose import loads what it must not, with that; one interpreter where none does."""
+    if not loads_forbidden(loaded_by(*names)):
+        return {}
+    return {name: sorted(bad) for name in names if (bad := loads_forbidden(loaded_by(name)))}
 
 
 def packages(names: set[str]) -> set[str]:
@@ -60,20 +71,71 @@ def test_there_are_modules_to_look_at() -> None:
     assert {"workbench.cli", "workbench.launch", "workbench.commands.follow"} <= set(WORKBENCH)
 
 
-@pytest.mark.parametrize("module", LIGHT)
-def test_the_light_engine_is_light(module: str) -> None:
-    assert not packages(loaded_by(module)) & (HEAVY | SCREEN | {"workbench"})
+def test_the_light_engine_is_light() -> None:
+    forbidden = HEAVY | SCREEN | {"workbench"}
+    assert offenders(LIGHT, lambda loaded: packages(loaded) & forbidden) == {}
 
 
-@pytest.mark.parametrize("module", WORKBENCH)
-def test_the_workbench_reads_files_only(module: str) -> None:
-    loaded = loaded_by(module)
-    assert not packages(loaded) & HEAVY
-    assert not {
-        name
-        for name in loaded
-        if ".".join(name.split(".")[1:2]) in HEAVY_ROOMS and name.startswith("engine.")
+def test_the_workbench_reads_files_only() -> None:
+    def heavy(loaded: set[str]) -> set[str]:
+        rooms = {name for name in loaded if name.startswith("engine.")}
+        return (packages(loaded) & HEAVY) | {
+            name for name in rooms if name.split(".")[1] in HEAVY_ROOMS
+        }
+
+    assert offenders(WORKBENCH, heavy) == {}
+
+
+def test_an_offender_is_named() -> None:
+    assert offenders(["json", "plotext"], lambda loaded: packages(loaded) & SCREEN) == {
+        "plotext": ["plotext"]
     }
+
+
+GRAPH = import_graph(("engine", "workbench", "tools"))
+ORDER = [
+    "engine.paths", "engine.problems", "engine.units", "engine.installed", "engine.atomic",
+    "engine.user_dirs", "engine.hardware", "engine.gemma", "engine.recipe", "engine.events",
+    "engine.budget", "engine.run", "engine.sessions", "engine.kernels", "engine.data",
+    "engine.model", "engine.objectives", "engine.train", "engine.doctor", "engine.jobs",
+    "engine.__main__",
+    "workbench.text", "workbench.recipe_editor", "workbench.launch", "workbench.run_view",
+    "workbench.sessions", "workbench.widgets", "workbench.patches", "workbench.screens",
+    "workbench.app", "workbench.commands", "workbench.cli",
+    "tools.embedded_model", "tools.simulator",
+]  # fmt: skip
+"""Rooms from the ground up: each imports those before it only."""
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    assert len(GRAPH) > 200
+    assert circles(GRAPH) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+
+
+def test_no_import_goes_upwards() -> None:
+    floors = {room: floor for floor, room in enumerate(ORDER)}
+    rooms = {room_of(module) for module in GRAPH} - {"engine", "workbench", "tools"}
+    assert rooms == set(ORDER)
+    upwards = [
+        f"{module} -> {target}"
+        for module, targets in GRAPH.items()
+        for target in targets
+        if "." in module and "." in target
+        if floors[room_of(target)] > floors[room_of(module)]
+    ]
+    assert upwards == []
+
+
+def test_light_source_names_no_heavy_room() -> None:
+    by_name = [
+        f"{module} -> {target}"
+        for module, targets in GRAPH.items()
+        for target in targets
+        if module in {*LIGHT, *WORKBENCH} - {"engine.__main__"}
+        if target.startswith("engine.") and target.split(".")[1] in HEAVY_ROOMS
+    ]
+    assert by_name == []
 
 
 def test_the_command_line_answers_without_screen_or_schema() -> None:
