@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from engine.budget import calibration
@@ -23,6 +24,14 @@ _PASSING = {
 }  # fmt: skip
 _PROCESS_GIB = {"cpu": 0.52, "cuda": 2.5, "mps": 1.5}
 """What an engine that trains holds beside tensors: measured on a CPU, guessed elsewhere."""
+
+
+class Verdict(StrEnum):
+    """Whether it fits, from worst to best; tight where it may not."""
+
+    NO = "no"
+    TIGHT = "tight"
+    FITS = "fits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +78,11 @@ class Budget:
         return self.device.expected <= self.usable_gib and self.host_gib <= self.host_usable_gib
 
     @property
-    def verdict(self) -> str:
-        """fits, tight where the upper end would not, or no."""
+    def verdict(self) -> Verdict:
+        """Whether what is likely fits, and at most."""
         if not self.fits:
-            return "no"
-        return "fits" if self.device.high <= self.usable_gib else "tight"
+            return Verdict.NO
+        return Verdict.FITS if self.device.high <= self.usable_gib else Verdict.TIGHT
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as `gemma-bench budget --json` gives it."""

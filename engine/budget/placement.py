@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from engine.budget import step_shape
-from engine.budget.forecast import Budget, forecast
+from engine.budget.forecast import Budget, Verdict, forecast
 from engine.budget.step_shape import StepShape
 from engine.gemma import catalog
 from engine.gemma.shapes import Gemma
@@ -12,9 +12,6 @@ from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe import image_rows
 from engine.recipe.schema import Model, Recipe
-
-_VERDICTS = ("no", "tight", "fits")
-"""From worst to best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ def _belong_on_host(step: StepShape, profile: Profile) -> bool:
     budgets = _here_and_there(step, profile)
     if budgets is None:
         return False
-    here, there = (_VERDICTS.index(budget.verdict) for budget in budgets)
+    here, there = ([*Verdict].index(budget.verdict) for budget in budgets)
     return there > here
 
 

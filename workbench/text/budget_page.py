@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from engine.budget.forecast import Band, Budget
+from engine.budget.forecast import Band, Budget, Verdict
 from engine.budget.suggestions import Largest, Suggestion
 from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
@@ -16,7 +16,7 @@ from workbench.text.sanitize import clean_line
 Row = list[tuple[str, str]]
 """Texts with their inks."""
 BADGE: Row = [("estimated", "strong")]
-_INKS = {"fits": "good", "tight": "warn", "no": "bad"}
+_INKS = {Verdict.FITS: "good", Verdict.TIGHT: "warn", Verdict.NO: "bad"}
 _BAR_CELLS, _BEYOND = 60, 6
 """A bar's width in text, and the share of it, a sixth, that lies beyond its end."""
 _SHOWN_FROM_GIB = 0.005
@@ -77,9 +77,9 @@ def verdict(budget: Budget) -> str:
         host = f"{budget.host_gib:.1f} GiB of {budget.host_usable_gib:.1f} GiB usable"
         return f"{needed}; it doesn't fit the host's memory: {host}"
     words = {
-        "fits": "it fits",
-        "tight": f"tight: at its highest {budget.device.high:.2f} GiB",
-        "no": "it doesn't fit",
+        Verdict.FITS: "it fits",
+        Verdict.TIGHT: f"tight: at its highest {budget.device.high:.2f} GiB",
+        Verdict.NO: "it doesn't fit",
     }
     return f"{needed}: {words[budget.verdict]}"
 

@@ -1,5 +1,7 @@
 """Bytes that stay from step to step: weights, the adapter, its gradients and optimizer state."""
 
+from functools import lru_cache
+
 from engine.budget.ledger.step_context import lora_by_layer
 from engine.budget.library_kernels import (
     NF4_BLOCK,
@@ -87,6 +89,7 @@ def _state(count: int, block: int, step: StepShape) -> int:
     return scales + -(-scales // NF4_NESTED_BLOCK) * 4 + _CODE_BYTES + _NESTED_BYTES
 
 
+@lru_cache(maxsize=16)
 def _optimizer(gemma: Gemma, step: StepShape) -> tuple[int, int]:
     """Bytes of its state on the device, and in managed memory where it is paged."""
     if step.optim == "sgd":

@@ -1,6 +1,7 @@
 """What every part of the walk through a step works with."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engine.budget.ledger.decoder_layer import Decoder
 from engine.budget.ledger.linear import LinearLayers
@@ -79,6 +80,7 @@ def context_of(gemma: Gemma, step: StepShape) -> StepContext:
     return StepContext(gemma, step, tape, projections, decoder, targets, lora, ends)
 
 
+@lru_cache(maxsize=16)
 def lora_by_layer(gemma: Gemma, step: StepShape) -> tuple[int, ...]:
     """Trained numbers of each layer."""
     targets, is_dora = parameters.adapted(gemma, step.target_modules), step.method == "dora"
