@@ -6,7 +6,7 @@ import pytest
 
 from engine.data.checks import check
 from engine.data.conversation import ToolCall, Turn, UnusableRow, thinking
-from engine.data.formats.preference import labelled, pair
+from engine.data.formats.preference import pair
 from engine.data.formats.registry import FORMATS, conversation, detect, format_of
 from engine.recipe import schema
 
@@ -128,7 +128,6 @@ def test_an_unfit_pair_says_why(row: dict[str, Any], reason: str) -> None:
 def test_a_label_judges_one_answer() -> None:
     row = {"prompt": "Why?", "completion": "So.", "label": False}
     assert format_of(row) == "preference"
-    assert (labelled(row).turns, labelled(row).is_good) == ((USER, GOOD), False)
 
 
 IMAGES: dict[str, dict[str, Any]] = {

@@ -8,8 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 from trl import chat_template_utils
 
-from engine.data.own_template import PROBE, choose, difference
-from engine.data.template import template
+from engine.data.template import PROBE, choose, difference, template
 from engine.data.tokens import tokenize
 from engine.gemma import catalog
 from engine.gemma.shapes import Dialect

@@ -7,9 +7,8 @@ import numpy as np
 
 from engine.data.arrow_store import Rows, Writer
 from engine.data.row_counts import RowCounts, measured
-from engine.data.row_pipeline import DroppedRow, KeptRow, settings
+from engine.data.row_pipeline import DroppedRow, KeptRow, WorkerPool, row_settings
 from engine.data.sources import Opened
-from engine.data.worker_pool import WorkerPool
 from engine.recipe.schema import Data
 from engine.sessions.source_report import SourceReport
 
@@ -38,7 +37,7 @@ class _Seen:
 
 
 def write(
-    data: Data, sources: list[Opened], crew: WorkerPool, path: Path, images: set[str]
+    data: Data, sources: list[Opened], pool: WorkerPool, path: Path, images: set[str]
 ) -> list[RowCounts]:
     """Write the rows of all sources, one after the other, with counts of each.
 
@@ -46,7 +45,7 @@ def write(
     """
     writer = Writer(path)
     try:
-        found = _written(data, sources, crew, writer, images)
+        found = _written(data, sources, pool, writer, images)
     except BaseException:
         writer.discard()
         raise
@@ -55,14 +54,14 @@ def write(
 
 
 def _written(
-    data: Data, sources: list[Opened], crew: WorkerPool, writer: Writer, images: set[str]
+    data: Data, sources: list[Opened], pool: WorkerPool, writer: Writer, images: set[str]
 ) -> list[RowCounts]:
     found, seen = [], _Seen()
     for number, source in enumerate(sources):
         counts = RowCounts(source.source.label, source.format, source.asked)
-        for file, rows in _ground(data, source, crew):
+        for file, rows in _processed(data, source, pool):
             images.update(image for row in rows for image in row.images)
-            kept = _kept(rows, source.shelves[file].origin, counts, seen)
+            kept = _taken_rows(rows, source.shelves[file].origin, counts, seen)
             writer.write(number, file, kept)
             if counts.taken >= source.asked:
                 break
@@ -70,17 +69,17 @@ def _written(
     return found
 
 
-def _ground(
-    data: Data, source: Opened, crew: WorkerPool
+def _processed(
+    data: Data, source: Opened, pool: WorkerPool
 ) -> Iterator[tuple[int, list[KeptRow | DroppedRow]]]:
     folders = [str(Path(shelf.origin).parent) for shelf in source.shelves]
-    chosen = [settings(data, source.source, source.format, folder) for folder in folders]
-    yield from crew.ground(
-        (file, chosen[file], source.shelves[file], rows) for file, rows in source.drawn(data.seed)
+    settings = [row_settings(data, source.source, source.format, folder) for folder in folders]
+    yield from pool.process(
+        (file, settings[file], source.shelves[file], rows) for file, rows in source.drawn(data.seed)
     )
 
 
-def _kept(
+def _taken_rows(
     rows: list[KeptRow | DroppedRow], origin: str, counts: RowCounts, seen: _Seen
 ) -> list[KeptRow]:
     kept: list[KeptRow] = []

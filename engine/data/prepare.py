@@ -22,9 +22,8 @@ from engine.data.formats.registry import conversation
 from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.rendering import Template
 from engine.data.row_counts import RowCounts, refusal_of_drops
-from engine.data.row_pipeline import readable
+from engine.data.row_pipeline import WorkerPool, readable
 from engine.data.sources import Opened, opened
-from engine.data.worker_pool import WorkerPool
 from engine.recipe.schema import Data, Source
 from engine.sessions.source_report import SourceReport
 
@@ -120,8 +119,8 @@ def prepare(
         if not (stored.exists() and counted.exists() and image_stamps.is_current(stamps)):
             images: set[str] = set()
             read = sum(min(source.asked, len(source)) for source in sources)
-            with WorkerPool(tokenizer, template, read, processes, sight) as crew:
-                counts = mixing.write(data, sources, crew, stored, images)
+            with WorkerPool(tokenizer, template, read, processes, sight) as pool:
+                counts = mixing.write(data, sources, pool, stored, images)
             image_stamps.write(images, stamps, sight)
             atomic.write_lines(counted, [msgspec.json.encode(counts).decode()])
         counts = msgspec.json.decode(counted.read_bytes(), type=list[RowCounts])

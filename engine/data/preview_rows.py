@@ -9,9 +9,9 @@ import numpy as np
 
 from engine.data.conversation import Conversation
 from engine.data.image_tokenizer import ImageTokenizer
-from engine.data.own_template import inference
 from engine.data.prepare import Prepared
 from engine.data.rendering import Template
+from engine.data.template import inference
 from engine.data.tokens import IGNORED, Encoder, Tokens
 from engine.sessions.preview import Question, Row, Span, check_source
 

@@ -1,15 +1,22 @@
-"""A handful of rows from bytes to tokens, in this process or in one of several."""
+"""Chunks of rows from bytes to tokens, in this process or in several, in order."""
 
 import hashlib
 import json
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from typing import Any
 
 from engine.data.checks import check
 from engine.data.conversation import Conversation, UnusableRow, thinking
 from engine.data.formats.registry import conversation, renamed
+from engine.data.image_tokenizer import ImageTokenizer
 from engine.data.rendering import Template
+from engine.data.row_index import RowIndex
 from engine.data.tokens import IGNORED, Encoder, Tokens, labels
 from engine.data.truncation import truncated
 from engine.gemma.shapes import Dialect
@@ -18,10 +25,14 @@ from engine.recipe.schema import Data, Filter, Source
 NO_LOSS = "no token with loss within max_length"
 TOO_LONG = "a row of more than 16 MiB"
 UNSEEN = "images, which the model can't see"
+CHUNK_ROWS = 500
+_WORTH_ROWS = 20_000
+"""With fewer rows the processes would take longer to start than the work."""
+_IN_FLIGHT = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class RowSettings:
     """What a row's tokens depend on, apart from tokenizer and template."""
 
     format: str
@@ -64,9 +75,9 @@ class DroppedRow:
     """Files that the row names."""
 
 
-def settings(data: Data, source: Source, format_name: str, folder: str) -> Settings:
+def row_settings(data: Data, source: Source, format_name: str, folder: str) -> RowSettings:
     """The settings of one source."""
-    return Settings(
+    return RowSettings(
         format_name, source.columns, source.filter, folder,
         data.loss_on, data.max_length, data.truncation, data.thinking,
     )  # fmt: skip
@@ -103,28 +114,30 @@ class RowPipeline:
     encoder: Encoder
     template: Template
 
-    def ground(
-        self, chosen: Settings, rows: Iterable[tuple[int, bytes | None]]
+    def process(
+        self, settings: RowSettings, rows: Iterable[tuple[int, bytes | None]]
     ) -> list[KeptRow | DroppedRow]:
         """What becomes of each row, in order; lines of blanks are no rows."""
         read = [
-            self._read(chosen, number, raw)
+            self._read(settings, number, raw)
             for number, raw in rows
             if raw is None or raw.strip(b" \t\r\n\xef\xbb\xbf")
         ]
         encoded = iter(self.encoder.encode([row.turns for row in read if isinstance(row, KeptRow)]))
         return [
-            row if isinstance(row, DroppedRow) else self._cut(chosen, row, *next(encoded))
+            row if isinstance(row, DroppedRow) else self._cut(settings, row, *next(encoded))
             for row in read
         ]
 
-    def _read(self, chosen: Settings, number: int, raw: bytes | None) -> KeptRow | DroppedRow:
+    def _read(self, settings: RowSettings, number: int, raw: bytes | None) -> KeptRow | DroppedRow:
         turns: Conversation = ()
         try:
             record = parsed(raw)
-            turns = conversation(renamed(record, chosen.columns), chosen.format, chosen.folder)
+            turns = conversation(
+                renamed(record, settings.columns), settings.format, settings.folder
+            )
             dialect = self.template.dialect
-            turns = thinking(turns, chosen.thinking, has_channel=dialect != Dialect.GEMMA3)
+            turns = thinking(turns, settings.thinking, has_channel=dialect != Dialect.GEMMA3)
             notes = check(turns, dialect)
             self._look(turns)
         except UnusableRow as reason:
@@ -143,12 +156,12 @@ class RowPipeline:
             self.encoder.sight.check(turns)
 
     def _cut(
-        self, chosen: Settings, row: KeptRow, ids: list[int], mask: Sequence[int]
+        self, settings: RowSettings, row: KeptRow, ids: list[int], mask: Sequence[int]
     ) -> KeptRow | DroppedRow:
         try:
-            _check_length(chosen.filter, len(ids))
+            _check_length(settings.filter, len(ids))
             start = self.encoder.turn_start
-            loss_on = "all" if row.turns[0].role == "text" else chosen.loss_on
+            loss_on = "all" if row.turns[0].role == "text" else settings.loss_on
             carried, sight = labels(ids, mask, start, loss_on), self.encoder.sight
             if sight and row.images:
                 carried = [
@@ -157,7 +170,7 @@ class RowPipeline:
                 ]
             whole = Tokens(ids, carried, False, tuple(row.images))
             seen = sight.image_token if sight else None
-            tokens = truncated(whole, chosen.max_length, chosen.truncation, start, seen)
+            tokens = truncated(whole, settings.max_length, settings.truncation, start, seen)
             if not tokens.supervised:
                 raise UnusableRow(NO_LOSS)
         except UnusableRow as reason:
@@ -182,3 +195,75 @@ def _check_length(wanted: Filter, length: int) -> None:
 def _hash(turns: Conversation) -> int:
     digest = hashlib.blake2b(repr(turns).encode("utf-8", "surrogatepass"), digest_size=8)
     return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+Task = tuple[int, RowSettings, RowIndex, list[int]]
+"""A number to know it by, how rows are read, and which rows of which shelf."""
+
+_pipeline: RowPipeline | None = None
+"""That of a worker process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What an encoder needs of a tokenizer; the whole of it takes three times as long to send."""
+
+    backend_tokenizer: Any
+    special_tokens_map: dict[str, Any]
+
+
+class WorkerPool(AbstractContextManager["WorkerPool"]):
+    """Processes chunks, here or in `processes` others; 0 chooses by the number of rows."""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: Template,
+        rows: int,
+        processes: int = 0,
+        sight: ImageTokenizer | None = None,
+    ) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+        self.processes = processes or (cores if rows >= _WORTH_ROWS else 1)
+        self._pipeline = RowPipeline(Encoder(tokenizer, template, sight), template)
+        self._stack = ExitStack()
+        self._pool: ProcessPoolExecutor | None = None
+        if self.processes > 1:
+            plain = dict(tokenizer.special_tokens_map)
+            vocabulary = Vocabulary(tokenizer.backend_tokenizer, plain)
+            self._pool = ProcessPoolExecutor(
+                self.processes, get_context("spawn"), _start, (vocabulary, template, sight)
+            )
+            self._stack.callback(self._pool.shutdown, wait=True, cancel_futures=True)
+
+    def __exit__(self, *raised: object) -> None:
+        self._stack.close()
+
+    def process(self, work: Iterable[Task]) -> Iterator[tuple[int, list[KeptRow | DroppedRow]]]:
+        """What becomes of the rows of each task, under the task's number, in order."""
+        if self._pool is None:
+            for number, settings, shelf, rows in work:
+                yield number, self._pipeline.process(settings, shelf.read(rows))
+            return
+        waiting: deque[tuple[int, Future[list[KeptRow | DroppedRow]]]] = deque()
+        for number, settings, shelf, rows in work:
+            waiting.append((number, self._pool.submit(_process, settings, list(shelf.read(rows)))))
+            if len(waiting) >= self.processes * _IN_FLIGHT:
+                first, done = waiting.popleft()
+                yield first, done.result()
+        for number, done in waiting:
+            yield number, done.result()
+
+
+def _start(vocabulary: Vocabulary, template: Template, sight: ImageTokenizer | None) -> None:
+    global _pipeline
+    # The processes are the parallelism; threads of the tokenizer in each would fight over cores.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _pipeline = RowPipeline(Encoder(vocabulary, template, sight), template)
+
+
+def _process(
+    settings: RowSettings, rows: list[tuple[int, bytes | None]]
+) -> list[KeptRow | DroppedRow]:
+    assert _pipeline is not None
+    return _pipeline.process(settings, rows)

@@ -10,8 +10,7 @@ import numpy as np
 from engine.data import files, hub
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
 from engine.data.row_index import RowIndex
-from engine.data.row_pipeline import readable
-from engine.data.worker_pool import CHUNK_ROWS
+from engine.data.row_pipeline import CHUNK_ROWS, readable
 from engine.problems import Refusal
 from engine.recipe.data_files import files as files_of
 from engine.recipe.schema import Source

@@ -30,7 +30,6 @@ def read(config: dict[str, Any]) -> Gemma:
     return Gemma(
         name="",
         hub_id="",
-        licence="Gemma Terms of Use" if generation == 3 else "Apache-2.0",
         dialect=dialect_of(config),
         generation=generation,
         is_text_only=text is config,

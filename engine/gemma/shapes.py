@@ -52,8 +52,6 @@ class Gemma:
     name: str
     hub_id: str
     """Empty for a local folder."""
-    licence: str
-    """Terms its weights are given under."""
     dialect: Dialect
     generation: Literal[3, 4]
     is_text_only: bool

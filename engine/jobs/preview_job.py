@@ -12,9 +12,9 @@ from typing import Any
 
 from engine import events, user_dirs
 from engine.data.image_tokenizer import ImageTokenizer, sight
-from engine.data.own_template import choose, difference
 from engine.data.prepare import prepare
 from engine.data.preview_rows import excerpt, sample
+from engine.data.template import choose, difference
 from engine.data.tokenizer import tokenizer_and_config
 from engine.gemma.config import dialect_of
 from engine.gemma.shapes import Dialect

@@ -21,14 +21,6 @@ class Pair:
     rejected: Conversation
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A conversation and whether its last answer was wanted."""
-
-    turns: Conversation
-    is_good: bool
-
-
 def is_preference(record: Record) -> bool:
     """Whether a row judges answers."""
     if "chosen" in record and "rejected" in record:
@@ -50,18 +42,6 @@ def pair(record: Record) -> Pair:
     if not same or chosen[same - 1].role == "assistant":
         raise UnusableRow("chosen and rejected answer different prompts")
     return Pair(chosen[:same], chosen[same:], rejected[same:])
-
-
-def labelled(record: Record) -> Labelled:
-    """A row with a label. Raises `UnusableRow`."""
-    if "messages" in record:
-        read = turns(record, record["messages"], "role", "content")
-    else:
-        read = [
-            Turn("user", words(record.get("prompt"))),
-            Turn("assistant", words(record["completion"])),
-        ]
-    return Labelled(settled(read), bool(record["label"]))
 
 
 def _prompt(record: Record) -> list[Turn]:

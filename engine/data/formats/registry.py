@@ -5,21 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.data.conversation import Conversation, Turn, UnusableRow, settled
-from engine.data.formats import asked, chat, marked, persona
+from engine.data.formats import chat, persona, question_answer, text
 from engine.data.formats.form import Form, Record
 from engine.data.formats.preference import is_preference
 
 FORMATS: dict[str, Form] = {
     "messages": chat.MESSAGES,
     "sharegpt": chat.SHAREGPT,
-    "instruction_input_output": asked.INSTRUCTION_INPUT_OUTPUT,
-    "instruction_output": asked.INSTRUCTION_OUTPUT,
-    "question_response": asked.QUESTION_RESPONSE,
-    "prompt_completion": asked.PROMPT_COMPLETION,
+    "instruction_input_output": question_answer.INSTRUCTION_INPUT_OUTPUT,
+    "instruction_output": question_answer.INSTRUCTION_OUTPUT,
+    "question_response": question_answer.QUESTION_RESPONSE,
+    "prompt_completion": question_answer.PROMPT_COMPLETION,
     "nemotron_persona": persona.PERSONA,
-    "usr_bot": marked.USR_BOT,
-    "title_text": asked.TITLE_TEXT,
-    "text": marked.TEXT,
+    "usr_bot": text.USR_BOT,
+    "title_text": question_answer.TITLE_TEXT,
+    "text": text.TEXT,
 }
 PREFERENCE = "preference"
 """What rows that judge answers are detected as; they are for DPO."""

@@ -10,7 +10,7 @@ _NO_INPUT = {"<noinput>", "noinput", "no input", "<no input>", "nan", "n/a"}
 """What some Alpaca rows write where there is no input; read as none."""
 
 
-def asked(*question: str, answer: tuple[str, ...], needs: tuple[str, ...] = ()) -> Form:
+def question_answer(*question: str, answer: tuple[str, ...], needs: tuple[str, ...] = ()) -> Form:
     """The columns of a question, joined by an empty line, and the first there is of an answer's.
 
     It fits where the first column of the question, all of `needs`, and an answer are there.
@@ -47,11 +47,11 @@ def _part(record: Record, name: str) -> str:
     return "" if name == "input" and text.lower() in _NO_INPUT else text
 
 
-INSTRUCTION_INPUT_OUTPUT = asked(
+INSTRUCTION_INPUT_OUTPUT = question_answer(
     "instruction", "input", answer=("output", "response"), needs=("input",)
 )
-INSTRUCTION_OUTPUT = asked("instruction", answer=("output", "response"))
-QUESTION_RESPONSE = asked("question", answer=("response", "answer"))
-PROMPT_COMPLETION = asked("prompt", answer=("completion", "response"))
-TITLE_TEXT = asked("title", answer=("text",))
+INSTRUCTION_OUTPUT = question_answer("instruction", answer=("output", "response"))
+QUESTION_RESPONSE = question_answer("question", answer=("response", "answer"))
+PROMPT_COMPLETION = question_answer("prompt", answer=("completion", "response"))
+TITLE_TEXT = question_answer("title", answer=("text",))
 """An article answers its title."""
