@@ -18,7 +18,7 @@ from engine.data import batches, tokens
 from engine.data.batches import Collator, TokenSequence
 from engine.data.tokens import Encoder, Tokens
 from engine.doctor import trial
-from engine.doctor.registry import CHECKS
+from engine.doctor.checks import CHECKS
 from engine.doctor.specimens import Specimens
 from engine.kernels import head
 from engine.model import adapter_switch, load, lora, nf4

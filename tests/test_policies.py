@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.data.conversation import Turn
 from engine.data.template import template
 from engine.events import Warned
 from engine.gemma.config import dialect_of
@@ -275,7 +276,7 @@ def test_a_stop_cuts_answers_short(gemma_folder: Any, tmp_path: Path) -> None:
     chosen = template(dialect_of(gemma.model.config.to_dict()))
     model = lora.attach(gemma.model, tiny.ADAPTER, 0)
     answers = Answers(model, gemma.tokenizer, chosen, EventLog(run), RunControl(run))
-    asked = [(tiny.Turn("user", "Hello!"),)]
+    asked = [(Turn("user", "Hello!"),)]
     assert len(answers.ask(asked, 4, as_base=True)) == 1
     run.ask("stop", "a test")
     with pytest.raises(Cut):

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.batches import TokenSequence, alone
-from engine.data.conversation import Turn
-from engine.data.template import template
-from engine.data.tokens import Tokens, tokenize
+from engine.data.tokens import Tokens
+from engine.doctor import specimens
 from engine.doctor.trial import ADAPTER as ADAPTER
 from engine.doctor.trial import RecordedStep, Trial
-from engine.gemma.config import dialect_of
 from engine.hardware.profiles import Profile
 from engine.model.load import Loaded, load
 from engine.recipe.schema import Model
@@ -39,9 +37,7 @@ def loaded(
 
 def rows(gemma: Loaded) -> list[Tokens]:
     """The questions above as the model's tokens; their answers differ in length."""
-    turns = [(Turn("user", asked), Turn("assistant", said)) for asked, said in QUESTIONS]
-    chosen = template(dialect_of(gemma.model.config.to_dict()))
-    return tokenize(gemma.tokenizer, chosen, turns, "assistant", 128)
+    return specimens.rows(gemma, QUESTIONS)
 
 
 Gradients = RecordedStep

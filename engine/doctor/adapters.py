@@ -1,14 +1,24 @@
-"""Checks of adapters: where they sit."""
+"""Checks of adapters: where they sit, and whether they come back as they were saved."""
 
+import math
+from pathlib import Path
+from tempfile import mkdtemp
+
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from engine.doctor.check import Measured, check
-from engine.doctor.specimens import KINDS, Specimens
-from engine.doctor.trial import ADAPTER
+from engine.doctor.check import Measurement, check
+from engine.doctor.specimens import KINDS, SHARING, Specimens, sequences, template_of
+from engine.doctor.trial import ADAPTER, Trial
 from engine.gemma.lora_targets import HEAD, PER_LAYER_TABLE, TOKEN_TABLE
 from engine.model import lora
+from engine.model.adapter_switch import attach, read
 from engine.model.protocols import LanguageModel
+from engine.problems import Refusal
 from engine.recipe import validate as recipe_check
+from engine.run.adapters import Adapter
+from engine.run.rundir import RunDir
+from engine.train.checkpoints import save_adapter
 
 _TABLES = (TOKEN_TABLE, HEAD, PER_LAYER_TABLE)
 
@@ -20,12 +30,12 @@ _TABLES = (TOKEN_TABLE, HEAD, PER_LAYER_TABLE)
     "merges wrongly",
     is_fast=True,
 )
-def tied_embedding_refused(specimens: Specimens) -> Measured:
+def tied_embedding_refused(specimens: Specimens) -> Measurement:
     """Count tied tables that a recipe may name, or that the engine would adapt."""
     model = specimens.gemma("embedded").model
     let_through = [f"a recipe with {name}" for name in _TABLES if _passes_in_recipe(name)]
     let_through += [f"an adapter on {name}" for name in _TABLES if _is_adapted(model, name)]
-    return Measured(len(let_through), ", ".join(let_through))
+    return Measurement(len(let_through), ", ".join(let_through))
 
 
 def _passes_in_recipe(name: str) -> bool:
@@ -46,7 +56,7 @@ def _is_adapted(model: LanguageModel, name: str) -> bool:
     advice="Install the tested versions: the adapter would touch a vision or audio tower, a "
     "lookup table or a router, or leave out a layer",
 )
-def adapter_targets(specimens: Specimens) -> Measured:
+def adapter_targets(specimens: Specimens) -> Measurement:
     """Count modules adapted that should not be, and those left out, over all architectures."""
     wrong: list[str] = []
     for kind in KINDS:
@@ -59,7 +69,7 @@ def adapter_targets(specimens: Specimens) -> Measured:
             if isinstance(module, BaseTunerLayer)
         }
         wrong += [names.get(each, "a module that was not there") for each in wanted ^ adapted]
-    return Measured(len(wrong), ", ".join(sorted(wrong)[:3]))
+    return Measurement(len(wrong), ", ".join(sorted(wrong)[:3]))
 
 
 def _projections(model: LanguageModel) -> set[int]:
@@ -71,3 +81,42 @@ def _projections(model: LanguageModel) -> set[int]:
         for name in ADAPTER.target_modules
         if (projection := getattr(block, name, None)) is not None
     }
+
+
+@check(
+    "adapter reload equals adapter trained",
+    limit=1e-5,
+    advice="Install the tested versions, and do not rely on saved adapters: they lose weights",
+)
+def adapter_reload(specimens: Specimens) -> Measurement:
+    """Logits of a trained model against those of a fresh base with the saved adapter."""
+    try:
+        return Measurement(max(_reload_difference(specimens, kind) for kind in SHARING))
+    except Refusal as refusal:
+        return Measurement(math.inf, refusal.problems[0].reason)
+
+
+def _reload_difference(specimens: Specimens, kind: str) -> float:
+    gemma, fresh = specimens.gemma(kind), specimens.gemma(kind)
+    own = sequences(gemma)
+    ids = torch.tensor([own[0].input_ids])
+    base = _logits(gemma.model, ids)
+    trial = Trial(gemma, own, max_steps=2, warmup_steps=0.0)
+    trial.train()
+    trained = _logits(trial.model, ids)
+    run = RunDir(Path(mkdtemp(dir=specimens.folder)))
+    save_adapter(run, trial.model)
+    weights = read(Adapter("adapter", None, run.adapter), specimens.choice(kind))
+    switch = attach(fresh, template_of(fresh), weights)
+    with switch.use("adapter"):
+        reloaded = _logits(switch.model, ids)
+    is_blind = float((trained - base).abs().max()) < 1e-2
+    return math.inf if is_blind else float((trained - reloaded).abs().max())
+
+
+def _logits(model: LanguageModel, ids: torch.Tensor) -> torch.Tensor:
+    """Token ids (batch, length) to logits (batch, length, vocabulary) in the model's type."""
+    model.eval()
+    with torch.no_grad():
+        logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
+    return logits

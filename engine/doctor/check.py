@@ -10,11 +10,11 @@ from engine.doctor.specimens import Specimens
 from engine.sessions.doctor_report import Finding
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """An error, and what there is to say about it where it is too large, or else."""
 
     figure: float
-    said: str = ""
+    complaint: str = ""
     remark: str = ""
 
 
@@ -26,24 +26,24 @@ class Check:
     limit: float
     advice: str
     is_fast: bool
-    measure: Callable[[Specimens], Measured]
+    measure: Callable[[Specimens], Measurement]
 
     def __call__(self, specimens: Specimens) -> Finding:
         """Measure; a check that breaks has failed, as other versions may lack what it needs."""
         try:
-            figure, said, remark = self.measure(specimens)
+            figure, complaint, remark = self.measure(specimens)
         except Exception as error:
             traceback.print_exc()
             figure, remark = math.nan, ""
-            said = f"It could not be measured: {type(error).__name__}: {error}"
+            complaint = f"It could not be measured: {type(error).__name__}: {error}"
         has_passed = figure <= self.limit
-        advice = remark if has_passed else ". ".join(filter(None, (said, self.advice)))
-        told = figure if math.isfinite(figure) else None
-        return Finding(self.name, has_passed, told, self.limit, advice)
+        advice = remark if has_passed else ". ".join(filter(None, (complaint, self.advice)))
+        shown = figure if math.isfinite(figure) else None
+        return Finding(self.name, has_passed, shown, self.limit, advice)
 
 
 def check(
     name: str, *, limit: float, advice: str, is_fast: bool = False
-) -> Callable[[Callable[[Specimens], Measured]], Check]:
+) -> Callable[[Callable[[Specimens], Measurement]], Check]:
     """Make a check of a function that measures; fast ones are run before a training run."""
     return lambda measure: Check(name, limit, advice, is_fast, measure)

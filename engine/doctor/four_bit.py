@@ -6,7 +6,7 @@ import torch
 from bitsandbytes import functional as four_bit
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
 
-from engine.doctor.check import Measured, check
+from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import Specimens, sequences
 from engine.doctor.trial import difference, step
 from engine.model.experts import QuantisedExperts
@@ -19,12 +19,12 @@ from engine.model.load import Loaded
     advice='Set model.quantization = "none" for 26B-A4B and install the tested versions: its 4-bit '
     "experts give other outputs or gradients than their weights",
 )
-def nf4_experts(specimens: Specimens) -> Measured:
+def nf4_experts(specimens: Specimens) -> Measurement:
     """Loss and gradients through quantised experts, and through all of them dequantised."""
     packed, whole = (specimens.gemma("gemma4_moe", quantization="nf4") for _ in range(2))
     count = _dequantise(whole)
     steps = [step(gemma, sequences(gemma)) for gemma in (packed, whole)]
-    return Measured(difference(*steps) if count else 1.0, f"{count} mixtures are in 4 bits")
+    return Measurement(difference(*steps) if count else 1.0, f"{count} mixtures are in 4 bits")
 
 
 def _dequantise(gemma: Loaded) -> int:
@@ -55,9 +55,9 @@ def _dequantised(config: Any, packed: QuantisedExperts) -> Gemma4TextExperts:
     advice='Set model.quantization = "none" or samples.prompts = [], and install the tested '
     "versions: a 4-bit layer that answered once computes something else in training",
 )
-def nf4_after_an_answer(specimens: Specimens) -> Measured:
+def nf4_after_an_answer(specimens: Specimens) -> Measurement:
     """Loss and gradients of a model that answered before its step, and of one that did not."""
     silent, answering = (specimens.gemma("gemma3", quantization="nf4") for _ in range(2))
     with torch.no_grad():
         answering.model(torch.tensor([sequences(answering)[0].input_ids]))
-    return Measured(difference(*(step(each, sequences(each)) for each in (silent, answering))))
+    return Measurement(difference(*(step(each, sequences(each)) for each in (silent, answering))))

@@ -2,7 +2,7 @@
 
 from packaging.requirements import Requirement
 
-from engine.doctor.check import Measured, check
+from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import Specimens
 from engine.installed import requirements, version
 
@@ -13,14 +13,14 @@ from engine.installed import requirements, version
     advice="Install the project again in an environment of its own: pip install -e .",
     is_fast=True,
 )
-def tested_versions(specimens: Specimens) -> Measured:
+def tested_versions(specimens: Specimens) -> Measurement:
     """Count packages of another version than the project asks for."""
     outside = [
         f"{package.name} {version(package.name) or 'is missing'} ({package.specifier} is tested)"
         for package in map(Requirement, requirements())
         if not _is_inside(package)
     ]
-    return Measured(len(outside), ", ".join(outside))
+    return Measurement(len(outside), ", ".join(outside))
 
 
 def _is_inside(package: Requirement) -> bool:

@@ -1,16 +1,29 @@
-"""Checks of loss and gradients: accumulation, checkpointing, packing, rows without loss."""
+"""Checks of loss and gradients: accumulation, checkpointing, packing, rows without loss, NaN."""
 
 import json
+import math
+from pathlib import Path
+from tempfile import mkdtemp
 
+import torch
+
+from engine import events
 from engine.data.batches import TokenSequence, alone, pack
 from engine.data.prepare import prepare
 from engine.data.row_pipeline import NO_LOSS
 from engine.data.template import template
 from engine.data.tokens import IGNORED
-from engine.doctor.check import Measured, check
+from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import KINDS, QUESTIONS, SHARING, Specimens, rows, sequences
-from engine.doctor.trial import RecordedStep, difference, step
+from engine.doctor.trial import RecordedStep, Trial, difference, step
 from engine.recipe.schema import Data, Source
+from engine.run.event_log import EventLog
+from engine.run.rundir import RunDir
+from engine.run.tail import Tail
+from engine.train.hooks.step_events import StepEvents, step_event
+from engine.train.loop import Hook
+from engine.train.loss_guards import NotFinite
+from engine.train.state import TrainingState
 
 _EMPTY_MASK_LENGTH = 48
 
@@ -21,7 +34,7 @@ _EMPTY_MASK_LENGTH = 48
     advice="Set gradient_accumulation_steps = 1, and install the tested versions: loss and "
     "gradient are multiplied by the accumulation steps",
 )
-def accumulation_scaling(specimens: Specimens) -> Measured:
+def accumulation_scaling(specimens: Specimens) -> Measurement:
     """Two equal rows at once against one after the other, where the class refuses a token count.
 
     As the rows are equal, a mean of means is right too.
@@ -35,7 +48,7 @@ def accumulation_scaling(specimens: Specimens) -> Measured:
         for gemma in (specimens.gemma("gemma4_multimodal"),)
     )
     ratio = split.losses[0] / once.losses[0]
-    return Measured(difference(once, split), f"The loss of two steps is {ratio:.3f} times one's")
+    return Measurement(difference(once, split), f"The loss of two steps is {ratio:.3f} times one's")
 
 
 @check(
@@ -44,7 +57,7 @@ def accumulation_scaling(specimens: Specimens) -> Measured:
     advice="Set gradient_accumulation_steps = 1, and install the tested versions: short rows "
     "weigh more than long ones",
 )
-def accumulation_weighting(specimens: Specimens) -> Measured:
+def accumulation_weighting(specimens: Specimens) -> Measurement:
     """Rows of different lengths at once against one after the other, both kinds of classes."""
     count = len(QUESTIONS)
     differences = []
@@ -54,7 +67,7 @@ def accumulation_weighting(specimens: Specimens) -> Measured:
             specimens, kind, per_device_train_batch_size=1, gradient_accumulation_steps=count
         )
         differences.append(difference(at_once, apart))
-    return Measured(max(differences))
+    return Measurement(max(differences))
 
 
 def _step(specimens: Specimens, kind: str, **settings: int) -> RecordedStep:
@@ -67,7 +80,7 @@ def _step(specimens: Specimens, kind: str, **settings: int) -> RecordedStep:
     limit=1e-3,
     advice="Set training.gradient_checkpointing = false, and install the tested versions",
 )
-def checkpointing_gradients(specimens: Specimens) -> Measured:
+def checkpointing_gradients(specimens: Specimens) -> Measurement:
     """The engine's checkpointing against none; the reentrant kind is measured beside it."""
     plain = {kind: _checkpointed(specimens, kind) for kind in SHARING}
     figure = max(
@@ -75,7 +88,7 @@ def checkpointing_gradients(specimens: Specimens) -> Measured:
         for kind in SHARING
     )
     remark = _reentrant(specimens, plain)
-    return Measured(figure, remark, remark)
+    return Measurement(figure, remark, remark)
 
 
 def _reentrant(specimens: Specimens, plain: dict[str, RecordedStep]) -> str:
@@ -100,11 +113,11 @@ def _checkpointed(specimens: Specimens, kind: str, **settings: bool) -> Recorded
     advice="Set data.packing = false and training.per_device_train_batch_size = 1, and install "
     "the tested versions: rows of a batch attend to each other or to padding",
 )
-def packing_leak(specimens: Specimens) -> Measured:
+def packing_leak(specimens: Specimens) -> Measurement:
     """Loss and gradients of packed rows against the same rows one by one, on every architecture."""
     differences = {kind: _packing_difference(specimens, kind) for kind in KINDS}
     worst = max(differences, key=lambda kind: differences[kind])
-    return Measured(differences[worst], f"Most in {worst}")
+    return Measurement(differences[worst], f"Most in {worst}")
 
 
 def _packing_difference(specimens: Specimens, kind: str) -> float:
@@ -128,7 +141,7 @@ def _packing_difference(specimens: Specimens, kind: str) -> float:
     advice="Raise data.max_length above your longest row, and install the tested versions: a "
     "batch without a supervised token spoils the gradient of others",
 )
-def empty_mask(specimens: Specimens) -> Measured:
+def empty_mask(specimens: Specimens) -> Measurement:
     """A step with an empty micro-batch against one without, and rows that should be left out."""
     gemma, same = (specimens.gemma("gemma4_multimodal") for _ in range(2))
     row = sequences(gemma)[0]
@@ -137,7 +150,7 @@ def empty_mask(specimens: Specimens) -> Measured:
     beside = step(same, [row, empty], per_device_train_batch_size=1, gradient_accumulation_steps=2)
     count = _unsupervised_rows(specimens)
     text = f"{count} rows without a supervised token are trained on" if count else ""
-    return Measured(difference(without, beside) + count, text)
+    return Measurement(difference(without, beside) + count, text)
 
 
 def _unsupervised_rows(specimens: Specimens) -> int:
@@ -150,3 +163,38 @@ def _unsupervised_rows(specimens: Specimens) -> int:
     data = Data(sources=(source,), max_length=_EMPTY_MASK_LENGTH)
     prepared = prepare(data, specimens.tokenizer("gemma4"), template("gemma4"))
     return len(prepared.rows) - 1 + (1 - prepared.dropped[NO_LOSS])
+
+
+@check(
+    "NaN shown as NaN",
+    limit=0,
+    advice="Watch the loss for zeros, and install the tested versions: a loss that is no number "
+    "would be shown as one",
+)
+def nan_shown(specimens: Specimens) -> Measurement:
+    """Steps without a number that were shown with one or not at all, or that changed weights."""
+    gemma = specimens.gemma("embedded")
+    run = RunDir(Path(mkdtemp(dir=specimens.folder)))
+    log = EventLog(run)
+    trial = Trial(gemma, sequences(gemma), _Poison(), StepEvents(log), max_steps=3)
+    try:
+        trial.train()
+    except NotFinite as failure:
+        log.append(step_event(trial.state, failure.result))
+    steps = map(events.decode, Tail(run.events).read_new())
+    losses = {e.step: e.metrics.get("loss") for e in steps if isinstance(e, events.Step)}
+    trained = [p for p in trial.model.parameters() if p.requires_grad]
+    is_spoilt = not all(bool(torch.isfinite(p).all()) for p in trained)
+    shown = [step for step in (2, 3) if losses.get(step) is not None]
+    wrong = len(shown) + (2 not in losses) + (losses.get(1) is None) + is_spoilt
+    return Measurement(wrong, f"The losses shown are {list(losses.values())}")
+
+
+class _Poison(Hook):
+    """Spoils a frozen weight before the second step."""
+
+    def on_step_begin(self, state: TrainingState) -> None:
+        """Spoil the weight."""
+        if state.progress.step == 1:
+            weight = next(p for p in state.model.parameters() if not p.requires_grad)
+            weight.data.fill_(math.nan)

@@ -1,5 +1,6 @@
 """Tiny Gemmas of every architecture, for the doctor to try the install on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from engine.data.batches import TokenSequence, alone
 from engine.data.conversation import Conversation, Turn
+from engine.data.rendering import Template
 from engine.data.template import template
 from engine.data.tokenizer import tokenizer
 from engine.data.tokens import Tokens, tokenize
@@ -75,14 +77,17 @@ class Specimens:
         return tokenizer(Model(path=EMBEDDED))
 
 
-def rows(gemma: Loaded) -> list[Tokens]:
-    """The questions and answers above as a model's tokens."""
-    talks: list[Conversation] = [
-        (Turn("user", asked), Turn("assistant", said)) for asked, said in QUESTIONS
+def template_of(gemma: Loaded) -> Template:
+    """The template of a model's dialect."""
+    return template(dialect_of(gemma.model.config.to_dict()))
+
+
+def rows(gemma: Loaded, pairs: Sequence[tuple[str, str]] = QUESTIONS) -> list[Tokens]:
+    """Questions and their answers as a model's tokens, of which the answers carry loss."""
+    turns: list[Conversation] = [
+        (Turn("user", question), Turn("assistant", text)) for question, text in pairs
     ]
-    return tokenize(
-        gemma.tokenizer, template(dialect_of(gemma.model.config.to_dict())), talks, "last", 128
-    )
+    return tokenize(gemma.tokenizer, template_of(gemma), turns, "last", 128)
 
 
 def sequences(gemma: Loaded) -> list[TokenSequence]:

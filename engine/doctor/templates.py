@@ -2,7 +2,7 @@
 
 from engine.data.template import prompt_ids, template
 from engine.data.tokens import IGNORED, tokenize
-from engine.doctor.check import Measured, check
+from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import DIALECTS, TALK, Specimens
 
 
@@ -12,12 +12,12 @@ from engine.doctor.specimens import DIALECTS, TALK, Specimens
     advice="Install the tested versions: answers would go on without an end",
     is_fast=True,
 )
-def terminator_supervised(specimens: Specimens) -> Measured:
+def terminator_supervised(specimens: Specimens) -> Measurement:
     """Count answers of a conversation without a supervised end of turn, over all dialects."""
     answers = sum(turn.role == "assistant" for turn in TALK)
     missing = {dialect: answers - _supervised_ends(specimens, dialect) for dialect in DIALECTS}
     lacks = ", ".join(f"{dialect} lacks {count}" for dialect, count in missing.items() if count)
-    return Measured(sum(map(abs, missing.values())), lacks)
+    return Measurement(sum(map(abs, missing.values())), lacks)
 
 
 def _supervised_ends(specimens: Specimens, dialect: str) -> int:
@@ -33,10 +33,10 @@ def _supervised_ends(specimens: Specimens, dialect: str) -> int:
     "versions: the model is trained on another text than it will be asked with",
     is_fast=True,
 )
-def prompt_is_a_prefix(specimens: Specimens) -> Measured:
+def prompt_is_a_prefix(specimens: Specimens) -> Measurement:
     """Count dialects whose prompt at inference is not where the loss begins."""
     wrong = [dialect for dialect in DIALECTS if not _is_prefix(specimens, dialect)]
-    return Measured(len(wrong), ", ".join(wrong))
+    return Measurement(len(wrong), ", ".join(wrong))
 
 
 def _is_prefix(specimens: Specimens, dialect: str) -> bool:
@@ -54,9 +54,9 @@ def _is_prefix(specimens: Specimens, dialect: str) -> bool:
     "neither does",
     is_fast=True,
 )
-def double_bos(specimens: Specimens) -> Measured:
+def double_bos(specimens: Specimens) -> Measurement:
     """Count tokens too many or too few in a row and in its prompt, over all dialects."""
-    return Measured(sum(_wrong_bos(specimens, dialect) for dialect in DIALECTS))
+    return Measurement(sum(_wrong_bos(specimens, dialect) for dialect in DIALECTS))
 
 
 def _wrong_bos(specimens: Specimens, dialect: str) -> int:

@@ -28,7 +28,7 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     log.append(events.Phase(name="loading", detail="the packages"))
 
     # Seconds of imports, which its viewer is told of first.
-    from engine.doctor.registry import CHECKS
+    from engine.doctor.checks import CHECKS
     from engine.doctor.specimens import Specimens
 
     versions, found = installed.versions(), list[Finding]()

@@ -1,11 +1,7 @@
 """Every check of the doctor, in the order in which they are run and shown."""
 
 from engine.doctor import adapters, four_bit, install, loss, mechanisms, templates
-from engine.doctor.adapter_reload import adapter_reload
 from engine.doctor.check import Check
-from engine.doctor.kv_sharing import kv_sharing
-from engine.doctor.nan_shown import nan_shown
-from engine.doctor.soft_cap import soft_cap
 
 CHECKS: tuple[Check, ...] = (
     install.tested_versions,
@@ -16,13 +12,13 @@ CHECKS: tuple[Check, ...] = (
     loss.accumulation_scaling,
     loss.accumulation_weighting,
     loss.checkpointing_gradients,
-    kv_sharing,
+    mechanisms.kv_sharing,
     loss.packing_leak,
     loss.empty_mask,
-    soft_cap,
-    nan_shown,
+    mechanisms.soft_cap,
+    loss.nan_shown,
     adapters.adapter_targets,
-    adapter_reload,
+    adapters.adapter_reload,
     mechanisms.host_tables,
     four_bit.nf4_experts,
     four_bit.nf4_after_an_answer,
