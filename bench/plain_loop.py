@@ -12,7 +12,7 @@ from engine.model.load import Loaded
 from engine.model.patches.fused_lora import use_fused_lora
 from engine.objectives import heads
 from engine.recipe.schema import Adapter
-from engine.train.order import GroupedByLength
+from engine.train.loader import GroupedByLength
 
 SEED = 0
 """Of a recipe that names none."""

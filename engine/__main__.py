@@ -96,13 +96,14 @@ def _hello(job: Job) -> events.Hello:
 
 
 def _failed(error: Exception, run: RunDir, log: EventLog) -> events.Failed:
-    from engine.train import out_of_memory
-    from engine.train.hints import hint
+    from engine.train import failures
 
-    if isinstance(error, out_of_memory.OutOfMemory):
-        return out_of_memory.failed(error, run.read_request(), log.phase, run.log.name)
+    if isinstance(error, failures.OutOfMemory):
+        return failures.failed(error, run.read_request(), log.phase, run.log.name)
     message = str(error) or type(error).__name__
-    return events.Failed(phase=log.phase, error=message, hint=hint(error), log=run.log.name)
+    return events.Failed(
+        phase=log.phase, error=message, hint=failures.hint(error), log=run.log.name
+    )
 
 
 if __name__ == "__main__":

@@ -22,12 +22,11 @@ from engine.run import checkpoint_manifest
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train import out_of_memory
+from engine.train import failures
 from engine.train.answers import Answers
 from engine.train.checkpoints import Checkpoints
 from engine.train.hooks.loss_warnings import LossWarnings, Spikes
-from engine.train.loss_guards import NonFiniteGuard, NotFinite
-from engine.train.progress import StepResult
+from engine.train.progress import NonFiniteGuard, NotFinite, StepResult
 from engine.train.state import TrainingState, restore
 from tests import command, tiny
 
@@ -108,22 +107,22 @@ def test_one_row_that_does_not_fit_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_too_little_before_any_batch_is_told_too() -> None:
-    error = out_of_memory.OutOfMemory("no room for the moments", 5, ())
+    error = failures.OutOfMemory("no room for the moments", 5, ())
     assert "ahead of a step: no room" in str(error)
 
 
 def test_a_real_lack_of_memory_is_known() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 50)
-    assert out_of_memory.is_one(raised.value)
-    assert out_of_memory.is_one(MemoryError())
-    assert not out_of_memory.is_one(RuntimeError("memory of other things"))
+    assert failures.is_out_of_memory(raised.value)
+    assert failures.is_out_of_memory(MemoryError())
+    assert not failures.is_out_of_memory(RuntimeError("memory of other things"))
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 2), (3, 5), (6, 1)])
 def test_less_at_a_time_is_the_same_batch(batch: int, accumulation: int) -> None:
     training = Training(per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)
-    smaller = out_of_memory.smaller(training)
+    smaller = failures.smaller(training)
     assert smaller
     assert smaller.per_device_train_batch_size < batch
     found = smaller.per_device_train_batch_size * smaller.gradient_accumulation_steps
@@ -148,14 +147,14 @@ def test_a_save_that_fails_ends_a_run_that_says_so(error: str, tmp_path: Path) -
 SAVE = """
 import resource, signal, sys, torch
 from safetensors.torch import save_file
-from engine.train import disk
+from engine.train import checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:
-    with disk.by_number():
+    with checkpoints.numbered_disk_errors():
         save_file({"a": torch.zeros(10_000)}, sys.argv[1])
 except OSError as error:
-    print(error.errno in disk.FULL, error.strerror)
+    print(error.errno in checkpoints.DISK_FULL, error.strerror)
 """
 
 

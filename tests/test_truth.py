@@ -14,7 +14,7 @@ from engine.events import Memory
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train.hooks.memory_check import MemoryCheck, context_of
-from engine.train.order import LongestFirst
+from engine.train.loader import LongestFirst
 from engine.train.progress import StepResult
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from engine.run.rundir import RunDir
 from engine.run.tail import Tail
 from engine.train.hooks.step_events import StepEvents, step_event
 from engine.train.loop import Hook
-from engine.train.loss_guards import NotFinite
+from engine.train.progress import NotFinite
 from engine.train.state import TrainingState
 
 _EMPTY_MASK_LENGTH = 48

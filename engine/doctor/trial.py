@@ -14,8 +14,7 @@ from engine.model.load import Loaded
 from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe.schema import Adapter, Data, Source, Training
 from engine.train.loop import Hook, train
-from engine.train.loss_guards import NonFiniteGuard
-from engine.train.progress import StepResult
+from engine.train.progress import NonFiniteGuard, StepResult
 from engine.train.state import TrainingState, assembled
 
 ADAPTER = Adapter(r=4, lora_alpha=8)

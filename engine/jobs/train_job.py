@@ -11,9 +11,9 @@ from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
 from engine.run.request import Request
 from engine.run.rundir import RunDir
-from engine.train import out_of_memory
+from engine.train import failures
 from engine.train.attempt import attempt
-from engine.train.out_of_memory import OutOfMemory
+from engine.train.failures import OutOfMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ def _train_once(
     try:
         attempt(run, log, control, this_try.start, request, this_try.training)
     except OutOfMemory as error:
-        smaller = out_of_memory.smaller(this_try.training)
+        smaller = failures.smaller(this_try.training)
         if request.recipe.training.on_out_of_memory == "stop" or smaller is None:
             raise
         start, rejected = checkpoint_manifest.newest(run)
-        log.append(out_of_memory.retried(error, smaller, start))
+        log.append(failures.retried(error, smaller, start))
         if start:
             rounding = "but for the rounding of smaller batches"
             log.append(checkpoint_manifest.resumed(run, start, rejected, rounding))

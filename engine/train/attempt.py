@@ -24,16 +24,16 @@ from engine.run.event_log import EventLog
 from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
-from engine.train import determinism, out_of_memory, planning
+from engine.train import determinism, failures, planning
 from engine.train.answers import Answers, Figures
 from engine.train.checkpoints import Checkpoints, save_adapter
-from engine.train.context import RunContext
+from engine.train.failures import OutOfMemory
+from engine.train.hooks.context import RunContext
 from engine.train.hooks.registry import hooks_of, metrics_of
 from engine.train.hooks.save_checkpoints import require_room
 from engine.train.hooks.step_events import step_event
 from engine.train.loop import Hook, train
-from engine.train.loss_guards import NonFiniteGuard, NotFinite
-from engine.train.out_of_memory import OutOfMemory
+from engine.train.progress import NonFiniteGuard, NotFinite
 from engine.train.state import TrainingState, assembled, progress_of, restore_weights
 
 _NOT_FORESEEN = events.Warned(
@@ -204,7 +204,7 @@ def _take_steps(
         context.log.append(step_event(state, failure.result))
         raise
     except Exception as error:
-        if not out_of_memory.is_one(error):
+        if not failures.is_out_of_memory(error):
             raise
         traceback.print_exc()
         lacking = OutOfMemory(str(error), state.progress.step + 1, state.batch_shape)

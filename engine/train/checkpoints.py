@@ -3,13 +3,17 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from engine.run import checkpoint_manifest, failpoint
 from engine.run.rundir import RunDir
-from engine.train import disk
 from engine.train import state as training
 from engine.train.state import TrainingState
 
@@ -43,7 +47,7 @@ class Checkpoints:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging.mkdir(mode=0o700, parents=True)
             failpoint.reached("checkpoint.begun")
-            with disk.by_number():
+            with numbered_disk_errors():
                 state.model.save_pretrained(str(self._staging))
                 failpoint.reached("checkpoint.adapter")
                 training.save(state, self._staging)
@@ -100,12 +104,36 @@ def save_adapter(run: RunDir, model: Any) -> None:
     )
     for left in (partial, older):
         shutil.rmtree(left, ignore_errors=True)
-    with disk.by_number():
+    with numbered_disk_errors():
         model.save_pretrained(str(partial))
-    disk.flush(partial)
+    _flush(partial)
     failpoint.reached("adapter.written")
     if run.adapter.exists():
         run.adapter.rename(older)
     partial.rename(run.adapter)
     checkpoint_manifest.sync_folder(run.path)
     shutil.rmtree(older, ignore_errors=True)
+
+
+_NUMBER = re.compile(r"os error (\d+)")
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def numbered_disk_errors() -> Iterator[None]:
+    """Safetensors tells an error of the disk in words alone, its number among them (Rust's)."""
+    try:
+        yield
+    except SafetensorError as error:
+        found = _NUMBER.search(str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number)) from None
+
+
+def _flush(folder: Path) -> None:
+    """Put files and their names on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    checkpoint_manifest.sync_folder(folder)

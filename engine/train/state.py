@@ -25,14 +25,41 @@ from engine.objectives.objective import Objective
 from engine.recipe.schema import Data, Training
 from engine.train import training_state
 from engine.train.loader import loader_of
-from engine.train.loss_guards import NonFiniteGuard
 from engine.train.optimizer import optimizer_of, schedule_of
-from engine.train.progress import Progress
-from engine.train.world import World
+from engine.train.progress import NonFiniteGuard, Progress
 
 PROGRESS = "trainer_state.json"
 """Where a checkpoint says how far it is, as transformers' Trainer names file and keys."""
 _PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One process of a run. Only the main one writes events, checkpoints and the adapter."""
+
+    accelerator: Accelerator
+
+    @property
+    def rank(self) -> int:
+        """This process among all, from 0."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def size(self) -> int:
+        """Processes that train together."""
+        return int(self.accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The elementwise sum of a tensor over all processes; the tensor itself where it is one."""
+        if self.size == 1:
+            return tensor
+        total: torch.Tensor = self.accelerator.reduce(tensor, reduction="sum")
+        return total
 
 
 @dataclass(slots=True, kw_only=True)

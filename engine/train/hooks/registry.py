@@ -6,7 +6,7 @@ from engine.events import Metric
 from engine.objectives.objective import Objective
 from engine.train.answers import Answers
 from engine.train.checkpoints import Checkpoints
-from engine.train.context import RunContext
+from engine.train.hooks.context import RunContext
 from engine.train.hooks.loss_warnings import LossWarnings
 from engine.train.hooks.memory_check import MemoryCheck
 from engine.train.hooks.run_control import ObeyRunControl

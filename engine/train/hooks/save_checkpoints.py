@@ -2,8 +2,7 @@
 
 from engine import events
 from engine.run.event_log import EventLog
-from engine.train import disk
-from engine.train.checkpoints import Checkpoints
+from engine.train.checkpoints import DISK_FULL, Checkpoints
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
 from engine.train.state import TrainingState
@@ -56,6 +55,6 @@ def _failed(log: EventLog, state: TrainingState, what: str, error: OSError) -> N
     """Warn or end the run; a disk that is full is named so in either case."""
     message = f"{what}: {error.strerror or error}"
     if state.training.on_failed_save == "stop":
-        is_full = error.errno in disk.FULL
+        is_full = error.errno in DISK_FULL
         raise NotSaved(f"disk_full: {message}" if is_full else message) from error
     log.append(events.Warned(code="checkpoint_failed", message=message, fix=_FIX))

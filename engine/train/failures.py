@@ -1,5 +1,6 @@
-"""A step that did not fit: what it was, what would save the memory, and a smaller one instead."""
+"""What ended a run or a step: in words, what a user can do, and less memory the next time."""
 
+import errno
 import json
 from typing import Any
 
@@ -10,7 +11,10 @@ from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe, Training
 from engine.run.checkpoint_manifest import Checkpoint
+from engine.run.control import StoppedEarly
 from engine.run.request import Request
+from engine.train.hooks.save_checkpoints import NotSaved
+from engine.train.progress import NotFinite
 
 _NAMES = ("OutOfMemoryError", "MemoryError")
 _TOLD = (
@@ -35,7 +39,7 @@ class OutOfMemory(Exception):
         super().__init__(f"out of memory {place}: {told}")
 
 
-def is_one(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: by PyTorch's error, or by what its allocators and cuBLAS say."""
     return type(error).__name__ in _NAMES or any(told in str(error) for told in _TOLD)
 
@@ -97,3 +101,35 @@ def _first_that_helps(recipe: Recipe, profile: Profile) -> Suggestion | None:
 
 def _toml(value: Any) -> str:
     return json.dumps(value)
+
+
+_DISK = "Free space on the disk of the run directory and start again"
+_UNKNOWN = "The log's last lines tell where it happened"
+
+
+def hint(error: BaseException) -> str:
+    """One sentence of advice."""
+    if isinstance(error, Refusal):
+        return " ".join(problem.fix for problem in error.problems)
+    if isinstance(error, StoppedEarly):
+        return "No step was taken; start it again when you like"
+    if isinstance(error, NotSaved):
+        return "Free space on the disk of the run, and go on: gemma-bench resume RUN"
+    if is_out_of_memory(error):
+        return (
+            "Out of memory: lower per_device_train_batch_size and raise "
+            "gradient_accumulation_steps, lower data.max_length, or set "
+            "training.gradient_checkpointing = true, model.quantization = nf4, or with E2B and E4B "
+            "model.host_tables = true"
+        )
+    if isinstance(error, NotFinite):
+        return "The weights were left as they were; lower training.learning_rate, or use bfloat16"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _DISK
+    if "inline_container" in str(error):
+        return _DISK
+    if "gated repo" in str(error).lower():
+        return "Accept the model's licence on its hub page, then run: hf auth login"
+    if "Can't load" in str(error) or "couldn't connect" in str(error).lower():
+        return "Check model.path and the network, or download the model and give its folder"
+    return _UNKNOWN
