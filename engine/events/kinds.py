@@ -39,6 +39,8 @@ class Metric(msgspec.Struct, kw_only=True, frozen=True):
 
     name: str
     title: str
+    label: str = ""
+    """What tables and lines call it; its title where this is empty."""
     unit: str = ""
     style: Literal["number", "share", "scientific", "count", "gib"] = "number"
     """How it is written."""
@@ -46,17 +48,32 @@ class Metric(msgspec.Struct, kw_only=True, frozen=True):
     """Shown smoothed, with what was measured behind it."""
     has_log: bool = False
     """Worth a logarithmic scale."""
+    has_lowest: bool = False
+    """Its lowest figure so far is told beside the last."""
+    is_outcome: bool = True
+    """Told in progress lines and compared between runs, unlike a schedule."""
 
 
-LOSS = Metric(name="loss", title="loss", unit="nats per token", is_noisy=True, has_log=True)
-TOKEN_ACCURACY = Metric(name="token_accuracy", title="token accuracy", style="share", is_noisy=True)
-LEARNING_RATE = Metric(
-    name="learning_rate", title="learning rate", style="scientific", has_log=True
+LOSS = Metric(
+    name="loss", title="loss", unit="nats per token", is_noisy=True, has_log=True, has_lowest=True
 )
-GRAD_NORM = Metric(name="grad_norm", title="gradient norm", is_noisy=True, has_log=True)
-ALLOCATED_GIB = Metric(name="allocated_gib", title="memory allocated, GiB", style="gib")
-RESERVED_GIB = Metric(name="reserved_gib", title="memory reserved, GiB", style="gib")
-RSS_GIB = Metric(name="rss_gib", title="memory of the process, GiB", style="gib")
+TOKEN_ACCURACY = Metric(
+    name="token_accuracy", title="token accuracy", label="accuracy", style="share", is_noisy=True
+)
+LEARNING_RATE = Metric(
+    name="learning_rate", title="learning rate", style="scientific", has_log=True, is_outcome=False
+)
+GRAD_NORM = Metric(
+    name="grad_norm", title="gradient norm", is_noisy=True, has_log=True, is_outcome=False
+)
+ALLOCATED_GIB = Metric(
+    name="allocated_gib", title="memory allocated, GiB", label="allocated", style="gib",
+    is_outcome=False,
+)  # fmt: skip
+RESERVED_GIB = Metric(
+    name="reserved_gib", title="memory reserved, GiB", label="reserved", style="gib"
+)
+RSS_GIB = Metric(name="rss_gib", title="memory of the process, GiB", label="memory", style="gib")
 SFT_METRICS = (
     LOSS, TOKEN_ACCURACY, LEARNING_RATE, GRAD_NORM, ALLOCATED_GIB, RESERVED_GIB, RSS_GIB,
 )  # fmt: skip

@@ -2,19 +2,18 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 
 from engine import events
+from engine.events import Metric
 from engine.run.rundir import RunDir
 from workbench.commands.final_report import ending
 from workbench.commands.status_line import StatusLine
-from workbench.run_view import forecast_vs_measured
+from workbench.run_view import forecast_vs_measured, metrics
 from workbench.run_view.run_state import RunState
 from workbench.text.sanitize import clean_line
 
 _BAR_CELLS = 24
-_SHORT = {"token_accuracy": "accuracy"}
-_QUIET = {"grad_norm", "learning_rate", "allocated_gib"}
-_MEMORY = {"rss_gib": "RSS", "reserved_gib": "GPU"}
 
 
 class Json:
@@ -126,27 +125,27 @@ def progress(state: RunState) -> str:
     bar = "#" * round(share * _BAR_CELLS)
     figures = [
         f"[{bar:-<{_BAR_CELLS}}] {step.step}/{total}",
-        *_metrics(step),
+        *_figures(state, metrics.of_learning(state)),
         f"{step.tokens_per_s:,.0f} tokens/s",
-        *_memory(step),
+        *_figures(state, metrics.of_memory(state)),
     ]
     if state.eta_s is not None:
         figures.append(f"{_clock(state.eta_s)} left")
     return "  ".join(figures)
 
 
-def _metrics(step: events.Step) -> list[str]:
-    """Its figures but for those that only charts are for."""
+def _figures(state: RunState, measured: Sequence[Metric]) -> list[str]:
     return [
-        f"{_SHORT.get(name, name)} {_number(value)}"
-        for name, value in step.metrics.items()
-        if name not in _QUIET and name not in _MEMORY
+        f"{metrics.label(metric)} {_figure(metric, state.steps.last(metric.name))}"
+        for metric in measured
+        if metric.is_outcome
     ]
 
 
-def _memory(step: events.Step) -> list[str]:
-    known = ((title, step.metric(name)) for name, title in _MEMORY.items())
-    return [f"{title} {gib:.2f} GiB" for title, gib in known if gib is not None]
+def _figure(metric: Metric, value: float | None) -> str:
+    """In as many digits at every step, so that a line which is drawn again stands still."""
+    is_steady = value is not None and value == value and metric.style in {"number", "share"}
+    return f"{value:.3f}" if is_steady else metrics.figure(metric, value)
 
 
 def _plan(plan: events.Plan) -> str:
@@ -160,10 +159,6 @@ def _plan(plan: events.Plan) -> str:
     ]
     lines += [f"{name}: {clean_line(reason)}" for name, reason in plan.reasons.items()]
     return "\n".join(f"  {line}" for line in lines)
-
-
-def _number(value: float | None) -> str:
-    return "not a number" if value is None else f"{value:.3f}"
 
 
 def _clock(seconds: float) -> str:

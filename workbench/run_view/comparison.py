@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.events.kinds import SFT_METRICS
+from engine.events import Metric
 from engine.run.rundir import State
 from workbench.run_view import metrics
 from workbench.run_view.run_state import RunState
@@ -58,30 +58,28 @@ def _figures(side: Side) -> dict[str, str]:
     return {
         "state": side.state.name,
         "steps": "-" if last is None else format.count(last.step),
-        "loss": "-" if last is None else format.figure(last.metric("loss")),
-        "lowest loss": "-" if run.best_loss is None else format.figure(run.best_loss),
-        "token accuracy": format.share(last.metric("token_accuracy") if last else None),
-        **_other_metrics(run),
+        **_outcomes(run, metrics.of_learning(run)),
         "trained facts": format.share(done.trained_exact if done else None),
         "held-out wordings": format.share(done.heldout_exact if done else None),
         "base model": format.share(done.base_exact if done else None),
         "tokens": "-" if last is None else format.count(last.tokens),
         "tokens/s": "-" if last is None else format.count(last.tokens_per_s),
         "took": "-" if last is None else format.duration(last.elapsed_s),
-        "reserved": format.gib(last.metric("reserved_gib") if last else None),
-        "memory": format.gib(last.metric("rss_gib") if last else None),
+        **_outcomes(run, metrics.of_memory(run)),
         "trained": "-" if plan is None else format.count(plan.trainable_parameters),
     }
 
 
-def _other_metrics(run: RunState) -> dict[str, str]:
-    """The latest figures of what hooks measured beside the usual."""
-    usual = {metric.name for metric in (*SFT_METRICS, metrics.TOKENS_PER_S)}
-    return {
-        metric.title: metrics.written(metric, run.steps.last(metric.name))
-        for metric in metrics.of_run(run)
-        if metric.name not in usual and metric.name in run.steps.names
-    }
+def _outcomes(run: RunState, measured: Sequence[Metric]) -> dict[str, str]:
+    """The latest figures, and the lowest where those matter."""
+    rows = {}
+    for metric in measured:
+        if metric.is_outcome:
+            name = metrics.label(metric)
+            rows[name] = metrics.figure(metric, run.steps.last(metric.name))
+            if metric.has_lowest:
+                rows[f"lowest {name}"] = metrics.figure(metric, run.steps.least(metric.name))
+    return rows
 
 
 def answers(sides: Sequence[Side]) -> list[Line]:

@@ -7,11 +7,6 @@ from workbench.run_view.run_state import RunState
 from workbench.text import format
 
 _HASH_CHARS = 12
-_SHORT_TITLES = {
-    "token_accuracy": "accuracy", "rss_gib": "memory", "allocated_gib": "allocated",
-    "reserved_gib": "reserved",
-}  # fmt: skip
-"""Of metrics whose titles are longer than a column of facts."""
 
 
 def of_plan(plan: Plan) -> list[Fact]:
@@ -35,42 +30,31 @@ def of_plan(plan: Plan) -> list[Fact]:
 
 
 def of_last_step(run: RunState) -> list[Fact]:
-    """The figures of the last step."""
+    """The figures of the last step, and the latest of what only some steps measure."""
     last = run.last_step
     if last is None:
         return [("", "no step yet", "dim")]
     epochs = f" of {round(run.plan.epochs, 2):g}" if run.plan else ""
-    best = "" if run.best_loss is None else f", best {format.figure(run.best_loss)}"
-    measured = _measured(run)
-    memory = [metric for metric in measured if metric.style == "gib"]
-    learning = [metric for metric in measured if metric.style != "gib"]
     return [
         ("epoch", f"{last.epoch:.2f}{epochs}", ""),
-        *(_metric_fact(metric, last.metrics[metric.name], best) for metric in learning),
+        *(_metric_fact(run, metric) for metric in metrics.of_learning(run)),
         ("tokens/s", format.count(last.tokens_per_s), ""),
         ("tokens", format.count(last.tokens), ""),
-        *(_metric_fact(metric, last.metrics[metric.name], best) for metric in memory),
+        *(_metric_fact(run, metric) for metric in metrics.of_memory(run)),
         *_compared(run),
         ("checkpoints", str(run.num_checkpoints), ""),
         *([("unread lines", str(run.unread_lines), "warn")] if run.unread_lines else []),
     ]
 
 
-def _measured(run: RunState) -> list[Metric]:
-    """The metrics of the last step, in the order in which they are declared."""
-    came = run.last_step.metrics if run.last_step else {}
-    declared = {metric.name: metric for metric in run.metrics if metric.name in came}
-    others = [Metric(name=name, title=name) for name in came if name not in declared]
-    return [*declared.values(), *others]
-
-
-def _metric_fact(metric: Metric, value: float | None, best: str) -> Fact:
-    more = best if metric.name == metrics.LOSS.name else ""
-    title = _SHORT_TITLES.get(metric.name, metric.title)
-    if metric.style == "gib" and value is not None:
-        return (title, format.gib(value), "")
-    text = format.figure(value) if value is None else metrics.written(metric, value)
-    return (title, f"{text}{more}", "bad" if value is None else "")
+def _metric_fact(run: RunState, metric: Metric) -> Fact:
+    """Its latest figure, though a step before the last may have measured it."""
+    value, lowest = run.steps.last(metric.name), run.steps.least(metric.name)
+    more = ""
+    if metric.has_lowest and lowest is not None:
+        more = f", best {metrics.figure(metric, lowest)}"
+    ink = "bad" if value is not None and value != value else ""
+    return (metrics.label(metric), f"{metrics.figure(metric, value)}{more}", ink)
 
 
 def _compared(run: RunState) -> list[Fact]:

@@ -56,8 +56,6 @@ class RunState:
     """The latest of them."""
     done: Done | None = None
     failed: Failed | None = None
-    best_loss: float | None = None
-    """The lowest loss of any step."""
     unread_lines: int = 0
     """Lines of its events that are damaged, or of a kind unknown here."""
     t: float = 0.0
@@ -101,8 +99,6 @@ class RunState:
 
     def _with_steps(self, steps: Sequence[Step]) -> "RunState":
         """Append steps; one that comes again, as after a resumption, replaces what followed it."""
-        losses = [loss for step in steps if (loss := step.metric("loss")) is not None]
-        known = (self.best_loss,) if self.best_loss is not None else ()
         recent, last = self.recent, steps[-1]
         parts = list(_rising(steps))
         for part in parts:
@@ -113,7 +109,6 @@ class RunState:
             last_step=last,
             steps=self.steps.extended(map(_numbers, parts)),
             recent=recent,
-            best_loss=min((*known, *losses), default=None),
         )
 
     @property

@@ -11,6 +11,8 @@ from math import isfinite
 from operator import add
 
 _MAX_BUCKETS = 2048
+_MAX_METRICS = 64
+"""More than a run has: damage might name others at every step."""
 _MAX_VALUE = 1e100
 """Beyond it a value is no figure of a run, and sums would overflow."""
 
@@ -84,6 +86,12 @@ class DownsampledSeries:
         self._least[bucket] = min((self._least[bucket], *part))
         self._greatest[bucket] = max((self._greatest[bucket], *part))
 
+    @property
+    def overall_least(self) -> float | None:
+        """The least finite value of any step; None where there is none."""
+        least = min(self._least, default=math.inf)
+        return least if isfinite(least) else None
+
     def _grow(self, length: int) -> None:
         missing = max(0, length - len(self._totals))
         self._totals.extend([0.0] * missing)
@@ -148,9 +156,13 @@ class StepSeries:
         """Metrics that some step had."""
         return tuple(self._series)
 
-    def last(self, name: str) -> float:
-        """The latest number of a series; not a number where there was none."""
-        return self._last.get(name, math.nan)
+    def last(self, name: str) -> float | None:
+        """The latest figure: None before the first, not a number where it was none."""
+        return self._last.get(name)
+
+    def least(self, name: str) -> float | None:
+        """The least finite figure of any step; None where there is none."""
+        return self._series[name].overall_least if name in self._series else None
 
     def means(self, name: str) -> tuple[list[int], list[float]]:
         """First step and mean of each bucket that has a value, even one that is no number."""
@@ -195,7 +207,7 @@ class StepSeries:
             end = bisect_left(steps, _MAX_BUCKETS * self._span, start)
             slices = list(self._sliced(steps, start, end))
             for name in numbers:
-                if name != "step":
+                if name != "step" and (name in self._series or len(self._series) < _MAX_METRICS):
                     series = self._series.setdefault(name, DownsampledSeries())
                     series.take(numbers[name], slices)
             start = end
@@ -203,7 +215,11 @@ class StepSeries:
         latest = {
             name: next(filter(_is_measured, reversed(v)), None) for name, v in numbers.items()
         }
-        self._last |= {name: value for name, value in latest.items() if value is not None}
+        self._last |= {
+            name: value
+            for name, value in latest.items()
+            if value is not None and name in self._series
+        }
 
     def _sliced(self, steps: Sequence[float], start: int, end: int) -> Iterator[Slice]:
         """Where some steps belong, counted there; all fit into the buckets."""
@@ -224,7 +240,10 @@ class StepSeries:
 
     def _cut(self, step: int) -> None:
         length = step // self._span
-        if step > self.last_step or length >= len(self._counts):
+        if step > self.last_step:
+            return
+        self._last = {}
+        if length >= len(self._counts):
             return
         length += self._firsts[length] < step
         del self._counts[length:], self._firsts[length:]

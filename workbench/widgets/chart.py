@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 
+from rich.markup import escape
 from textual import events
 from textual.message import Message
 
@@ -47,7 +48,7 @@ class Chart(Canvas):
     def choose(self, metric: Metric) -> None:
         """Show another series."""
         self.metric = metric
-        self.border_title = metric.title
+        self.border_title = escape(metric.title)
         self.redraw()
 
     def compare(self, level: float | None, name: str) -> None:
