@@ -57,6 +57,6 @@ class NamingScreen(ModalScreen[str]):
             problem = refusal.problems[0]
             self._say(f"{problem.reason}. {problem.fix}")
 
-    @on(LineInput.DroppedRow)
+    @on(LineInput.Left)
     def _leave(self) -> None:
         self.dismiss("")

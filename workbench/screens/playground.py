@@ -168,7 +168,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
         except OSError as error:
             self._fail(Failed(phase="asking", error=str(error), hint=_AGAIN, log=""))
 
-    @on(LineInput.DroppedRow)
+    @on(LineInput.Left)
     def action_leave(self) -> None:
         """Stop the answers that are under way; leave where there are none."""
         if self.talk.is_answering:

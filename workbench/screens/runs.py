@@ -262,7 +262,7 @@ class RunsScreen(Reasons, Screen[None]):
     def _take_words(self) -> None:
         self.query_one(DataTable).focus()
 
-    @on(LineInput.DroppedRow)
+    @on(LineInput.Left)
     def _forget_words(self) -> None:
         self.query_one(LineInput).value = ""
         self.remove_class("-finding")

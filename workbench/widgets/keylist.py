@@ -155,8 +155,8 @@ class KeyList(Choices):
             self._leave()
             self._change(typed.value.strip())
 
-    @on(LineInput.DroppedRow)
-    def _leave_typed(self, left: LineInput.DroppedRow) -> None:
+    @on(LineInput.Left)
+    def _leave_typed(self, left: LineInput.Left) -> None:
         left.stop()
         self._leave()
         self._look()

@@ -18,7 +18,7 @@ class LineInput(Input):
         Binding("escape", "leave", "Leave it", tooltip="Leave it as it was"),
     ]
 
-    class DroppedRow(Message):
+    class Left(Message):
         """The user wants nothing of it."""
 
     def __init__(self, value: str = "", placeholder: str = "", *, id: str | None = None) -> None:
@@ -38,4 +38,4 @@ class LineInput(Input):
 
     def action_leave(self) -> None:
         """Leave it as it was."""
-        self.post_message(self.DroppedRow())
+        self.post_message(self.Left())

@@ -116,7 +116,7 @@ class RecipePane(Vertical):
         typed.stop()
         self._list.focus()
 
-    def on_line_input_left(self, left: LineInput.DroppedRow) -> None:
+    def on_line_input_left(self, left: LineInput.Left) -> None:
         """Nothing is to be left out."""
         left.stop()
         self.action_clear()
