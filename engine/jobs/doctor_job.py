@@ -15,7 +15,7 @@ from engine.sessions.doctor_report import Diagnosis, Finding
 from engine.sessions.session_dir import PreviewDir
 
 
-def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
+def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     """Run all checks, or the fast ones where request.json says so, up to a done event.
 
     The findings so far stand in diagnosis.json after each check, and are kept for later runs.
@@ -37,7 +37,7 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
         has_own_kernels = kernel_choice.are_used(profiles.profile(AUTO).device)
         specimens = Specimens(Path(folder), has_own_kernels=has_own_kernels)
         for check in (one for one in CHECKS if one.is_fast or not is_fast):
-            _stop_if_asked(beside, wishes, is_watched=is_watched)
+            _stop_if_asked(beside, control, is_watched=is_watched)
             log.append(events.Phase(name="checking", detail=check.name))
             found.append(check(specimens))
             beside.write_diagnosis(Diagnosis(versions, tuple(found)).published())
@@ -45,10 +45,10 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     log.append(_done(len(found), round(monotonic() - began, 2)))
 
 
-def _stop_if_asked(beside: PreviewDir, wishes: RunControl, *, is_watched: bool) -> None:
-    wishes.poll()
-    if wishes.stopped_by or (is_watched and not beside.has_viewer()):
-        raise StoppedEarly(f"stopped by {wishes.stopped_by or 'its viewer'} between two checks")
+def _stop_if_asked(beside: PreviewDir, control: RunControl, *, is_watched: bool) -> None:
+    control.poll()
+    if control.stopped_by or (is_watched and not beside.has_viewer()):
+        raise StoppedEarly(f"stopped by {control.stopped_by or 'its viewer'} between two checks")
 
 
 def _done(checks: int, elapsed_s: float) -> events.Done:

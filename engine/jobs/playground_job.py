@@ -32,12 +32,12 @@ _SPARED_GIB = 1.0
 """Device memory left to a run at work, beside what it has taken."""
 
 
-def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
+def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     """Load what the request names, then answer until nobody asks any more."""
     files = PreviewDir(run.path)
     end_with_viewer(files)
     try:
-        if not wishes.stopped_by:
+        if not control.stopped_by:
             sweep(files)
             asked = playground.opening(run.read_request_document())
             Desk(_opened(asked, log), log).serve(files.wishes())

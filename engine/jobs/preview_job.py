@@ -38,12 +38,12 @@ from engine.sessions.session_dir import PreviewDir, sweep
 _POLL_S = 0.02
 
 
-def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
+def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     """Answer until nobody asks any more."""
     preview = PreviewDir(run.path)
     end_with_viewer(preview)
     try:
-        if not wishes.stopped_by:
+        if not control.stopped_by:
             sweep(preview)
             _answer_all(preview, log)
     except SystemExit:

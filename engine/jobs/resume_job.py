@@ -10,7 +10,7 @@ from engine.run.rundir import RunDir
 from engine.train import determinism, planning
 
 
-def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
+def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     """Go on up to the done event. Raises `Refusal` where no checkpoint is whole."""
     start, rejected = checkpoint_manifest.require_newest(run)
     request = run.read_request()
@@ -19,7 +19,7 @@ def run_job(run: RunDir, log: EventLog, wishes: RunControl) -> None:
     failpoint.reached("resume.verified")
     log.append(checkpoint_manifest.resumed(run, start, rejected, exactness, parent))
     failpoint.reached("resume.told")
-    train_job.train(run, log, wishes, start)
+    train_job.train(run, log, control, start)
 
 
 def _exactness(request: Request, start: Checkpoint) -> str:

@@ -7,7 +7,7 @@ class Job(StrEnum):
     """What `python -m engine JOB DIR` does there."""
 
     module: str
-    """Below engine.jobs; holds `run_job(run, log, wishes)`."""
+    """Below engine.jobs; holds `run_job(run, log, control)`."""
     summary: str
 
     def __new__(cls, name: str, module: str, summary: str) -> "Job":
