@@ -100,7 +100,7 @@ class Rows(Sequence[Tokens]):
         sizes = [batch.num_rows for batch in self._batches]
         self._firsts = np.cumsum([0, *sizes])
         self.order = np.arange(self._firsts[-1])
-        """Row of the file for each row of the epoch; a weight repeats or leaves out rows."""
+        """Row of the file for each row of the epoch, int64; a weight repeats or leaves out rows."""
         self.hold_images = any(len(batch.column("images").flatten()) for batch in self._batches)
 
     def __len__(self) -> int:
@@ -134,11 +134,11 @@ class Rows(Sequence[Tokens]):
         return _turns(self.cell(index, "turns"))
 
     def column(self, name: str) -> np.ndarray:
-        """The numbers of a column for each row of the epoch."""
+        """The numbers of a column for each row of the epoch: (rows,), of the type in SCHEMA."""
         return self._each(batch.column(name) for batch in self._batches)
 
     def sizes(self) -> np.ndarray:
-        """Tokens of each row, after truncation."""
+        """Tokens of each row, after truncation: (rows,) of int64."""
         return self._each(batch.column("ids").value_lengths() for batch in self._batches)
 
     def _each(self, arrays: Iterator[Any]) -> np.ndarray:

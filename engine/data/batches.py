@@ -68,26 +68,26 @@ def pack(rows: Sequence[Tokens], length: int, sizes: list[int] | None = None) ->
 
 def bins(sizes: list[int], length: int) -> list[list[int]]:
     """Which sizes share a bin: each, largest first, in the fullest bin that has room for it."""
-    found: list[list[int]] = []
+    groups: list[list[int]] = []
     by_room: dict[int, list[list[int]]] = {}
     rooms: list[int] = []
     for item in sorted(range(len(sizes)), key=lambda item: -sizes[item]):
-        place = bisect_left(rooms, sizes[item])
-        if place == len(rooms):
+        slot = bisect_left(rooms, sizes[item])
+        if slot == len(rooms):
             group: list[int] = []
-            found.append(group)
+            groups.append(group)
             room = length
         else:
-            room = rooms[place]
+            room = rooms[slot]
             group = by_room[room].pop()
             if not by_room[room]:
-                del rooms[place]
+                del rooms[slot]
         group.append(item)
-        left = room - sizes[item]
-        if not by_room.setdefault(left, []):
-            insort(rooms, left)
-        by_room[left].append(group)
-    return found
+        room_left = room - sizes[item]
+        if not by_room.setdefault(room_left, []):
+            insort(rooms, room_left)
+        by_room[room_left].append(group)
+    return groups
 
 
 def efficiency(tokens: int, sequences: int, length: int) -> float:

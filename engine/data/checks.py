@@ -54,8 +54,8 @@ def check(turns: Conversation, dialect: Dialect) -> tuple[str, ...]:
 
 def texts(turns: Conversation) -> list[str]:
     """Every text of a conversation that a template writes out."""
-    found = [turn.content for turn in turns]
+    parts = [turn.content for turn in turns]
     for turn in turns:
-        found += [turn.reasoning, turn.tools, turn.name]
-        found += [part for call in turn.calls for part in (call.name, call.arguments)]
-    return [text for text in found if text]
+        parts += [turn.reasoning, turn.tools, turn.name]
+        parts += [part for call in turn.calls for part in (call.name, call.arguments)]
+    return [text for text in parts if text]

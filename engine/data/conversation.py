@@ -120,7 +120,7 @@ def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversatio
 
 
 def _thought_apart(turn: Turn) -> Turn:
-    found = _THOUGHT.match(turn.content) if turn.role == "assistant" else None
-    if not found or turn.reasoning:
+    thought = _THOUGHT.match(turn.content) if turn.role == "assistant" else None
+    if not thought or turn.reasoning:
         return turn
-    return replace(turn, reasoning=found[1].strip(), content=turn.content[found.end() :])
+    return replace(turn, reasoning=thought[1].strip(), content=turn.content[thought.end() :])

@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from engine.atomic import write_lines
 from engine.data.code_version import code_version
-from engine.data.row_index import RowIndex, shelf
+from engine.data.row_index import RowIndex, index_rows
 from engine.problems import Refusal
 from engine.recipe.data_files import ending
 
@@ -42,7 +42,7 @@ def digest(path: Path) -> str:
 def opened(path: Path, contents: str, cache: Path) -> RowIndex:
     """The rows of a file whose contents have the digest `contents`. Raises `Refusal`."""
     if path.suffix == ".jsonl":
-        return shelf(str(path), path)
+        return index_rows(str(path), path)
     # The reading depends on the ending, so files of the same bytes may differ in rows.
     spool = spool_path(cache, f"{contents[:32]}{ending(path)}")
     if not spool.exists():
@@ -51,7 +51,7 @@ def opened(path: Path, contents: str, cache: Path) -> RowIndex:
         except (OSError, EOFError, zlib.error, csv.Error, pyarrow.ArrowException) as error:
             fix = "Make the file anew, or leave it out"
             raise Refusal.of(str(path), f"it can't be read ({error})", fix) from None
-    return shelf(str(path), spool)
+    return index_rows(str(path), spool)
 
 
 def spool_path(cache: Path, name: str) -> Path:
@@ -89,8 +89,8 @@ def _bytes(path: Path) -> Any:
 
 def _parquet(path: Path) -> Iterator[str]:
     is_packed = path.suffix != ".parquet"
-    given = pyarrow.BufferReader(_bytes(path).read()) if is_packed else path
-    for batch in pyarrow.parquet.ParquetFile(given).iter_batches(_BATCH_ROWS):
+    content = pyarrow.BufferReader(_bytes(path).read()) if is_packed else path
+    for batch in pyarrow.parquet.ParquetFile(content).iter_batches(_BATCH_ROWS):
         yield from map(as_line, batch.to_pylist())
 
 
@@ -128,8 +128,8 @@ def _items(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
         except json.JSONDecodeError as error:
             more = text.read(max(_BLOCK_CHARACTERS, len(buffer) - position))
             if not more:
-                at = line + buffer.count("\n", position, error.pos)
-                raise _not_json(path, at, error) from None
+                error_line = line + buffer.count("\n", position, error.pos)
+                raise _not_json(path, error_line, error) from None
             buffer, position = buffer[position:] + more, 0
             continue
         yield as_line(item)

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.atomic import write_lines
 from engine.data.files import as_line, digest, spool_path
-from engine.data.row_index import RowIndex, shelf
+from engine.data.row_index import RowIndex, index_rows
 from engine.problems import Refusal
 from engine.recipe.schema import Source
 
@@ -22,7 +22,7 @@ def opened(source: Source, cache: Path) -> tuple[RowIndex, str]:
     spool = spool_path(cache, rows._fingerprint)
     if not spool.exists():
         write_lines(spool, _lines(rows))
-    return shelf(str(source.id), spool), digest(spool)
+    return index_rows(str(source.id), spool), digest(spool)
 
 
 def _lines(rows: Any) -> Iterator[str]:

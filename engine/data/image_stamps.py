@@ -32,7 +32,7 @@ def is_current(path: Path) -> bool:
 
 def _stamp(image: str) -> list[int] | None:
     try:
-        told = os.stat(image)
+        status = os.stat(image)
     except (OSError, ValueError):
         return None
-    return [told.st_size, told.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]

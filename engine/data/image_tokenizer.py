@@ -56,11 +56,11 @@ class ImageTokenizer:
 
         from engine.data import image_file
 
-        made = self.processor()
-        patch, pooled = made.patch_size, made.pooling_kernel_size**2
+        processor = self.processor()
+        patch, pooled = processor.patch_size, processor.pooling_kernel_size**2
         width, height = image_file.size(path)
         sides = get_aspect_ratio_preserving_size(
-            height, width, patch, made.max_soft_tokens * pooled, made.pooling_kernel_size
+            height, width, patch, processor.max_soft_tokens * pooled, processor.pooling_kernel_size
         )
         return int(sides[0] // patch * (sides[1] // patch) // pooled)
 
@@ -120,9 +120,9 @@ def _processor(kind: str, source: str, revision: str | None) -> Any:
     from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
     from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
-    chosen = Gemma3ImageProcessorPil if kind == "gemma3" else Gemma4ImageProcessorPil
+    processor_class = Gemma3ImageProcessorPil if kind == "gemma3" else Gemma4ImageProcessorPil
     try:
-        made = chosen.from_pretrained(source, revision=revision)
+        processor = processor_class.from_pretrained(source, revision=revision)
     except OSError:
         reason = "there are rows with images, and the model has no preprocessor_config.json"
         fix = "Put it beside config.json, as in the model's folder on the hub"
@@ -130,8 +130,9 @@ def _processor(kind: str, source: str, revision: str | None) -> Any:
     if kind == "gemma4_unified":
         # Its patches are Gemma 4's before pooling, put together to squares of the pooled size;
         # transformers' own processor does the same through torchvision.
-        made.patch_size, made.pooling_kernel_size = made.patch_size * made.pooling_kernel_size, 1
-    return made
+        processor.patch_size *= processor.pooling_kernel_size
+        processor.pooling_kernel_size = 1
+    return processor
 
 
 def _repeated(values: list[int], times: list[int]) -> list[int]:

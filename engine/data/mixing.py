@@ -45,42 +45,42 @@ def write(
     """
     writer = Writer(path)
     try:
-        found = _written(data, sources, pool, writer, images)
+        all_counts = _written(data, sources, pool, writer, images)
     except BaseException:
         writer.discard()
         raise
     writer.close()
-    return found
+    return all_counts
 
 
 def _written(
     data: Data, sources: list[Opened], pool: WorkerPool, writer: Writer, images: set[str]
 ) -> list[RowCounts]:
-    found, seen = [], _Seen()
+    all_counts, earlier = [], _Seen()
     for number, source in enumerate(sources):
         counts = RowCounts(source.source.label, source.format, source.asked)
         for file, rows in _processed(data, source, pool):
             images.update(image for row in rows for image in row.images)
-            kept = _taken_rows(rows, source.shelves[file].origin, counts, seen)
+            kept = _taken_rows(rows, source.indexes[file].origin, counts, earlier)
             writer.write(number, file, kept)
             if counts.taken >= source.asked:
                 break
-        found.append(counts)
-    return found
+        all_counts.append(counts)
+    return all_counts
 
 
 def _processed(
     data: Data, source: Opened, pool: WorkerPool
 ) -> Iterator[tuple[int, list[KeptRow | DroppedRow]]]:
-    folders = [str(Path(shelf.origin).parent) for shelf in source.shelves]
+    folders = [str(Path(index.origin).parent) for index in source.indexes]
     settings = [row_settings(data, source.source, source.format, folder) for folder in folders]
     yield from pool.process(
-        (file, settings[file], source.shelves[file], rows) for file, rows in source.drawn(data.seed)
+        (file, settings[file], source.indexes[file], rows) for file, rows in source.drawn(data.seed)
     )
 
 
 def _taken_rows(
-    rows: list[KeptRow | DroppedRow], origin: str, counts: RowCounts, seen: _Seen
+    rows: list[KeptRow | DroppedRow], origin: str, counts: RowCounts, earlier: _Seen
 ) -> list[KeptRow]:
     kept: list[KeptRow] = []
     for row in rows:
@@ -89,10 +89,10 @@ def _taken_rows(
             break
         if isinstance(row, DroppedRow):
             counts.drop(row.reason, where)
-        elif seen.is_duplicate(row):
+        elif earlier.is_duplicate(row):
             counts.drop(DUPLICATE, where)
         else:
-            notes = (*row.notes, CONTRADICTION) if seen.is_contradiction(row) else row.notes
+            notes = (*row.notes, CONTRADICTION) if earlier.is_contradiction(row) else row.notes
             for note in notes:
                 counts.note(note, where)
             counts.taken += 1

@@ -128,7 +128,7 @@ def prepare(
         rows = Rows(stored)
     rows.order, reports = mixing.epoch(data, rows, counts)
     _check(data, rows, reports)
-    origins = tuple(tuple(shelf.origin for shelf in one.shelves) for one in sources)
+    origins = tuple(tuple(index.origin for index in one.indexes) for one in sources)
     return Prepared(rows, Examples(rows, origins), reports, _fingerprint(rows))
 
 
@@ -136,11 +136,11 @@ def read_examples(path: Path) -> list[Example]:
     """The rows of a file that are conversations. Raises `Refusal` where it can't be read."""
     read = opened(Source(path=str(path)), None)
     examples = []
-    for shelf in read.shelves:
-        for number, record in readable(shelf.read(list(range(len(shelf))))):
+    for index in read.indexes:
+        for number, record in readable(index.read(list(range(len(index))))):
             with suppress(UnusableRow):
                 turns, fact = conversation(record, read.format), record.get("fact")
-                where = f"{shelf.origin}:{number}"
+                where = f"{index.origin}:{number}"
                 examples.append(Example(where, turns, fact if isinstance(fact, str) else None))
     return examples
 
@@ -154,7 +154,7 @@ def _key(
 ) -> str:
     """What the prepared rows depend on: code, contents, settings, template and tokenizer."""
     plain = data.model_dump(exclude={"packing", "strict"})
-    contents = [(one.contents, one.format, [s.origin for s in one.shelves]) for one in sources]
+    contents = [(one.contents, one.format, [s.origin for s in one.indexes]) for one in sources]
     vocabulary = _digest(tokenizer)
     seen = repr(sight) if sight else ""
     parts = [code_version(), plain, contents, asdict(template), vocabulary, seen]

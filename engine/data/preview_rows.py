@@ -47,7 +47,7 @@ def _shares(own: list[np.ndarray], wanted: int) -> list[tuple[np.ndarray, int]]:
 
 
 def _spread(own: np.ndarray, count: int) -> list[int]:
-    return [int(own[round(place)]) for place in np.linspace(0, len(own) - 1, count)]
+    return [int(own[round(position)]) for position in np.linspace(0, len(own) - 1, count)]
 
 
 @dataclass(slots=True)
@@ -97,18 +97,19 @@ class PreviewRows:
         sight = self.encoder.sight
         soft = sight.image_token if sight else None
 
-        def alike(place: int) -> tuple[bool, ...]:
-            after_cut = cut_at is not None and place >= cut_at
-            is_control = self.encoder.is_control(ids[place])
-            return is_control, supervised[place], marks[place], after_cut, ids[place] == soft
+        def alike(position: int) -> tuple[bool, ...]:
+            after_cut = cut_at is not None and position >= cut_at
+            token = ids[position]
+            is_control = self.encoder.is_control(token)
+            return is_control, supervised[position], marks[position], after_cut, token == soft
 
-        found, images = [], 0
+        spans, images = [], 0
         for kind, group in groupby(range(len(ids)), alike):
-            part = [ids[place] for place in group]
+            part = [ids[position] for position in group]
             images += kind[-1]
             text = f"[image {images}]" if kind[-1] else self.encoder.decode(part)
-            found.append(Span(text, len(part), *kind[:3]))
-        return tuple(found)
+            spans.append(Span(text, len(part), *kind[:3]))
+        return tuple(spans)
 
 
 def excerpt(tokenizer: Any, chosen: Template, sight: ImageTokenizer | None = None) -> PreviewRows:
@@ -147,9 +148,9 @@ def differing(
     ours, theirs = compared[start : len(compared) - tail], prompt[start : len(prompt) - tail]
     is_long = max(len(ours), len(theirs)) > _COMPARED_TOKENS
     blocks = [] if is_long else SequenceMatcher(None, ours, theirs, False).get_matching_blocks()
-    for marks, count, places in ((left, len(ours), 0), (right, len(theirs), 1)):
-        same = {block[places] + k for block in blocks for k in range(block.size)}
-        marks[start : start + count] = [place not in same for place in range(count)]
+    for marks, count, side in ((left, len(ours), 0), (right, len(theirs), 1)):
+        same = {block[side] + k for block in blocks for k in range(block.size)}
+        marks[start : start + count] = [position not in same for position in range(count)]
     return left, right
 
 

@@ -194,17 +194,17 @@ class Renderer:
         bounds |= dict.fromkeys((end for _, end in rendered.spans), False)
         marks = {mark.start(): mark for mark in _SLOT.finditer(rendered.text)}
         pieces: list[_Piece] = []
-        at = 0
+        offset = 0
         for cut in sorted({*bounds, *marks}):
-            pieces.append(rendered.text[at:cut])
-            at = cut
+            pieces.append(rendered.text[offset:cut])
+            offset = cut
             if cut in bounds:
                 pieces.append(bounds[cut])
             if cut in marks:
                 mark = marks[cut]
                 pieces.append(_Slot(int(mark[2]), bool(mark[1]), bool(mark[3])))
-                at = mark.end()
-        return [*pieces, rendered.text[at:]]
+                offset = mark.end()
+        return [*pieces, rendered.text[offset:]]
 
 
 def _filled(pieces: list[_Piece], turns: Conversation) -> Rendered:

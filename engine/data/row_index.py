@@ -21,9 +21,10 @@ class RowIndex:
     origin: str
     lines: Path
     numbers: np.ndarray
-    """Line of each row, from 1; empty lines are left out."""
+    """Line of each row, from 1; empty lines are left out. All three are (rows,) of int64."""
     starts: np.ndarray
     ends: np.ndarray
+    """Bytes of `lines`, without the line break."""
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -40,20 +41,20 @@ class RowIndex:
                 yield int(self.numbers[row]), file.read(end - start)
 
 
-def shelf(origin: str, lines: Path) -> RowIndex:
+def index_rows(origin: str, lines: Path) -> RowIndex:
     """Find the rows of a JSON Lines file. Raises `Refusal` where it can't be read."""
     breaks = [np.array([-1])]
-    at = 0
+    offset = 0
     try:
         with lines.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
-                if not at and block[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+                if not offset and block[:2] in {b"\xff\xfe", b"\xfe\xff"}:
                     raise Refusal.of(origin, "the file is UTF-16", "Save the file as UTF-8")
-                breaks.append(np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + at)
-                at += len(block)
+                breaks.append(np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + offset)
+                offset += len(block)
     except OSError as error:
         raise Refusal.of(origin, (error.strerror or str(error)).lower(), "Mend the path") from None
-    breaks.append(np.array([at]))
+    breaks.append(np.array([offset]))
     ends = np.concatenate(breaks)
     starts, ends = ends[:-1] + 1, ends[1:]
     filled = np.flatnonzero(ends - starts > 1)

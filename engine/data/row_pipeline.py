@@ -198,7 +198,7 @@ def _hash(turns: Conversation) -> int:
 
 
 Task = tuple[int, RowSettings, RowIndex, list[int]]
-"""A number to know it by, how rows are read, and which rows of which shelf."""
+"""A number to know it by, how rows are read, and which rows of which file."""
 
 _pipeline: RowPipeline | None = None
 """That of a worker process."""
@@ -242,12 +242,12 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
     def process(self, work: Iterable[Task]) -> Iterator[tuple[int, list[KeptRow | DroppedRow]]]:
         """What becomes of the rows of each task, under the task's number, in order."""
         if self._pool is None:
-            for number, settings, shelf, rows in work:
-                yield number, self._pipeline.process(settings, shelf.read(rows))
+            for number, settings, index, rows in work:
+                yield number, self._pipeline.process(settings, index.read(rows))
             return
         waiting: deque[tuple[int, Future[list[KeptRow | DroppedRow]]]] = deque()
-        for number, settings, shelf, rows in work:
-            waiting.append((number, self._pool.submit(_process, settings, list(shelf.read(rows)))))
+        for number, settings, index, rows in work:
+            waiting.append((number, self._pool.submit(_process, settings, list(index.read(rows)))))
             if len(waiting) >= self.processes * _IN_FLIGHT:
                 first, done = waiting.popleft()
                 yield first, done.result()

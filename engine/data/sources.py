@@ -1,4 +1,4 @@
-"""A recipe's source as shelves of rows, its format, and the rows that are drawn from it."""
+"""A recipe's source as indexed files of rows, its format, and the rows that are drawn from it."""
 
 import tempfile
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ class Opened:
     """A source whose rows can be read by number."""
 
     source: Source
-    shelves: list[RowIndex]
+    indexes: list[RowIndex]
     contents: tuple[str, ...]
-    """Digest of each shelf's file."""
+    """Digest of each file."""
     format: str
 
     def __len__(self) -> int:
-        return sum(len(shelf) for shelf in self.shelves)
+        return sum(len(index) for index in self.indexes)
 
     @property
     def asked(self) -> int:
@@ -38,13 +38,13 @@ class Opened:
         return rows if isinstance(rows, int) else max(1, round(rows * len(self)))
 
     def drawn(self, seed: int) -> Iterator[tuple[int, list[int]]]:
-        """Chunks of rows as (shelf, rows of it): in order, or shuffled where a number is asked."""
+        """Chunks of rows as (file, rows of it): in order, or shuffled where a number is asked."""
         if self.source.rows is None:
-            for number, shelf in enumerate(self.shelves):
-                for start in range(0, len(shelf), CHUNK_ROWS):
-                    yield number, list(range(start, min(start + CHUNK_ROWS, len(shelf))))
+            for number, index in enumerate(self.indexes):
+                for start in range(0, len(index), CHUNK_ROWS):
+                    yield number, list(range(start, min(start + CHUNK_ROWS, len(index))))
             return
-        firsts = np.cumsum([0, *(len(shelf) for shelf in self.shelves)])
+        firsts = np.cumsum([0, *(len(index) for index in self.indexes)])
         order = np.random.default_rng([seed, self.source.seed]).permutation(len(self))
         for start in range(0, len(order), CHUNK_ROWS):
             part = order[start : start + CHUNK_ROWS]
@@ -57,31 +57,31 @@ def opened(source: Source, cache: Path | None) -> Opened:
     """Open a source and tell its format. Raises `Refusal`."""
     cache = cache or Path(tempfile.gettempdir()) / "gemma-bench"
     if source.id:
-        shelf, contents = hub.opened(source, cache)
-        shelves, digests = [shelf], [contents]
+        index, contents = hub.opened(source, cache)
+        indexes, digests = [index], [contents]
     else:
         paths = files_of(str(source.path))
         digests = [files.digest(path) for path in paths]
-        shelves = [
+        indexes = [
             files.opened(path, digest, cache) for path, digest in zip(paths, digests, strict=True)
         ]
-    if not any(len(shelf) for shelf in shelves):
+    if not any(len(index) for index in indexes):
         fix = "Give a file with at least one row"
         raise Refusal.of(str(source.path or source.id), "it holds no rows", fix)
-    return Opened(source, shelves, tuple(digests), source.format or _detected(source, shelves))
+    return Opened(source, indexes, tuple(digests), source.format or _detected(source, indexes))
 
 
-def _detected(source: Source, shelves: list[RowIndex]) -> str:
-    found = [
-        (f"{shelf.origin}:{number}", renamed(record, source.columns))
-        for shelf in shelves
-        for number, record in readable(shelf.read(list(range(min(len(shelf), DETECTED_FROM)))))
+def _detected(source: Source, indexes: list[RowIndex]) -> str:
+    records = [
+        (f"{index.origin}:{number}", renamed(record, source.columns))
+        for index in indexes
+        for number, record in readable(index.read(list(range(min(len(index), DETECTED_FROM)))))
     ]
-    if not found:
+    if not records:
         # No row can be read, and each says why when it is dropped.
         return "text"
-    where, first = found[0]
-    name = detect([record for _, record in found[:DETECTED_FROM]])
+    where, first = records[0]
+    name = detect([record for _, record in records[:DETECTED_FROM]])
     if name == PREFERENCE:
         raise _is_preference(where)
     if name is None:

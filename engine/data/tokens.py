@@ -85,17 +85,19 @@ class Encoder:
         """Piece by piece between the template's control tokens, as the tokenizer itself splits."""
         ids: list[int] = []
         mask: list[int] = []
-        at = 0
+        offset = 0
         for number, piece in enumerate(self._split.split(rendered.text)):
             if number % 2:
                 ids.append(self._control[piece])
-                mask.append(int(_is_within(at, rendered.spans)))
+                mask.append(int(_is_within(offset, rendered.spans)))
             else:
-                places = [at + place for place, letter in enumerate(piece) if letter != BREAK]
+                positions = [
+                    offset + position for position, letter in enumerate(piece) if letter != BREAK
+                ]
                 encoding = self._encode_plain(piece.replace(BREAK, ""))
                 ids += encoding.ids
-                mask += [int(_is_within(places[i], rendered.spans)) for i, _ in encoding.offsets]
-            at += len(piece)
+                mask += [int(_is_within(positions[i], rendered.spans)) for i, _ in encoding.offsets]
+            offset += len(piece)
         return ids, mask
 
     def _encode_plain(self, text: str) -> Any:
@@ -106,8 +108,8 @@ class Encoder:
             self._backend.encode_special_tokens = False
 
 
-def _is_within(place: int, spans: list[tuple[int, int]]) -> bool:
-    return any(start <= place < end for start, end in spans)
+def _is_within(position: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= position < end for start, end in spans)
 
 
 def _masked(encoding: Any, rendered: Rendered) -> tuple[list[int], list[int]]:
@@ -153,10 +155,10 @@ def labels(ids: list[int], assistant: Sequence[int], turn_start: int, loss_on: s
     if loss_on == "completion":
         first = next((start for start, _ in _runs(bytes(assistant), first)), len(ids))
         return [IGNORED] * first + ids[first:]
-    carried = [IGNORED] * len(ids)
+    labelled = [IGNORED] * len(ids)
     for start, end in _runs(bytes(assistant), first):
-        carried[start:end] = ids[start:end]
-    return carried
+        labelled[start:end] = ids[start:end]
+    return labelled
 
 
 def _runs(mask: bytes, first: int) -> Iterator[tuple[int, int]]:

@@ -22,49 +22,49 @@ def truncated(
         return row
     if policy == "drop":
         raise UnusableRow(LONGER)
-    kept = [slice(0, len(row.ids))]
+    slices = [slice(0, len(row.ids))]
     if policy == "cut_middle":
-        kept = _without_middle(row, max_length, turn_start)
-    ranges = (range(part.start, part.stop) for part in kept)
-    places = list(islice(chain.from_iterable(ranges), max_length))
+        slices = _without_middle(row, max_length, turn_start)
+    ranges = (range(part.start, part.stop) for part in slices)
+    positions = list(islice(chain.from_iterable(ranges), max_length))
     return Tokens(
-        [row.ids[place] for place in places],
-        [row.labels[place] for place in places],
+        [row.ids[position] for position in positions],
+        [row.labels[position] for position in positions],
         True,
-        _left(row, set(places), image_token) if row.images else (),
+        _images_left(row, set(positions), image_token) if row.images else (),
     )
 
 
-def _left(row: Tokens, places: set[int], image_token: int | None) -> tuple[str, ...]:
+def _images_left(row: Tokens, positions: set[int], image_token: int | None) -> tuple[str, ...]:
     """Images all of whose soft tokens are among these places."""
-    left = []
-    soft = groupby(range(len(row.ids)), lambda place: row.ids[place] == image_token)
+    images = []
+    soft = groupby(range(len(row.ids)), lambda position: row.ids[position] == image_token)
     runs = (list(run) for is_image, run in soft if is_image)
     for image, run in zip(row.images, runs, strict=True):
-        count = len(places.intersection(run))
+        count = len(positions.intersection(run))
         if count == len(run):
-            left.append(image)
+            images.append(image)
         elif count:
             raise UnusableRow(TORN)
-    return tuple(left)
+    return tuple(images)
 
 
 def _without_middle(row: Tokens, max_length: int, turn_start: int) -> list[slice]:
     """What stays of a row."""
-    starts = [place for place, token in enumerate(row.ids) if token == turn_start]
+    starts = [position for position, token in enumerate(row.ids) if token == turn_start]
     # Talks end with the model's turn, so exchanges are pairs from the end; a system turn is left.
     exchanges = starts[len(starts) % 2 :: 2]
     if len(exchanges) < 3:
         return [slice(0, len(row.ids))]
     bounds = list(zip(exchanges, [*exchanges[1:], len(row.ids)], strict=True))
-    gone: set[int] = set()
+    removed: set[int] = set()
     length = len(row.ids)
     middle = (len(bounds) - 1) / 2
     for number in sorted(range(1, len(bounds) - 1), key=lambda number: abs(number - middle)):
         if length <= max_length:
             break
-        gone.add(number)
+        removed.add(number)
         length -= bounds[number][1] - bounds[number][0]
-    kept = [slice(0, exchanges[0])]
-    kept += [slice(*bounds[number]) for number in range(len(bounds)) if number not in gone]
-    return kept
+    slices = [slice(0, exchanges[0])]
+    slices += [slice(*bounds[number]) for number in range(len(bounds)) if number not in removed]
+    return slices

@@ -28,8 +28,8 @@ def config_of(name: str) -> dict[str, Any]:
     text = _merged(generation["text"], deepcopy(variant["text"]))
     every = text.pop("full_attention_every")
     text["layer_types"] = [
-        "sliding_attention" if (place + 1) % every else "full_attention"
-        for place in range(text["num_hidden_layers"])
+        "sliding_attention" if (index + 1) % every else "full_attention"
+        for index in range(text["num_hidden_layers"])
     ]
     if variant.get("is_text_only"):
         return text

@@ -23,7 +23,7 @@ def read(config: dict[str, Any]) -> Gemma:
     """Facts that a configuration states. Raises `KeyError` or `ValueError` where it is no Gemma."""
     text = config.get("text_config") or config
     generation = _generation(config)
-    given = {**_DEFAULTS[generation], **text}
+    values = {**_DEFAULTS[generation], **text}
     wrapper = "" if text is config else str(config["model_type"])
     vision, audio = config.get("vision_config"), config.get("audio_config")
     image_tokens = config.get("mm_tokens_per_image", _IMAGE_TOKENS.get(wrapper, 0))
@@ -33,19 +33,19 @@ def read(config: dict[str, Any]) -> Gemma:
         dialect=dialect_of(config),
         generation=generation,
         is_text_only=text is config,
-        vocab_size=given["vocab_size"],
-        hidden_size=given["hidden_size"],
-        heads=given["num_attention_heads"],
-        layers=_layers(given, generation),
-        sliding_window=given["sliding_window"],
-        context_tokens=given.get("max_position_embeddings", 131_072),
+        vocab_size=values["vocab_size"],
+        hidden_size=values["hidden_size"],
+        heads=values["num_attention_heads"],
+        layers=_layers(values, generation),
+        sliding_window=values["sliding_window"],
+        context_tokens=values.get("max_position_embeddings", 131_072),
         per_layer_width=_per_layer_width(config),
-        per_layer_vocab_size=given.get("vocab_size_per_layer_input", 262_144),
-        experts=_experts(given),
-        final_softcap=given.get("final_logit_softcapping"),
-        is_tied=given.get("tie_word_embeddings", True),
-        vision=towers.vision(vision, given["hidden_size"], image_tokens) if vision else None,
-        audio=towers.audio(audio, given["hidden_size"]) if audio else None,
+        per_layer_vocab_size=values.get("vocab_size_per_layer_input", 262_144),
+        experts=_experts(values),
+        final_softcap=values.get("final_logit_softcapping"),
+        is_tied=values.get("tie_word_embeddings", True),
+        vision=towers.vision(vision, values["hidden_size"], image_tokens) if vision else None,
+        audio=towers.audio(audio, values["hidden_size"]) if audio else None,
         makes_every_mask=wrapper == "gemma4_unified",
         image_tokens=image_tokens if vision else 0,
     )
@@ -82,26 +82,26 @@ def _per_layer_width(config: dict[str, Any]) -> int:
     return text.get("hidden_size_per_layer_input", default) or 0
 
 
-def _experts(given: dict[str, Any]) -> Experts | None:
-    if not given.get("enable_moe_block"):
+def _experts(values: dict[str, Any]) -> Experts | None:
+    if not values.get("enable_moe_block"):
         return None
-    return Experts(given["num_experts"], given["top_k_experts"], given["moe_intermediate_size"])
+    return Experts(values["num_experts"], values["top_k_experts"], values["moe_intermediate_size"])
 
 
-def _layers(given: dict[str, Any], generation: int) -> tuple[Layer, ...]:
-    kinds = _kinds(given, generation)
-    shared = given.get("num_kv_shared_layers") or 0
+def _layers(values: dict[str, Any], generation: int) -> tuple[Layer, ...]:
+    kinds = _kinds(values, generation)
+    shared = values.get("num_kv_shared_layers") or 0
     sharing = _sharing(kinds, shared)
     return tuple(
-        _layer(given, generation, place, kind, sharing[place]) for place, kind in enumerate(kinds)
+        _layer(values, generation, index, kind, sharing[index]) for index, kind in enumerate(kinds)
     )
 
 
-def _kinds(given: dict[str, Any], generation: int) -> list[str]:
-    count = given["num_hidden_layers"]
-    every = given.get("sliding_window_pattern", given.get("_sliding_window_pattern")) or 6
-    kinds = given.get("layer_types") or [
-        "sliding_attention" if (place + 1) % every else "full_attention" for place in range(count)
+def _kinds(values: dict[str, Any], generation: int) -> list[str]:
+    count = values["num_hidden_layers"]
+    every = values.get("sliding_window_pattern", values.get("_sliding_window_pattern")) or 6
+    kinds = values.get("layer_types") or [
+        "sliding_attention" if (index + 1) % every else "full_attention" for index in range(count)
     ]
     if len(kinds) != count:
         raise ValueError(f"{len(kinds)} layer_types for {count} layers")
@@ -112,31 +112,31 @@ def _sharing(kinds: list[str], shared: int) -> list[Sharing]:
     """The last layer of each kind before the sharing ones keeps its keys and values for them."""
     first = len(kinds) - shared
     none: list[Sharing] = ["none"] * first
-    found = none + ["reuse"] * shared
+    roles = none + ["reuse"] * shared
     if shared:
         for kind in set(kinds[first:]):
-            found[first - 1 - kinds[:first][::-1].index(kind)] = "store"
-    return found
+            roles[first - 1 - kinds[:first][::-1].index(kind)] = "store"
+    return roles
 
 
 def _layer(
-    given: dict[str, Any], generation: int, place: int, kind: str, sharing: Sharing
+    values: dict[str, Any], generation: int, index: int, kind: str, sharing: Sharing
 ) -> Layer:
     is_full = kind == "full_attention"
-    special = given.get("per_layer_config") or {}
-    own = special.get(str(place), special.get(place, {}))
-    head_width, kv_heads = given.get("head_dim", 256), given.get("num_key_value_heads", 4)
-    shares_projection = generation == 4 and is_full and bool(given.get("attention_k_eq_v"))
+    special = values.get("per_layer_config") or {}
+    own = special.get(str(index), special.get(index, {}))
+    head_width, kv_heads = values.get("head_dim", 256), values.get("num_key_value_heads", 4)
+    shares_projection = generation == 4 and is_full and bool(values.get("attention_k_eq_v"))
     if generation == 4 and is_full and not special:
-        head_width = given.get("global_head_dim") or 512
-        if shares_projection and given.get("num_global_key_value_heads"):
-            kv_heads = given["num_global_key_value_heads"]
-    double = 2 if given.get("use_double_wide_mlp") and sharing == "reuse" else 1
+        head_width = values.get("global_head_dim") or 512
+        if shares_projection and values.get("num_global_key_value_heads"):
+            kv_heads = values["num_global_key_value_heads"]
+    double = 2 if values.get("use_double_wide_mlp") and sharing == "reuse" else 1
     return Layer(
         attention="full" if is_full else "sliding",
         head_width=own.get("head_dim", head_width),
         kv_heads=own.get("num_key_value_heads", kv_heads),
-        intermediate_size=given["intermediate_size"] * double,
+        intermediate_size=values["intermediate_size"] * double,
         sharing=sharing,
         has_values=not shares_projection,
     )

@@ -94,8 +94,8 @@ def towers(gemma: Gemma) -> int:
 def adapted(gemma: Gemma, targets: Targets) -> tuple[frozenset[str], ...]:
     """Names of the projections that get an adapter, by layer."""
     return tuple(
-        frozenset(name for name, _, _ in linears(gemma, layer) if is_meant(targets, place, name))
-        for place, layer in enumerate(gemma.layers)
+        frozenset(name for name, _, _ in linears(gemma, layer) if is_meant(targets, index, name))
+        for index, layer in enumerate(gemma.layers)
     )
 
 
@@ -131,16 +131,16 @@ def trained_tensors(
     gemma: Gemma, targets: Targets, r: int, *, is_dora: bool, adapts_experts: bool
 ) -> Counter[int]:
     """How often an adapter has a tensor of so many numbers."""
-    found = Counter[int]()
+    counts = Counter[int]()
     for layer, wanted in zip(gemma.layers, adapted(gemma, targets), strict=True):
         for name, inputs, outputs in linears(gemma, layer):
             if name in wanted:
-                found.update([r * inputs, r * outputs, *([outputs] if is_dora else [])])
+                counts.update([r * inputs, r * outputs, *([outputs] if is_dora else [])])
         if adapts_experts and gemma.experts:
             width, inner = gemma.hidden_size, gemma.experts.intermediate_size
             rank = r * gemma.experts.count
-            found.update([rank * width, rank * 2 * inner, rank * inner, rank * width])
-    return found
+            counts.update([rank * width, rank * 2 * inner, rank * inner, rank * width])
+    return counts
 
 
 def expert_lora(gemma: Gemma, r: int) -> int:

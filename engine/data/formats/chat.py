@@ -88,9 +88,9 @@ def _parts(parts: list[Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _image_file(part: dict[str, Any]) -> str:
-    found = next((part[key] for key in _IMAGE_KEYS if key in part), "")
-    found = found.get("url", "") if isinstance(found, dict) else found
-    return found if isinstance(found, str) else ""
+    file = next((part[key] for key in _IMAGE_KEYS if key in part), "")
+    file = file.get("url", "") if isinstance(file, dict) else file
+    return file if isinstance(file, str) else ""
 
 
 def _with_images(read: list[Turn], listed: Any) -> list[Turn]:
@@ -103,9 +103,10 @@ def _with_images(read: list[Turn], listed: Any) -> list[Turn]:
         raise UnusableRow("images that are no names of files")
     if marks != len(files):
         raise UnusableRow(_DIFFER)
-    left = iter(files)
+    remaining = iter(files)
     return [
-        replace(t, images=tuple(next(left) for _ in range(t.content.count(IMAGE)))) for t in read
+        replace(t, images=tuple(next(remaining) for _ in range(t.content.count(IMAGE))))
+        for t in read
     ]
 
 

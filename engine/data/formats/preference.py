@@ -30,9 +30,9 @@ def is_preference(record: Record) -> bool:
 
 def pair(record: Record) -> Pair:
     """The row's two answers and what they share before them. Raises `UnusableRow`."""
-    asked = _prompt(record)
+    prompt = _prompt(record)
     chosen, rejected = (
-        settled([*asked, *_side(record[side], bool(asked))]) for side in ("chosen", "rejected")
+        settled([*prompt, *_side(record[side], bool(prompt))]) for side in ("chosen", "rejected")
     )
     if chosen == rejected:
         raise UnusableRow("chosen and rejected are the same")
@@ -47,20 +47,22 @@ def pair(record: Record) -> Pair:
 def _prompt(record: Record) -> list[Turn]:
     if isinstance(record.get("conversations"), list):
         return turns(record, record["conversations"], "from", "value")
-    asked = next((record[key] for key in ("prompt", "question", "messages") if key in record), None)
-    if isinstance(asked, list):
-        return turns(record, asked, "role", "content")
-    return [Turn("user", words(asked))] if asked is not None else []
+    prompt = next(
+        (record[key] for key in ("prompt", "question", "messages") if key in record), None
+    )
+    if isinstance(prompt, list):
+        return turns(record, prompt, "role", "content")
+    return [Turn("user", words(prompt))] if prompt is not None else []
 
 
-def _side(given: Any, has_prompt: bool) -> list[Turn]:
+def _side(answer: Any, has_prompt: bool) -> list[Turn]:
     """One answer: text, a message, a list of messages, or a transcript of a whole talk."""
-    if isinstance(given, str):
-        return [Turn("assistant", given)] if has_prompt else transcript(given)
-    if isinstance(given, dict):
-        return [turn(given, *(("from", "value") if "from" in given else ("role", "content")))]
-    if isinstance(given, list):
-        return [item for message in given for item in _side(message, has_prompt)]
+    if isinstance(answer, str):
+        return [Turn("assistant", answer)] if has_prompt else transcript(answer)
+    if isinstance(answer, dict):
+        return [turn(answer, *(("from", "value") if "from" in answer else ("role", "content")))]
+    if isinstance(answer, list):
+        return [item for message in answer for item in _side(message, has_prompt)]
     raise UnusableRow("content that is not text")
 
 

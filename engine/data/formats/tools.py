@@ -10,26 +10,26 @@ _TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array"
 """Python's names of types, found in benchmarks, as JSON Schema's."""
 
 
-def calls(given: Any) -> tuple[ToolCall, ...]:
+def calls(value: Any) -> tuple[ToolCall, ...]:
     """A message's `tool_calls`."""
-    if not given:
+    if not value:
         return ()
-    if not isinstance(given, list):
+    if not isinstance(value, list):
         raise UnusableRow("tool calls that are no list")
-    return tuple(_call(one) for one in given)
+    return tuple(_call(item) for item in value)
 
 
 def calls_of_text(text: str) -> tuple[ToolCall, ...]:
     """Calls written as JSON text, one object or a list of them."""
     try:
-        given = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         raise UnusableRow("a tool call that is not valid JSON") from None
-    return tuple(_call(one) for one in (given if isinstance(given, list) else [given]))
+    return tuple(_call(item) for item in (value if isinstance(value, list) else [value]))
 
 
-def _call(given: Any) -> ToolCall:
-    inner = given.get("function", given) if isinstance(given, dict) else None
+def _call(value: Any) -> ToolCall:
+    inner = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise UnusableRow("a tool call without a name")
     arguments = inner.get("arguments", inner.get("parameters"))
@@ -42,20 +42,20 @@ def _call(given: Any) -> ToolCall:
     return ToolCall(inner["name"], json.dumps(arguments or {}, ensure_ascii=False))
 
 
-def declarations(given: Any) -> str:
+def declarations(value: Any) -> str:
     """The functions a row declares as a JSON list of {type, function}; empty where none."""
     try:
-        given = json.loads(given) if isinstance(given, str) and given.strip() else given
+        value = json.loads(value) if isinstance(value, str) and value.strip() else value
     except (ValueError, RecursionError):
         raise UnusableRow("tools that are not valid JSON") from None
-    if not given:
+    if not value:
         return ""
-    declared = [_declared(one) for one in (given if isinstance(given, list) else [given])]
+    declared = [_declared(item) for item in (value if isinstance(value, list) else [value])]
     return json.dumps(declared, ensure_ascii=False)
 
 
-def _declared(given: Any) -> dict[str, Any]:
-    inner = given.get("function", given) if isinstance(given, dict) else None
+def _declared(value: Any) -> dict[str, Any]:
+    inner = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise UnusableRow("a tool without a name")
     return {"type": "function", "function": _json_schema({"description": "", **inner})}
