@@ -69,7 +69,7 @@ async def typed(pilot: Pilot[Any], text: str) -> None:
 async def asked(pilot: Pilot[Any], staged: Staged, number: int) -> list[Any]:
     """A recorded prompt, sent and answered; what the engine was asked."""
     await typed(pilot, PROMPTS[number - 1])
-    wishes = staged.wishes()
+    wishes = staged.commands()
     staged.tell(answers(number))
     await see(pilot, TitleBar, "ready")
     return wishes

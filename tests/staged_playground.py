@@ -10,9 +10,9 @@ from engine.events import Event, Opened, decode, encode
 from engine.run.rundir import RunDir, append_line
 from engine.run.tail import Tail
 from engine.sessions import session_dir
-from engine.sessions.playground import Wish
-from engine.sessions.playground import decode as decode_wish
-from engine.sessions.session_dir import PreviewDir
+from engine.sessions.playground import Command
+from engine.sessions.playground import decode as decode_command
+from engine.sessions.session_dir import SessionDir
 from workbench.sessions.playground_session import Playground
 
 RECORDED = Path(__file__).parent / "data/playground.jsonl"
@@ -46,12 +46,12 @@ class Staged:
     """Starts it as the screen asks for, and plays the engine's part."""
 
     def __init__(self, told: Iterable[Event] = (), log: str = "") -> None:
-        self.files: PreviewDir
+        self.files: SessionDir
         self.engine: subprocess.Popen[bytes]
         self._at_first, self._log = list(told), log
 
     def start(self, run: RunDir) -> Playground:
-        self.files = session_dir.create()
+        self.files = session_dir.create({"name": "playground"})
         self.files.log.write_text(self._log, encoding="utf-8", errors="surrogatepass")
         lock = self.files.hold_for_viewer()
         assert lock is not None
@@ -63,9 +63,9 @@ class Staged:
     def tell(self, told: Iterable[Event]) -> None:
         append_line(self.files.events, b"".join(map(encode, told)))
 
-    def wishes(self) -> list[Wish]:
+    def commands(self) -> list[Command]:
         """What was asked since the last look."""
-        return [wish for line in self._control.read_new() if (wish := decode_wish(line))]
+        return [command for line in self._control.read_new() if (command := decode_command(line))]
 
     def die(self, signal: int) -> None:
         os.kill(self.engine.pid, signal)

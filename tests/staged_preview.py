@@ -1,10 +1,10 @@
 """A preview without its engine: fixed answers, given out as an engine gives them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from engine.recipe.schema import Recipe
 from engine.sessions.preview import Answer, Reply, Row, Span
@@ -47,7 +47,7 @@ def source(name: str, taken: int = NUM_ROWS, **changed: Any) -> SourceReport:
         TokenLengths(28, 140, 1_811), 0.333, 0.52,
         ((50, 120), (100, 60), (150, 31), (200, 20), (250, 0), (300, 9), (350, 4), (1_811, 6)),
     )  # fmt: skip
-    return structs.replace(made, **changed)
+    return replace(made, **changed)
 
 
 ANSWER = Answer(1, (source("quickstart"), source("kowiki", 40)), (), 64, "6d0c9be4a1f2d37e" * 4)

@@ -1,8 +1,7 @@
 """The place among a preview's rows: what is shown, and what is asked for ahead."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from staged_preview import ANSWER, row, source
 
 from engine.sessions.preview import Answer

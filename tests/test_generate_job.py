@@ -18,7 +18,7 @@ from engine.run import adapters
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions import session_dir
-from engine.sessions.playground import SIDES, Asked, End, Message, Opening, Settings, Stop
+from engine.sessions.playground import SIDES, End, Message, Opening, Prompt, Settings, Side, Stop
 from tests import command
 from workbench.sessions import playground_session
 from workbench.sessions.playground_session import Playground
@@ -51,7 +51,7 @@ class Viewer:
         def is_now() -> bool:
             death = self.played.death
             self.told += self.played.read_new()
-            assert is_so() or not death, f"{death}: {self.played.last_words()}"
+            assert is_so() or not death, f"{death}: {self.played.log_tail()}"
             return bool(is_so())
 
         command.wait(is_now)
@@ -65,7 +65,7 @@ class Viewer:
         """Both answers to a prompt."""
         messages: tuple[Message, ...] = (("user", prompt),)
         for side in SIDES:
-            self.played.ask(Asked(number, side, messages, settings))
+            self.played.send(Prompt(number, side, messages, settings))
         self.until(lambda: all(self.of(Answered, number, side) for side in SIDES))
         pieces = {side: self.of(Piece, number, side) for side in SIDES}
         return {side: "".join(piece.text for piece in pieces[side]) for side in SIDES}
@@ -121,9 +121,9 @@ def test_both_sides_come_in_pieces_and_in_turns(viewer: Viewer) -> None:
 
 def test_a_long_answer_is_stopped_and_the_next_one_is_made(viewer: Viewer) -> None:
     for side in SIDES:
-        viewer.played.ask(Asked(300, side, (("user", "Tell me everything."),), LONG))
+        viewer.played.send(Prompt(300, side, (("user", "Tell me everything."),), LONG))
     viewer.until(lambda: all(len(viewer.of(Piece, 300, side)) > 3 for side in SIDES))
-    viewer.played.ask(Stop())
+    viewer.played.send(Stop())
     viewer.until(lambda: all(viewer.of(Answered, 300, side) for side in SIDES))
     assert {viewer.of(Answered, 300, side)[0].reason for side in SIDES} == {"stopped"}
     told = viewer.ask(301, "What is the capital of Japan?", Settings(max_new_tokens=16))
@@ -133,7 +133,7 @@ def test_a_long_answer_is_stopped_and_the_next_one_is_made(viewer: Viewer) -> No
 
 def test_it_ends_when_it_is_asked_to(trained: RunDir, tmp_path: Path) -> None:
     played = started(trained, tmp_path)
-    played.ask(End())
+    played.send(End())
     command.wait(lambda: played.death)
     assert played.death == "ended with exit code 0"
     played.close()
@@ -149,7 +149,7 @@ def test_it_ends_with_its_viewer_in_the_middle_of_an_answer(
     trained: RunDir, tmp_path: Path
 ) -> None:
     seen = Viewer(started(trained, tmp_path, "checkpoints/step-000020"))
-    seen.played.ask(Asked(1, "adapter", (("user", "Tell me everything."),), LONG))
+    seen.played.send(Prompt(1, Side.ADAPTER, (("user", "Tell me everything."),), LONG))
     seen.until(lambda: seen.of(Piece, 1, "adapter"))
     (opened,) = (event for event in seen.told if isinstance(event, Opened))
     assert (opened.adapter, opened.step) == ("checkpoints/step-000020", 20)
@@ -171,7 +171,7 @@ def test_a_run_without_a_checkpoint_is_told(trained: RunDir, tmp_path: Path) -> 
     assert "save now" in failed.hint
     command.wait(lambda: seen.played.death)
     assert seen.played.death == "ended with exit code 2"
-    assert "it has none yet" in "\n".join(seen.played.last_words())
+    assert "it has none yet" in "\n".join(seen.played.log_tail())
     seen.played.close()
 
 
@@ -187,7 +187,7 @@ def test_a_run_at_work_is_played_with_and_goes_on(tmp_path: Path) -> None:
     assert (last["adapter"], last["step"]) == (checkpoint["path"], checkpoint["step"])
     for side in SIDES:
         speech = TokenStream(
-            Asked(1, side, (("user", "Hello!"),), Settings(max_new_tokens=4)), adapted
+            Prompt(1, side, (("user", "Hello!"),), Settings(max_new_tokens=4)), adapted
         )
         while not speech.reason:
             speech.step()

@@ -11,7 +11,7 @@ from engine.model.token_stream import TokenStream
 from engine.run import adapters
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.sessions.playground import Asked, Opening, Settings
+from engine.sessions.playground import Opening, Prompt, Settings
 from tests import command
 
 Runs = dict[str, RunDir]
@@ -72,7 +72,7 @@ def test_a_playground_answers_as_the_run_did(runs: Runs, tmp_path: Path) -> None
     assert host_embeddings.table_of(adapted.model) is not None
     settings = Settings(max_new_tokens=8)
     for side in ("base", "adapter"):
-        speech = TokenStream(Asked(1, side, (("user", sample["prompt"]),), settings), adapted)
+        speech = TokenStream(Prompt(1, side, (("user", sample["prompt"]),), settings), adapted)
         said = ""
         while not speech.reason:
             said += speech.step()

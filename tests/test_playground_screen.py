@@ -8,7 +8,7 @@ from playground_pilot import SIZE, SIZES, asked, every_line, field, notes, opene
 from staged_playground import PROMPTS, Staged, answers, opening
 
 from engine.events import Answered
-from engine.sessions.playground import Asked, Settings, Stop
+from engine.sessions.playground import Prompt, Settings, Side, Stop
 from workbench.screens.playground import PlaygroundScreen
 from workbench.sessions import saved_prompts
 from workbench.widgets.keyline import KeyLine
@@ -53,11 +53,11 @@ async def test_a_prompt_typed_too_early_stays(tmp_path: Path) -> None:
         await pilot.press("enter")
         assert "still on its way" in notes(pilot)
         assert field(pilot, "prompt").value == "quiet?"
-        assert staged.wishes() == []
+        assert staged.commands() == []
         staged.tell(opening())
         await see(pilot, TitleBar, "ready")
         await pilot.press("enter")
-        assert [wish.side for wish in staged.wishes() if isinstance(wish, Asked)] == [
+        assert [wish.side for wish in staged.commands() if isinstance(wish, Prompt)] == [
             "base", "adapter",
         ]  # fmt: skip
 
@@ -89,8 +89,8 @@ async def test_the_engine_gets_settings_system_prompt_and_own_answers(tmp_path: 
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, staged)
         (base, adapter) = await asked(pilot, staged, 1)
-        assert base == Asked(1, "base", (("user", PROMPTS[0]),), Settings())
-        assert adapter == Asked(1, "adapter", (("user", PROMPTS[0]),), Settings())
+        assert base == Prompt(1, Side.BASE, (("user", PROMPTS[0]),), Settings())
+        assert adapter == Prompt(1, Side.ADAPTER, (("user", PROMPTS[0]),), Settings())
         field(pilot, "temperature").value = "0.5"
         field(pilot, "seed").value = "7"
         field(pilot, "system").value = "Be brief."
@@ -106,11 +106,11 @@ async def test_escape_stops_then_leaves(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, staged)
         await typed(pilot, PROMPTS[3])
-        staged.wishes()
+        staged.commands()
         staged.tell(answers(4)[:6])
         await see(pilot, TitleBar, "answering")
         await pilot.press("escape")
-        assert staged.wishes() == [Stop()]
+        assert staged.commands() == [Stop()]
         assert isinstance(pilot.app.screen, PlaygroundScreen)
         staged.tell(
             [Answered(id=1, side=side, prompt_tokens=9, tokens=3, seconds=0.1,
@@ -137,16 +137,16 @@ async def test_a_second_prompt_waits_for_the_first(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, staged)
         await typed(pilot, PROMPTS[0])
-        assert len(staged.wishes()) == 2
+        assert len(staged.commands()) == 2
         await typed(pilot, "another")
         assert "still answering" in notes(pilot)
-        assert staged.wishes() == []
+        assert staged.commands() == []
         assert field(pilot, "prompt").value == "another"
         await typed(pilot, "   ")
         staged.tell(answers(1))
         await see(pilot, TitleBar, "ready")
         await pilot.press("enter")
-        assert staged.wishes() == []
+        assert staged.commands() == []
 
 
 async def test_settings_are_judged_as_they_are_typed(tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ async def test_settings_are_judged_as_they_are_typed(tmp_path: Path) -> None:
         assert field(pilot, "prompt").has_focus
         await typed(pilot, "a")
         assert "temperature is a number" in notes(pilot)
-        assert staged.wishes() == []
+        assert staged.commands() == []
         await pilot.press("tab", "end", "backspace", "backspace", "enter", "enter")
         assert row.wrong == ""
-        assert len(staged.wishes()) == 2
+        assert len(staged.commands()) == 2
 
 
 async def test_the_talk_is_moved_while_something_is_typed(tmp_path: Path) -> None:
@@ -218,13 +218,13 @@ async def test_a_talk_can_be_begun_anew(tmp_path: Path) -> None:
         assert "Nothing was said yet" in notes(pilot)
         await asked(pilot, staged, 1)
         await typed(pilot, "b")
-        staged.wishes()
+        staged.commands()
         await pilot.press("ctrl+l")
-        assert staged.wishes() == [Stop()]
+        assert staged.commands() == [Stop()]
         assert PROMPTS[0] not in told(pilot, TalkPane)
         await typed(pilot, "c")
-        (base, _) = staged.wishes()
-        assert isinstance(base, Asked)
+        (base, _) = staged.commands()
+        assert isinstance(base, Prompt)
         assert (base.id, base.messages) == (3, (("user", "c"),))
 
 

@@ -1,36 +1,37 @@
-"""What is asked of a playground survives its line; what makes no sense is no wish."""
+"""What is asked of a playground survives its line; what makes no sense is no command."""
 
 import json
 
 import pytest
 
-from engine.sessions import playground
-from engine.sessions.playground import Asked, End, Opening, Settings, Stop, decode, encode
+from engine.sessions import playground, wire
+from engine.sessions.playground import End, Opening, Prompt, Settings, Side, Stop, decode
 
 TALK = (("system", "Be brief."), ("user", 'a\n"b" 한국어 \ud83d'), ("assistant", ""), ("user", "c"))
-ASKED = Asked(3, "adapter", TALK, Settings(0.7, 0.9, 40, 128, 5))
+PROMPT = Prompt(3, Side.ADAPTER, TALK, Settings(0.7, 0.9, 40, 128, 5))
 
 
-@pytest.mark.parametrize("wish", [ASKED, Stop(), End()])
-def test_a_wish_survives_its_line(wish: playground.Wish) -> None:
-    line = encode(wish)
+@pytest.mark.parametrize("command", [PROMPT, Stop(), End()])
+def test_a_command_survives_its_line(command: playground.Command) -> None:
+    line = wire.line(command)
     assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
-    assert decode(line) == wish
+    assert decode(line) == command
 
 
 def test_names_are_those_of_generation_configs() -> None:
-    assert json.loads(encode(ASKED)).keys() == {
-        "want", "id", "side", "messages", "temperature", "top_p", "top_k", "max_new_tokens", "seed",
+    assert json.loads(wire.line(PROMPT))["settings"].keys() == {
+        "temperature", "top_p", "top_k", "max_new_tokens", "seed",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"want": "save"}, {"side": "both"}, {"messages": []}, {"messages": [{"role": "user"}]},
-     {"messages": [{"role": "assistant", "content": "a"}]}, {"id": None}, {"mood": 1}],
+    [{"want": "save"}, {"side": "both"}, {"messages": []}, {"messages": [["user"]]},
+     {"messages": [["assistant", "a"]]}, {"id": None}, {"mood": 1},
+     {"settings": {"top_k": "64"}}, {"settings": {"mood": 1}}],
 )  # fmt: skip
 def test_what_makes_no_sense_is_none(change: dict[str, object]) -> None:
-    record = {**json.loads(encode(ASKED)), **change}
+    record = {**json.loads(wire.line(PROMPT)), **change}
     assert decode(json.dumps(record).encode()) is None
 
 

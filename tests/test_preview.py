@@ -18,16 +18,14 @@ from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe.schema import Data, Recipe
+from engine.sessions import wire
 from engine.sessions.preview import (
     Answer,
     Broken,
     Question,
     Refused,
     Reply,
-    as_record,
     decode_question,
-    encode_question,
-    from_record,
 )
 from engine.train.state import assembled
 from tests import command, tiny
@@ -201,9 +199,9 @@ def test_a_mistake_is_told_and_the_next_question_answered(shown: Preview, tmp_pa
 
 def test_replies_and_questions_survive_their_files(shown: Preview, rows: Path) -> None:
     told = answer(shown, chosen(rows))
-    assert from_record(json.loads(json.dumps(as_record(told)))) == told
+    assert wire.read(json.loads(wire.line(told)), Reply) == told
     question = Question(3, chosen(rows), 5, "\x1b[2J", 2)
-    assert decode_question(encode_question(question)) == question
+    assert decode_question(wire.line(question)) == question
     for line in (b"", b"{", b"[]", b'{"want": "preview"}', b'{"want": "stop"}', b"\xff"):
         assert decode_question(line) is None
 

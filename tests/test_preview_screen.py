@@ -1,14 +1,13 @@
 """The keys of the preview screen, its waiting and its failures, and rows that mean harm."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from bench_app import make_app, until
-from msgspec import structs
+from msgspec.structs import replace
 from staged_preview import ANSWER, Staged, row, source
 from test_plain import HOSTILE
 from textual.pilot import Pilot
@@ -104,7 +103,7 @@ async def test_it_is_there_for_a_machine_that_is_not(tmp_path: Path) -> None:
 async def test_the_engine_is_heated_before_it_is_asked(tmp_path: Path) -> None:
     started: list[Staged] = []
     app = make_app(tmp_path)
-    app.warm._start = lambda: started.append(Staged()) or started[-1]  # type: ignore
+    app.warm._start_engine = lambda: started.append(Staged()) or started[-1]  # type: ignore
     async with app.run_test(size=SIZE) as pilot:
         assert started == []
         await until(pilot, lambda: started)
@@ -239,7 +238,7 @@ async def test_an_engine_that_can_not_start_is_told(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     app = make_app(tmp_path)
-    app.warm._start = start
+    app.warm._start_engine = start
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)
         await see(pilot, Problems, "No space left on device")
@@ -263,7 +262,7 @@ def hostile(text: str) -> Answer:
     rows = tuple(replace(one, source=text, file=text) for one in (made, failed))
     reasons: dict[str, Any] = {name: {text: 1} for name in ("dropped", "noted")}
     reasons |= {name: {text: text} for name in ("first_dropped", "first_noted")}
-    told = structs.replace(source(text, 2), format=text, **reasons)
+    told = replace(source(text, 2), format=text, **reasons)
     return replace(
         ANSWER, sources=(told,), rows=rows, template_sha256=text, template_difference=text
     )
@@ -273,7 +272,7 @@ def test_the_hostile_answer_leaves_no_text_out() -> None:
     answer = hostile("evil")
     for one in (answer, answer.sources[0], *answer.rows):
         for name, value in msgspec.to_builtins(one).items():
-            assert not isinstance(value, str) or value in {"evil", ""} or name == "text"
+            assert not isinstance(value, str) or value in {"evil", ""} or name in {"text", "kind"}
 
 
 @pytest.mark.parametrize("size", [SIZE, (120, 40)], ids=["one pane", "all panes"])

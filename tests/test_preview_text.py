@@ -1,11 +1,10 @@
 """A preview on a terminal: marked with and without colour, as wide as it is, harmless."""
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from msgspec import structs
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from engine.sessions.preview import Answer, Row, Span
@@ -96,7 +95,7 @@ def test_no_text_of_rows_steers_the_terminal(text: str, ink: TextStyle) -> None:
     row = replace(ROW, source=text, file=text, spans=(Span(text, **span),),
                   prompt=(Span(text, 1, is_different=True),))  # fmt: skip
     reasons = {"dropped": {text: 1}, "first_dropped": {text: text}, "noted": {text: 1}}
-    source = structs.replace(SOURCE, name=text, format=text, **reasons)
+    source = replace(SOURCE, name=text, format=text, **reasons)
     failed = replace(row, prompt=(), prompt_error=text)
     shown = bare(
         page(replace(ANSWER, sources=(source,), rows=(row, failed), template_difference=text),

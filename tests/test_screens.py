@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import staged_playground as recorded_talk
 from bench_app import GOOD, MACHINE, lay_down_runs, make_app, until, write_recipes
+from msgspec import structs
 from pictures import SIZES, Compare, followed, plain_surroundings, pressed, previewed, problems_of
 from recording import at_work
 from staged_playground import Staged as StagedPlayground
@@ -119,7 +120,9 @@ def test_preview_of_the_prompt(snap_compare: Compare, tmp_path: Path) -> None:
 def test_preview_of_the_sources(
     snap_compare: Compare, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    staged = Staged(replace(ANSWER, template_difference="@@ -1 +1 @@\n-{{ bos }}\n+{{ eos }}"))
+    staged = Staged(
+        structs.replace(ANSWER, template_difference="@@ -1 +1 @@\n-{{ bos }}\n+{{ eos }}")
+    )
     app, steps = make_app(tmp_path, staged=staged), previewed(staged, "3", "l")
     assert snap_compare(app, terminal_size=size, run_before=steps)
 

@@ -20,12 +20,13 @@ from engine.model import lora
 from engine.model.adapter_switch import AdapterSwitch
 from engine.model.detokenizer import IncrementalDetokenizer
 from engine.model.generate import answer
-from engine.model.playground_server import Desk
+from engine.model.playground_server import PlaygroundServer
 from engine.model.token_stream import TokenStream
 from engine.recipe.schema import Adapter
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.sessions.playground import SIDES, Asked, End, Settings, Stop, encode
+from engine.sessions import serve, wire
+from engine.sessions.playground import SIDES, End, Prompt, Settings, Side, Stop
 from tests import tiny
 
 TALK = (
@@ -56,7 +57,7 @@ def embedded(gemma_folder: Callable[[str], Path]) -> AdapterSwitch:
     return adapted(gemma_folder("embedded"))
 
 
-def said(asked: Asked, by: AdapterSwitch) -> tuple[str, TokenStream]:
+def said(asked: Prompt, by: AdapterSwitch) -> tuple[str, TokenStream]:
     """The whole of an answer."""
     speech, text = TokenStream(asked, by), ""
     while not speech.reason:
@@ -70,7 +71,7 @@ def test_both_sides_in_turns_say_what_each_says_alone(
 ) -> None:
     made = adapted(gemma_folder(kind))
     settings = Settings(max_new_tokens=12)
-    speeches = [TokenStream(Asked(1, side, TALK, settings), made) for side in SIDES]
+    speeches = [TokenStream(Prompt(1, side, TALK, settings), made) for side in SIDES]
     texts = ["", ""]
     while not all(speech.reason for speech in speeches):
         for place, speech in enumerate(speeches):
@@ -88,7 +89,7 @@ def test_a_large_gemma_4_is_asked_with_an_empty_thought(
     gemma_folder: Callable[[str], Path],
 ) -> None:
     made = adapted(gemma_folder("gemma4_moe"))
-    speech = TokenStream(Asked(1, "base", QUESTION), made)
+    speech = TokenStream(Prompt(1, Side.BASE, QUESTION), made)
     shown = made.tokenizer.decode(speech._prompt)
     assert shown.endswith("<|turn>model\n<|channel>thought\n<channel|>")
     assert speech.prompt_tokens == len(speech._prompt)
@@ -96,7 +97,7 @@ def test_a_large_gemma_4_is_asked_with_an_empty_thought(
 
 def test_a_prompt_without_a_system_turn_of_its_own(gemma_folder: Callable[[str], Path]) -> None:
     made = adapted(gemma_folder("gemma3"))
-    shown = made.tokenizer.decode(TokenStream(Asked(1, "base", TALK), made)._prompt)
+    shown = made.tokenizer.decode(TokenStream(Prompt(1, Side.BASE, TALK), made)._prompt)
     assert shown.startswith("<bos><start_of_turn>user\nBe brief.\n\nName a fruit.<end_of_turn>")
 
 
@@ -114,25 +115,25 @@ def test_tokens_are_drawn_as_transformers_draws_them(
         input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long),
         max_new_tokens=24, do_sample=True, temperature=temperature, top_k=top_k, top_p=top_p,
     )[0, len(ids):]  # fmt: skip
-    text, _ = said(Asked(1, "adapter", QUESTION, settings), embedded)
+    text, _ = said(Prompt(1, Side.ADAPTER, QUESTION, settings), embedded)
     assert text == embedded.tokenizer.decode(theirs, skip_special_tokens=True)
 
 
 def test_a_seed_says_the_same_again_and_another_does_not(embedded: AdapterSwitch) -> None:
     def drawn(seed: int) -> str:
         settings = Settings(1.2, max_new_tokens=16, seed=seed)
-        return said(Asked(1, "adapter", QUESTION, settings), embedded)[0]
+        return said(Prompt(1, Side.ADAPTER, QUESTION, settings), embedded)[0]
 
     assert drawn(3) == drawn(3)
     assert len({drawn(seed) for seed in range(6)}) > 1
 
 
 def test_an_answer_ends_by_itself_or_at_its_length(embedded: AdapterSwitch) -> None:
-    _, speech = said(Asked(1, "base", QUESTION, Settings(max_new_tokens=60)), embedded)
+    _, speech = said(Prompt(1, Side.BASE, QUESTION, Settings(max_new_tokens=60)), embedded)
     assert speech.reason == "stop"
     assert 0 < speech.tokens < 60
     assert speech.seconds > 0
-    _, speech = said(Asked(1, "base", QUESTION, Settings(max_new_tokens=3)), embedded)
+    _, speech = said(Prompt(1, Side.BASE, QUESTION, Settings(max_new_tokens=3)), embedded)
     assert (speech.reason, speech.tokens) == ("length", 3)
 
 
@@ -140,10 +141,10 @@ def test_the_end_of_a_turn_ends_an_answer_that_the_model_does_not_end_there(
     embedded: AdapterSwitch,
 ) -> None:
     named = embedded.model.generation_config
-    whole, speech = said(Asked(1, "base", QUESTION, Settings(max_new_tokens=60)), embedded)
+    whole, speech = said(Prompt(1, Side.BASE, QUESTION, Settings(max_new_tokens=60)), embedded)
     kept, named.eos_token_id = named.eos_token_id, 1
     try:
-        text, again = said(Asked(1, "base", QUESTION, Settings(max_new_tokens=60)), embedded)
+        text, again = said(Prompt(1, Side.BASE, QUESTION, Settings(max_new_tokens=60)), embedded)
         turns = [(Turn(*QUESTION[0]),)]
         sampled = answer(
             embedded.model, embedded.tokenizer, embedded.template, turns, 60, as_base=True
@@ -162,7 +163,7 @@ def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.just("𓀀€ 한국 🌰a"))
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 def test_pieces_are_whole_characters_and_make_up_the_text(text: str, tokenizer: Any) -> None:
-    ids = tokenizer.encode(text, add_special_tokens=False)
+    ids = tokenizer.wire.line(text, add_special_tokens=False)
     spelling = IncrementalDetokenizer(tokenizer)
     pieces = [*map(spelling.add, ids), spelling.rest()]
     whole = tokenizer.decode(ids, skip_special_tokens=True)
@@ -179,18 +180,18 @@ def test_bytes_that_are_no_character_are_told_once(tokenizer: Any) -> None:
     assert pieces[:5] == [" ", "", "", "", ""]
 
 
-def served(by: AdapterSwitch, folder: Path, *wishes: Any) -> list[Event]:
-    """What a desk tells to wishes that lie there when it opens, up to the end."""
+def served(by: AdapterSwitch, folder: Path, *commands: Any) -> list[Event]:
+    """What a server tells to commands that lie there when it opens, up to the end."""
     folder.mkdir(exist_ok=True)
     run = RunDir(folder)
-    run.control.write_bytes(b"".join(map(encode, (*wishes, End()))))
-    Desk(by, EventLog(run)).serve(run.wishes())
+    run.control.write_bytes(b"".join(map(wire.line, (*commands, End()))))
+    serve.answer(PlaygroundServer(by, EventLog(run)), run.wishes())
     lines = run.events.read_bytes().splitlines() if run.events.exists() else []
     return [event for line in lines if (event := decode(line))]
 
 
 def test_stop_ends_what_is_asked_before_it(embedded: AdapterSwitch, tmp_path: Path) -> None:
-    asked = [Asked(number, side, QUESTION, LONG) for number in (1, 2) for side in SIDES]
+    asked = [Prompt(number, side, QUESTION, LONG) for number in (1, 2) for side in SIDES]
     told = served(embedded, tmp_path, *asked, Stop())
     ends = [(e.id, e.side, e.reason, e.tokens) for e in told if isinstance(e, Answered)]
     assert ends == [(number, side, "stopped", 0) for number in (1, 2) for side in SIDES]
@@ -198,14 +199,14 @@ def test_stop_ends_what_is_asked_before_it(embedded: AdapterSwitch, tmp_path: Pa
 
 def test_stop_is_heard_between_two_tokens(embedded: AdapterSwitch, tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    run.control.write_bytes(b"".join(encode(Asked(1, side, QUESTION, LONG)) for side in SIDES))
-    desk, tail = Desk(embedded, EventLog(run)), run.wishes()
-    desk.hear(tail)
+    run.control.write_bytes(b"".join(wire.line(Prompt(1, side, QUESTION, LONG)) for side in SIDES))
+    server, tail = PlaygroundServer(embedded, EventLog(run)), run.wishes()
+    assert all(map(server.hear, tail.read_new()))
     for _ in range(5):
-        desk.go_on()
+        server.go_on()
     with run.control.open("ab") as control:
-        control.write(encode(Stop()))
-    desk.hear(tail)
+        control.write(wire.line(Stop()))
+    assert all(map(server.hear, tail.read_new()))
     told = [event for line in run.events.read_bytes().splitlines() if (event := decode(line))]
     ends = [event for event in told if isinstance(event, Answered)]
     assert [(end.side, end.reason, end.tokens) for end in ends] == [
@@ -217,14 +218,16 @@ def test_stop_is_heard_between_two_tokens(embedded: AdapterSwitch, tmp_path: Pat
 
 def test_a_talk_that_fails_does_not_end_the_others(embedded: AdapterSwitch, tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    broken = Asked(1, "base", (("user", "a"), ("sage", "b"), ("user", "c")), Settings(top_p=-1.0))
-    bad = Asked(2, "base", QUESTION, Settings(temperature=-1.0))
-    good = Asked(3, "base", QUESTION, Settings(max_new_tokens=2))
-    run.control.write_bytes(b"".join(map(encode, (broken, bad, good))))
-    desk, tail = Desk(embedded, EventLog(run)), run.wishes()
-    desk.hear(tail)
+    broken = Prompt(
+        1, Side.BASE, (("user", "a"), ("sage", "b"), ("user", "c")), Settings(top_p=-1.0)
+    )
+    bad = Prompt(2, Side.BASE, QUESTION, Settings(temperature=-1.0))
+    good = Prompt(3, Side.BASE, QUESTION, Settings(max_new_tokens=2))
+    run.control.write_bytes(b"".join(map(wire.line, (broken, bad, good))))
+    server, tail = PlaygroundServer(embedded, EventLog(run)), run.wishes()
+    assert all(map(server.hear, tail.read_new()))
     for _ in range(60):
-        desk.go_on()
+        server.go_on()
     told = [event for line in run.events.read_bytes().splitlines() if (event := decode(line))]
     ends = {event.id: event for event in told if isinstance(event, Answered)}
     assert ends[2].reason == "failed"

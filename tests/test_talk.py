@@ -65,7 +65,7 @@ def test_batches_make_no_difference() -> None:
 
 
 def test_each_side_goes_on_with_its_own_answers() -> None:
-    base, adapter = talked(2).prompted(3, "And then?").asked(GREEDY, " Be brief. ")
+    base, adapter = talked(2).prompted(3, "And then?").prompts(GREEDY, " Be brief. ")
     assert (base.id, base.side, adapter.side) == (3, "base", "adapter")
     assert base.settings is GREEDY
     assert base.messages == (
@@ -80,7 +80,7 @@ def test_each_side_goes_on_with_its_own_answers() -> None:
 
 
 def test_without_a_system_prompt_there_is_no_such_turn() -> None:
-    base, _ = Chat().prompted(1, "a").asked(GREEDY, "  ")
+    base, _ = Chat().prompted(1, "a").prompts(GREEDY, "  ")
     assert base.messages == (("user", "a"),)
 
 
@@ -96,7 +96,7 @@ def test_a_prompt_that_one_side_said_nothing_to_is_left_out_for_it() -> None:
             ]
         )
     )
-    base, adapter = talk.prompted(2, "c").asked(GREEDY, "")
+    base, adapter = talk.prompted(2, "c").prompts(GREEDY, "")
     assert base.messages == (("user", "a"), ("assistant", "b"), ("user", "c"))
     assert adapter.messages == (("user", "c"),)
 

@@ -29,8 +29,8 @@ def test_it_is_started_once() -> None:
     stages = Stages()
     warm = PrestartedPreview(stages)
     assert (warm.phase, warm.is_waiting, warm.poll()) == ("starting", False, None)
-    warm.heat()
-    warm.heat()
+    warm.start()
+    warm.start()
     warm.ask(RECIPE, 20, 0)
     assert warm.is_waiting
     assert isinstance(warm.poll(), Answer)
@@ -40,7 +40,7 @@ def test_it_is_started_once() -> None:
 def test_one_that_died_is_replaced_and_put_away() -> None:
     stages = Stages()
     warm = PrestartedPreview(stages)
-    warm.heat()
+    warm.start()
     stages.started[0].is_alive = False
     warm.ask(RECIPE, 20, 0)
     assert [staged.num_closed for staged in stages.started] == [1, 0]
@@ -49,12 +49,12 @@ def test_one_that_died_is_replaced_and_put_away() -> None:
 def test_one_that_cooled_is_started_again_and_one_that_closed_is_not() -> None:
     stages = Stages()
     warm = PrestartedPreview(stages)
-    warm.heat()
-    warm.cool()
-    warm.heat()
+    warm.start()
+    warm.stop()
+    warm.start()
     warm.close()
     warm.close()
-    warm.heat()
+    warm.start()
     assert [staged.num_closed for staged in stages.started] == [1, 1]
 
 
@@ -63,6 +63,6 @@ def test_what_keeps_it_from_starting_is_told_to_who_asks() -> None:
         raise Refusal.of("/tmp", "no space left on device", "Free space there")
 
     warm = PrestartedPreview(start)
-    warm.heat()
+    warm.start()
     with pytest.raises(Refusal, match="no space left"):
         warm.ask(RECIPE, 20, 0)

@@ -124,7 +124,7 @@ class BenchApp(TerminalApp):
 
     def on_setup_screen_checked(self) -> None:
         """Start an engine for previews: the setup is painted, and one may be asked for next."""
-        self.run_worker(self.warm.heat, thread=True, group="warm")
+        self.run_worker(self.warm.start, thread=True, group="warm")
 
     def on_setup_screen_preview_wanted(self, wanted: PreviewWanted) -> None:
         """Show the rows of a recipe."""
@@ -136,7 +136,7 @@ class BenchApp(TerminalApp):
 
     def on_setup_screen_started(self, started: Started) -> None:
         """Watch the run that was started."""
-        self.run_worker(self.warm.cool, thread=True, group="warm")
+        self.run_worker(self.warm.stop, thread=True, group="warm")
         self._open(started.run)
 
     def on_setup_screen_attach_wanted(self, wanted: AttachWanted) -> None:

@@ -16,7 +16,7 @@ from engine.run import checkpoint_manifest, rundir, supervise
 from engine.run.job import Job
 from engine.run.request import Request
 from engine.run.rundir import RunDir, RunStatus
-from engine.sessions.session_dir import PreviewDir
+from engine.sessions.session_dir import SessionDir
 
 if TYPE_CHECKING:
     from engine.budget.placement import RecipeForecast
@@ -115,7 +115,7 @@ def resume(run: RunDir) -> int:
     return known_bytes
 
 
-def start_beside(files: PreviewDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":
+def start_beside(files: SessionDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":
     """Start an engine that answers this process; one that needs no GPU gets none."""
     hidden = {} if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
     return _spawn(files, _engine(files, job), device, hidden)

@@ -15,7 +15,7 @@ from engine.model.adapter_switch import AdapterSwitch, switch_of
 from engine.model.protocols import LanguageModel
 from engine.model.token_stream import TokenStream
 from engine.objectives.heads import by_trl, put_on_trl_head
-from engine.sessions.playground import Asked, Settings
+from engine.sessions.playground import Prompt, Settings, Side
 
 _CAP = 3.0
 """Lower than Gemma 4's 30, which the logits of a tiny model never come near."""
@@ -47,8 +47,8 @@ def _cache_difference(specimens: Specimens, kind: str) -> float:
         outputs = model(**trial.batch(), use_cache=False, fused_lm_head=True)
         trained = outputs.log_probs[outputs.label_mask].tolist()
     switch = switch_of(model, gemma.tokenizer, own_template, gemma.dtype)
-    asked = Asked(1, "adapter", (("user", question),), Settings(temperature=0.0))
-    stream = DictatedStream(asked, switch, answer)
+    prompt = Prompt(1, Side.ADAPTER, (("user", question),), Settings(temperature=0.0))
+    stream = DictatedStream(prompt, switch, answer)
     while not stream.reason:
         stream.step()
     pairs = zip(trained[: len(stream.log_probs)], stream.log_probs, strict=True)
@@ -58,8 +58,8 @@ def _cache_difference(specimens: Specimens, kind: str) -> float:
 class DictatedStream(TokenStream):
     """Answers as it is dictated, and keeps the log-probability of each token."""
 
-    def __init__(self, asked: Asked, switch: AdapterSwitch, answer: list[int]) -> None:
-        super().__init__(asked, switch)
+    def __init__(self, prompt: Prompt, switch: AdapterSwitch, answer: list[int]) -> None:
+        super().__init__(prompt, switch)
         self.log_probs: list[float] = []
         self._rest: Iterator[int] = iter(answer)
         self._sample = self._dictate

@@ -12,7 +12,7 @@ from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report, session_dir
 from engine.sessions.doctor_report import Diagnosis, Finding
-from engine.sessions.session_dir import PreviewDir
+from engine.sessions.session_dir import SessionDir
 
 
 def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
@@ -22,7 +22,7 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     """
     began = monotonic()
     is_fast = bool(run.read_request_document().get("doctor", {}).get("fast"))
-    beside = PreviewDir(run.path)
+    beside = SessionDir(run.path)
     session_dir.sweep(beside)
     is_watched = beside.viewer.exists()
     log.append(events.Phase(name="loading", detail="the packages"))
@@ -45,7 +45,7 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     log.append(_done(len(found), round(monotonic() - began, 2)))
 
 
-def _stop_if_asked(beside: PreviewDir, control: RunControl, *, is_watched: bool) -> None:
+def _stop_if_asked(beside: SessionDir, control: RunControl, *, is_watched: bool) -> None:
     control.poll()
     if control.stopped_by or (is_watched and not beside.has_viewer()):
         raise StoppedEarly(f"stopped by {control.stopped_by or 'its viewer'} between two checks")

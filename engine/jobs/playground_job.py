@@ -3,7 +3,6 @@
 It ends when it is asked to, and when its viewer is gone.
 """
 
-import os
 from pathlib import Path
 
 import torch
@@ -15,17 +14,15 @@ from engine.gemma.config import dialect_of
 from engine.hardware.profiles import Profile
 from engine.model.adapter_switch import AdapterSwitch, attach, read
 from engine.model.load import load
-from engine.model.playground_server import Desk
+from engine.model.playground_server import PlaygroundServer
 from engine.problems import Refusal
 from engine.run import adapters
 from engine.run.adapters import Adapter
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.sessions import playground
-from engine.sessions.end_with_viewer import end_with_viewer
+from engine.sessions import playground, serve
 from engine.sessions.playground import Opening
-from engine.sessions.session_dir import PreviewDir, sweep
 from engine.units import GIB
 
 _SPARED_GIB = 1.0
@@ -34,28 +31,20 @@ _SPARED_GIB = 1.0
 
 def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     """Load what the request names, then answer until nobody asks any more."""
-    files = PreviewDir(run.path)
-    end_with_viewer(files)
-    try:
-        if not control.stopped_by:
-            sweep(files)
-            asked = playground.opening(run.read_request_document())
-            Desk(_opened(asked, log), log).serve(files.wishes())
-    except SystemExit:
-        pass
-    finally:
-        if not files.has_viewer():
-            files.remove()
-    # The libraries take a second to be taken down, for which a viewer that closes would wait.
-    os._exit(0)
+    serve.serve(run, control, lambda _: _server(run, log))
 
 
-def _opened(asked: Opening, log: EventLog) -> AdapterSwitch:
+def _server(session: RunDir, log: EventLog) -> PlaygroundServer:
+    opening = playground.opening(session.read_request_document())
+    return PlaygroundServer(_opened(opening, log), log)
+
+
+def _opened(opening: Opening, log: EventLog) -> AdapterSwitch:
     """Base and adapter of a run, as it was trained. Raises `Refusal`."""
-    run = RunDir(Path(asked.run))
+    run = RunDir(Path(opening.run))
     request = run.read_request()
     recipe, profile = request.recipe, request.hardware
-    adapter = _adapter(run, asked.adapter)
+    adapter = _adapter(run, opening.adapter)
     log.append(events.Phase(name="reading", detail=adapter.name))
     weights = read(adapter, recipe.model)
     log.append(events.Phase(name="loading", detail=recipe.model.path))
@@ -87,11 +76,11 @@ def _adapter(run: RunDir, name: str) -> Adapter:
         raise Refusal.of(str(run.path), "it has none yet", fix, key="checkpoints")
     if not name:
         return known[-1]
-    found = next((one for one in known if one.name == name), None)
-    if found is None:
-        fix = f"Open one of {', '.join(one.name for one in known)}"
+    by_name = {adapter.name: adapter for adapter in known}
+    if name not in by_name:
+        fix = f"Open one of {', '.join(by_name)}"
         raise Refusal.of(str(run.path), "there is no such adapter", fix, key=name)
-    return found
+    return by_name[name]
 
 
 def _spare(run: RunDir, profile: Profile) -> None:

@@ -5,7 +5,6 @@ between answers.
 """
 
 import json
-import os
 import time
 import traceback
 from typing import Any
@@ -22,100 +21,72 @@ from engine.problems import Refusal
 from engine.recipe.schema import Model
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
-from engine.run.rundir import RunDir
-from engine.sessions.end_with_viewer import end_with_viewer
-from engine.sessions.preview import (
-    Answer,
-    Broken,
-    Question,
-    Refused,
-    Reply,
-    as_record,
-    decode_question,
-)
-from engine.sessions.session_dir import PreviewDir, sweep
-
-_POLL_S = 0.02
+from engine.run.rundir import RunDir, Want
+from engine.sessions import serve, wire
+from engine.sessions.preview import Answer, Broken, Question, Refused, Reply, decode_question
+from engine.sessions.session_dir import SessionDir
 
 
 def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     """Answer until nobody asks any more."""
-    preview = PreviewDir(run.path)
-    end_with_viewer(preview)
-    try:
-        if not control.stopped_by:
-            sweep(preview)
-            _answer_all(preview, log)
-    except SystemExit:
-        pass
-    finally:
-        if not preview.has_viewer():
-            preview.remove()
-    # The libraries take a second to be taken down, for which a viewer that closes would wait.
-    os._exit(0)
+    serve.serve(run, control, lambda session: PreviewServer(session, log))
 
 
-def _answer_all(preview: PreviewDir, log: EventLog) -> None:
-    desk, tail = Desk(log), preview.wishes()
-    while True:
-        lines = tail.read_new()
-        if any(map(_is_stop, lines)):
-            return
-        asked = [question for question in map(decode_question, lines) if question]
-        if asked:
-            # A viewer that asks anew no longer waits for what it asked before.
-            preview.write_reply(asked[-1].number, as_record(_reply(desk, asked[-1], preview)))
-        else:
-            time.sleep(_POLL_S)
+class PreviewServer:
+    """Answers the newest question; keeps tokenizers at hand."""
 
+    def __init__(self, session: SessionDir, log: EventLog) -> None:
+        self._session, self._log = session, log
+        self._question: Question | None = None
+        self._tokenizers: dict[
+            tuple[str, str | None], tuple[Any, Dialect, ImageTokenizer | None]
+        ] = {}
 
-def _is_stop(line: bytes) -> bool:
-    try:
-        return bool(json.loads(line)["want"] == "stop")
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
+    def hear(self, line: bytes) -> bool:
+        """Take a question; a viewer that asks anew no longer waits for what it asked before."""
+        self._question = decode_question(line) or self._question
+        return not _is_stop(line)
 
+    def go_on(self) -> bool:
+        """Answer the question, where there is one."""
+        question, self._question = self._question, None
+        if question is not None:
+            self._session.write_reply(question.number, wire.plain(self._reply(question)))
+        return question is not None
 
-def _reply(desk: "Desk", question: Question, preview: PreviewDir) -> Reply:
-    try:
-        return desk.answer(question)
-    except Refusal as refusal:
-        problems = tuple(refusal.problems)
-        return Refused(question.number, refusal.where, problems, refusal.exit_code)
-    except Exception as error:
-        traceback.print_exc()
-        return Broken(question.number, f"{type(error).__name__}: {error}", str(preview.log))
-
-
-class Desk:
-    """Where questions are answered; keeps tokenizers at hand."""
-
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
-        self._known: dict[tuple[str, str | None], tuple[Any, Dialect, ImageTokenizer | None]] = {}
+    def _reply(self, question: Question) -> Reply:
+        try:
+            return self.answer(question)
+        except Refusal as refusal:
+            problems = tuple(refusal.problems)
+            return Refused(question.number, refusal.where, problems, refusal.exit_code)
+        except Exception as error:
+            traceback.print_exc()
+            log = str(self._session.log)
+            return Broken(question.number, f"{type(error).__name__}: {error}", log)
 
     def answer(self, question: Question) -> Answer:
         """The answer to a question. Raises `Refusal`."""
         began = time.monotonic()
         data = question.recipe.data
-        tokenizer, dialect, seen = self._tokenizer(question.recipe.model)
-        chosen = choose(data.template, tokenizer, dialect)
+        tokenizer, dialect, images = self._tokenizer(question.recipe.model)
+        template = choose(data.template, tokenizer, dialect)
         self._log.append(events.Phase(name="data", detail=", ".join(s.label for s in data.sources)))
-        prepared = prepare(data, tokenizer, chosen, user_dirs.cache(), sight=seen)
-        shown = excerpt(tokenizer, chosen, seen)
+        prepared = prepare(data, tokenizer, template, user_dirs.cache(), sight=images)
+        preview = excerpt(tokenizer, template, images)
         return Answer(
             number=question.number,
             sources=prepared.sources,
-            rows=tuple(shown.row(prepared, index) for index in sample(prepared, question)),
+            rows=tuple(preview.row(prepared, index) for index in sample(prepared, question)),
             max_length=data.max_length,
-            template_sha256=chosen.sha256,
-            template_difference=difference(tokenizer, chosen),
+            template_sha256=template.sha256,
+            template_difference=difference(tokenizer, template),
             elapsed_s=round(time.monotonic() - began, 3),
         )
 
     def _tokenizer(self, model: Model) -> tuple[Any, Dialect, ImageTokenizer | None]:
-        known = model.path, model.revision
-        if known not in self._known:
+        key = model.path, model.revision
+        if key not in self._tokenizers:
             self._log.append(events.Phase(name="loading", detail=model.path))
             tokenizer, config = tokenizer_and_config(model)
             try:
@@ -123,5 +94,12 @@ class Desk:
             except ValueError as error:
                 fix = "Choose a Gemma 3 or Gemma 4"
                 raise Refusal.of(model.path, str(error), fix, key="model.path") from None
-            self._known[known] = tokenizer, dialect, sight(model, config, tokenizer)
-        return self._known[known]
+            self._tokenizers[key] = tokenizer, dialect, sight(model, config, tokenizer)
+        return self._tokenizers[key]
+
+
+def _is_stop(line: bytes) -> bool:
+    try:
+        return bool(json.loads(line)["want"] == Want.STOP)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False

@@ -1,62 +1,50 @@
 """Where a playground's prompts are answered: the sides of one prompt in turns, a token each."""
 
-import time
 import traceback
 
 from engine.events import Answered, Piece
 from engine.model.adapter_switch import AdapterSwitch
 from engine.model.token_stream import TokenStream
 from engine.run.event_log import EventLog
-from engine.run.tail import Tail
 from engine.sessions import playground
-from engine.sessions.playground import Asked, End, Stop
-
-_POLL_S = 0.02
+from engine.sessions.playground import End, Prompt, Stop
 
 
-class Desk:
+class PlaygroundServer:
     """Takes prompts one after the other; commands are heard between tokens."""
 
     def __init__(self, switch: AdapterSwitch, log: EventLog) -> None:
         self._switch, self._log = switch, log
-        self._waiting: list[Asked] = []
+        self._waiting: list[Prompt] = []
         self._streams: list[TokenStream] = []
 
-    def serve(self, commands: Tail) -> None:
-        """Answer until the end is asked for."""
-        while self.hear(commands):
-            if not (self._streams or self._waiting):
-                time.sleep(_POLL_S)
-            self.go_on()
+    def hear(self, line: bytes) -> bool:
+        """Take a command; False where it is the end."""
+        command = playground.decode(line)
+        if isinstance(command, Stop):
+            self._stop()
+        elif isinstance(command, Prompt):
+            self._waiting.append(command)
+        return not isinstance(command, End)
 
-    def hear(self, commands: Tail) -> bool:
-        """Take the commands that came since; False where one was the end."""
-        for command in map(playground.decode, commands.read_new()):
-            if isinstance(command, End):
-                return False
-            if isinstance(command, Stop):
-                self._stop()
-            elif command is not None:
-                self._waiting.append(command)
-        return True
-
-    def go_on(self) -> None:
-        """Make a token of each answer that is under way, or of the next ones."""
+    def go_on(self) -> bool:
+        """Make a token of each answer under way, or of the next ones; False where none is left."""
         if not self._streams and self._waiting:
             self._begin()
         for stream in self._streams:
             self._step(stream)
         self._streams = [stream for stream in self._streams if not stream.reason]
+        return bool(self._streams or self._waiting)
 
     def _begin(self) -> None:
         """Begin the answers to the next prompt, of each side that was asked so far."""
-        prompt = [asked for asked in self._waiting if asked.id == self._waiting[0].id]
-        self._waiting = self._waiting[len(prompt) :]
-        for asked in prompt:
+        prompts = [prompt for prompt in self._waiting if prompt.id == self._waiting[0].id]
+        self._waiting = self._waiting[len(prompts) :]
+        for prompt in prompts:
             try:
-                self._streams.append(TokenStream(asked, self._switch))
+                self._streams.append(TokenStream(prompt, self._switch))
             except Exception as error:
-                self._log.append(_answered(asked, "failed", _logged(error)))
+                self._log.append(_answered(prompt, "failed", _logged(error)))
 
     def _step(self, stream: TokenStream) -> None:
         try:
@@ -68,20 +56,20 @@ class Desk:
     def _stop(self) -> None:
         for stream in self._streams:
             self._report(stream, stream.end("stopped"))
-        for asked in self._waiting:
-            self._log.append(_answered(asked, "stopped"))
+        for prompt in self._waiting:
+            self._log.append(_answered(prompt, "stopped"))
         self._streams, self._waiting = [], []
 
     def _report(self, stream: TokenStream, text: str, error: str | None = None) -> None:
         """Log new text of an answer, and its end where that has come."""
-        asked, tokens, seconds = stream.asked, stream.tokens, round(stream.seconds, 4)
+        prompt, tokens, seconds = stream.prompt, stream.tokens, round(stream.seconds, 4)
         if text:
             self._log.append(
-                Piece(id=asked.id, side=asked.side, text=text, tokens=tokens, seconds=seconds)
+                Piece(id=prompt.id, side=prompt.side, text=text, tokens=tokens, seconds=seconds)
             )
         if stream.reason:
             self._log.append(
-                _answered(asked, stream.reason, error, stream.prompt_tokens, tokens, seconds)
+                _answered(prompt, stream.reason, error, stream.prompt_tokens, tokens, seconds)
             )
 
 
@@ -92,7 +80,7 @@ def _logged(error: Exception) -> str:
 
 
 def _answered(
-    asked: Asked,
+    prompt: Prompt,
     reason: str,
     error: str | None = None,
     prompt_tokens: int = 0,
@@ -100,8 +88,8 @@ def _answered(
     seconds: float = 0.0,
 ) -> Answered:
     return Answered(
-        id=asked.id,
-        side=asked.side,
+        id=prompt.id,
+        side=prompt.side,
         prompt_tokens=prompt_tokens,
         tokens=tokens,
         seconds=seconds,

@@ -11,25 +11,25 @@ from engine.model.adapter_switch import AdapterSwitch
 from engine.model.detokenizer import IncrementalDetokenizer
 from engine.model.generate import end_ids
 from engine.model.token_sampler import token_sampler
-from engine.sessions.playground import Asked
+from engine.sessions.playground import Prompt
 
 
 class TokenStream:
     """What base or adapter answers to one conversation; `step` makes a token."""
 
-    def __init__(self, asked: Asked, switch: AdapterSwitch) -> None:
-        self.asked = asked
+    def __init__(self, prompt: Prompt, switch: AdapterSwitch) -> None:
+        self.prompt = prompt
         self.reason = ""
         """Why it is over; empty while it goes on."""
         self.tokens = 0
         self.seconds = 0.0
         """Time spent here, that of the other side left out."""
         self._switch = switch
-        turns: Conversation = tuple(Turn(role, content) for role, content in asked.messages)
+        turns: Conversation = tuple(Turn(role, content) for role, content in prompt.messages)
         self._prompt = prompt_ids(switch.tokenizer, switch.template, turns)
         self._input, self._cache = self._prompt, None
         self._ends = end_ids(switch.model, switch.tokenizer, switch.template)
-        self._sample = token_sampler(asked.settings, switch.model.device)
+        self._sample = token_sampler(prompt.settings, switch.model.device)
         self._detokenizer = IncrementalDetokenizer(switch.tokenizer)
 
     @property
@@ -47,7 +47,7 @@ class TokenStream:
             return self.end("stop")
         self.tokens += 1
         text = self._detokenizer.add(token)
-        is_full = self.tokens >= self.asked.settings.max_new_tokens
+        is_full = self.tokens >= self.prompt.settings.max_new_tokens
         return text + self.end("length") if is_full else text
 
     def end(self, reason: str) -> str:
@@ -59,7 +59,7 @@ class TokenStream:
         """Those of the next token: (vocabulary,) in the model's type."""
         model = self._switch.model
         ids = torch.tensor([self._input], device=model.device)
-        with torch.no_grad(), self._switch.use(self.asked.side):
+        with torch.no_grad(), self._switch.use(self.prompt.side):
             outputs: Any = model(
                 input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1
             )

@@ -1,19 +1,19 @@
-"""What the doctor found out about an install: frozen findings, and those kept for later runs."""
+"""What the doctor found out about an install, and what of it is kept for later runs."""
 
 import contextlib
-import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from engine import user_dirs
 from engine.atomic import write_json
 from engine.events import Warned
+from engine.sessions import wire
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True, forbid_unknown_fields=True):
     """The result of one check."""
 
     name: str
@@ -26,8 +26,7 @@ class Finding:
     """What to do; where the check passed, at most a remark."""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True, rename={"findings": "checks"}):
     """Findings about one set of versions."""
 
     versions: dict[str, str]
@@ -44,8 +43,8 @@ class Diagnosis:
 
     def published(self) -> dict[str, Any]:
         """What --json prints; its keys are a contract with scripts."""
-        checks = [dataclasses.asdict(finding) for finding in self.findings]
-        return {"versions": self.versions, "checks": checks}
+        record: dict[str, Any] = wire.plain(self)
+        return record
 
 
 def _warning(finding: Finding) -> Warned:
@@ -60,31 +59,28 @@ def _warning(finding: Finding) -> Warned:
 
 def from_record(record: Any) -> Diagnosis:
     """The diagnosis that was published as a record. Raises `ValueError` where it is none."""
-    try:
-        findings = tuple(Finding(**check) for check in record["checks"])
-        return Diagnosis(dict(record["versions"]), findings)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"it is no diagnosis: {error}") from None
+    diagnosis: Diagnosis = wire.read(record, Diagnosis)
+    return diagnosis
 
 
 def kept(versions: dict[str, str]) -> Diagnosis | None:
     """What was last found out about these versions; None where they were never examined."""
     try:
-        found = from_record(json.loads(_file().read_bytes()))
-    except (OSError, ValueError):
+        diagnosis = from_record(json.loads(_file().read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return None
-    return found if found.versions == versions else None
+    return diagnosis if diagnosis.versions == versions else None
 
 
-def keep(found: Diagnosis) -> None:
+def keep(diagnosis: Diagnosis) -> None:
     """Keep findings beside those of other checks on the same versions.
 
     A folder that can't be written to costs the next run a few seconds, no more.
     """
-    before = kept(found.versions)
-    findings = {finding.name: finding for finding in before.findings} if before else {}
-    findings |= {finding.name: finding for finding in found.findings}
-    whole = dataclasses.replace(found, findings=tuple(findings.values()))
+    before = kept(diagnosis.versions)
+    known = (*before.findings, *diagnosis.findings) if before else diagnosis.findings
+    by_name = {finding.name: finding for finding in known}
+    whole = Diagnosis(diagnosis.versions, tuple(by_name.values()))
     file = _file()
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)

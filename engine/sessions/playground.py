@@ -1,18 +1,27 @@
-"""What a viewer asks of a playground's engine: frozen data, and their JSON."""
+"""What a viewer asks of a playground's engine."""
 
-import dataclasses
-import json
-from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-SIDES = ("base", "adapter")
+from msgspec import Struct
+
+from engine.sessions import wire
+
+
+class Side(StrEnum):
+    """Who answers."""
+
+    BASE = "base"
+    ADAPTER = "adapter"
+
+
+SIDES = tuple(Side)
 Message = tuple[str, str]
 """Who speaks (system, user or assistant), and what."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How tokens are chosen; names as in transformers' GenerationConfig."""
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How tokens are sampled; names as in transformers' GenerationConfig."""
 
     temperature: float = 0.0
     """0 takes the likeliest token."""
@@ -24,32 +33,35 @@ class Settings:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A talk that ends with the user's turn, to be answered by one side."""
+class Prompt(Struct, frozen=True, forbid_unknown_fields=True, tag_field="want", tag="answer"):
+    """A chat that ends with the user's turn, to be answered by one side.
+
+    Raises `ValueError` where it ends otherwise.
+    """
 
     id: int
     """Of the answer; base and adapter answer one prompt under one id."""
-    side: str
+    side: Side
     messages: tuple[Message, ...]
     settings: Settings = Settings()
 
+    def __post_init__(self) -> None:
+        if not self.messages or self.messages[-1][0] != "user":
+            raise ValueError("the last message is not the user's")
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+
+class Stop(Struct, frozen=True, tag_field="want", tag="stop"):
     """End all answers that are under way, after the next token."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True, tag_field="want", tag="end"):
     """End the engine."""
 
 
-Wish = Asked | Stop | End
+Command = Prompt | Stop | End
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """Which run is played with, and which of its adapters."""
 
     run: str
@@ -60,40 +72,16 @@ class Opening:
 
 def request(opening: Opening) -> dict[str, Any]:
     """What request.json holds of it."""
-    return {"name": "playground", "playground": dataclasses.asdict(opening)}
+    return {"name": "playground", "playground": wire.plain(opening)}
 
 
 def opening(request: dict[str, Any]) -> Opening:
     """What `request` was made from."""
-    return Opening(**request["playground"])
+    opened: Opening = wire.read(request["playground"], Opening)
+    return opened
 
 
-def encode(wish: Wish) -> bytes:
-    """One line for control.jsonl."""
-    if isinstance(wish, Asked):
-        chat = [{"role": role, "content": content} for role, content in wish.messages]
-        told = {"id": wish.id, "side": wish.side, "messages": chat}
-        record = {"want": "answer", **told, **dataclasses.asdict(wish.settings)}
-    else:
-        record = {"want": "stop" if isinstance(wish, Stop) else "end"}
-    return json.dumps(record).encode() + b"\n"
-
-
-def decode(line: bytes) -> Wish | None:
-    """The wish on a line of control.jsonl, or None where there is none."""
-    try:
-        record = json.loads(line)
-        want = record.pop("want")
-        if want in {"stop", "end"}:
-            return Stop() if want == "stop" else End()
-        return _asked(record) if want == "answer" else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def _asked(record: dict[str, Any]) -> Asked | None:
-    number, side = int(record.pop("id")), record.pop("side")
-    messages = tuple((str(one["role"]), str(one["content"])) for one in record.pop("messages"))
-    if side not in SIDES or not messages or messages[-1][0] != "user":
-        return None
-    return Asked(number, side, messages, Settings(**record))
+def decode(line: bytes) -> Command | None:
+    """The command on a line of control.jsonl, or None where there is none."""
+    command: Command | None = wire.read_line(line, Command)
+    return command

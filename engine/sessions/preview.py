@@ -1,19 +1,16 @@
-"""What viewers ask of a preview and what its engine answers: frozen data, and their JSON."""
+"""What viewers ask of a preview, and what its engine answers."""
 
-import dataclasses
-import json
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from msgspec import Struct
 
 from engine.problems import Problem, Refusal
 from engine.recipe.schema import Recipe
+from engine.sessions import wire
 from engine.sessions.source_report import SourceReport
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True, forbid_unknown_fields=True, tag_field="want", tag="preview"):
     """A recipe to be previewed, and which of its rows."""
 
     number: int
@@ -26,8 +23,7 @@ class Question:
     """Rows in a line from this one on; without it they are spread over the source."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Tokens in a line that are alike, as text."""
 
     text: str
@@ -40,8 +36,7 @@ class Span:
     """Whether the other side, the prompt or what is trained on, has something else here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One row as it is trained on, beside the prompt the model would see instead of its answer."""
 
     source: str
@@ -73,8 +68,7 @@ class Row:
         return not any(span.is_different for span in (*self.spans, *self.prompt))
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, tag_field="kind", tag="answer"):
     """A preview."""
 
     number: int
@@ -87,8 +81,7 @@ class Answer:
     elapsed_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True, tag_field="kind", tag="refused"):
     """What was asked for can't be previewed."""
 
     number: int
@@ -101,8 +94,7 @@ class Refused:
         return Refusal(self.where, list(self.problems), self.exit_code)
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True, tag_field="kind", tag="broken"):
     """The engine could not answer, by a fault that is no mistake in the recipe."""
 
     number: int
@@ -125,57 +117,17 @@ def check_source(recipe: Recipe, name: str) -> None:
         raise Refusal.of("--source", f"the recipe has no source {name!r}", fix)
 
 
-def encode_question(question: Question) -> bytes:
-    """One line for control.jsonl."""
-    plain = {f.name: getattr(question, f.name) for f in dataclasses.fields(question)}
-    plain["recipe"] = question.recipe.model_dump(mode="json")
-    return json.dumps({"want": "preview", **plain}).encode() + b"\n"
-
-
 def decode_question(line: bytes) -> Question | None:
     """The question on a line of control.jsonl, or None where there is none."""
-    try:
-        record = json.loads(line)
-        if record.pop("want") != "preview":
-            return None
-        recipe = Recipe.model_validate_json(json.dumps(record.pop("recipe")))
-        return Question(recipe=recipe, **record)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def as_record(reply: Reply) -> dict[str, Any]:
-    """A reply as plain data, with its kind."""
-    record = dataclasses.asdict(reply)
-    if isinstance(reply, Answer):
-        record["sources"] = msgspec.to_builtins(reply.sources)
-    return {"kind": type(reply).__name__.lower(), **record}
-
-
-def from_record(record: dict[str, Any]) -> Reply:
-    """The reply a record was made from."""
-    kind = record.pop("kind")
-    if kind == "refused":
-        problems = tuple(Problem(**problem) for problem in record.pop("problems"))
-        return Refused(problems=problems, **record)
-    if kind == "broken":
-        return Broken(**record)
-    sources = msgspec.convert(record.pop("sources"), tuple[SourceReport, ...])
-    return Answer(sources=sources, rows=tuple(map(_row, record.pop("rows"))), **record)
+    question: Question | None = wire.read_line(line, Question)
+    return question
 
 
 def published(answer: Answer) -> dict[str, Any]:
     """What --json prints; its keys are a contract with scripts."""
-    record = as_record(answer)
+    record = wire.plain(answer)
     return {
         "sources": [{key: one[key] for key in PUBLISHED_SOURCE} for one in record["sources"]],
         "rows": [{key: row[key] for key in PUBLISHED_ROW} for row in record["rows"]],
         "template_sha256": answer.template_sha256,
     }
-
-
-def _row(record: dict[str, Any]) -> Row:
-    values: dict[str, Any] = {key: tuple(record.pop(key)) for key in ("input_ids", "labels")}
-    for key in ("spans", "prompt"):
-        values[key] = tuple(Span(**one) for one in record.pop(key))
-    return Row(**record, **values)

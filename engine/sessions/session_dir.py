@@ -1,4 +1,4 @@
-"""The directory of a preview: a run's files, numbered replies, and a lock that its viewer holds."""
+"""The directory of a session: a run's files, numbered replies, and a lock that its viewer holds."""
 
 import contextlib
 import json
@@ -17,8 +17,8 @@ _PREFIX = "gemma-bench-preview-"
 _YOUNG_S = 60.0
 
 
-class PreviewDir(RunDir):
-    """One preview. It lies in the folder for temporary files, so it is listed among no runs."""
+class SessionDir(RunDir):
+    """One session. It lies in the folder for temporary files, so it is listed among no runs."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -33,10 +33,6 @@ class PreviewDir(RunDir):
         """Whether its viewer lives; not to be asked by the viewer, which would lose its lock."""
         return lock.is_held(self.viewer)
 
-    def write_session_request(self, document: dict[str, Any]) -> None:
-        """Write down what the session's engine is asked for as it starts."""
-        write_json(self.request, document)
-
     def reply(self, number: int) -> Path:
         """File of a reply."""
         return self.path / f"preview-{number:06d}.json"
@@ -47,10 +43,7 @@ class PreviewDir(RunDir):
 
     def take_reply(self, number: int) -> dict[str, Any] | None:
         """Read a reply, once; None where it isn't there."""
-        try:
-            record: dict[str, Any] = json.loads(self.reply(number).read_bytes())
-        except FileNotFoundError:
-            return None
+        record = _record(self.reply(number))
         self.reply(number).unlink(missing_ok=True)
         return record
 
@@ -60,14 +53,10 @@ class PreviewDir(RunDir):
 
     def read_diagnosis(self) -> dict[str, Any] | None:
         """The findings so far; None before the first."""
-        try:
-            record: dict[str, Any] = json.loads(self.diagnosis.read_bytes())
-        except FileNotFoundError:
-            return None
-        return record
+        return _record(self.diagnosis)
 
     def append(self, line: bytes) -> None:
-        """Append a wish."""
+        """Append a command."""
         append_line(self.control, line)
 
     def remove(self) -> None:
@@ -75,19 +64,19 @@ class PreviewDir(RunDir):
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def create() -> PreviewDir:
-    """Make a preview's directory. Raises `Refusal`."""
+def create(request: dict[str, Any]) -> SessionDir:
+    """Make a session's directory, with what its engine reads as it starts. Raises `Refusal`."""
     try:
-        preview = PreviewDir(Path(tempfile.mkdtemp(prefix=_PREFIX)))
-        preview.write_session_request({"name": "preview"})
+        session = SessionDir(Path(tempfile.mkdtemp(prefix=_PREFIX)))
+        write_json(session.request, request)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         fix = "Free space there, or set TMPDIR to a folder you may write to"
         raise Refusal.of(tempfile.gettempdir(), reason, fix) from None
-    return preview
+    return session
 
 
-def sweep(own: PreviewDir) -> None:
+def sweep(own: SessionDir) -> None:
     """Take away what is left where engine and viewer were killed at once; for engines to call.
 
     A viewer would lose the locks it holds by looking at them.
@@ -95,7 +84,15 @@ def sweep(own: PreviewDir) -> None:
     for path in own.path.parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             is_young = time.time() - path.stat().st_mtime < _YOUNG_S
-            left = PreviewDir(path)
+            left = SessionDir(path)
             if path == own.path or is_young or left.has_viewer() or left.is_alive():
                 continue
             left.remove()
+
+
+def _record(file: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    return record

@@ -64,7 +64,7 @@ def _diagnosis(doctor: Doctor, *, prints_findings: bool, before: str = "") -> Di
             status.show("")
             print("\n".join(map(line, new)), flush=True)
         printed += len(new)
-        status.show("" if doctor.has_ended else before + doctor.doing)
+        status.show("" if doctor.has_ended else before + doctor.phase)
         if doctor.has_ended:
             return diagnosis
         time.sleep(_POLL_S)

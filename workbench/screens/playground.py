@@ -11,7 +11,7 @@ from textual.screen import Screen
 from engine.events import Failed
 from engine.problems import Problem, Refusal
 from engine.run.rundir import RunDir
-from engine.sessions.playground import Stop, Wish
+from engine.sessions.playground import Command, Stop
 from workbench.sessions import playground_session, saved_prompts
 from workbench.sessions.chat import Chat
 from workbench.sessions.playground_session import Playground
@@ -106,7 +106,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
         self.talk = self.talk.ended(failed)
         problem = Problem(f"while {failed.phase}", "", failed.error, failed.hint)
         self.query_one(Problems).show(("The playground is closed", "bad"), [problem])
-        self.query_one(LogTail).show(self._played.last_words() if self._played else [])
+        self.query_one(LogTail).show(self._played.log_tail() if self._played else [])
         self.set_class(not self.talk.exchanges, "-silent")
         self.set_class(True, "-failed")
         self.query_one(LogTail).focus()
@@ -157,14 +157,14 @@ class PlaygroundScreen(Reasons, Screen[None]):
         self._asked += 1
         self.talk = self.talk.prompted(self._asked, prompt)
         self.query_one(TalkPane).action_move(_FAR)
-        self._tell(*self.talk.asked(row.settings, row.system))
+        self._tell(*self.talk.prompts(row.settings, row.system))
         self._show()
 
-    def _tell(self, *wishes: Wish) -> None:
+    def _tell(self, *commands: Command) -> None:
         try:
-            for wish in wishes:
+            for command in commands:
                 assert self._played is not None
-                self._played.ask(wish)
+                self._played.send(command)
         except OSError as error:
             self._fail(Failed(phase="asking", error=str(error), hint=_AGAIN, log=""))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from engine.events import Answered, Event, Failed, Hello, Opened, Phase, Piece
-from engine.sessions.playground import SIDES, Asked, Message, Settings
+from engine.sessions.playground import SIDES, Message, Prompt, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,10 @@ class Chat:
         """The prompt that was sent last; empty before the first."""
         return self.exchanges[-1].prompt if self.exchanges else ""
 
-    def asked(self, settings: Settings, system: str) -> list[Asked]:
-        """What the engine is asked for the last prompt: each side goes on with its own answers."""
+    def prompts(self, settings: Settings, system: str) -> list[Prompt]:
+        """The last prompt for the engine: each side goes on with its own answers."""
         last = self.exchanges[-1]
-        return [Asked(last.id, side, self._messages(side, system), settings) for side in SIDES]
+        return [Prompt(last.id, side, self._messages(side, system), settings) for side in SIDES]
 
     def _messages(self, side: str, system: str) -> tuple[Message, ...]:
         """The talk as one side remembers it; prompts that it said nothing to are left out."""

@@ -11,8 +11,6 @@ from workbench.sessions.engine_session import EngineSession
 class Doctor(EngineSession):
     """One examination of the install. Nothing here waits; closing it ends the engine."""
 
-    doing = "starting"
-    """What the engine is at, in words."""
     error = ""
     """Why there is no whole diagnosis, once the engine has ended without one."""
     has_ended = False
@@ -23,7 +21,7 @@ class Doctor(EngineSession):
         is_done = False
         for event in map(events.decode, self._events.read_new()):
             if isinstance(event, events.Phase):
-                self.doing = f"{event.name}: {event.detail}"
+                self.phase = f"{event.name}: {event.detail}"
             if isinstance(event, events.Failed):
                 self.error = event.error
             is_done |= isinstance(event, events.Done)

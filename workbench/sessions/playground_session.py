@@ -1,7 +1,6 @@
 """A playground over its engine: one run's base and adapter, asked, stopped, closed."""
 
 import contextlib
-import os
 from pathlib import Path
 
 from engine import events
@@ -9,40 +8,23 @@ from engine.events import Event
 from engine.problems import Refusal
 from engine.run.job import Job
 from engine.run.rundir import RunDir
-from engine.sessions import playground
-from engine.sessions.playground import Opening, Wish
+from engine.sessions import playground, wire
+from engine.sessions.playground import Command, Opening
 from workbench.sessions import engine_session
 from workbench.sessions.engine_session import EngineSession
 
-_LOG_BYTES = 8192
-
 
 class Playground(EngineSession):
-    """One engine. Nothing here waits, but for `close`."""
+    """One engine that answers prompts."""
 
-    def ask(self, wish: Wish) -> None:
-        """Hand a wish to the engine."""
-        self._files.append(playground.encode(wish))
+    def send(self, command: Command) -> None:
+        """Hand a command to the engine."""
+        self._files.append(wire.line(command))
 
     def read_new(self) -> list[Event]:
         """What the engine told since the last call."""
-        found = map(events.decode, self._events.read_new())
-        return [event for event in found if event is not None]
-
-    @property
-    def death(self) -> str:
-        """How the engine ended, in words; empty while it lives."""
-        code = self._engine.poll()
-        if code is None:
-            return ""
-        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-    def last_words(self) -> list[str]:
-        """The last lines of the engine's log."""
-        with contextlib.suppress(OSError), self._files.log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_BYTES))
-            return log.read().decode(errors="replace").rstrip("\n").split("\n")
-        return []
+        decoded = map(events.decode, self._events.read_new())
+        return [event for event in decoded if event is not None]
 
 
 def start(run: RunDir, adapter: str = "") -> Playground:

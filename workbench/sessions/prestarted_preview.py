@@ -22,10 +22,10 @@ def _start() -> Preview:
 
 
 class PrestartedPreview:
-    """At most one engine. A thread may heat it while the app asks."""
+    """At most one engine. A thread may start it while the app asks."""
 
-    def __init__(self, start: Callable[[], Preview] = _start) -> None:
-        self._start = start
+    def __init__(self, engine: Callable[[], Preview] = _start) -> None:
+        self._start_engine = engine
         self._lock = threading.Lock()
         self._preview: Preview | None = None
         self._is_over = False
@@ -33,16 +33,16 @@ class PrestartedPreview:
     @property
     def phase(self) -> str:
         """What the engine is at, in its words."""
-        preview_session = self._preview
-        return preview_session.phase if preview_session else "starting"
+        preview = self._preview
+        return preview.phase if preview else "starting"
 
     @property
     def is_waiting(self) -> bool:
         """Whether the last question has no reply yet."""
-        preview_session = self._preview
-        return preview_session is not None and preview_session.is_waiting
+        preview = self._preview
+        return preview is not None and preview.is_waiting
 
-    def heat(self) -> None:
+    def start(self) -> None:
         """Start the engine; what keeps it from starting is told to whoever asks it."""
         with self._lock, suppress(Refusal, OSError):
             if not self._is_over:
@@ -55,10 +55,10 @@ class PrestartedPreview:
 
     def poll(self) -> Reply | None:
         """The reply to the last question, once."""
-        preview_session = self._preview
-        return preview_session.poll() if preview_session else None
+        preview = self._preview
+        return preview.poll() if preview else None
 
-    def cool(self) -> None:
+    def stop(self) -> None:
         """End the engine until it is needed again: a run has use for its memory."""
         with self._lock:
             self._end()
@@ -73,10 +73,10 @@ class PrestartedPreview:
         if self._preview is not None and not self._preview.is_alive:
             self._end()
         if self._preview is None:
-            self._preview = self._start()
+            self._preview = self._start_engine()
         return self._preview
 
     def _end(self) -> None:
-        preview_session, self._preview = self._preview, None
-        if preview_session is not None:
-            preview_session.close()
+        preview, self._preview = self._preview, None
+        if preview is not None:
+            preview.close()
