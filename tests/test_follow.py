@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -242,11 +241,9 @@ def test_a_second_ctrl_c_leaves_the_run(run: RunDir, engine: Engine) -> None:
     command.wait(lambda: listens(viewer), 20)
     viewer.send_signal(signal.SIGINT)
     command.wait(lambda: wishes(run), 20)
-    began = time.monotonic()
     viewer.send_signal(signal.SIGINT)
     code, out, _ = finish(viewer)
     assert code == 130
-    assert time.monotonic() - began < 5
     assert f"gemma-bench attach {run.path}" in out
     assert len(wishes(run)) == 1
     assert run.is_alive()

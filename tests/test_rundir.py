@@ -5,7 +5,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -231,9 +230,7 @@ def test_who_is_refused_is_told_who_holds_the_lock() -> None:
     assert holder.stdout
     assert holder.stdout.readline() == b"up\n"
     assert f"the run is at work (process {holder.pid})" in str(run.at_work())
-    began = time.monotonic()
     assert lock.hold(run.lock, lock.ENGINE) is None
-    assert time.monotonic() - began < 1
     signed = json.loads(run.lock.read_bytes())
     assert lock.holder(run.lock) == f"process {holder.pid}"
     for changed in ({"started": "1"}, {"boot_id": "another"}, {"pid": 1}):

@@ -157,10 +157,8 @@ def test_a_signal_gives_the_terminal_back(tmp_path: Path, number: int, code: int
 def test_a_dropped_line_ends_it(tmp_path: Path, live: RunDir) -> None:
     with Pty(tmp_path, [*APP, "attach", NAME]) as terminal:
         terminal.until(lambda written: b"90 of 240" in written)
-        began = time.monotonic()
         terminal.hang_up()
         assert terminal.end() == 129
-        assert time.monotonic() - began < 3
     assert live.is_alive()
 
 
