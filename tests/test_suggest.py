@@ -130,3 +130,12 @@ def test_a_forecast_tells_low_expected_and_high() -> None:
     assert found.allocated.expected < found.reserved.expected < found.device.expected
     total = sum(row.gib for row in found.rows)
     assert total == pytest.approx(found.device.expected, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"data.max_length": 1}, {"data.maxlength": 64}, {"model.quantization": "nf5"}, {"rows.a": 1}],
+)
+def test_no_change_makes_a_recipe_that_is_none(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        applied(recipe(), changes)

@@ -96,12 +96,15 @@ def suggestions(forecast: RecipeForecast) -> list[Suggestion]:
 
 
 def applied(recipe: Recipe, changes: Changes) -> Recipe:
-    """The recipe with other values at keys such as "data.max_length"."""
+    """The recipe with other values at keys such as "data.max_length".
+
+    Raises `ValueError` where a key is unknown or a value is not one it takes.
+    """
+    document = recipe.model_dump()
     for key, value in changes.items():
         section, _, name = key.partition(".")
-        changed = getattr(recipe, section).model_copy(update={name: value})
-        recipe = recipe.model_copy(update={section: changed})
-    return recipe
+        document[section] = {**(document.get(section) or {}), name: value}
+    return Recipe.model_validate(document)
 
 
 def largest(forecast: RecipeForecast) -> Largest:
