@@ -10,7 +10,7 @@ import torch
 from engine.data.conversation import Turn
 from engine.data.template import template
 from engine.gemma.config import dialect_of
-from engine.model.generate import Cut, answer
+from engine.model.answers.generate import Cut, answer
 from tests import tiny
 
 ASKED = [(Turn("user", "What is the capital of Japan?"),), (Turn("user", "Spell cat."),)]

@@ -12,7 +12,7 @@ from terminal import APP, Tmux
 
 from engine.events import Answered, Failed, Opened, Phase, Piece
 from engine.jobs.playground_job import _opened
-from engine.model.token_stream import TokenStream
+from engine.model.answers.token_stream import TokenStream
 from engine.problems import Refusal
 from engine.run import adapters
 from engine.run.event_log import EventLog

@@ -7,7 +7,7 @@ import pytest
 
 from engine.jobs.playground_job import _opened
 from engine.model import host_embeddings
-from engine.model.token_stream import TokenStream
+from engine.model.answers.token_stream import TokenStream
 from engine.run import adapters
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir

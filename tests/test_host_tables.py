@@ -14,10 +14,10 @@ from engine.data.conversation import Turn
 from engine.data.template import template
 from engine.gemma.config import dialect_of
 from engine.model import host_embeddings, lora
-from engine.model.generate import answer
+from engine.model.answers.generate import answer
+from engine.model.host_embeddings import FETCHED, TablePrefetcher
 from engine.model.load import Loaded
 from engine.recipe.schema import Adapter
-from engine.train.table_prefetch import FETCHED, TablePrefetcher
 from tests import tiny
 from tests.measured_step import held_bytes
 

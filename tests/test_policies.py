@@ -16,7 +16,7 @@ from engine.data.template import template
 from engine.events import Warned
 from engine.gemma.config import dialect_of
 from engine.model import lora
-from engine.model.generate import Cut
+from engine.model.answers.generate import Cut
 from engine.recipe.schema import Training
 from engine.run import checkpoint_manifest
 from engine.run.control import RunControl

@@ -18,10 +18,10 @@ from engine.events import Answered, Event, Piece, decode
 from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.model.adapter_switch import AdapterSwitch
-from engine.model.detokenizer import IncrementalDetokenizer
-from engine.model.generate import answer
-from engine.model.playground_server import PlaygroundServer
-from engine.model.token_stream import TokenStream
+from engine.model.answers.detokenizer import IncrementalDetokenizer
+from engine.model.answers.generate import answer
+from engine.model.answers.playground_server import PlaygroundServer
+from engine.model.answers.token_stream import TokenStream
 from engine.recipe.schema import Adapter
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir

@@ -12,8 +12,8 @@ from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import QUESTIONS, SHARING, TABLES, Specimens, sequences, template_of
 from engine.doctor.trial import RecordedStep, Trial, difference, step
 from engine.model.adapter_switch import AdapterSwitch, switch_of
+from engine.model.answers.token_stream import TokenStream
 from engine.model.protocols import LanguageModel
-from engine.model.token_stream import TokenStream
 from engine.objectives.heads import by_trl, put_on_trl_head
 from engine.sessions.playground import Prompt, Settings, Side
 

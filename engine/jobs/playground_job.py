@@ -13,8 +13,8 @@ from engine.data.template import choose
 from engine.gemma.config import dialect_of
 from engine.hardware.profiles import Profile
 from engine.model.adapter_switch import AdapterSwitch, attach, read
+from engine.model.answers.playground_server import PlaygroundServer
 from engine.model.load import load
-from engine.model.playground_server import PlaygroundServer
 from engine.problems import Refusal
 from engine.run import adapters
 from engine.run.adapters import Adapter

@@ -12,7 +12,7 @@ from engine.data.conversation import Conversation, Turn
 from engine.data.prepare import Example, read_examples
 from engine.data.rendering import Template
 from engine.events import Sample, Warned
-from engine.model.generate import Cut, answer
+from engine.model.answers.generate import Cut, answer
 from engine.recipe.schema import Recipe, Samples, Score
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog

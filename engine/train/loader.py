@@ -18,9 +18,9 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from engine.data.batches import Collate, TokenSequence
 from engine.data.image_tokenizer import FILES, ImageTokenizer
 from engine.model import host_embeddings
+from engine.model.host_embeddings import TablePrefetcher
 from engine.model.patches import frozen_towers
 from engine.recipe.schema import Data, Training
-from engine.train.table_prefetch import TablePrefetcher
 
 _WRITTEN_ROWS = 100
 """Sequences that are lists of Python at a time; those of a thousand would take 60 MiB."""

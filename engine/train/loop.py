@@ -12,12 +12,12 @@ from accelerate import skip_first_batches
 
 from engine.data.image_tokenizer import LOOK
 from engine.events import Metric
+from engine.model.host_embeddings import FETCHED
 from engine.objectives.heads import Batch
 from engine.run import failpoint
 from engine.train import training_state
 from engine.train.progress import StepResult
 from engine.train.state import TrainingState, restore
-from engine.train.table_prefetch import FETCHED
 
 
 class Hook:

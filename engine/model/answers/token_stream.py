@@ -8,9 +8,9 @@ import torch
 from engine.data.conversation import Conversation, Turn
 from engine.data.template import prompt_ids
 from engine.model.adapter_switch import AdapterSwitch
-from engine.model.detokenizer import IncrementalDetokenizer
-from engine.model.generate import end_ids
-from engine.model.token_sampler import token_sampler
+from engine.model.answers.detokenizer import IncrementalDetokenizer
+from engine.model.answers.generate import end_ids
+from engine.model.answers.token_sampler import token_sampler
 from engine.sessions.playground import Prompt
 
 

@@ -4,7 +4,7 @@ import traceback
 
 from engine.events import Answered, Piece
 from engine.model.adapter_switch import AdapterSwitch
-from engine.model.token_stream import TokenStream
+from engine.model.answers.token_stream import TokenStream
 from engine.run.event_log import EventLog
 from engine.sessions import playground
 from engine.sessions.playground import End, Prompt, Stop
