@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from flat_steps import changed, flat_step
 
 from engine.events import (
     Checkpoint,
@@ -34,6 +33,7 @@ from engine.events import (
 )
 from engine.run.rundir import RunDir
 from tests.asked import request
+from tests.flat_steps import changed, flat_step
 from workbench.run_view.run_state import RunState
 
 RECORDED = Path(__file__).parent / "data/runs"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.run.rundir import RunDir
     from workbench.screens.play_wanted import PlayWanted
     from workbench.screens.resume_wanted import ResumeWanted
-    from workbench.screens.run_messages import StopWanted
+    from workbench.screens.run import StopWanted
     from workbench.screens.runs import RunsScreen
     from workbench.screens.setup_messages import AttachWanted, PreviewWanted, Started
 

@@ -30,12 +30,14 @@ class Side:
 def keys(recipe: Any, prefix: str = "") -> dict[str, str]:
     """A nested recipe by dotted keys; a table within a list is named by its place."""
     if isinstance(recipe, dict):
-        pairs = [(f"{prefix}.{key}" if prefix else str(key), held) for key, held in recipe.items()]
-    elif isinstance(recipe, list) and any(isinstance(held, dict) for held in recipe):
-        pairs = [(f"{prefix}[{place}]", held) for place, held in enumerate(recipe)]
+        pairs = [
+            (f"{prefix}.{key}" if prefix else str(key), value) for key, value in recipe.items()
+        ]
+    elif isinstance(recipe, list) and any(isinstance(item, dict) for item in recipe):
+        pairs = [(f"{prefix}[{index}]", item) for index, item in enumerate(recipe)]
     else:
         return {prefix: json.dumps(recipe, ensure_ascii=False)}
-    return {key: text for name, held in pairs for key, text in keys(held, name).items()}
+    return {key: text for name, value in pairs for key, text in keys(value, name).items()}
 
 
 def differences(sides: Sequence[Side]) -> list[Line]:
@@ -84,10 +86,12 @@ def _outcomes(run: RunState, measured: Sequence[Metric]) -> dict[str, str]:
 
 def answers(sides: Sequence[Side]) -> list[Line]:
     """Each prompt that at least two runs answered, and what their adapters said last."""
-    said = [{sample.prompt: sample.adapter for sample in side.run.last_samples} for side in sides]
-    prompts = {prompt: None for answered in said for prompt in answered}
+    by_prompt = [
+        {sample.prompt: sample.adapter for sample in side.run.last_samples} for side in sides
+    ]
+    prompts = {prompt: None for answers in by_prompt for prompt in answers}
     return [
-        (prompt, tuple(answered.get(prompt, "-") for answered in said))
+        (prompt, tuple(answers.get(prompt, "-") for answers in by_prompt))
         for prompt in prompts
-        if sum(prompt in answered for answered in said) > 1
+        if sum(prompt in answers for answers in by_prompt) > 1
     ]

@@ -29,17 +29,17 @@ def read(run: RunDir) -> MemoryForecast:
         return MemoryForecast()
 
 
-def beside(foreseen: MemoryForecast, told: Memory | None) -> MemoryForecast:
+def beside(forecast: MemoryForecast, event: Memory | None) -> MemoryForecast:
     """The forecast as the engine told it, as soon as it did."""
-    if told is None:
-        return foreseen
-    return MemoryForecast(told.forecast_reserved_gib, told.forecast_host_gib)
+    if event is None:
+        return forecast
+    return MemoryForecast(event.forecast_reserved_gib, event.forecast_host_gib)
 
 
-def compared(told: Memory) -> str:
+def compared(event: Memory) -> str:
     """The memory event in words: of the accelerator where there is one, else of the process."""
-    pair = (told.forecast_reserved_gib, told.reserved_gib)
-    forecast, measured = (told.forecast_host_gib, told.rss_gib) if pair[1] is None else pair
+    pair = (event.forecast_reserved_gib, event.reserved_gib)
+    forecast, measured = (event.forecast_host_gib, event.rss_gib) if pair[1] is None else pair
     if forecast is None:
         return f"measured {measured:.2f} GiB, no forecast"
     return f"forecast {forecast:.2f}, measured {measured:.2f} GiB"

@@ -27,7 +27,7 @@ from workbench.run_view.series import Numbers, StepSeries, Values
 
 _PACE_STEPS = 50
 """Steps that the pace is taken from: few enough to follow a change, many enough to be calm."""
-_MOST_WARNINGS, _MOST_CHECKPOINTS, _MOST_MARKS, _MOST_SAMPLED = 100, 100, 100, 64
+_MAX_WARNINGS, _MAX_CHECKPOINTS, _MAX_MARKS, _MAX_SAMPLED_STEPS = 100, 100, 100, 64
 """What a state keeps of a run of days, so that its memory stays flat."""
 
 
@@ -85,12 +85,12 @@ class RunState:
             case Sample():
                 return replace(state, samples=_with_sample(self.samples, event))
             case Checkpoint():
-                kept = (*self.checkpoints, event)[-_MOST_CHECKPOINTS:]
-                return replace(state, checkpoints=kept, num_checkpoints=self.num_checkpoints + 1)
+                latest = (*self.checkpoints, event)[-_MAX_CHECKPOINTS:]
+                return replace(state, checkpoints=latest, num_checkpoints=self.num_checkpoints + 1)
             case Mark():
-                return replace(state, marks=(*self.marks, event.step)[-_MOST_MARKS:])
+                return replace(state, marks=(*self.marks, event.step)[-_MAX_MARKS:])
             case Warned():
-                return replace(state, warnings=(*self.warnings, event)[-_MOST_WARNINGS:])
+                return replace(state, warnings=(*self.warnings, event)[-_MAX_WARNINGS:])
             case Done():
                 return replace(state, done=event)
             case Failed():
@@ -156,13 +156,13 @@ def _with_sample(
 ) -> dict[int, tuple[Sample, ...]]:
     others = tuple(old for old in samples.get(new.step, ()) if old.prompt != new.prompt)
     more = {**samples, new.step: (*others, new)}
-    if len(more) <= _MOST_SAMPLED:
+    if len(more) <= _MAX_SAMPLED_STEPS:
         return more
     latest = max(more)
     return {
         step: answers
-        for place, (step, answers) in enumerate(sorted(more.items()))
-        if place % 2 == 0 or step == latest
+        for index, (step, answers) in enumerate(sorted(more.items()))
+        if index % 2 == 0 or step == latest
     }
 
 
@@ -176,12 +176,19 @@ def _rising(steps: Sequence[Step]) -> Iterable[Sequence[Step]]:
 def _numbers(steps: Sequence[Step]) -> Numbers:
     """The columns of their metrics; a figure that was no number becomes one of floats."""
     names = {name: None for step in steps for name in step.metrics}
-    columns: dict[str, Values] = {
-        name: [_figure(step.metrics, name) for step in steps] for name in names
-    }
+    metrics = [step.metrics for step in steps]
+    columns: dict[str, Values] = {name: _column(metrics, name) for name in names}
     columns["step"] = [float(step.step) for step in steps]
     columns["tokens_per_s"] = [step.tokens_per_s for step in steps]
     return columns
+
+
+def _column(metrics: Sequence[dict[str, float | None]], name: str) -> Values:
+    try:
+        values = [figures[name] for figures in metrics]
+    except KeyError:
+        return [_figure(figures, name) for figures in metrics]
+    return [math.nan if value is None else value for value in values] if None in values else values
 
 
 def _figure(metrics: dict[str, float | None], name: str) -> float | None:

@@ -9,6 +9,7 @@ from functools import reduce
 from itertools import pairwise
 from math import isfinite
 from operator import add
+from typing import cast
 
 _MAX_BUCKETS = 2048
 _MAX_METRICS = 64
@@ -16,6 +17,7 @@ _MAX_METRICS = 64
 _MAX_VALUE = 1e100
 """Beyond it a value is no figure of a run, and sums would overflow."""
 
+Floats = Sequence[float]
 Values = Sequence[float | None]
 """One per step; None where it was not measured, not a number where it was none."""
 Numbers = Mapping[str, Values]
@@ -71,9 +73,10 @@ class DownsampledSeries:
         self._grow(max(bucket for bucket, _, _ in slices) + 1)
         is_sparse = None in values
         for bucket, start, stop in slices:
-            part: Sequence[float] = [v for v in values[start:stop] if v is not None]
-            if part if is_sparse else True:
-                self._take(bucket, part)
+            part = values[start:stop]
+            measured = [v for v in part if v is not None] if is_sparse else cast(Floats, part)
+            if measured:
+                self._take(bucket, measured)
 
     def _take(self, bucket: int, part: Sequence[float]) -> None:
         total = reduce(add, part, self._totals[bucket])

@@ -11,11 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.events import Resize
+from textual.message import Message
 from textual.worker import get_current_worker
 
 from engine.events import Metric
-from engine.hardware.monitor import Gauge
-from engine.run.rundir import RunDir, Want
+from engine.hardware.monitor import Gauge, Meters
+from engine.run.rundir import RunDir, RunStatus, State, Want
 from workbench.run_view import forecast_vs_measured, metrics, run_facts
 from workbench.run_view.chart_series import Curve
 from workbench.run_view.forecast_vs_measured import MemoryForecast
@@ -26,7 +27,6 @@ from workbench.screens import play_wanted, resume_wanted
 from workbench.screens.charted import ChartedScreen
 from workbench.screens.play_wanted import PlayWanted
 from workbench.screens.resume_wanted import ResumeWanted
-from workbench.screens.run_messages import Arrived, Measured, StopWanted
 from workbench.text.sanitize import clean_line, clean_path
 from workbench.widgets.chart import Chart
 from workbench.widgets.disabled_reasons import Reasons
@@ -57,6 +57,41 @@ _PROMISES = {
     "sample": "Answers follow this step",
     "mark": "This step is marked",
 }
+
+
+class Arrived(Message, namespace="run_screen"):
+    """What the run told since, folded; the latest holds all of it."""
+
+    def __init__(
+        self,
+        run: RunState | None = None,
+        state: State | None = None,
+        log: tuple[str, ...] = (),
+        forecast: MemoryForecast | None = None,
+    ) -> None:
+        super().__init__()
+        self.run, self.state = run or RunState(), state or State(RunStatus.STARTING)
+        self.log, self.forecast = log, forecast or MemoryForecast()
+
+    def can_replace(self, message: Message) -> bool:
+        """A later one makes an earlier one needless."""
+        return isinstance(message, Arrived)
+
+
+class Measured(Message, namespace="run_screen"):
+    """How busy the machine is; None once that does not matter any more."""
+
+    def __init__(self, meters: Meters | None) -> None:
+        super().__init__()
+        self.meters = meters
+
+
+class StopWanted(Message, namespace="run_screen"):
+    """The user wants to end the run."""
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self.run = run
 
 
 class RunScreen(Reasons, ChartedScreen):
