@@ -102,7 +102,7 @@ ORDER = [
     "workbench.text", "workbench.recipe_editor", "workbench.launch", "workbench.run_view",
     "workbench.sessions", "workbench.widgets", "workbench.patches", "workbench.screens",
     "workbench.app", "workbench.commands", "workbench.cli",
-    "tools.embedded_model", "tools.simulator",
+    "tools.embedded_model", "tools.simulator", "tools.write_recipes",
 ]  # fmt: skip
 """Rooms from the ground up: each imports those before it only."""
 
