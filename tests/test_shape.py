@@ -22,7 +22,7 @@ ROOM_BUDGETS = {
 }  # fmt: skip
 """Lines of Python that a room may hold, sub-rooms too. Raise it where a capability needs more."""
 FILES_BESIDE_ROOMS = 12
-CROWDED = {"engine/data": 24}
+CROWDED = {"engine/data": 23}
 """Rooms with more files beside their sub-rooms than `FILES_BESIDE_ROOMS`; they only get fewer."""
 
 
