@@ -23,6 +23,8 @@ from tools.simulator.depth import cuts
 from tools.simulator.report import answer
 
 RECORDED = json.loads(simulate_steps.RECORDED.read_text())
+KNOWN_GAPS = {35: -0.0112}
+"""Of checkpointed steps that are forecast more than 1 % too low: DoRA over NF4, 270M."""
 AGAIN = (0, 7, 38)
 """Of the recorded steps: simulated again each time, so that the record can't grow stale."""
 
@@ -35,17 +37,19 @@ def ledger_gib(step: StepShape) -> float:
 def test_the_ledger_follows_the_simulation() -> None:
     """Steps drawn at random once; `bench/nightly_ledger.py` draws others every day."""
     sizes, checkpointed = [], []
-    for known in RECORDED:
+    for index, known in enumerate(RECORDED):
         step = from_record(known["step"])
         error = ledger_gib(step) / known["allocated_gib"] - 1
         sizes.append(abs(error))
-        if step.gradient_checkpointing:
+        if index in KNOWN_GAPS:
+            assert error == pytest.approx(KNOWN_GAPS[index], abs=0.001)
+        elif step.gradient_checkpointing:
             checkpointed.append(error)
     print(f"median {100 * statistics.median(sizes):.4f} %, worst {100 * max(sizes):.2f} %")
     assert len(sizes) == 42
     assert statistics.median(sizes) <= 0.005
     assert max(sizes) <= 0.04
-    assert min(checkpointed) >= -0.015
+    assert min(checkpointed) >= -0.01
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from engine.budget.step_shape import StepShape
 from engine.data.batches import TokenSequence
@@ -16,6 +17,12 @@ from tests.measured_step import MEASURED_STEP, Allocations
 from tools.simulator import step
 from tools.simulator.configuration import configuration, source
 
+EMULATED = pytest.mark.xfail(
+    not torch.cpu.get_capabilities().get("avx512_bf16", True),
+    strict=True,
+    reason="without bfloat16 units the step holds 0.9 % more than is simulated: one activation",
+)
+"""Seen on an AVX-512 processor without them, torch 2.13; on one with them it is equal."""
 LENGTH, BATCH, SCORED = 320, 2, 4
 """Few tokens are scored, so that layers hold more than the head does."""
 
@@ -66,7 +73,7 @@ def measured_bytes(
         ("gemma3", "float32", "none", True, False),
         ("gemma3", "bfloat16", "none", False, True),
         ("embedded", "float32", "none", True, False),
-        ("embedded", "bfloat16", "nf4", True, True),
+        pytest.param("embedded", "bfloat16", "nf4", True, True, marks=EMULATED),
         ("gemma4_moe", "float32", "none", True, False),
         ("gemma4_moe", "float32", "nf4", True, False),
         ("gemma4_moe", "bfloat16", "nf4", True, True),
