@@ -13,6 +13,8 @@ from workbench.run_view.run_state import RunState
 LOOK_EVERY_S = 1.0
 """How often to ask whether the engine still lives."""
 _LOG_LINES = 400
+_DECODED_LINES = 512
+"""At a time: of thousands, the garbage collector would look at every event again and again."""
 
 
 class RunReader:
@@ -39,14 +41,18 @@ class RunReader:
     def read(self) -> bool:
         """Take in what the files tell since; whether there was anything."""
         batch, logged = self._events.read_new(), self._log.read_new()
-        read = [event for event in events.decode_all(batch) if event is not None]
-        run = self.run.fold(read)
-        self.run = replace(run, unread_lines=run.unread_lines + len(batch) - len(read))
+        for start in range(0, len(batch), _DECODED_LINES):
+            self._fold(batch[start : start + _DECODED_LINES])
         self._lines.extend(line.decode("utf-8", "replace") for line in logged)
         known = self.state
         if self.run.is_ended or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self.state, self._looked_at = self._dir.state(), time.monotonic()
         return bool(batch or logged) or self.state != known
+
+    def _fold(self, lines: list[bytes]) -> None:
+        read = [event for event in events.decode_all(lines) if event is not None]
+        run = self.run.fold(read)
+        self.run = replace(run, unread_lines=run.unread_lines + len(lines) - len(read))
 
 
 def is_here(hello: events.Hello) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby
+from operator import itemgetter
 from typing import cast
 
 from engine.events import (
@@ -64,8 +65,8 @@ class RunState:
     def fold(self, events: Iterable[Event]) -> "RunState":
         """The state after more events."""
         state = self
-        for are_steps, group in groupby(events, lambda event: isinstance(event, Step)):
-            if are_steps:
+        for kind, group in groupby(events, type):
+            if kind is Step:
                 state = state._with_steps(cast(list[Step], list(group)))
             else:
                 state = reduce(RunState._with, group, state)
@@ -175,8 +176,10 @@ def _rising(steps: Sequence[Step]) -> Iterable[Sequence[Step]]:
 
 def _numbers(steps: Sequence[Step]) -> Numbers:
     """The columns of their metrics; a figure that was no number becomes one of floats."""
-    names = {name: None for step in steps for name in step.metrics}
     metrics = [step.metrics for step in steps]
+    # Nearly always each step has the metrics of the first.
+    kinds = dict.fromkeys(map(tuple, metrics))
+    names = {name: None for kind in kinds for name in kind}
     columns: dict[str, Values] = {name: _column(metrics, name) for name in names}
     columns["step"] = [float(step.step) for step in steps]
     columns["tokens_per_s"] = [step.tokens_per_s for step in steps]
@@ -185,7 +188,7 @@ def _numbers(steps: Sequence[Step]) -> Numbers:
 
 def _column(metrics: Sequence[dict[str, float | None]], name: str) -> Values:
     try:
-        values = [figures[name] for figures in metrics]
+        values = list(map(itemgetter(name), metrics))
     except KeyError:
         return [_figure(figures, name) for figures in metrics]
     return [math.nan if value is None else value for value in values] if None in values else values

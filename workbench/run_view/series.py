@@ -80,14 +80,18 @@ class DownsampledSeries:
 
     def _take(self, bucket: int, part: Sequence[float]) -> None:
         total = reduce(add, part, self._totals[bucket])
-        if not (min(part) >= -_MAX_VALUE and max(part) <= _MAX_VALUE and isfinite(total)):
+        least, greatest = min(part), max(part)
+        if not (least >= -_MAX_VALUE and greatest <= _MAX_VALUE and isfinite(total)):
             finite = [value for value in part if abs(value) <= _MAX_VALUE]
             self._lost[bucket] += len(part) - len(finite)
             part, total = finite, reduce(add, finite, self._totals[bucket])
+            least, greatest = min(part, default=math.inf), max(part, default=-math.inf)
         self._totals[bucket] = total
         self._counts[bucket] += len(part)
-        self._least[bucket] = min((self._least[bucket], *part))
-        self._greatest[bucket] = max((self._greatest[bucket], *part))
+        if least < self._least[bucket]:
+            self._least[bucket] = least
+        if greatest > self._greatest[bucket]:
+            self._greatest[bucket] = greatest
 
     @property
     def overall_least(self) -> float | None:
