@@ -45,8 +45,8 @@ def written(path: Path, rows: int) -> None:
 def ours(path: Path, tokenizer: Any, processes: int) -> int:
     """The engine's preparation, packed; tokens of it."""
     from engine.data.batches import pack
+    from engine.data.encoding.template import template
     from engine.data.prepare import prepare
-    from engine.data.template import template
     from engine.recipe.schema import Data, Source
 
     data = Data(sources=(Source(path=str(path)),), max_length=MAX_LENGTH, packing=True)
@@ -86,7 +86,7 @@ def main() -> None:
     from datasets import utils
     from transformers import AutoTokenizer
 
-    from engine.data.template import template
+    from engine.data.encoding.template import template
     from engine.paths import EMBEDDED_WEIGHTS
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

@@ -76,8 +76,8 @@ def published(folder: Path, longest: int, tokenizer: str) -> list[Row]:
     """Rows of the sets as the engine prepares them."""
     from transformers import AutoTokenizer
 
+    from engine.data.encoding.template import template
     from engine.data.prepare import prepare
-    from engine.data.template import template
     from engine.recipe.schema import Data, Source
 
     sources = tuple(Source(path=str(folder / f"{name}.jsonl")) for name in SETS)

@@ -13,7 +13,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 from transformers import Gemma4ForCausalLM, Gemma4ForConditionalGeneration
 
-from engine.data.template import template
+from engine.data.encoding.template import template
 from engine.gemma.lora_targets import ATTENTION, MLP
 from engine.model import lora
 from engine.model.adapter_switch import attach, read

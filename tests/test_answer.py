@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.data.conversation import Turn
-from engine.data.template import template
+from engine.data.encoding.template import template
 from engine.gemma.config import dialect_of
 from engine.model.answers.generate import Cut, answer
 from tests import tiny

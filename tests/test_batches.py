@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from engine.data.batches import apart
+from engine.data.encoding.template import template
 from engine.data.prepare import Prepared, prepare
-from engine.data.template import template
 from engine.recipe.schema import Data, Source
 from tests import tiny
 

@@ -7,8 +7,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from engine import installed
-from engine.data import code_version, files, prepare
-from engine.data.template import template
+from engine.data import code_version, prepare
+from engine.data.encoding.template import template
+from engine.data.reading import files
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.recipe.schema import Data, Source
 

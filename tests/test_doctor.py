@@ -14,9 +14,10 @@ from transformers.models.gemma4.modeling_gemma4 import Gemma4TextAttention
 from trl.trainer import utils as trl_utils
 
 from engine import events
-from engine.data import batches, tokens
+from engine.data import batches
 from engine.data.batches import Collator, TokenSequence
-from engine.data.tokens import Encoder, Tokens
+from engine.data.encoding import tokens
+from engine.data.encoding.tokens import Encoder, Tokens
 from engine.doctor import trial
 from engine.doctor.checks import CHECKS
 from engine.doctor.specimens import Specimens

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.template import template
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import PreviewRows, differing, excerpt
-from engine.data.rendering import Template
 from engine.data.row_counts import histogram
-from engine.data.template import template
 from engine.recipe.schema import Data, Source
 from engine.sessions.preview import Row
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 from engine.data.batches import pack
 from engine.data.prepare import prepare
-from engine.data.template import template
+from engine.data.encoding.template import template
 from engine.recipe.schema import Data, Source
 from engine.train.sft import mapped
 def own_mib():

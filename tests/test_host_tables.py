@@ -11,7 +11,7 @@ import torch
 
 from engine.data.batches import Collator, TokenSequence, alone, pack
 from engine.data.conversation import Turn
-from engine.data.template import template
+from engine.data.encoding.template import template
 from engine.gemma.config import dialect_of
 from engine.model import host_embeddings, lora
 from engine.model.answers.generate import answer

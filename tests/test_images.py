@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from engine.data import image_file
 from engine.data.batches import Collator, apart
-from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer, sight
-from engine.data.pixel_collator import PixelCollator
+from engine.data.encoding.template import template
+from engine.data.encoding.tokens import IGNORED
+from engine.data.images import image_file
+from engine.data.images.image_tokenizer import FILES, LOOK, ImageTokenizer, sight
+from engine.data.images.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import excerpt
-from engine.data.template import template
-from engine.data.tokens import IGNORED
 from engine.gemma.config import dialect_of
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Model, Source

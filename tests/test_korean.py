@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.data.batches import efficiency, pack
+from engine.data.encoding.template import template
+from engine.data.encoding.tokens import IGNORED
 from engine.data.prepare import prepare
-from engine.data.template import template
-from engine.data.tokens import IGNORED
 from engine.recipe.schema import Data, Recipe, Source
 from tests import tiny
 from tests.nine_formats import FORMAT, NINE

@@ -12,9 +12,9 @@ import pyarrow.parquet
 import pytest
 from transformers import AutoTokenizer
 
-from engine.data import files
+from engine.data.encoding.template import template
 from engine.data.prepare import Prepared, prepare
-from engine.data.template import template
+from engine.data.reading import files
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
 

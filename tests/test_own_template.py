@@ -8,8 +8,8 @@ import pytest
 from transformers import AutoTokenizer
 from trl import chat_template_utils
 
-from engine.data.template import PROBE, choose, difference, template
-from engine.data.tokens import tokenize
+from engine.data.encoding.template import PROBE, choose, difference, template
+from engine.data.encoding.tokens import tokenize
 from engine.gemma import catalog
 from engine.gemma.shapes import Dialect
 from engine.problems import Refusal

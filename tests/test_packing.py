@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.data.batches import Collator, TokenSequence, alone, bins, efficiency, pack
-from engine.data.tokens import IGNORED, Tokens
+from engine.data.encoding.tokens import IGNORED, Tokens
 from tests import tiny
 from tests.conftest import KINDS
 

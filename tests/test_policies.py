@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from engine.data.conversation import Turn
-from engine.data.template import template
+from engine.data.encoding.template import template
 from engine.events import Warned
 from engine.gemma.config import dialect_of
 from engine.model import lora

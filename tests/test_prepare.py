@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from engine.data.encoding.template import template
+from engine.data.encoding.tokens import IGNORED, labels
 from engine.data.prepare import Prepared, prepare
-from engine.data.template import template
-from engine.data.tokens import IGNORED, labels
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Filter, Source
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from engine.data.encoding.template import choose
 from engine.data.prepare import prepare
-from engine.data.template import choose
 from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.objectives.sft import SupervisedFineTuning

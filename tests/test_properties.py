@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from engine.data.batches import pack
+from engine.data.encoding.template import template
+from engine.data.encoding.tokens import IGNORED, Tokens
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import differing
 from engine.data.row_counts import histogram
-from engine.data.template import template
-from engine.data.tokens import IGNORED, Tokens
 from engine.recipe.schema import Data, Source
 
 few = hypothesis_settings(

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from engine.data.encoding.template import template
 from engine.data.prepare import prepare
-from engine.data.template import template
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
 

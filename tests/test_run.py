@@ -10,7 +10,7 @@ import torch
 
 from engine import events
 from engine.data.conversation import Turn
-from engine.data.template import template
+from engine.data.encoding.template import template
 from engine.model.answers.generate import answer
 from engine.run.rundir import RunDir
 from tests import command, tiny

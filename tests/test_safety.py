@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from engine.data.conversation import Conversation, ToolCall, Turn
-from engine.data.rendering import messages, tools
-from engine.data.template import template
-from engine.data.tokens import IGNORED, Encoder, tokenize
+from engine.data.encoding.rendering import messages, tools
+from engine.data.encoding.template import template
+from engine.data.encoding.tokens import IGNORED, Encoder, tokenize
 
 DIALECTS = ("gemma3", "gemma4", "gemma4-large")
 CONTROL = ("<|turn>", "<turn|>", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>",

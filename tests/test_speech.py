@@ -13,7 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoTokenizer
 
 from engine.data.conversation import Turn
-from engine.data.template import prompt_ids, template
+from engine.data.encoding.template import prompt_ids, template
 from engine.events import Answered, Event, Piece, decode
 from engine.gemma.config import dialect_of
 from engine.model import lora

@@ -9,9 +9,9 @@ from transformers import AutoTokenizer
 from trl import chat_template_utils
 
 from engine.data.conversation import Conversation, Turn
-from engine.data.rendering import messages
-from engine.data.template import prompt_ids, template
-from engine.data.tokens import IGNORED, tokenize
+from engine.data.encoding.rendering import messages
+from engine.data.encoding.template import prompt_ids, template
+from engine.data.encoding.tokens import IGNORED, tokenize
 from engine.gemma.config import dialect_of
 from tests import tiny
 

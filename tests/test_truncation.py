@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.data.tokens import Tokens
-from engine.data.truncation import truncated
+from engine.data.encoding.tokens import Tokens
+from engine.data.encoding.truncation import truncated
 
 START = 9
 

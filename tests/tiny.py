@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.batches import TokenSequence, alone
-from engine.data.tokens import Tokens
+from engine.data.encoding.tokens import Tokens
 from engine.doctor import specimens
 from engine.doctor.trial import ADAPTER as ADAPTER
 from engine.doctor.trial import RecordedStep, Trial

@@ -11,8 +11,8 @@ import pyarrow
 
 from engine.atomic import partial_path
 from engine.data.conversation import Conversation, ToolCall, Turn
+from engine.data.encoding.tokens import IGNORED, Tokens
 from engine.data.row_pipeline import KeptRow
-from engine.data.tokens import IGNORED, Tokens
 
 SCHEMA = pyarrow.schema(
     {

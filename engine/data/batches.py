@@ -12,7 +12,7 @@ from typing import Any, Protocol, overload
 
 import torch
 
-from engine.data.tokens import IGNORED, Tokens
+from engine.data.encoding.tokens import IGNORED, Tokens
 
 
 @dataclass(frozen=True, slots=True)

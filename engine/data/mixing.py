@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.arrow_store import Rows, Writer
+from engine.data.reading.sources import Opened
 from engine.data.row_counts import RowCounts, measured
 from engine.data.row_pipeline import DroppedRow, KeptRow, WorkerPool, row_settings
-from engine.data.sources import Opened
 from engine.recipe.schema import Data
 from engine.sessions.source_report import SourceReport
 

@@ -14,16 +14,17 @@ from typing import Any, overload
 import msgspec
 
 from engine import atomic
-from engine.data import image_stamps, mixing
+from engine.data import mixing
 from engine.data.arrow_store import Rows
 from engine.data.code_version import code_version
 from engine.data.conversation import Conversation, UnusableRow
+from engine.data.encoding.rendering import Template
 from engine.data.formats.registry import conversation
-from engine.data.image_tokenizer import ImageTokenizer
-from engine.data.rendering import Template
+from engine.data.images import image_stamps
+from engine.data.images.image_tokenizer import ImageTokenizer
+from engine.data.reading.sources import Opened, opened
 from engine.data.row_counts import RowCounts, refusal_of_drops
 from engine.data.row_pipeline import WorkerPool, readable
-from engine.data.sources import Opened, opened
 from engine.recipe.schema import Data, Source
 from engine.sessions.source_report import SourceReport
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from engine.data.conversation import Conversation
-from engine.data.image_tokenizer import ImageTokenizer
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.template import inference
+from engine.data.encoding.tokens import IGNORED, Encoder, Tokens
+from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.prepare import Prepared
-from engine.data.rendering import Template
-from engine.data.template import inference
-from engine.data.tokens import IGNORED, Encoder, Tokens
 from engine.sessions.preview import Question, Row, Span, check_source
 
 _LEAST_ROWS = 3

@@ -13,12 +13,12 @@ from typing import Any
 
 from engine.data.checks import check
 from engine.data.conversation import Conversation, UnusableRow, thinking
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokens import IGNORED, Encoder, Tokens, labels
+from engine.data.encoding.truncation import truncated
 from engine.data.formats.registry import conversation, renamed
-from engine.data.image_tokenizer import ImageTokenizer
-from engine.data.rendering import Template
-from engine.data.row_index import RowIndex
-from engine.data.tokens import IGNORED, Encoder, Tokens, labels
-from engine.data.truncation import truncated
+from engine.data.images.image_tokenizer import ImageTokenizer
+from engine.data.reading.row_index import RowIndex
 from engine.gemma.shapes import Dialect
 from engine.recipe.schema import Data, Filter, Source
 

@@ -9,10 +9,10 @@ import torch
 
 from engine import events
 from engine.data.batches import TokenSequence, alone, pack
+from engine.data.encoding.template import template
+from engine.data.encoding.tokens import IGNORED
 from engine.data.prepare import prepare
 from engine.data.row_pipeline import NO_LOSS
-from engine.data.template import template
-from engine.data.tokens import IGNORED
 from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import KINDS, QUESTIONS, SHARING, Specimens, rows, sequences
 from engine.doctor.trial import RecordedStep, Trial, difference, step

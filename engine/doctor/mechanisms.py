@@ -7,7 +7,7 @@ import torch
 
 from engine.data.batches import alone
 from engine.data.conversation import Turn
-from engine.data.tokens import IGNORED, tokenize
+from engine.data.encoding.tokens import IGNORED, tokenize
 from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import QUESTIONS, SHARING, TABLES, Specimens, sequences, template_of
 from engine.doctor.trial import RecordedStep, Trial, difference, step

@@ -8,10 +8,10 @@ from typing import Any
 
 from engine.data.batches import TokenSequence, alone
 from engine.data.conversation import Conversation, Turn
-from engine.data.rendering import Template
-from engine.data.template import template
-from engine.data.tokenizer import tokenizer
-from engine.data.tokens import Tokens, tokenize
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.template import template
+from engine.data.encoding.tokenizer import tokenizer
+from engine.data.encoding.tokens import Tokens, tokenize
 from engine.doctor import tiny_models
 from engine.gemma.config import dialect_of
 from engine.gemma.shapes import EMBEDDED, Dialect

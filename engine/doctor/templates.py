@@ -1,7 +1,7 @@
 """Checks of what becomes of a conversation: its end, its prompt and its first token."""
 
-from engine.data.template import prompt_ids, template
-from engine.data.tokens import IGNORED, tokenize
+from engine.data.encoding.template import prompt_ids, template
+from engine.data.encoding.tokens import IGNORED, tokenize
 from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import DIALECTS, TALK, Specimens
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from engine.data.batches import TokenSequence
-from engine.data.image_tokenizer import ImageTokenizer
+from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.model import lora
 from engine.model.load import Loaded
 from engine.objectives.sft import SupervisedFineTuning

@@ -9,7 +9,7 @@ import torch
 
 from engine import events
 from engine.budget.placement import placed_model
-from engine.data.template import choose
+from engine.data.encoding.template import choose
 from engine.gemma.config import dialect_of
 from engine.hardware.profiles import Profile
 from engine.model.adapter_switch import AdapterSwitch, attach, read

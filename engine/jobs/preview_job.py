@@ -10,11 +10,11 @@ import traceback
 from typing import Any
 
 from engine import events, user_dirs
-from engine.data.image_tokenizer import ImageTokenizer, sight
+from engine.data.encoding.template import choose, difference
+from engine.data.encoding.tokenizer import tokenizer_and_config
+from engine.data.images.image_tokenizer import ImageTokenizer, sight
 from engine.data.prepare import prepare
 from engine.data.preview_rows import excerpt, sample
-from engine.data.template import choose, difference
-from engine.data.tokenizer import tokenizer_and_config
 from engine.gemma.config import dialect_of
 from engine.gemma.shapes import Dialect
 from engine.problems import Refusal

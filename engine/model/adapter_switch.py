@@ -12,8 +12,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from engine.data.rendering import Template
-from engine.data.tokenizer import folder_or_id
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokenizer import folder_or_id
 from engine.gemma.shapes import EMBEDDED
 from engine.model.load import Loaded
 from engine.model.patches.adapter_toggle import enable_adapters

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.budget.library_kernels import FLASH_HEAD_WIDTH
-from engine.data.tokenizer import folder_or_id, tokenizer
+from engine.data.encoding.tokenizer import folder_or_id, tokenizer
 from engine.gemma import lora_targets, towers
 from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from trl.trainer.utils import add_fused_lm_head
 
-from engine.data.tokens import IGNORED
+from engine.data.encoding.tokens import IGNORED
 from engine.kernels import head
 from engine.model.load import Loaded
 from engine.model.patches.fused_lora import use_fused_lora

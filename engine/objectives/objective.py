@@ -5,9 +5,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from engine.data.batches import Collate, TokenSequences
-from engine.data.image_tokenizer import ImageTokenizer
+from engine.data.encoding.rendering import Template
+from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.prepare import Prepared
-from engine.data.rendering import Template
 from engine.events import Metric
 from engine.objectives.heads import Batch, Scorer
 from engine.recipe.schema import Data

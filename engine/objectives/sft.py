@@ -6,10 +6,10 @@ import torch
 
 from engine import user_dirs
 from engine.data.batches import Collate, Collator, TokenSequences, apart, pack
-from engine.data.image_tokenizer import ImageTokenizer
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokens import IGNORED
+from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.prepare import Prepared, prepare
-from engine.data.rendering import Template
-from engine.data.tokens import IGNORED
 from engine.events import Metric
 from engine.events.kinds import LOSS, TOKEN_ACCURACY
 from engine.objectives.heads import Batch, Scorer

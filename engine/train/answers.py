@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.conversation import Conversation, Turn
+from engine.data.encoding.rendering import Template
 from engine.data.prepare import Example, read_examples
-from engine.data.rendering import Template
 from engine.events import Sample, Warned
 from engine.model.answers.generate import Cut, answer
 from engine.recipe.schema import Recipe, Samples, Score

@@ -7,11 +7,11 @@ from typing import Any
 
 from engine import events, installed
 from engine.budget.placement import placed_model
-from engine.data.image_tokenizer import ImageTokenizer, sight
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.template import choose, difference
+from engine.data.encoding.tokenizer import tokenizer_and_config
+from engine.data.images.image_tokenizer import ImageTokenizer, sight
 from engine.data.prepare import Prepared
-from engine.data.rendering import Template
-from engine.data.template import choose, difference
-from engine.data.tokenizer import tokenizer_and_config
 from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.model.load import Loaded, load

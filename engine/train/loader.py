@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from engine.data.batches import Collate, TokenSequence
-from engine.data.image_tokenizer import FILES, ImageTokenizer
+from engine.data.images.image_tokenizer import FILES, ImageTokenizer
 from engine.model import host_embeddings
 from engine.model.host_embeddings import TablePrefetcher
 from engine.model.patches import frozen_towers
@@ -144,7 +144,7 @@ def _collator(model: Any, collate: Collate, images: ImageTokenizer | None) -> Co
     """The objective's own, with pixels and with rows of a host table where there are any."""
     if images:
         # Runs on text alone need neither Pillow nor an image processor.
-        from engine.data.pixel_collator import PixelCollator
+        from engine.data.images.pixel_collator import PixelCollator
 
         frozen_towers.look_without_graph(model)
         collate = PixelCollator(collate, images)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from accelerate import skip_first_batches
 
-from engine.data.image_tokenizer import LOOK
+from engine.data.images.image_tokenizer import LOOK
 from engine.events import Metric
 from engine.model.host_embeddings import FETCHED
 from engine.objectives.heads import Batch

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from engine import events
 from engine.data.batches import efficiency
+from engine.data.encoding.rendering import Template
 from engine.data.prepare import Prepared
-from engine.data.rendering import Template
 from engine.model import host_embeddings
 from engine.model.load import Loaded
 from engine.problems import Refusal

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import set_seed
 
 from engine.data.batches import TokenSequence
-from engine.data.image_tokenizer import ImageTokenizer
+from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.model import lora
 from engine.model.load import Loaded
 from engine.objectives.heads import Scorer, scorer

@@ -8,8 +8,8 @@ import torch
 from transformers import StoppingCriteriaList
 
 from engine.data.conversation import Conversation
-from engine.data.rendering import Template
-from engine.data.template import prompt_ids
+from engine.data.encoding.rendering import Template
+from engine.data.encoding.template import prompt_ids
 from engine.model.protocols import AdaptedModel, LanguageModel, Tokenizer
 
 _BATCH_PROMPTS = 64

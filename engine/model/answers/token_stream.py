@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from engine.data.conversation import Conversation, Turn
-from engine.data.template import prompt_ids
+from engine.data.encoding.template import prompt_ids
 from engine.model.adapter_switch import AdapterSwitch
 from engine.model.answers.detokenizer import IncrementalDetokenizer
 from engine.model.answers.generate import end_ids

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.data import files, hub
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
-from engine.data.row_index import RowIndex
+from engine.data.reading import files, hub
+from engine.data.reading.row_index import RowIndex
 from engine.data.row_pipeline import CHUNK_ROWS, readable
 from engine.problems import Refusal
 from engine.recipe.data_files import files as files_of

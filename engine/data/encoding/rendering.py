@@ -14,7 +14,7 @@ from typing import Any
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from engine.data.conversation import IMAGE, Conversation, Turn
-from engine.data.image_tokenizer import ImageTokenizer
+from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.gemma.shapes import Dialect
 
 BREAK = "\ufdd0"

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from engine.data import image_file
 from engine.data.batches import Collate
-from engine.data.image_tokenizer import FILES, LOOK, ImageTokenizer
+from engine.data.images import image_file
+from engine.data.images.image_tokenizer import FILES, LOOK, ImageTokenizer
 
 _THREADS = 4
 _MODEL_INPUTS = ("pixel_values", "image_position_ids")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.atomic import write_lines
-from engine.data.files import as_line, digest, spool_path
-from engine.data.row_index import RowIndex, index_rows
+from engine.data.reading.files import as_line, digest, spool_path
+from engine.data.reading.row_index import RowIndex, index_rows
 from engine.problems import Refusal
 from engine.recipe.schema import Source
 

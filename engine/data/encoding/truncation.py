@@ -3,7 +3,7 @@
 from itertools import chain, groupby, islice
 
 from engine.data.conversation import UnusableRow
-from engine.data.tokens import Tokens
+from engine.data.encoding.tokens import Tokens
 
 LONGER = "longer than data.max_length"
 TORN = "an image that data.max_length would cut in two"

@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from engine.atomic import write_lines
 from engine.data.code_version import code_version
-from engine.data.row_index import RowIndex, index_rows
+from engine.data.reading.row_index import RowIndex, index_rows
 from engine.problems import Refusal
 from engine.recipe.data_files import ending
 

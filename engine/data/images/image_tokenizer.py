@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.data.conversation import Conversation, UnusableRow
-from engine.data.tokenizer import folder_or_id
+from engine.data.encoding.tokenizer import folder_or_id
 from engine.problems import Refusal
 from engine.recipe.schema import Model
 
@@ -54,7 +54,7 @@ class ImageTokenizer:
             get_aspect_ratio_preserving_size,
         )
 
-        from engine.data import image_file
+        from engine.data.images import image_file
 
         processor = self.processor()
         patch, pooled = processor.patch_size, processor.pooling_kernel_size**2
@@ -70,7 +70,7 @@ class ImageTokenizer:
 
     def check(self, turns: Conversation) -> None:
         """Decode every image of a conversation. Raises `UnusableRow` where one can't be seen."""
-        from engine.data import image_file
+        from engine.data.images import image_file
 
         for turn in turns:
             if turn.images and turn.role != "user":

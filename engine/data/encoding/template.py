@@ -14,8 +14,8 @@ from typing import Any
 from trl import chat_template_utils
 
 from engine.data.conversation import Conversation, Turn
-from engine.data.rendering import Template, messages
-from engine.data.tokens import Encoder
+from engine.data.encoding.rendering import Template, messages
+from engine.data.encoding.tokens import Encoder
 from engine.gemma.shapes import Dialect
 from engine.problems import Refusal
 

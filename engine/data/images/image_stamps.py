@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.atomic import write_lines
-from engine.data.image_tokenizer import SETTINGS, ImageTokenizer
+from engine.data.images.image_tokenizer import SETTINGS, ImageTokenizer
 
 
 def write(images: Iterable[str], path: Path, sight: ImageTokenizer | None) -> None:

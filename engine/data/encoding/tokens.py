@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.data.conversation import Conversation
-from engine.data.image_tokenizer import ImageTokenizer
-from engine.data.rendering import BREAK, Rendered, Renderer, Template
+from engine.data.encoding.rendering import BREAK, Rendered, Renderer, Template
+from engine.data.images.image_tokenizer import ImageTokenizer
 
 IGNORED = -100
 """Label of a token without loss (torch.nn.CrossEntropyLoss's ignore_index)."""
