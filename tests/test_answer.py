@@ -11,6 +11,8 @@ from engine.data.conversation import Turn
 from engine.data.encoding.template import template
 from engine.gemma.config import dialect_of
 from engine.model.answers.generate import Cut, answer
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState
 from tests import tiny
 
 ASKED = [(Turn("user", "What is the capital of Japan?"),), (Turn("user", "Spell cat."),)]
@@ -22,7 +24,7 @@ class Asking(tiny.Gradients):
     tokenizer: Any = None
     model: Any = None
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
         """Ask."""
         chosen = template(dialect_of(self.model.config.to_dict()))
         for as_base in (True, False):

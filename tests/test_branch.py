@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine.events import Plan, decode
@@ -95,11 +95,11 @@ def test_batches_of_another_size_move_where_it_goes_on(parent: RunDir) -> None:
     assert found
     assert isinstance(plan, Plan)
     assert planning.position(found, plan) is None
-    warned = planning.position(found, replace(plan, epochs=plan.epochs * 2))
+    warned = planning.position(found, msgspec.structs.replace(plan, epochs=plan.epochs * 2))
     assert warned
     assert "goes on" in warned.message
     with pytest.raises(Refusal, match="behind the end of what it became: 4 steps"):
-        planning.position(found, replace(plan, total_steps=4))
+        planning.position(found, msgspec.structs.replace(plan, total_steps=4))
 
 
 def is_plan(event: object) -> bool:

@@ -16,7 +16,7 @@ from engine.data.batches import pack
 from engine.data.prepare import prepare
 from engine.data.encoding.template import template
 from engine.recipe.schema import Data, Source
-from engine.train.sft import mapped
+from engine.train.loader import mapped
 def own_mib():
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]) / 1024
@@ -34,7 +34,7 @@ before = own_mib()
 threading.Thread(target=watch, daemon=True).start()
 data = Data(sources=(Source(path=rows),), max_length=512)
 result = prepare(data, tokenizer, template("gemma4"), Path(cache), 1)
-given = mapped(pack(result.rows, 512, result.rows.sizes().tolist()))
+sequences, lengths = mapped(pack(result.rows, 512, result.rows.sizes().tolist()))
 print(json.dumps([len(result.rows), result.tokens, peak_mib - before]))
 """
 """Watches the process's own memory; pages of mapped files are the system's to take back."""

@@ -264,10 +264,10 @@ def test_keys_that_came_since_are_no_change(dead_run: RunDir) -> None:
     assert found
     del found.facts["recipe"]["training"]["on_nonfinite"]
     now = json.loads(json.dumps(checkpoint_manifest.newest(dead_run)[0].facts))  # type: ignore[union-attr]
-    planning.require_same(dead_run, now, found)
+    planning.require_same(dead_run, dead_run.read_request(), now, found)
     found.facts["recipe"]["training"]["seed"] = 5
     with pytest.raises(Refusal, match=r"training\.seed: 5 became 0"):
-        planning.require_same(dead_run, now, found)
+        planning.require_same(dead_run, dead_run.read_request(), now, found)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")

@@ -161,9 +161,10 @@ def test_a_pickle_is_not_opened(gemma_folder: Callable[[str], Path], tmp_path: P
 
 def test_a_template_can_not_reach_out(gemma_folder: Callable[[str], Path], tmp_path: Path) -> None:
     """A model's own template is rendered in a sandbox."""
+    from engine.data.conversation import Turn
     from engine.data.encoding.template import choose
     from engine.data.encoding.tokens import tokenize
-    from tests.tiny import QUESTIONS, Turn
+    from tests.tiny import QUESTIONS
 
     tokenizer = AutoTokenizer.from_pretrained(gemma_folder("embedded"))
     made = tmp_path / "made"

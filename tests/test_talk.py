@@ -1,7 +1,6 @@
 """What a playground shows, folded from events that a real engine told."""
 
-from dataclasses import replace
-
+import msgspec
 import pytest
 from staged_playground import PROMPTS, answers, opening, recorded
 
@@ -114,7 +113,7 @@ def test_nothing_is_awaited_from_an_engine_that_is_gone() -> None:
     ended = talk.ended(failed)
     assert not ended.is_answering
     assert ended.exchanges[0].base.text
-    assert ended.ended(replace(failed, error="again")).failed == failed
+    assert ended.ended(msgspec.structs.replace(failed, error="again")).failed == failed
     assert Chat().fold([failed]).failed == failed
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engine.budget import suggestions
+from engine.budget import placement
 from engine.gemma import catalog, parameters
 from engine.hardware import profiles
 from engine.problems import Refusal
@@ -91,7 +91,7 @@ def test_every_gemma_has_a_recipe_with_lora_and_with_qlora(variant: str, adapter
 @pytest.mark.parametrize("name", GEMMAS)
 def test_a_recipe_fits_the_hardware_that_it_names(name: str) -> None:
     profile = profiles.profile(files.hardware_of(name))
-    found = suggestions.forecast(on_paper(name), profile)
+    found = placement.forecast_recipe(on_paper(name), profile).budget
     assert found.verdict == "fits", f"{found.device} of {profile.usable_gib} GiB"
     assert CARDS.get(name, profile.name) == profile.name
 
