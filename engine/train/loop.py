@@ -143,8 +143,11 @@ def _accumulate(state: TrainingState, batches: list[Batch]) -> StepResult:
             share = part.total / weight
             state.accelerator.backward(share)
         loss += share.detach()
+        names = [*part.sums]
         sums.append(torch.stack([tokens, weights[number - 1], *part.sums.values()]))
-    return _result(state, loss, torch.stack(sums).sum(0), [*part.sums])
+        # What is left of the graph goes before the next one is built.
+        del part, share
+    return _result(state, loss, torch.stack(sums).sum(0), names)
 
 
 def _result(
