@@ -32,12 +32,12 @@ from engine.model.load import four_bits
 from engine.model.patches import four_bit_cpu, frozen_towers
 from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.patches.tensor_loading import tensor_by_tensor
-from engine.model.patches.written_for import WrittenFor
 from engine.recipe.schema import Adapter
+from engine.written_for import WrittenFor
 from tests import seers, tiny
 
 Folder = Callable[[str], Path]
-PATCHES = [name for _, name, _ in pkgutil.iter_modules(patches.__path__) if name != "written_for"]
+PATCHES = [name for _, name, _ in pkgutil.iter_modules(patches.__path__) if name != "replaced"]
 
 
 @pytest.mark.parametrize("name", PATCHES)

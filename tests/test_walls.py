@@ -94,8 +94,9 @@ def test_an_offender_is_named() -> None:
 
 GRAPH = import_graph(("engine", "workbench", "tools"))
 ORDER = [
-    "engine.paths", "engine.problems", "engine.units", "engine.installed", "engine.atomic",
-    "engine.user_dirs", "engine.hardware", "engine.gemma", "engine.recipe", "engine.events",
+    "engine.paths", "engine.written_for", "engine.problems", "engine.units", "engine.installed",
+    "engine.atomic", "engine.user_dirs", "engine.hardware", "engine.gemma", "engine.recipe",
+    "engine.events",
     "engine.budget", "engine.run", "engine.sessions", "engine.kernels", "engine.data",
     "engine.model", "engine.objectives", "engine.train", "engine.doctor", "engine.jobs",
     "engine.__main__",

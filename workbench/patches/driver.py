@@ -1,7 +1,4 @@
-"""What Textual leaves undone at the terminal: signals, hang-ups, bad bytes, talkative output.
-
-Everything here that touches a private part of Textual was written against 8.2.
-"""
+"""What Textual leaves undone at the terminal: signals, hang-ups, bad bytes, talkative output."""
 
 from __future__ import annotations
 
@@ -30,6 +27,7 @@ from textual.driver import Driver
 from textual.drivers import linux_driver
 
 from engine import user_dirs
+from engine.written_for import WrittenFor
 from workbench.patches.keyqueue import KeyPassed, KeyQueue
 from workbench.patches.sgr_writer import SgrWriter
 from workbench.text.sanitize import clean_line
@@ -39,6 +37,19 @@ from workbench.widgets.disabled_reasons import Reasons
 if TYPE_CHECKING:
     from textual.actions import ActionParseResult
 
+WRITTEN_FOR = WrittenFor(
+    "textual",
+    "==8.2.*",
+    (
+        "textual._compositor:ChopsUpdate.render_segments",
+        "textual.app:App._close_messages_no_wait",
+        "textual.app:App._fatal_error",
+        "textual.app:App._parse_action",
+        "textual.css.stylesheet:Stylesheet.set_variables",
+        "textual.drivers.linux_driver:getincrementaldecoder",
+    ),
+)
+UNPATCHED_RENDER = ChopsUpdate.render_segments
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -70,7 +81,7 @@ class AsciiDriver(linux_driver.LinuxDriver):
     """For terminals whose locale knows nothing beyond ASCII."""
 
     def write(self, data: str) -> None:
-        """Write what is like it."""
+        """Translate to ASCII."""
         super().write(to_ascii(data))
 
 
@@ -124,7 +135,7 @@ class TerminalApp(App[None]):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Do it, or say why it can't be done now."""
+        """Run an action, or say why it can't be done now."""
         target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
         if isinstance(target, Reasons) and (reason := target.why_not(name)):
             self.notify(reason, markup=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from engine.model.patches.written_for import WrittenFor
+from engine.written_for import WrittenFor
 
 WRITTEN_FOR = WrittenFor(
     "peft", "==0.21.*", ("peft.tuners.tuners_utils:BaseTunerLayer._disable_adapters",)

@@ -16,7 +16,7 @@ from transformers.quantizers.quantizers_utils import get_module_from_name
 
 from engine.model import nf4
 from engine.model.experts import QuantisedExperts, replace_experts
-from engine.model.patches.written_for import WrittenFor
+from engine.written_for import WrittenFor
 
 _METHOD = "bitsandbytes_4bit"
 _QUANTIZER = "transformers.quantizers.quantizer_bnb_4bit:Bnb4BitHfQuantizer"

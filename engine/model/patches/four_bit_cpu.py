@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from bitsandbytes.nn import Linear4bit
 
-from engine.model.patches.written_for import WrittenFor
+from engine.written_for import WrittenFor
 
 _OPERATOR = "bitsandbytes::dequantize_4bit"
 WRITTEN_FOR = WrittenFor(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from engine.model.patches.written_for import WrittenFor
+from engine.written_for import WrittenFor
 
 WRITTEN_FOR = WrittenFor(
     "transformers",

@@ -11,7 +11,7 @@ from peft.tuners.lora import Linear, LoraLayer
 
 from engine.hardware import kernel_choice
 from engine.kernels.linear import lora_linear
-from engine.model.patches.written_for import WrittenFor
+from engine.written_for import WrittenFor
 
 _LAYER = "peft.tuners.lora:Linear"
 WRITTEN_FOR = WrittenFor(

@@ -16,8 +16,9 @@ from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4Uni
 
 from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.gemma.towers import MODULES
-from engine.model.patches.written_for import WrittenFor, changed_instances
+from engine.model.patches.replaced import changed_instances
 from engine.model.protocols import LanguageModel
+from engine.written_for import WrittenFor
 
 _MULTIMODAL = (Gemma3Model, Gemma4Model, Gemma4UnifiedModel)
 WRITTEN_FOR = WrittenFor(

@@ -7,7 +7,7 @@ when few tokens carry loss.
 import torch
 from trl.trainer import utils
 
-from engine.model.patches.written_for import WrittenFor
+from engine.written_for import WrittenFor
 
 WRITTEN_FOR = WrittenFor(
     "trl",

@@ -12,7 +12,8 @@ from typing import Any
 
 from transformers import modeling_utils
 
-from engine.model.patches.written_for import WrittenFor, replaced
+from engine.model.patches.replaced import replaced
+from engine.written_for import WrittenFor
 
 WRITTEN_FOR = WrittenFor("transformers", "==5.23.*", ("transformers.modeling_utils:safe_open",))
 

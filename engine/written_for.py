@@ -1,11 +1,7 @@
-"""What a patch needs of another package, checked as it is imported, and how it is applied."""
+"""What a patch needs of another package, checked as the patch is imported."""
 
 import importlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import wraps
-from importlib.metadata import version
 from typing import Any
 
 _ABSENT = object()
@@ -31,6 +27,9 @@ class WrittenFor:
         """Raises `ImportError`, which names the parts that the installed version lacks."""
         missing = [part for part in self.parts if _lookup(part) is _ABSENT]
         if missing:
+            # Looked up here alone: reading what is installed takes longer than most imports.
+            from importlib.metadata import version
+
             raise ImportError(
                 f"gemma-bench patches {', '.join(missing)}, which {self.package} "
                 f"{version(self.package)} doesn't have: the patch was written for {self.versions}"
@@ -46,28 +45,3 @@ def _lookup(part: str) -> Any:
     for name in names.split("."):
         value = getattr(value, name, _ABSENT)
     return value
-
-
-@contextmanager
-def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
-    """Put `make(original)` in the place of an attribute for as long as this lasts."""
-    original = getattr(owner, name)
-    setattr(owner, name, make(original))
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
-def changed_instances(kind: Any, change: Callable[[Any], None]) -> AbstractContextManager[None]:
-    """A context in which `change` is called with every new instance of a class."""
-
-    def make(original: Callable[..., None]) -> Callable[..., None]:
-        @wraps(original)
-        def build(self: Any, *args: Any, **kwargs: Any) -> None:
-            original(self, *args, **kwargs)
-            change(self)
-
-        return build
-
-    return replaced(kind, "__init__", make)
