@@ -13,11 +13,18 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from engine.data.batches import Collator, alone
+from engine.data.encoding.template import template
+from engine.events import Sample, decode
+from engine.gemma.config import dialect_of
 from engine.model import lora
+from engine.recipe.schema import Samples
 from engine.run import checkpoint_manifest
+from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
+from engine.train.answers import Answers
 from engine.train.checkpoints import Checkpoints
+from engine.train.hooks.samples import SampleAnswers
 from engine.train.hooks.save_checkpoints import SaveCheckpoints
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
@@ -196,3 +203,19 @@ def test_it_goes_on_within_an_epoch_and_at_its_end(
     rest = Recorded()
     tiny.trainer(tiny.loaded(folder), rest, **settings).train(checkpoint.folder)
     assert rest.steps == whole.steps[saved_after:]
+
+
+def test_steps_are_sampled_but_for_the_last(
+    gemma_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """After that the run answers by itself, once its adapter is saved."""
+    run, gemma = RunDir(tmp_path), tiny.loaded(gemma_folder("gemma3"))
+    log, control = EventLog(run), RunControl(run)
+    trial = tiny.trainer(gemma, max_steps=4)
+    form = template(dialect_of(gemma.model.config.to_dict()))
+    answers = Answers(trial.model, gemma.tokenizer, form, log, control)
+    samples = Samples(prompts=("Hello!",), every=2, max_new_tokens=2)
+    trial.hooks = (SampleAnswers(answers, samples, control),)
+    trial.train()
+    told = [decode(line) for line in run.events.read_bytes().splitlines()]
+    assert [event.step for event in told if isinstance(event, Sample)] == [2]
