@@ -6,6 +6,8 @@ _ENGINE = Path(__file__).resolve().parent
 
 RECIPES = _ENGINE.parent / "recipes"
 """Recipes, their rows in `data/` and hardware profiles in `hardware/`."""
+RECIPE_SCHEMA = RECIPES / "recipe.schema.json"
+"""The JSON schema of recipes, for editors that complete keys."""
 _EMBEDDED = Path("engine", "model", "embedded", "weights")
 EMBEDDED_WEIGHTS = _ENGINE.parent / _EMBEDDED
 """The model that `model.path = "embedded"` names, with its tokenizer and chat template."""

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_draft import GOOD, VALUES, drafted
 
-from engine.paths import RECIPES
+from engine.paths import RECIPE_SCHEMA, RECIPES
 from engine.problems import Refusal
 from engine.recipe import files, schema, validate
 from workbench.recipe_editor import draft, save
@@ -82,7 +82,8 @@ def is_same_for(name: str, changes: dict[str, str]) -> None:
     if not validate.problems(there):
         assert validate.load("mine.toml", [])[0] == validate.load(name, overrides)[0]
     if "data.sources" not in changes:
-        comments = [line for line in edited.text.splitlines() if line.strip().startswith("#")]
+        text = files.with_reachable_schema(edited.text)
+        comments = [line for line in text.splitlines() if line.strip().startswith("#")]
         assert [line for line in kept.splitlines() if line.strip().startswith("#")] == comments
 
 
@@ -92,7 +93,8 @@ def test_only_the_lines_that_change_change() -> None:
     save.save(drafted("quickstart", **changes), "mine")
     data = RECIPES / "data"
     expected = (
-        old.replace("\nr = 32", "\nr = 8")
+        old.replace("#:schema recipe.schema.json", f"#:schema {RECIPE_SCHEMA.as_uri()}")
+        .replace("\nr = 32", "\nr = 8")
         .replace('optim = "adamw_torch"', 'optim = "sgd"')
         .replace("seed = 0\n\n[samples]", "seed = 0\nmax_steps = 7\n\n[samples]")
         .replace('"data/kushan.', f'"{data}/kushan.')

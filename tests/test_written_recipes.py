@@ -6,7 +6,8 @@ import tomllib
 import jsonschema
 import pytest
 
-from engine.paths import RECIPES
+from engine.paths import RECIPE_SCHEMA, RECIPES
+from engine.recipe import files
 from tools.write_recipes import GEMMAS, recipes, schema_text
 
 
@@ -26,11 +27,13 @@ def test_every_recipe_on_school_maths_is_in_the_table() -> None:
 
 
 def test_the_published_schema_is_that_of_recipes_and_takes_every_one() -> None:
-    published = (RECIPES.parent / "docs" / "recipe.schema.json").read_text("utf-8")
+    published = RECIPE_SCHEMA.read_text("utf-8")
     assert published == schema_text()
     check = jsonschema.Draft202012Validator(json.loads(published))
     for path in RECIPES.glob("*.toml"):
         document = tomllib.loads(path.read_text("utf-8"))
         assert [*check.iter_errors(document)] == []
+        directive = path.read_text("utf-8").splitlines()[0].removeprefix(files.SCHEMA_DIRECTIVE)
+        assert (path.parent / directive).samefile(RECIPE_SCHEMA)
         document["training"]["learning_rte"] = 1e-4
         assert [*check.iter_errors(document)]

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from string import Template
 
-from engine.paths import RECIPES
+from engine.paths import RECIPE_SCHEMA, RECIPES
 from engine.recipe.schema import Recipe
 
 ROWS_IN_A_STEP = 16
@@ -68,6 +68,7 @@ _ADAMW_8BIT = """\
 # Its state takes 2 bytes for each trained parameter instead of 8.
 optim = "adamw_8bit\""""
 _RECIPE = """\
+#:schema recipe.schema.json
 # $title on school maths: $method, with its weights in $bits bits.
 # Fits --hardware $hardware.
 
@@ -177,4 +178,4 @@ def schema_text() -> str:
 if __name__ == "__main__":
     for name, text in recipes().items():
         (RECIPES / name).write_text(text, "utf-8")
-    (RECIPES.parent / "docs" / "recipe.schema.json").write_text(schema_text(), "utf-8")
+    RECIPE_SCHEMA.write_text(schema_text(), "utf-8")

@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
-from engine.paths import RECIPES
+from engine.paths import RECIPE_SCHEMA, RECIPES
 
 QUICKSTART = "quickstart"
+SCHEMA_DIRECTIVE = "#:schema "
+"""What a line begins with that names the file's JSON schema to an editor, as Taplo reads it
+(https://taplo.tamasfe.dev/configuration/directives.html)."""
 _OF_GEMMA = re.compile(r"gemma(\d)-e?(\d+)([mb])-")
 """Generation and size at the head of a recipe's name: gemma3-270m-, gemma4-e2b-."""
 _FITS = re.compile(r"^# Fits --hardware (\S+)\.$", re.MULTILINE)
@@ -35,6 +38,14 @@ def hardware_of(name: str) -> str:
     """The hardware profile that a recipe of the project says it fits; empty where it says none."""
     found = _FITS.search(find(name).read_text("utf-8"))
     return found[1] if found else ""
+
+
+def with_reachable_schema(text: str) -> str:
+    """A recipe of the project as it is to stand elsewhere: its schema named by where it lies."""
+    beside = f"{SCHEMA_DIRECTIVE}{RECIPE_SCHEMA.name}\n"
+    if not text.startswith(beside):
+        return text
+    return f"{SCHEMA_DIRECTIVE}{RECIPE_SCHEMA.as_uri()}\n{text.removeprefix(beside)}"
 
 
 def _place(name: str) -> tuple[bool, str, int, str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engine.hardware.profiles import Profile
+from engine.recipe import files
 from workbench.text import format
 
 if TYPE_CHECKING:
@@ -148,7 +149,9 @@ def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
 
 def _opening_comment(text: str) -> str:
     lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    return " ".join(line.lstrip("# ").rstrip() for line in lines)
+    return " ".join(
+        line.lstrip("# ").rstrip() for line in lines if not line.startswith(files.SCHEMA_DIRECTIVE)
+    )
 
 
 def _samples(recipe: Recipe) -> str:

@@ -53,7 +53,7 @@ def text_of(edited: Draft) -> str:
     try:
         document = tomlkit.parse(edited.text)
         _put(document, schema.settings(edited.text, here, []), edited)
-        text = document.as_string()
+        text = files.with_reachable_schema(document.as_string())
         is_same = schema.settings(text, here, []) == edited.document
     except (TOMLKitError, ValueError, KeyError, TypeError) as error:
         raise Refusal.of(edited.name, str(error), "Copy the file, and edit the copy") from None
