@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine import guarded
 from engine.hardware import profiles
 from engine.problems import Refusal
 from engine.recipe import files as recipe_files
@@ -102,6 +103,8 @@ def resume(run: RunDir) -> int:
     """
     run.require_own()
     state = run.state()
+    if state.name is RunStatus.DAMAGED:
+        raise Refusal.of(str(run.path), state.cause, "Start another run of its recipe")
     if state.name is RunStatus.DONE:
         raise Refusal.of(str(run.path), "the run is done", "Start another run of its recipe")
     # After its last word an engine takes a moment to go.
@@ -147,10 +150,10 @@ def _spawn(
 def _supervisor(run: RunDir) -> int | None:
     """The process that holds a run's lock, or held it last."""
     try:
-        with run.lock.open("rb") as file:
+        with guarded.opened(run.lock) as file:
             file.seek(supervise.SIGNATURE_AT)
             return int(file.read(supervise.SIGNATURE_BYTES))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None
 
 

@@ -1,11 +1,10 @@
 """The CUDA context that runs on a card were measured to take, kept for its next forecast."""
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
-from engine import user_dirs
+from engine import guarded, user_dirs
 from engine.atomic import write_json
 
 
@@ -48,7 +47,7 @@ def _file() -> Path:
 
 def _read() -> dict[str, Any]:
     try:
-        records = json.loads(_file().read_bytes())
+        records = guarded.json_document(_file())
     except (OSError, ValueError):
         return {}
     return records if isinstance(records, dict) else {}

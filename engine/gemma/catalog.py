@@ -1,6 +1,5 @@
 """Facts of every Gemma: the variants that are known by name, and any local folder with one."""
 
-import json
 import os
 from copy import deepcopy
 from dataclasses import replace
@@ -8,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engine import guarded
 from engine.gemma.config import read
 from engine.gemma.shapes import EMBEDDED, Gemma
 from engine.paths import EMBEDDED_WEIGHTS
@@ -64,7 +64,7 @@ def name_of(model: str) -> str | None:
 def _of_folder(folder: Path) -> Gemma:
     file = folder / "config.json"
     try:
-        return read(json.loads(file.read_bytes()))
+        return read(guarded.json_document(file))
     except OSError as error:
         raise Refusal.of(
             str(file), error.strerror or str(error), "Give a readable folder"

@@ -1,7 +1,6 @@
 """A run's model with one of its adapters: one copy of the weights, two that answer."""
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from engine import guarded
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.tokenizer import folder_or_id
 from engine.gemma.shapes import EMBEDDED
@@ -43,7 +43,7 @@ def read(adapter: Adapter, base: Model) -> AdapterWeights:
     if missing:
         raise _torn(adapter, f"{adapter.path / missing[0]} is missing")
     try:
-        trained_on = json.loads((adapter.path / CONFIG).read_bytes())["base_model_name_or_path"]
+        trained_on = guarded.json_document(adapter.path / CONFIG)["base_model_name_or_path"]
         config = LoraConfig.from_pretrained(str(adapter.path))
         tensors = load_file(adapter.path / WEIGHTS)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -1,6 +1,5 @@
 """A tensor of a safetensors checkpoint as pages of its file, in memory once they are read."""
 
-import json
 import math
 import mmap
 import warnings
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers.utils import cached_file
 
+from engine import guarded
 from engine.budget.safetensors_size import StoredTensor, stored_tensors
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -59,5 +59,5 @@ def _files(folder: Path, ending: str) -> list[Path]:
     whole, index = folder / _WHOLE, folder / _INDEX
     if whole.is_file() or not index.is_file():
         return [whole] if whole.is_file() else []
-    file_names = json.loads(index.read_bytes())["weight_map"]
+    file_names = guarded.json_document(index)["weight_map"]
     return [folder / file for name, file in file_names.items() if name.endswith(ending)]

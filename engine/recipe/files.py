@@ -9,6 +9,8 @@ QUICKSTART = "quickstart"
 SCHEMA_DIRECTIVE = "#:schema "
 """What a line begins with that names the file's JSON schema to an editor, as Taplo reads it
 (https://taplo.tamasfe.dev/configuration/directives.html)."""
+MAX_BYTES = 1 << 18
+"""Of a recipe; one with its prompts has a thousandth of it."""
 _OF_GEMMA = re.compile(r"gemma(\d)-e?(\d+)([mb])-")
 """Generation and size at the head of a recipe's name: gemma3-270m-, gemma4-e2b-."""
 _FITS = re.compile(r"^# Fits --hardware (\S+)\.$", re.MULTILINE)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engine import guarded
 from engine.gemma import catalog
 from engine.gemma.shapes import EMBEDDED
 from engine.problems import Problem, Refusal
@@ -77,9 +78,9 @@ def _plain_files(path: str) -> list[Path]:
 def _head(file: Path) -> Iterator[tuple[int, Any]]:
     """Line and value of the rows at the head of a file, whether in lines or in a list."""
     try:
-        with file.open("rb") as stream:
+        with guarded.opened(file) as stream:
             text = stream.read(_HEAD_BYTES).decode("utf-8", "replace")
-    except OSError:
+    except (OSError, guarded.Unreadable):
         # A file that can't be read is a problem of its own.
         return
     decoder, end, line = json.JSONDecoder(), 0, 1

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine import guarded
 from engine.gemma.lora_targets import ATTENTION, MLP, Targets
 from engine.gemma.shapes import EMBEDDED
 
@@ -205,10 +206,11 @@ SECTIONS: dict[str, type[BaseModel]] = {
 def settings(text: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
     """The document of a recipe with overrides applied and its paths made absolute.
 
-    Raises `tomllib.TOMLDecodeError` where the text isn't TOML, and `ValueError` where an override
-    isn't KEY=VALUE or goes through something that is no table.
+    Raises `tomllib.TOMLDecodeError` where the text isn't TOML, `guarded.Unreadable` where it is out
+    of bounds, and `ValueError` where an override isn't KEY=VALUE or goes through something that is
+    no table.
     """
-    document = _absolute(tomllib.loads(text), folder)
+    document = _absolute(guarded.parsed_toml(text), folder)
     override(document, overrides)
     return document
 
@@ -225,9 +227,11 @@ def override(document: dict[str, Any], overrides: list[str]) -> None:
 def _value(text: str) -> Any:
     """A TOML value, or the text itself where it is none, so that a bare word needs no quotes."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return guarded.parsed_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+    except guarded.Unreadable as error:
+        raise ValueError(f"{text[:40]}...: {error}") from None
 
 
 def _insert(document: dict[str, Any], key: str, value: Any) -> None:

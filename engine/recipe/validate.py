@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from engine import guarded
 from engine.gemma import catalog, lora_targets
 from engine.gemma.shapes import EMBEDDED
 from engine.problems import Problem, Refusal
@@ -35,12 +36,15 @@ def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Re
     """
     path = files.find(name)
     try:
-        text = path.read_bytes()
+        text = guarded.contents(path, files.MAX_BYTES)
         document = schema.settings(text.decode("utf-8"), path.resolve().parent, overrides)
     except OSError as error:
         raise _unreadable(name, path, error) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Refusal.of(str(path), f"not valid TOML: {error}", "Mend the line it names") from None
+    except guarded.Unreadable as error:
+        fix = "Give a recipe file: a few tables of settings"
+        raise Refusal.of(str(path), str(error), fix) from None
     except ValueError as error:
         raise Refusal.of("--set", str(error), "Write --set training.learning_rate=2e-4") from None
     found = problems(document, on_paper=on_paper)
@@ -250,7 +254,7 @@ def _check_score(section: dict[str, Any]) -> list[Problem]:
 def _check_rows(key: str, path: str) -> list[Problem]:
     file = Path(path)
     try:
-        with file.open("rb") as rows:
+        with guarded.opened(file) as rows:
             head = rows.read(1 << 16)
     except FileNotFoundError:
         setting = ".".join(key.split(".")[:2])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine import guarded
 from engine.atomic import write_json
 from engine.events import Resumed
 from engine.problems import Refusal
@@ -143,12 +144,12 @@ def sync_folder(folder: Path) -> None:
 
 def _read(folder: Path) -> tuple[int, dict[str, Any], dict[str, Any]]:
     try:
-        document = json.loads((folder / NAME).read_bytes())
+        document = guarded.json_document(folder / NAME)
         is_sealed = isinstance(document, dict) and document.pop("sha256", "") == seal(document)
     except FileNotFoundError:
         raise Invalid(f"it has no {NAME}: its save did not end") from None
-    except (OSError, ValueError, RecursionError):
-        raise Invalid(f"{NAME} can't be read") from None
+    except (OSError, ValueError) as error:
+        raise Invalid(f"{NAME} can't be read: {guarded.reason(error)}") from None
     if not is_sealed:
         raise Invalid(f"{NAME} is not what was written: its own SHA-256 differs")
     if document.get("schema") != SCHEMA_VERSION:

@@ -1,8 +1,8 @@
 """What viewers and signals ask of a run, read between steps."""
 
-import json
 import signal
 
+from engine import guarded
 from engine.run.rundir import RunDir, Want
 from engine.run.signals import Signals
 
@@ -33,9 +33,9 @@ class RunControl:
         """Read what was asked since the last call; lines that hold no known want are skipped."""
         for line in self._tail.read_new():
             try:
-                wish = json.loads(line)
+                wish = guarded.parsed_json(line)
                 want, by = Want(wish["want"]), str(wish.get("by", "a viewer"))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
             self._wanted.add(want)
             if want is Want.STOP:

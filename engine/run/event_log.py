@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import events
+from engine import events, guarded
 from engine.run import failpoint
 from engine.run.rundir import RunDir, append_line
 
@@ -53,7 +53,7 @@ class EventLog:
 def _ends_within_a_line(path: Path) -> bool:
     """Whether an engine before this one could not write its last line to the end."""
     try:
-        with path.open("rb") as file:
+        with guarded.opened(path) as file:
             if not file.seek(0, os.SEEK_END):
                 return False
             file.seek(-1, os.SEEK_END)

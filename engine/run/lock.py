@@ -12,6 +12,8 @@ import socket
 import time
 from pathlib import Path
 
+from engine import guarded
+
 ENGINE = 0
 """Byte held by the engine for its life."""
 SUPERVISOR = 1
@@ -49,10 +51,10 @@ def sign(fd: int) -> None:
 def holder(path: Path) -> str:
     """Say who holds the lock; empty where nobody signed, or not the one that holds it."""
     try:
-        signed = json.loads(path.read_bytes().split(b"\n")[0])
+        signed = guarded.parsed_json(guarded.contents(path).split(b"\n")[0])
         pid, host = int(signed["pid"]), str(signed["host"])
         identity = {key: signed[key] for key in ("boot_id", "started")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
     if host != socket.gethostname():
         return f"process {pid} on {host}"
@@ -72,14 +74,12 @@ def _identity(pid: int) -> dict[str, str]:
 def is_held(path: Path) -> bool:
     """Whether an engine or a supervisor is alive; not to be asked by the one that holds it."""
     try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+        file = guarded.opened(path)
+    except (OSError, guarded.Unreadable):
         return False
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB, 2, ENGINE)
-    except OSError:
-        return True
-    else:
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 2, ENGINE)
+        except OSError:
+            return True
         return False
-    finally:
-        os.close(fd)

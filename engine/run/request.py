@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from engine import guarded
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe
@@ -85,11 +86,11 @@ class Request:
 def read_document(path: Path) -> dict[str, Any]:
     """Read a request.json of any job as plain data. Raises `Refusal` where it is damaged."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        document = None
+        document = guarded.json_document(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, guarded.reason(error)) from None
     if not isinstance(document, dict):
-        raise _damaged(path)
+        raise _damaged(path, "it is no table")
     return document
 
 
@@ -104,11 +105,11 @@ def read(path: Path) -> Request:
         reason = f"its {error.title.lower()} is none of this version: {key}: {first['msg']}"
         raise Refusal.of(str(path), reason, _FIX) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _damaged(path) from None
+        raise _damaged(path, "it lacks what a request has") from None
 
 
 _FIX = "Start another run of its recipe"
 
 
-def _damaged(path: Path) -> Refusal:
-    return Refusal.of(str(path), "it is damaged and can't be read", _FIX)
+def _damaged(path: Path, reason: str) -> Refusal:
+    return Refusal.of(str(path), f"it is damaged and can't be read: {reason}", _FIX)

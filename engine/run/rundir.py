@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import events
+from engine import events, guarded
 from engine.atomic import write_json, write_whole
 from engine.problems import ExitCode, Refusal
 from engine.run import lock
@@ -51,6 +51,7 @@ class RunStatus(StrEnum):
     STOPPED = "stopped"
     FAILED = "failed"
     DIED = "died"
+    DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ class RunDir:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was created here."""
-        return os.path.isfile(self.request)
+        """Whether a run was created here, in whatever state its files are."""
+        return os.path.lexists(self.request)
 
     def checkpoint(self, step: int) -> Path:
         """Folder of a step's checkpoint."""
@@ -111,7 +112,12 @@ class RunDir:
         return Refusal.of(str(self.path), reason, fix, exit_code=ExitCode.IN_THE_WAY)
 
     def state(self) -> State:
-        """Derive it from the last event, else the lock, else how the process ended."""
+        """Derive it from the last event, else the lock, else how the process ended.
+
+        A run with a file that is none, or that can't be read, is damaged, whatever the others tell.
+        """
+        if damage := self.damage():
+            return State(RunStatus.DAMAGED, damage)
         is_alive = self.is_alive()
         last = next(self.last_events(), None)
         if isinstance(last, events.Done):
@@ -124,13 +130,27 @@ class RunDir:
             return State(RunStatus.RUNNING if last else RunStatus.STARTING)
         return State(RunStatus.DIED, self._cause_of_death())
 
+    def damage(self) -> str:
+        """Say which of its files can't be read as one, and why; empty where all can."""
+        for path in (self.request, self.plan, self.events, self.control, self.lock, self.ending):
+            try:
+                guarded.require_regular(path)
+                if not os.access(path, os.R_OK):
+                    return f"{path.name}: permission denied"
+            except FileNotFoundError:
+                if path == self.request:
+                    return f"{path.name}: it leads nowhere"
+            except (OSError, guarded.Unreadable) as error:
+                return f"{path.name}: {guarded.reason(error)}"
+        return ""
+
     def last_events(self) -> Iterator[events.Event]:
         """Read events from the last one back, as far as the log's last kilobytes hold them."""
         try:
-            with self.events.open("rb") as file:
+            with guarded.opened(self.events) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                lines = file.read().split(b"\n")[:-1]
-        except FileNotFoundError:
+                lines = file.read(_TAIL_BYTES).split(b"\n")[:-1]
+        except (OSError, guarded.Unreadable):
             return
         yield from (event for line in reversed(lines) if (event := events.decode(line)))
 
@@ -140,8 +160,8 @@ class RunDir:
 
     def _cause_of_death(self) -> str:
         try:
-            return cause_of_death(json.loads(self.ending.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return cause_of_death(guarded.json_document(self.ending))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return "the machine or its supervisor went down with it"
 
     def ask(self, want: Want, by: str) -> None:
@@ -176,7 +196,7 @@ class RunDir:
 
     def read_plan(self) -> dict[str, Any]:
         """Read what the request resolved to. Raises `OSError` or `ValueError`."""
-        plan: dict[str, Any] = json.loads(self.plan.read_bytes())
+        plan: dict[str, Any] = guarded.json_document(self.plan)
         return plan
 
     def delete(self) -> None:

@@ -1,13 +1,12 @@
 """What the doctor found out about an install, and what of it is kept for later runs."""
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from engine import user_dirs
+from engine import guarded, user_dirs
 from engine.atomic import write_json
 from engine.events import Warned
 from engine.sessions import wire
@@ -66,8 +65,8 @@ def from_record(record: Any) -> Diagnosis:
 def kept(versions: dict[str, str]) -> Diagnosis | None:
     """What was last found out about these versions; None where they were never examined."""
     try:
-        diagnosis = from_record(json.loads(_file().read_bytes()))
-    except (OSError, ValueError, RecursionError):
+        diagnosis = from_record(guarded.json_document(_file()))
+    except (OSError, ValueError):
         return None
     return diagnosis if diagnosis.versions == versions else None
 

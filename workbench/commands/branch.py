@@ -5,6 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from engine import guarded
 from engine.problems import Problem, Refusal
 from engine.recipe import schema, validate
 from engine.recipe.schema import Recipe
@@ -40,7 +41,7 @@ def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bo
         argv=tuple(sys.argv),
         parent=Parent(parent.name, str(parent.path.resolve()), checkpoint.step),
     )
-    run = rundir.create(parent.recipe.read_bytes(), changed, out)
+    run = rundir.create(guarded.contents(parent.recipe), changed, out)
     _copy_checkpoint(checkpoint, run)
     return run
 

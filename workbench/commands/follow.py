@@ -10,7 +10,7 @@ from typing import Protocol
 
 from engine import events
 from engine.problems import ExitCode
-from engine.run.rundir import RunDir, Want
+from engine.run.rundir import RunDir, RunStatus, Want
 from engine.run.tail import Tail
 
 _POLL_S = 0.1
@@ -86,7 +86,9 @@ class Follower:
             if ending and not tail.is_behind:
                 return self._exit_code(ending)
             if not lines and not was_alive:
-                self._printer.note(f"the run died: {self._run.state().cause}; log: {self._run.log}")
+                state = self._run.state()
+                became = "is damaged" if state.name is RunStatus.DAMAGED else "died"
+                self._printer.note(f"the run {became}: {state.cause}; log: {self._run.log}")
                 return 1
             if not lines:
                 time.sleep(_POLL_S)

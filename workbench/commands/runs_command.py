@@ -4,7 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 
 from engine.problems import ExitCode
-from engine.run import runs
+from engine.run import run_summary, runs
 from engine.run.rundir import RunDir, State
 from workbench.commands import options
 from workbench.text.sanitize import clean_line
@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print them."""
-    states = [(listed, listed.state()) for listed in runs.every()]
+    states = [(listed, run_summary.summarize(listed).state) for listed in runs.every()]
     if arguments.json:
         for listed, state in states:
             print(json.dumps(_record(listed, state), ensure_ascii=False))

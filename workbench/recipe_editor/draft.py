@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from engine import guarded
 from engine.problems import Problem
 from engine.recipe import files, schema, validate
 from workbench.text import toml_text
@@ -76,7 +77,8 @@ def is_of(problem: Problem, key: str) -> bool:
 def read(name: str, changes: Changes) -> Draft | None:
     """The draft of a recipe; None where its file can't be read as tables of settings."""
     try:
-        found = Draft(name, files.find(name).read_text("utf-8"), changes)
+        text = guarded.contents(files.find(name), files.MAX_BYTES).decode("utf-8")
+        found = Draft(name, text, changes)
         sections = (found.document.get(section, {}) for section in schema.SECTIONS)
         return found if all(isinstance(section, dict) for section in sections) else None
     except (OSError, ValueError, tomllib.TOMLDecodeError):

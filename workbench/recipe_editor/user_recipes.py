@@ -1,11 +1,9 @@
 """The user's own recipes: those of the current folder."""
 
-import tomllib
 from pathlib import Path
 
-from engine.recipe import schema
-
-_MAX_BYTES = 1 << 20
+from engine import guarded
+from engine.recipe import files, schema
 
 
 def names() -> list[str]:
@@ -17,8 +15,8 @@ def names() -> list[str]:
 def _may_be_recipe(path: Path) -> bool:
     """Pipes and devices are not opened."""
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        if not path.is_file() or path.stat().st_size > files.MAX_BYTES:
             return False
-        return not schema.SECTIONS.keys().isdisjoint(tomllib.loads(path.read_text("utf-8")))
+        return not schema.SECTIONS.keys().isdisjoint(guarded.toml_document(path, files.MAX_BYTES))
     except (OSError, ValueError):
         return True

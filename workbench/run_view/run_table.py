@@ -11,7 +11,7 @@ from workbench.text.sanitize import clean_line
 COLUMNS = ("", "run", "state", "steps", "loss", "how it ended")
 ORDERS = ("newest", "name", "state", "loss", "steps")
 _CAUSE_CHARS = 200
-_LIVELINESS = ("running", "starting", "done", "stopped", "failed", "died")
+_LIVELINESS = ("running", "starting", "done", "stopped", "failed", "died", "damaged")
 
 
 @dataclass(frozen=True, slots=True)

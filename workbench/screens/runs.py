@@ -35,6 +35,7 @@ _COLOURS = {
     "stopped": "success",
     "failed": "error",
     "died": "error",
+    "damaged": "error",
 }
 
 

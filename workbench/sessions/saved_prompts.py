@@ -1,9 +1,8 @@
 """Prompts that the user saves for later runs: a file of TOML to be pasted into a recipe."""
 
-import tomllib
 from pathlib import Path
 
-from engine import user_dirs
+from engine import guarded, user_dirs
 from engine.atomic import write_whole
 from workbench.text import toml_text
 
@@ -20,7 +19,7 @@ def path() -> Path:
 def read() -> list[str]:
     """What is saved. Raises `ValueError` where the file is damaged, and `OSError`."""
     try:
-        document = tomllib.loads(path().read_text(encoding="utf-8"))
+        document = guarded.toml_document(path())
     except FileNotFoundError:
         return []
     samples = document.get("samples", {})

@@ -2,17 +2,19 @@
 
 import contextlib
 
-from engine import user_dirs
+from engine import guarded, user_dirs
 
 _FILE = "theme"
+_MAX_BYTES = 1 << 10
 
 
 def theme() -> str:
     """Name of the theme that was chosen last; empty where none was."""
     try:
-        return (user_dirs.data() / _FILE).read_text(errors="replace").strip()
-    except OSError:
+        name = guarded.contents(user_dirs.data() / _FILE, _MAX_BYTES)
+    except (OSError, guarded.Unreadable):
         return ""
+    return name.decode(errors="replace").strip()
 
 
 def keep_theme(name: str) -> None:

@@ -43,7 +43,7 @@ class RunStatusBar(Canvas):
             rows = self._drawn_done(self._run.done, width)
         elif self._run.failed is not None:
             rows = self._drawn_failed(self._run.failed, width)
-        elif self._state.name == "died":
+        elif self._state.name in {"died", "damaged"}:
             rows = self._drawn_died(width)
         else:
             rows = [self._drawn_phase(), self._drawn_progress(width)]
@@ -104,7 +104,7 @@ class RunStatusBar(Canvas):
     def _drawn_died(self, width: int) -> list[Row]:
         last = self._run.last_step
         after = f"after step {last.step}" if last else "before its first step"
-        rows: list[Row] = [[("died", "bad"), (f"  {after}", "")]]
+        rows: list[Row] = [[(self._state.name, "bad"), (f"  {after}", "")]]
         rows += _labelled("cause", self._state.cause, width)[:2]
         return [*rows, *_labelled("log", "its last lines stand below", width)]
 
