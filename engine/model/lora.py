@@ -11,6 +11,8 @@ from engine.gemma.lora_targets import Targets
 from engine.model.protocols import LanguageModel
 from engine.recipe.schema import Adapter
 
+MAGNITUDE = "lora_magnitude_vector"
+"""What PEFT calls DoRA's lengths of rows; a part of their names."""
 _TOWER = re.compile(rf".*\b({'|'.join(towers.MODULES)})\b.*")
 
 
@@ -28,7 +30,7 @@ def target_modules(model: LanguageModel, targets: Targets) -> list[str]:
     """Names of the modules that get an adapter.
 
     Layers that share another's keys and values have no k_proj and v_proj. Raises `ValueError` where
-    there is none, and where an expression means something else than a projection.
+    a name or an expression means none, and where an expression means something else.
     """
     projections = lora_targets.PROJECTIONS if isinstance(targets, str) else targets
     compiled = re.compile(pattern(projections))
@@ -36,9 +38,12 @@ def target_modules(model: LanguageModel, targets: Targets) -> list[str]:
     if isinstance(targets, str):
         names = [name for name in names if lora_targets.matches(targets, _within_decoder(name))]
         _refuse_others(model, targets, names)
-    if not names:
-        wanted = targets if isinstance(targets, str) else ", ".join(targets)
-        raise ValueError(f"the model has no module named {wanted} in its layers")
+        absent = [] if names else [targets]
+    else:
+        there = {name.rpartition(".")[2] for name in names}
+        absent = [name for name in targets if name not in there]
+    if absent:
+        raise ValueError(f"the model has no module named {', '.join(absent)} in its layers")
     return names
 
 
@@ -74,9 +79,25 @@ def adapted(model: LanguageModel, adapter: Adapter) -> list[str]:
 
 
 def attach(model: LanguageModel, adapter: Adapter, seed: int) -> PeftModel:
-    """The model with a fresh adapter whose weights are float32, initialised from `seed`."""
+    """The model with a fresh adapter whose weights are float32, initialised from `seed`.
+
+    Raises `ValueError` where there is nothing to adapt, and where DoRA has no direction.
+    """
     torch.manual_seed(seed)
-    return get_peft_model(model, configuration(model, adapter))
+    adapted_model = get_peft_model(model, configuration(model, adapter))
+    _refuse_zero_rows(adapted_model)
+    return adapted_model
+
+
+def _refuse_zero_rows(model: PeftModel) -> None:
+    """Raises `ValueError` where DoRA would divide by the norm of a row of zeros, to NaN."""
+    for name, parameter in model.named_parameters():
+        if MAGNITUDE in name and not bool(parameter.all()):
+            module = name.removeprefix("base_model.model.").partition(f".{MAGNITUDE}")[0]
+            raise ValueError(
+                f"{module} has rows of zeros, by whose norm DoRA divides: set adapter.method = "
+                '"lora", or leave it out of adapter.target_modules'
+            )
 
 
 def configuration(model: LanguageModel, adapter: Adapter) -> LoraConfig:
@@ -118,5 +139,5 @@ def start_as_trl(model: LanguageModel) -> None:
     if not getattr(model, "is_loaded_in_4bit", False):
         return
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and "lora_magnitude_vector" not in name:
+        if parameter.requires_grad and MAGNITUDE not in name:
             parameter.data = parameter.data.bfloat16().float()

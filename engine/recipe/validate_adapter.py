@@ -69,9 +69,14 @@ def _of_reach(adapter: Adapter, shape: Gemma) -> list[Problem]:
     if isinstance(wanted, str) and (others := _others(wanted, shape)):
         reason = f"it also means {others}: tables, head and routers get no adapter"
         return [Problem(_KEY, told, reason, "Let it mean projections only, as .*_proj does")]
+    names = {name for layer in shape.layers for name, _, _ in parameters.linears(shape, layer)}
+    absent = [] if isinstance(wanted, str) else [name for name in wanted if name not in names]
+    if absent and len(absent) < len(wanted):
+        # PEFT says nothing of an entry that means nothing where another means something.
+        reason = f"{', '.join(absent)} means nothing in {shape.name}, which the others are in"
+        return [Problem(_KEY, told, reason, f"Remove {', '.join(absent)}")]
     if any(parameters.adapted(shape, wanted)):
         return []
-    names = {name for layer in shape.layers for name, _, _ in parameters.linears(shape, layer)}
     there = ", ".join(name for name in lora_targets.PROJECTIONS if name in names)
     last = lora_targets.path(len(shape.layers) - 1, "q_proj")
     fix = f"Its projections are {there}; the last q_proj is model.language_model.{last}"

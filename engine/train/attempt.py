@@ -1,7 +1,7 @@
 """One attempt at a run, phase by phase: rows, model, training, adapter, answers."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,12 @@ from engine.run.event_log import EventLog
 from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
+from engine.sessions.source_report import SourceReport
 from engine.train import determinism, failures, planning
 from engine.train.answers import Answers, Figures
 from engine.train.checkpoints import Checkpoints, save_adapter
 from engine.train.failures import OutOfMemory
+from engine.train.hooks.adapter_check import judge_saved
 from engine.train.hooks.context import RunContext
 from engine.train.hooks.registry import hooks_of, metrics_of
 from engine.train.hooks.save_checkpoints import require_room
@@ -103,6 +105,8 @@ def _read_rows(context: RunContext) -> Rows:
     _warn_of_template(log, tokenizer, template)
     images = sight(recipe.model, config, tokenizer)
     prepared = context.objective.prepare(recipe.data, tokenizer, template, images)
+    for warning in _unseen(prepared.sources):
+        log.append(warning)
     return Rows(prepared, template, images if prepared.rows.hold_images else None)
 
 
@@ -112,6 +116,21 @@ def _warn_of_template(log: EventLog, tokenizer: Any, template: Template) -> None
         message = f"the template trained on writes otherwise than the model's own:\n{lines}"
         fix = 'data.template = "model" trains on the model\'s own'
         log.append(events.Warned(code="template_differs", message=message, fix=fix))
+
+
+def _unseen(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:
+    """Warn of sources that the first epoch has no row of."""
+    for source in sources:
+        if source.seen_per_epoch:
+            continue
+        reasons = ", ".join(f"{count} {reason}" for reason, count in source.dropped.items())
+        yield events.Warned(
+            code="source_unseen",
+            message=f"no row of {source.name} is trained on in an epoch: of {source.asked} rows "
+            f"{source.taken} could be taken" + (f" (dropped: {reasons})" if reasons else ""),
+            fix="Raise its weight, mend its rows, or leave the source out; gemma-bench preview "
+            "shows what becomes of them",
+        )
 
 
 def _load(context: RunContext, *, has_towers: bool) -> Loaded:
@@ -224,6 +243,8 @@ def _finish(
     run, log, control, recipe = context.run, context.log, context.control, context.recipe
     log.append(events.Phase(name="saving", detail=run.adapter.name))
     save_adapter(run, state.model)
+    for warning in judge_saved(state.model, run.adapter):
+        log.append(warning)
     stopped_by, figures = control.stopped_by, Figures()
     if stopped_by is None:
         log.append(events.Phase(name="sampling", detail="base and adapter"))

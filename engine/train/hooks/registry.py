@@ -6,6 +6,7 @@ from engine.events import Metric
 from engine.objectives.objective import Objective
 from engine.train.answers import Answers
 from engine.train.checkpoints import Checkpoints
+from engine.train.hooks.adapter_check import AdapterCheck
 from engine.train.hooks.context import RunContext
 from engine.train.hooks.loss_warnings import LossWarnings
 from engine.train.hooks.memory_check import MemoryCheck
@@ -23,6 +24,7 @@ def hooks_of(
     training = context.recipe.training
     return [
         LossWarnings(context.log, vocab_size, training.gradient_accumulation_steps),
+        AdapterCheck(context.log),
         StepEvents(context.log),
         MemoryCheck(context.log, context.request.forecast),
         ObeyRunControl(context.log, context.control),
