@@ -18,6 +18,7 @@ from engine.run.rundir import RunDir
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TORCHDYNAMO_DISABLE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 """As the engine has it."""
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -39,6 +40,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files stay whole, in their order but for the slow ones."""
     places = {name: place for place, name in enumerate(SLOW_FILES)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+def _fork_engines() -> None:
+    """Engines of the tests are forked from a process that has imported torch and its like.
+
+    Where it matters, `starts_anew` lets them start as they do for users; on other systems than
+    Linux all do.
+    """
+    from workbench import launch
+
+    if sys.platform != "linux":
+        return
+    folder = Path(_CACHE.name) / "forkserver"
+    folder.mkdir()
+    paths = [str(Path(__file__).with_name("forkserver")), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    os.environ["GEMMA_BENCH_FORKSERVER"] = str(folder)
+    environment = launch._environment("cpu") | {"CUDA_VISIBLE_DEVICES": ""}
+    settings = {"environment": environment, "owner": os.getpid()}
+    (folder / "settings.json").write_text(json.dumps(settings))
+
+
+_fork_engines()
 
 
 def _examined() -> None:
@@ -102,6 +126,20 @@ def dead_run(dead_at_six: RunDir, tmp_path: Path) -> RunDir:
     """A copy of it to resume or to damage."""
     shutil.copytree(dead_at_six.path.parent, tmp_path, dirs_exist_ok=True)
     return RunDir(tmp_path / dead_at_six.path.name)
+
+
+@pytest.fixture(scope="module")
+def module_starts_anew() -> Iterator[None]:
+    """Engines start as they do for users, from here to the end of the module."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("GEMMA_BENCH_FORKSERVER", raising=False)
+        yield
+
+
+@pytest.fixture
+def starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of this test start as they do for users."""
+    monkeypatch.delenv("GEMMA_BENCH_FORKSERVER", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,8 @@ def surroundings(**more: str) -> dict[str, str]:
     """An environment that finds the project and says nothing of the developer's terminal."""
     told = {"NO_COLOR", "COLUMNS", "LINES"}
     kept = {k: v for k, v in os.environ.items() if not (k in told or k.startswith("TEXTUAL"))}
-    fixed = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    fixed = {"PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
     return {**kept, **fixed, **more}
 
 

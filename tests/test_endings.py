@@ -41,6 +41,7 @@ def test_a_killed_viewer_leaves_the_run_to_finish(tmp_path: Path) -> None:
     assert json.loads(run.ending.read_text())["exit"] == 0
 
 
+@pytest.mark.usefixtures("starts_anew")
 def test_ctrl_c_stops_and_saves(tmp_path: Path) -> None:
     run, viewer = started(tmp_path, *command.LONG)
     viewer.send_signal(signal.SIGINT)
@@ -72,6 +73,7 @@ def test_a_signal_to_the_engine_saves(tmp_path: Path) -> None:
     assert ended(run)["stopped_by"] == "SIGINT"
 
 
+@pytest.mark.usefixtures("starts_anew")
 def test_a_second_signal_ends_it_at_once_and_harms_nothing(tmp_path: Path) -> None:
     """It comes in the middle of the save that the first one asked for."""
     with pytest.MonkeyPatch.context() as settings:
@@ -90,6 +92,7 @@ def test_a_second_signal_ends_it_at_once_and_harms_nothing(tmp_path: Path) -> No
     assert (found.step, rejected) == (2, [])
 
 
+@pytest.mark.usefixtures("starts_anew")
 def test_slurm_ends_all_of_it_at_once_and_it_saves(tmp_path: Path) -> None:
     """Slurm sends to each process, and kills the rest as soon as the one it started is gone."""
     with pytest.MonkeyPatch.context() as settings:
@@ -118,6 +121,7 @@ def test_a_second_run_in_the_same_place_is_refused(tmp_path: Path) -> None:
     assert command.call(tmp_path, "--run", "quickstart", "--out", "run")[0] == 2
 
 
+@pytest.mark.usefixtures("starts_anew")
 def test_a_killed_engine_is_told_as_died(tmp_path: Path) -> None:
     run, viewer = started(tmp_path, *command.LONG)
     os.kill(command.records(run)[0]["pid"], signal.SIGKILL)

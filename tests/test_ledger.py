@@ -17,7 +17,7 @@ from engine.hardware.profiles import profile
 from engine.recipe.schema import Recipe
 from engine.units import GIB
 from tests import simulate_steps
-from tests.simulate_steps import from_record, simulated
+from tests.simulate_steps import as_record, from_record, simulate
 from tools.simulator.configuration import configuration, source
 from tools.simulator.depth import cuts
 from tools.simulator.report import answer
@@ -25,8 +25,12 @@ from tools.simulator.report import answer
 RECORDED = json.loads(simulate_steps.RECORDED.read_text())
 KNOWN_GAPS = {35: -0.0112}
 """Of checkpointed steps that are forecast more than 1 % too low: DoRA over NF4, 270M."""
-AGAIN = (0, 7, 38)
-"""Of the recorded steps: simulated again each time, so that the record can't grow stale."""
+AGAIN = (12, 33, 35)
+"""Of the recorded steps: simulated again each time, so that the record can't grow stale.
+
+In 16 and in 4 bits, with DoRA, dropout and experts, and without checkpoints. The nightly ledger
+takes any of them.
+"""
 
 
 def ledger_gib(step: StepShape) -> float:
@@ -54,9 +58,9 @@ def test_the_ledger_follows_the_simulation() -> None:
 
 @pytest.mark.slow
 def test_recorded_steps_are_still_simulated_so() -> None:
-    steps = [from_record(RECORDED[index]["step"]) for index in AGAIN]
-    for index, anew in zip(AGAIN, simulated(steps), strict=True):
-        assert anew["allocated_gib"] == pytest.approx(RECORDED[index]["allocated_gib"], rel=1e-4)
+    for known in (RECORDED[index] for index in AGAIN):
+        anew = simulate(known["step"])["allocated_gib"]
+        assert anew == pytest.approx(known["allocated_gib"], rel=1e-4)
 
 
 def test_the_allocators_slack_is_that_of_simulated_steps() -> None:
@@ -80,8 +84,8 @@ def test_the_ledger_follows_an_expression() -> None:
         StepShape(model="embedded", target_modules=UPPER, r=512, gradient_checkpointing=False),
         StepShape(model="embedded", target_modules=ODD, r=512),
     ]
-    for case, found in zip(cases, simulated(cases), strict=True):
-        told = found["allocated_gib"]
+    for case in cases:
+        told = simulate(as_record(case))["allocated_gib"]
         assert ledger_gib(case) == pytest.approx(told, rel=0.005, abs=0.001)
 
 

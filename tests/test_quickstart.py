@@ -11,7 +11,9 @@ from tests import command
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, str]:
+def quickstart(
+    module_starts_anew: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunDir, str]:
     """The whole of it, and what it printed."""
     folder = tmp_path_factory.mktemp("quickstart")
     code, out, err = command.call(folder, "--run", "quickstart", "--out", "run")

@@ -52,6 +52,7 @@ def copied(whole: RunDir, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("starts_anew")
 def test_a_run_killed_in_a_save_goes_on_to_the_bit(whole: RunDir, tmp_path: Path) -> None:
     """It dies in its third save, after an epoch ended; one loses its newest checkpoint besides."""
     code, dead = run(copied(whole, tmp_path), fail="checkpoint.written:kill@3")

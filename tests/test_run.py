@@ -24,7 +24,9 @@ STAMP = {"kind", "t", "time"}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDir, list[dict[str, Any]]]:
+def finished(
+    module_starts_anew: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[RunDir, list[dict[str, Any]]]:
     """A run of six steps, and the events that --json printed."""
     folder = tmp_path_factory.mktemp("finished")
     code, out, err = command.call(
