@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from engine.run.rundir import RunDir
 
@@ -26,6 +27,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 _CACHE = tempfile.TemporaryDirectory(prefix="gemma-bench-tests-")
 os.environ["GEMMA_BENCH_CACHE"] = _CACHE.name
 os.environ["XDG_DATA_HOME"] = f"{_CACHE.name}/data"
+
+
+hypothesis_settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis_settings.register_profile("drawn", deadline=None, database=None)
+hypothesis_settings.load_profile("same")
+"""What is drawn is the same every time; `python bench/nightly_draws.py` draws anew."""
 
 
 SLOW_FILES = (

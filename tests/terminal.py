@@ -15,18 +15,16 @@ from fcntl import ioctl
 from pathlib import Path
 from types import TracebackType
 
-ROOT = Path(__file__).parents[1]
 APP = [sys.executable, "-m", "workbench.cli"]
 PATIENCE_S = 60.0
 _TMUX = shutil.which("tmux")
 
 
 def surroundings(**more: str) -> dict[str, str]:
-    """An environment that finds the project and says nothing of the developer's terminal."""
+    """An environment that says nothing of the developer's terminal."""
     told = {"NO_COLOR", "COLUMNS", "LINES"}
     kept = {k: v for k, v in os.environ.items() if not (k in told or k.startswith("TEXTUAL"))}
-    paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    fixed = {"PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    fixed = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
     return {**kept, **fixed, **more}
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,16 @@ for pid in (os.environ.get("FAKE_PID", "0"), os.environ.get("LATER_PID", "0")):
     told.append(dataclasses.asdict(gauge.read()))
 print(json.dumps(told))
 """
+_PATIENCE_S = 30
+"""A driver that hangs does so for a minute."""
 
 
 def read(drivers: Path, mode: str, **more: str) -> list[dict[str, Any]]:
     env = {**os.environ, "LD_LIBRARY_PATH": str(drivers / "new"), "FAKE_NVML": mode, **more}
     done = subprocess.run(
-        [sys.executable, "-c", _READ], cwd=ROOT, env=env, capture_output=True, check=True
-    )
+        [sys.executable, "-c", _READ], cwd=ROOT, env=env, capture_output=True, check=True,
+        timeout=_PATIENCE_S,
+    )  # fmt: skip
     told: list[dict[str, Any]] = json.loads(done.stdout)
     return told
 
@@ -73,9 +75,7 @@ def test_a_driver_in_trouble_leaves_host_and_disk(drivers: Path, mode: str) -> N
 
 
 def test_a_driver_that_hangs_is_waited_for_once(drivers: Path) -> None:
-    began = time.monotonic()
     assert [told["gpu"] for told in read(drivers, "hang")] == [None, None]
-    assert time.monotonic() - began < 30  # it sleeps for 60
 
 
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def test_without_colour_a_terminal_gets_brackets(here: Path) -> None:
     assert not re.search(rb"\x1b\[[\d;]*m", shown.written)
 
 
+@pytest.mark.usefixtures("starts_anew")
 @pytest.mark.parametrize("after_s", [0.3, 3.0])
 def test_ctrl_c_ends_it_and_leaves_nothing(here: Path, after_s: float) -> None:
     process = command.start(here, "preview", "sound.toml")

@@ -1,5 +1,6 @@
 """A draft that is saved is the same recipe, with the original's text around what is changed."""
 
+import itertools
 import os
 import resource
 from pathlib import Path
@@ -51,11 +52,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NAMES = [*(f"../there/{name}.toml" for name in TEXTS), files.QUICKSTART]
+THERE = [f"../there/{name}.toml" for name in TEXTS]
+NAMES = [*THERE, files.QUICKSTART]
+KEYS = ["", *VALUES]
 
 
-@pytest.mark.parametrize("key", ["", *VALUES])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [*((key, files.QUICKSTART) for key in KEYS), *zip(KEYS, itertools.cycle(THERE))],
+)
 def test_it_is_the_same_recipe_for_every_key(key: str, name: str) -> None:
     is_same_for(name, {key: VALUES[key]} if key else {})
 

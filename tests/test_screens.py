@@ -1,4 +1,4 @@
-"""Every screen but those of runs as a picture, at two sizes.
+"""Every screen but those of runs as a picture, at one of two sizes, or at both.
 
 After a wanted change: `make snapshots`, and look at the pictures.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import staged_playground as recorded_talk
-from bench_app import GOOD, MACHINE, lay_down_runs, make_app, until, write_recipes
+from bench_app import GOOD, MACHINE, lay_down_runs, make_app, until
 from msgspec import structs
 from pictures import SIZES, Compare, followed, plain_surroundings, pressed, previewed, problems_of
 from recording import at_work
@@ -21,7 +21,7 @@ from textual.pilot import Pilot
 from engine.hardware import profiles
 from engine.problems import Problem
 from engine.run.rundir import RunDir
-from engine.sessions.preview import Broken, Refused
+from engine.sessions.preview import Refused
 from workbench.app import BenchApp
 from workbench.screens.playground import PlaygroundScreen
 from workbench.widgets.lineinput import LineInput
@@ -44,13 +44,14 @@ def test_setup(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> 
     assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=pressed())
 
 
-@SIZES
-def test_setup_blocked(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
-    assert snap_compare(make_app(tmp_path), terminal_size=size, run_before=pressed("down"))
+def test_setup_blocked(snap_compare: Compare, tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=pressed("down"))
 
 
-@SIZES
-@pytest.mark.parametrize("memory_gib", [0.0795, 0.06], ids=["tight", "over"])
+@pytest.mark.parametrize(
+    ("memory_gib", "size"), [(0.0795, (120, 40)), (0.06, (80, 24))], ids=["tight", "over"]
+)
 def test_setup_at_the_end_of_memory(
     snap_compare: Compare, tmp_path: Path, size: tuple[int, int], memory_gib: float
 ) -> None:
@@ -65,30 +66,19 @@ def test_setup_at_the_end_of_memory(
     assert snap_compare(app, terminal_size=size, run_before=steps)
 
 
-@SIZES
 def test_setup_on_a_card(
-    snap_compare: Compare,
-    tmp_path: Path,
-    size: tuple[int, int],
-    monkeypatch: pytest.MonkeyPatch,
+    snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
     card = replace(profiles.profile("rtx-3060-12gb"), name="auto", reason="NVML names it")
     app = make_app(tmp_path, machine=card, recipes=["gemma4-e2b-lora-sft-korean"])
-    assert snap_compare(app, terminal_size=size, run_before=pressed())
+    assert snap_compare(app, terminal_size=(120, 40), run_before=pressed())
 
 
 def test_setup_edited(snap_compare: Compare, tmp_path: Path) -> None:
     """A change that is taken, and another that is typed wrongly."""
     keys = ("e", *["down"] * 6, "enter", "backspace", "enter", "down", "enter", "x")
     assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed(*keys))
-
-
-def test_setup_filtered(snap_compare: Compare, tmp_path: Path) -> None:
-    app = make_app(tmp_path, recipes=["quickstart"])
-    write_recipes(tmp_path)
-    steps = pressed("slash", *"facts")
-    assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
 
 
 def test_setup_named(snap_compare: Compare, tmp_path: Path) -> None:
@@ -105,10 +95,9 @@ def test_setup_offers_the_run_at_work(
     assert snap_compare(make_app(tmp_path), terminal_size=(80, 24), run_before=pressed())
 
 
-@SIZES
-def test_preview(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_preview(snap_compare: Compare, tmp_path: Path) -> None:
     app, steps = make_app(tmp_path, staged=(staged := Staged())), previewed(staged, "j", "j")
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
 
 
 def test_preview_of_the_prompt(snap_compare: Compare, tmp_path: Path) -> None:
@@ -116,15 +105,12 @@ def test_preview_of_the_prompt(snap_compare: Compare, tmp_path: Path) -> None:
     assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
 
 
-@SIZES
-def test_preview_of_the_sources(
-    snap_compare: Compare, tmp_path: Path, size: tuple[int, int]
-) -> None:
+def test_preview_of_the_sources(snap_compare: Compare, tmp_path: Path) -> None:
     staged = Staged(
         structs.replace(ANSWER, template_difference="@@ -1 +1 @@\n-{{ bos }}\n+{{ eos }}")
     )
     app, steps = make_app(tmp_path, staged=staged), previewed(staged, "3", "l")
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=(120, 40), run_before=steps)
 
 
 def test_preview_without_colour(
@@ -135,20 +121,14 @@ def test_preview_without_colour(
     assert snap_compare(app, terminal_size=(120, 26), run_before=steps)
 
 
-@SIZES
-def test_preview_on_its_way(snap_compare: Compare, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_preview_on_its_way(snap_compare: Compare, tmp_path: Path) -> None:
     app, steps = make_app(tmp_path, staged=(staged := Staged(is_held=True))), previewed(staged)
-    assert snap_compare(app, terminal_size=size, run_before=steps)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=steps)
 
 
-@pytest.mark.parametrize("kind", ["refused", "broken"])
-def test_preview_that_is_none(snap_compare: Compare, tmp_path: Path, kind: str) -> None:
+def test_preview_that_is_none(snap_compare: Compare, tmp_path: Path) -> None:
     problem = Problem("data.sources[0].path", "rows.jsonl", "it holds no row", "Put some in")
-    replies = {
-        "refused": Refused(1, "rows.jsonl", (problem,)),
-        "broken": Broken(1, "the engine was killed by signal 9", "/tmp/preview/engine.log"),
-    }
-    staged = Staged(reply=lambda first, rows: replies[kind])
+    staged = Staged(reply=lambda first, rows: Refused(1, "rows.jsonl", (problem,)))
     app = make_app(tmp_path, staged=staged)
     assert snap_compare(app, terminal_size=(80, 24), run_before=previewed(staged))
 

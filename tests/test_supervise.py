@@ -181,10 +181,8 @@ def test_its_lock_is_held_for_its_life(run: RunDir) -> None:
 
 def test_a_second_one_goes_without_a_trace(run: RunDir) -> None:
     process = start(run, WAIT)
-    began = time.monotonic()
     second = subprocess.run(supervised(run, "print('up')"), capture_output=True, timeout=20)
     assert (second.returncode, second.stdout) == (supervise.ALREADY_RUNNING, b"")
-    assert time.monotonic() - began < supervise.PATIENCE_S + 5
     assert not run.ending.exists()
     assert process.poll() is None
     os.kill(child_of(process.pid), signal.SIGKILL)
