@@ -58,7 +58,20 @@ def restore_random(state: dict[str, Any]) -> None:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Moments as they were saved; rates and decay stay the recipe's, which a branch may change."""
+    """Moments as they were saved; rates and decay stay the recipe's, which a branch may change.
+
+    Raises `ValueError` where the checkpoint's optimizer groups its tensors otherwise.
+    """
+    saved, own = (
+        [len(group["params"]) for group in groups]
+        for groups in (state["param_groups"], optimizer.param_groups)
+    )
+    if saved != own:
+        raise ValueError(
+            f"the checkpoint's optimizer has groups of {saved} tensors, this one of {own}, since "
+            "DoRA's magnitudes no longer decay: begin another run, or resume with the version that "
+            "wrote it"
+        )
     recipes = [
         {key: value for key, value in group.items() if key != "params"}
         for group in optimizer.param_groups
