@@ -1,5 +1,6 @@
 """`python -m engine JOB DIR`: says hello first, imports the heavy half second."""
 
+import contextlib
 import importlib
 import os
 import socket
@@ -12,9 +13,10 @@ from engine import events
 from engine.gemma.shapes import EMBEDDED
 from engine.problems import ExitCode, Refusal
 from engine.recipe.schema import Recipe
-from engine.run import lock
+from engine.run import disk, forgiving_output, lock, supervise
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
+from engine.run.foothold import Foothold, RunGone
 from engine.run.job import Job
 from engine.run.rundir import RunDir
 from engine.run.signals import Signals
@@ -22,6 +24,7 @@ from engine.run.signals import Signals
 
 def main(arguments: list[str]) -> int:
     """Do one job in a run directory; an exit code."""
+    forgiving_output.install()
     jobs = {job.value: job for job in Job}
     if len(arguments) != 2 or arguments[0] not in jobs:
         listing = "\n".join(f"  {job:<10} {job.summary}" for job in Job)
@@ -39,8 +42,9 @@ def main(arguments: list[str]) -> int:
     lock.sign(engine_lock)
     _let_segments_expand()
     _leave_compilers_out()
+    foothold = Foothold(run, engine_lock)
     # What ended a run once is of the past.
-    control = RunControl(run, Signals(), is_resumed=job is Job.RESUME)
+    control = RunControl(run, Signals(), is_resumed=job is Job.RESUME, foothold=foothold)
     log = EventLog(run)
     log.append(_hello(job))
     try:
@@ -48,10 +52,20 @@ def main(arguments: list[str]) -> int:
         _stay_off_the_hub(recipe)
         importlib.import_module(f"engine.jobs.{job.module}").run_job(run, log, control)
     except Exception as error:
+        if foothold.is_lost:
+            return _leave(run, log, foothold)
         traceback.print_exc()
-        log.append(_failed(error, run, log))
+        _tell(log, _failed(error, run, log))
         return error.exit_code if isinstance(error, Refusal) else ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _leave(run: RunDir, log: EventLog, foothold: Foothold) -> int:
+    """Say what was done in a directory that is gone; where it was moved to, its events tell too."""
+    gone = RunGone(f"{foothold.told()}; {_accomplished(log, foothold)}")
+    print(gone, file=sys.stderr)
+    _tell(log, _failed(gone, run, log))
+    return ExitCode.FAILED
 
 
 def _let_segments_expand() -> None:
@@ -85,6 +99,24 @@ def _stay_off_the_hub(recipe: Recipe | None) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+def _tell(log: EventLog, failed: events.Failed) -> None:
+    """Say the last word where it is read, and to the supervisor, which needs no disk to hear it."""
+    log.append(failed)
+    with contextlib.suppress(KeyError, ValueError, OSError):
+        said = failed.error[: supervise.MAX_CAUSE_CHARS].encode("utf-8", "replace")
+        os.write(int(os.environ[supervise.CAUSE_FD]), said)
+
+
+def _accomplished(log: EventLog, foothold: Foothold) -> str:
+    """What an engine that lost its directory had done and saved."""
+    steps = f"training ends after step {log.last_step}" if log.last_step else "no step was taken"
+    if not log.last_checkpoint:
+        return f"{steps}, and no checkpoint was saved by then"
+    now_in = foothold.moved_to()
+    became = f"lies in {now_in}" if now_in else "went with it"
+    return f"{steps}; {log.last_checkpoint} was the last that was saved, and {became}"
+
+
 def _hello(job: Job) -> events.Hello:
     return events.Hello(
         schema=events.SCHEMA_VERSION,
@@ -97,10 +129,14 @@ def _hello(job: Job) -> events.Hello:
 
 def _failed(error: Exception, run: RunDir, log: EventLog) -> events.Failed:
     from engine.train import failures
+    from engine.train.hooks.save_checkpoints import NotSaved
 
     if isinstance(error, failures.OutOfMemory):
         return failures.failed(error, run.read_request(), log.phase, run.log.name)
     message = str(error) or type(error).__name__
+    full = None if isinstance(error, NotSaved) else disk.full_error(error)
+    if full:
+        message = f"{disk.told(full, run.path)}: {message}"
     return events.Failed(
         phase=log.phase, error=message, hint=failures.hint(error), log=run.log.name
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.events import decode
 from engine.run.rundir import RunDir
 
 COMMAND = Path(sys.executable).with_name("gemma-bench")
@@ -50,6 +51,12 @@ def records(run: RunDir) -> list[dict[str, Any]]:
     """The events written so far; a torn last line is left out."""
     lines = run.events.read_bytes().split(b"\n")[:-1] if run.events.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def readable_records(run: RunDir) -> list[dict[str, Any]]:
+    """The events written so far, without lines that a full disk cut off."""
+    lines = run.events.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in lines if decode(line)]
 
 
 def kinds(run: RunDir) -> list[str]:

@@ -147,6 +147,7 @@ def test_a_save_that_fails_ends_a_run_that_says_so(error: str, tmp_path: Path) -
 SAVE = """
 import resource, signal, sys, torch
 from safetensors.torch import save_file
+from engine.run import disk
 from engine.train import checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
@@ -154,7 +155,7 @@ try:
     with checkpoints.numbered_disk_errors():
         save_file({"a": torch.zeros(10_000)}, sys.argv[1])
 except OSError as error:
-    print(error.errno in checkpoints.DISK_FULL, error.strerror)
+    print(error.errno in disk.FULL, error.strerror)
 """
 
 

@@ -3,6 +3,7 @@
 import signal
 
 from engine import guarded
+from engine.run.foothold import Foothold
 from engine.run.rundir import RunDir, Want
 from engine.run.signals import Signals
 
@@ -15,10 +16,16 @@ class RunControl:
     """Wishes to stop, save or sample, by files and, where they are heard, by signals."""
 
     def __init__(
-        self, run: RunDir, signals: Signals | None = None, *, is_resumed: bool = False
+        self,
+        run: RunDir,
+        signals: Signals | None = None,
+        *,
+        is_resumed: bool = False,
+        foothold: Foothold | None = None,
     ) -> None:
         self._tail = run.wishes(are_past=is_resumed)
         self._signals = signals
+        self._foothold = foothold
         self._wanted: set[Want] = set()
         self._stopped_by: str | None = None
 
@@ -30,7 +37,12 @@ class RunControl:
         return self._stopped_by
 
     def poll(self) -> None:
-        """Read what was asked since the last call; lines that hold no known want are skipped."""
+        """Read what was asked since the last call; lines that hold no known want are skipped.
+
+        Raises `RunGone` where the run's directory is no longer there to be asked in.
+        """
+        if self._foothold:
+            self._foothold.require()
         for line in self._tail.read_new():
             try:
                 wish = guarded.parsed_json(line)

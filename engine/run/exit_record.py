@@ -13,7 +13,9 @@ def cause_of_death(record: dict[str, Any]) -> str:
         return f"killed by signal {number}"
     if code in {128 + number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}:
         return f"ended at once by a second {signal.Signals(code - 128).name}"
-    return f"exit code {code} without a last word"
+    cause = record.get("cause")
+    why = f": {cause}" if cause else ""
+    return f"exit code {code} without a last word{why}"
 
 
 def _why_killed(oom_kills: dict[str, int]) -> str:

@@ -293,12 +293,16 @@ def _unmake(run: RunDir, existing: set[Path]) -> None:
             folder.rmdir()
 
 
-def append_line(path: Path, line: bytes, *, is_durable: bool = False) -> None:
+def append_line(
+    path: Path, line: bytes, *, is_durable: bool = False, folder_fd: int | None = None
+) -> None:
     """Append one line with one write, so that no reader sees two lines glued.
 
-    Raises `OSError`, also where a full disk took a part of it only.
+    With `folder_fd` the file lies in that folder, whatever became of its path. Raises `OSError`,
+    also where a full disk took a part of it only.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    name = path if folder_fd is None else path.name
+    fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600, dir_fd=folder_fd)
     try:
         if os.write(fd, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -16,6 +16,7 @@ from engine.model.answers.generate import Cut, answer
 from engine.recipe.schema import Recipe, Samples, Score
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
+from engine.run.foothold import RunGone
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Answers:
             yield
         except Cut:
             return
+        except RunGone:
+            raise
         except Exception as error:
             traceback.print_exc()
             fix = "Training is as it was without them; the log has the whole story"

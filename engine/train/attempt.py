@@ -27,7 +27,7 @@ from engine.sessions import doctor_report
 from engine.sessions.source_report import SourceReport
 from engine.train import determinism, failures, planning
 from engine.train.answers import Answers, Figures
-from engine.train.checkpoints import Checkpoints, save_adapter
+from engine.train.checkpoints import Checkpoints, room_for_adapter, save_adapter
 from engine.train.failures import OutOfMemory
 from engine.train.hooks.adapter_check import judge_saved
 from engine.train.hooks.context import RunContext
@@ -86,8 +86,10 @@ def attempt(
     hooks = hooks_of(context, answers, checkpoints, loaded.vocab_size)
     plan = _plan(context, loaded, rows, targets, state, hooks)
     _begin(context, state, checkpoints, answers, plan, start)
-    _take_steps(context, state, hooks, start)
-    _finish(context, state, answers, rows.prepared)
+    with room_for_adapter(run, state, log) as give_room:
+        _take_steps(context, state, hooks, start)
+        give_room()
+        _finish(context, state, answers, rows.prepared)
 
 
 def _warn_of_diagnosis(log: EventLog) -> None:

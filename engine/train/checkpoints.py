@@ -5,20 +5,24 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from engine.run import checkpoint_manifest, failpoint
+from engine.events import Warned
+from engine.run import checkpoint_manifest, disk, failpoint
+from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train import state as training
 from engine.train.state import TrainingState
 
 _SPARE = 2
 """Free space that is asked for, as a multiple of what a checkpoint takes."""
+_BESIDE_TENSORS_BYTES = 1 << 17
+"""Of an adapter's configuration and the description that PEFT writes beside it."""
 _STATE_BYTES = {
     "adamw_torch": 8, "paged_adamw_32bit": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "sgd": 0,
 }  # fmt: skip
@@ -32,8 +36,13 @@ class Checkpoints:
         self._run = run
         self._limit = limit
         self._facts = facts
-        self._staging = run.checkpoints / ".partial"
-        run.checkpoints.mkdir(mode=0o700, exist_ok=True)
+        self.folder = run.checkpoints
+        self._staging = self.folder / ".partial"
+        self._make_folder()
+
+    def _make_folder(self) -> None:
+        """Not what lies above it: a run that was removed is not to be made anew."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
 
     def save(self, state: TrainingState) -> str:
         """Write where training stands; its path within the run.
@@ -45,7 +54,8 @@ class Checkpoints:
         try:
             self._check_space()
             shutil.rmtree(self._staging, ignore_errors=True)
-            self._staging.mkdir(mode=0o700, parents=True)
+            self._make_folder()
+            self._staging.mkdir(mode=0o700)
             failpoint.reached("checkpoint.begun")
             with numbered_disk_errors():
                 state.model.save_pretrained(str(self._staging))
@@ -94,7 +104,33 @@ class Checkpoints:
 
     def _require(self, checkpoint_bytes: int) -> None:
         if shutil.disk_usage(self._run.path).free < _SPARE * checkpoint_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._run.checkpoints))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
+
+
+@contextmanager
+def room_for_adapter(
+    run: RunDir, state: TrainingState, log: EventLog
+) -> Iterator[Callable[[], None]]:
+    """Keep room for the adapter that a run ends with, until what is given is called.
+
+    However full the disk gets meanwhile, what was trained can be saved. Where there is no room to
+    begin with, that is told.
+    """
+    trained = (p for p in state.model.parameters() if p.requires_grad)
+    num_bytes = sum(p.numel() * p.element_size() for p in trained)
+    try:
+        reserve = disk.Reserve(run.path, num_bytes + _BESIDE_TENSORS_BYTES)
+    except OSError as error:
+        cause = disk.told(error, run.path) if error.errno in disk.FULL else str(error)
+        message = f"there is no room for the adapter that the run is to end with: {cause}"
+        fix = "Free space on the disk of the run before it ends"
+        log.append(Warned(code="no_room_for_adapter", message=message, fix=fix))
+        yield lambda: None
+        return
+    try:
+        yield reserve.release
+    finally:
+        reserve.release()
 
 
 def save_adapter(run: RunDir, model: Any) -> None:
@@ -104,6 +140,7 @@ def save_adapter(run: RunDir, model: Any) -> None:
     )
     for left in (partial, older):
         shutil.rmtree(left, ignore_errors=True)
+    partial.mkdir(mode=0o700)
     with numbered_disk_errors():
         model.save_pretrained(str(partial))
     _flush(partial)
@@ -116,7 +153,6 @@ def save_adapter(run: RunDir, model: Any) -> None:
 
 
 _NUMBER = re.compile(r"os error (\d+)")
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What ended a run or a step: in words, what a user can do, and less memory the next time."""
 
-import errno
 import json
 from typing import Any
 
@@ -10,8 +9,10 @@ from engine.budget.suggestions import Suggestion, suggestions
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe, Training
+from engine.run import disk
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.control import StoppedEarly
+from engine.run.foothold import RunGone
 from engine.run.request import Request
 from engine.train.hooks.save_checkpoints import NotSaved
 from engine.train.progress import NotFinite
@@ -103,7 +104,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-_DISK = "Free space on the disk of the run directory and start again"
+_DISK = "Free space there; a run with a checkpoint goes on: gemma-bench resume RUN"
 _UNKNOWN = "The log's last lines tell where it happened"
 
 
@@ -113,6 +114,8 @@ def hint(error: BaseException) -> str:
         return " ".join(problem.fix for problem in error.problems)
     if isinstance(error, StoppedEarly):
         return "No step was taken; start it again when you like"
+    if isinstance(error, RunGone):
+        return "Start it again, and leave its folder where it is until it has ended"
     if isinstance(error, NotSaved):
         return "Free space on the disk of the run, and go on: gemma-bench resume RUN"
     if is_out_of_memory(error):
@@ -124,7 +127,7 @@ def hint(error: BaseException) -> str:
         )
     if isinstance(error, NotFinite):
         return "The weights were left as they were; lower training.learning_rate, or use bfloat16"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if disk.full_error(error):
         return _DISK
     if "inline_container" in str(error):
         return _DISK

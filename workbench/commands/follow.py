@@ -86,12 +86,18 @@ class Follower:
             if ending and not tail.is_behind:
                 return self._exit_code(ending)
             if not lines and not was_alive:
-                state = self._run.state()
-                became = "is damaged" if state.name is RunStatus.DAMAGED else "died"
-                self._printer.note(f"the run {became}: {state.cause}; log: {self._run.log}")
+                self._printer.note(self._what_became())
                 return 1
             if not lines:
                 time.sleep(_POLL_S)
+
+    def _what_became(self) -> str:
+        """Say why no more of the run is told."""
+        if not self._run.exists:
+            return f"{self._run.path} was removed or moved; its engine ends after the step it is at"
+        state = self._run.state()
+        became = "is damaged" if state.name is RunStatus.DAMAGED else "died"
+        return f"the run {became}: {state.cause}; log: {self._run.log}"
 
     def _exit_code(self, ending: events.Done | events.Failed) -> int:
         if self._unread_lines:

@@ -1,8 +1,9 @@
 """Checkpoints every so many steps and where they are asked for, whatever the disk says."""
 
 from engine import events
+from engine.run import disk
 from engine.run.event_log import EventLog
-from engine.train.checkpoints import DISK_FULL, Checkpoints
+from engine.train.checkpoints import Checkpoints
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
 from engine.train.state import TrainingState
@@ -37,7 +38,8 @@ class SaveCheckpoints(Hook):
         try:
             path = self._checkpoints.save(state)
         except OSError as error:
-            _failed(self._log, state, f"the checkpoint of step {step} could not be saved", error)
+            what = f"the checkpoint of step {step} could not be saved"
+            _failed(self._log, self._checkpoints, state, what, error)
         else:
             self._log.append(events.Checkpoint(step=step, path=path))
 
@@ -48,13 +50,16 @@ def require_room(checkpoints: Checkpoints, state: TrainingState, log: EventLog) 
         try:
             checkpoints.require_room(state)
         except OSError as error:
-            _failed(log, state, "there is no room for a checkpoint", error)
+            _failed(log, checkpoints, state, "there is no room for a checkpoint", error)
 
 
-def _failed(log: EventLog, state: TrainingState, what: str, error: OSError) -> None:
+def _failed(
+    log: EventLog, checkpoints: Checkpoints, state: TrainingState, what: str, error: OSError
+) -> None:
     """Warn or end the run; a disk that is full is named so in either case."""
-    message = f"{what}: {error.strerror or error}"
+    is_full = error.errno in disk.FULL
+    cause = disk.told(error, checkpoints.folder) if is_full else error.strerror or error
+    message = f"{what}: {cause}"
     if state.training.on_failed_save == "stop":
-        is_full = error.errno in DISK_FULL
         raise NotSaved(f"disk_full: {message}" if is_full else message) from error
     log.append(events.Warned(code="checkpoint_failed", message=message, fix=_FIX))

@@ -1,0 +1,89 @@
+"""A run directory that is removed, moved or replaced ends its engine, which makes none anew."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.run import supervise
+from engine.run.rundir import RunDir
+from tests import command
+from workbench import launch
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = ["training.max_steps=2000", "training.save_steps=2", "samples.every=0"]
+
+
+def started(folder: Path) -> tuple[RunDir, "subprocess.Popen[bytes]"]:
+    """A run that has saved, and its supervisor, whose standard error is ours."""
+    run = launch.propose("quickstart", SETTINGS, "cpu", folder / "run").make()
+    line = [
+        sys.executable, "-I", "-S", supervise.__file__, str(run.lock), str(run.ending),
+        sys.executable, "-P", "-m", "engine", "train", str(run.path),
+    ]  # fmt: skip
+    supervisor = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    command.wait(lambda: "checkpoint" in command.kinds(run))
+    return run, supervisor
+
+
+@pytest.mark.parametrize("fate", ["removed", "replaced", "moved"])
+def test_the_engine_ends_within_a_step(tmp_path: Path, fate: str) -> None:
+    run, supervisor = started(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    run.path.rename(elsewhere)
+    if fate == "replaced":
+        (run.path / "checkpoints").mkdir(parents=True)
+        run.request.write_text("{}")
+        (run.path / "mine.txt").write_text("not to be touched")
+    if fate != "moved":
+        shutil.rmtree(elsewhere)
+    _, said = supervisor.communicate(timeout=60)
+    assert supervisor.returncode == 1
+    told = said.decode()
+    assert f"the run directory {run.path} was {fate}" in told
+    assert "training ends after step" in told
+    assert "checkpoints/step-0000" in told
+    if fate == "replaced":
+        names = sorted(str(path.relative_to(run.path)) for path in run.path.rglob("*"))
+        assert names == ["checkpoints", "mine.txt", "request.json"]
+    else:
+        assert not run.path.exists()
+    if fate == "moved":
+        assert f"lies in {elsewhere}" in told
+        moved = RunDir(elsewhere)
+        steps = [record["step"] for record in command.records(moved) if record["kind"] == "step"]
+        assert command.records(moved)[-1]["kind"] == "failed"
+        assert f"after step {steps[-1]}" in told
+        assert "was moved to" in json.loads(moved.ending.read_bytes())["cause"]
+    else:
+        assert "went with it" in told
+
+
+def test_those_who_follow_one_are_told(tmp_path: Path) -> None:
+    run, supervisor = started(tmp_path)
+    viewer = command.start(tmp_path, "attach", "run")
+    command.wait(lambda: viewer.stdout and viewer.stdout.readline().startswith(b"engine"))
+    run.path.rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "elsewhere")
+    code, out, _ = command.finish(viewer)
+    assert code == 1
+    assert "was removed or moved" in out
+    supervisor.communicate(timeout=60)
+
+
+def test_a_run_without_its_folder_is_not_made_anew_by_a_save(tmp_path: Path) -> None:
+    """Nor by what is saved between the look at the lock and the next."""
+    from engine.train.checkpoints import Checkpoints, save_adapter
+
+    run = RunDir(tmp_path / "gone")
+    run.path.mkdir()
+    checkpoints = Checkpoints(run, 2, {})
+    shutil.rmtree(run.path)
+    with pytest.raises(OSError, match="No such file"):
+        checkpoints._make_folder()
+    with pytest.raises(OSError, match="No such file"):
+        save_adapter(run, None)
+    assert not run.path.exists()
