@@ -13,6 +13,7 @@ from engine.hardware.profiles import Profile
 from engine.run.rundir import RunDir
 from workbench.app import BenchApp
 from workbench.screens.setup import SetupScreen
+from workbench.sessions.prestarted_preview import PrestartedPreview
 
 MACHINE = Profile(
     "auto", "CPU, 2 cores", "cpu", 8.0, 0.85, False, "no NVIDIA driver: no library of that name"
@@ -60,8 +61,8 @@ def make_app(
     names = write_recipes(folder) if recipes is None else recipes
     held = warm(staged or Staged())
 
-    def setup() -> SetupScreen:
-        return SetupScreen(lambda: machine, PROFILES, names)
+    def setup(preview: PrestartedPreview) -> SetupScreen:
+        return SetupScreen(preview, lambda: machine, PROFILES, names)
 
     return BenchApp(attach, setup, held)
 

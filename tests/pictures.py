@@ -10,7 +10,7 @@ from staged_preview import Staged
 from textual.pilot import Pilot
 
 from workbench.screens.run import RunScreen
-from workbench.widgets.problems import Problems
+from workbench.widgets.canvas import Canvas
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 Steps = Callable[[Pilot[Any]], Awaitable[None]]
@@ -44,7 +44,7 @@ def is_judged(pilot: Pilot[Any]) -> bool:
 
 
 def problems_of(pilot: Pilot[Any]) -> list[str]:
-    return pilot.app.screen.query_one(Problems).text_rows()
+    return pilot.app.screen.query_one("#problems", Canvas).text_rows()
 
 
 def followed(state: str, *keys: str) -> Steps:

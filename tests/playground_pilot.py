@@ -13,8 +13,8 @@ from engine.events import Opened
 from engine.run.rundir import RunDir
 from workbench.screens.playground import PlaygroundScreen
 from workbench.widgets.canvas import Canvas
+from workbench.widgets.frame import TitleBar
 from workbench.widgets.lineinput import LineInput
-from workbench.widgets.titlebar import TitleBar
 
 SIZE = (80, 24)
 SIZES = pytest.mark.parametrize("size", [SIZE, (120, 40)], ids=["80x24", "120x40"])
@@ -31,8 +31,8 @@ def screen_of(pilot: Pilot[Any]) -> PlaygroundScreen:
     return screen
 
 
-def told(pilot: Pilot[Any], which: type[Canvas]) -> str:
-    return "\n".join(pilot.app.screen.query_one(which).text_rows())
+def told(pilot: Pilot[Any], which: str | type[Canvas]) -> str:
+    return "\n".join(pilot.app.screen.query_one(which, Canvas).text_rows())
 
 
 def every_line(pilot: Pilot[Any]) -> list[str]:
@@ -48,7 +48,7 @@ def notes(pilot: Pilot[Any]) -> str:
     return " ".join(f"{note.title} {note.message}" for note in pilot.app._notifications)
 
 
-async def see(pilot: Pilot[Any], which: type[Canvas], text: str) -> None:
+async def see(pilot: Pilot[Any], which: str | type[Canvas], text: str) -> None:
     await until(pilot, lambda: text in told(pilot, which))
 
 

@@ -19,14 +19,12 @@ from engine import events
 from engine.hardware import profiles
 from engine.run.rundir import RunDir
 from engine.run.runs import every
-from workbench.screens.confirm import ConfirmScreen
+from workbench.screens.dialogs import ConfirmScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
 from workbench.screens.setup import SetupScreen
-from workbench.widgets.keyline import KeyLine
-from workbench.widgets.logtail import LogTail
-from workbench.widgets.offer import Offer
-from workbench.widgets.problems import Problems
+from workbench.widgets.canvas import Canvas
+from workbench.widgets.frame import KeyLine
 
 SIZE = (100, 30)
 
@@ -52,7 +50,7 @@ def is_on(pilot: Pilot[Any], kind: type[Screen[Any]]) -> bool:
 
 
 def verdict(pilot: Pilot[Any]) -> str:
-    return " ".join(screen_of(pilot).query_one(Problems).text_rows())
+    return " ".join(screen_of(pilot).query_one("#problems", Canvas).text_rows())
 
 
 def wishes(run: RunDir) -> list[str]:
@@ -120,7 +118,7 @@ async def test_start_makes_a_run_and_follows_it(tmp_path: Path) -> None:
 async def test_a_run_at_work_is_offered(tmp_path: Path, runs: dict[str, RunDir]) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "attach" in enabled(pilot))
-        assert runs["live"].name in screen_of(pilot).query_one(Offer).text_rows()[0]
+        assert runs["live"].name in screen_of(pilot).query_one("#offer", Canvas).text_rows()[0]
         await pilot.press("a")
         await until(pilot, lambda: is_on(pilot, RunScreen))
 
@@ -184,7 +182,7 @@ async def test_the_log_follows_until_it_is_moved(tmp_path: Path, runs: dict[str,
     runs["live"].log.write_text("".join(f"line {number}\n" for number in range(100)))
     async with make_app(tmp_path, runs["live"]).run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
-        log = screen_of(pilot).query_one(LogTail)
+        log = screen_of(pilot).query_one("#log", Canvas)
         await until(pilot, lambda: "line 99" in log.text_rows())
         await pilot.press("home")
         with runs["live"].log.open("a") as file:

@@ -1,13 +1,12 @@
 """The memory pane, as rows of text."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from textual.app import App, ComposeResult
 
 from engine.budget.forecast import Band, Budget, Row
-from workbench.widgets.budgetbar import BudgetBar
+from workbench.text import budget_page
+from workbench.text.styled import plain
 
 ROWS = tuple(
     Row(part, gib, "")
@@ -20,37 +19,17 @@ BUDGET = Budget(
 )  # fmt: skip
 
 
-class BarApp(App[None]):
-    """One pane and nothing else."""
-
-    CSS = "BudgetBar { width: 1fr; height: 1fr; }"
-
-    def __init__(self, *, is_ascii: bool = False) -> None:
-        super().__init__()
-        self.bar = BudgetBar(is_ascii=is_ascii)
-
-    def compose(self) -> ComposeResult:
-        yield self.bar
+def drawn(budget: Budget, *, size: tuple[int, int] = (40, 9), is_ascii: bool = False) -> list[str]:
+    rows = budget_page.pane(budget, *size, is_ascii=is_ascii)
+    return [plain(row).rstrip() for row in rows]
 
 
-async def drawn(
-    budget: Budget | None, note: str = "", *, size: tuple[int, int] = (40, 9), **given: Any
-) -> list[str]:
-    app = BarApp(**given)
-    async with app.run_test(size=size):
-        app.bar.show(budget, note)
-        return app.bar.text_rows()
+def inks(budget: Budget) -> set[str]:
+    return {ink for text, ink in budget_page.pane(budget, 40, 9, is_ascii=False)[1] if text}
 
 
-async def inks(budget: Budget) -> set[str]:
-    app = BarApp()
-    async with app.run_test(size=(40, 9)):
-        app.bar.show(budget, "")
-        return {ink for text, ink in app.bar.drawn(40, 9)[1] if text}
-
-
-async def test_all_of_it() -> None:
-    assert await drawn(BUDGET) == [
+def test_all_of_it() -> None:
+    assert drawn(BUDGET) == [
         "estimated",
         "█████████████████░░░░░░░░░░░░░░░░│",
         "5.50 of 11.00 GiB usable: it fits",
@@ -62,18 +41,18 @@ async def test_all_of_it() -> None:
     ]
 
 
-async def test_what_has_no_room_is_one_row() -> None:
+def test_what_has_no_room_is_one_row() -> None:
     rest = ["weights        4.00 GiB", "2 parts more   1.50 GiB"]
-    assert (await drawn(BUDGET, size=(40, 7)))[3:6] == ["highest in head backward", *rest]
-    assert (await drawn(BUDGET, size=(40, 6)))[3:5] == rest
-    assert (await drawn(BUDGET, size=(40, 5)))[3] == "weights   4.00 GiB"
+    assert drawn(BUDGET, size=(40, 7))[3:6] == ["highest in head backward", *rest]
+    assert drawn(BUDGET, size=(40, 6))[3:5] == rest
+    assert drawn(BUDGET, size=(40, 5))[3] == "weights   4.00 GiB"
     for height in range(4, 8):
-        rows = await drawn(BUDGET, size=(40, height))
+        rows = drawn(BUDGET, size=(40, height))
         assert (len(rows), rows[-1][:4]) == (height, "host")
 
 
-async def test_two_columns_where_it_is_wide() -> None:
-    rows = await drawn(BUDGET, size=(60, 9))
+def test_two_columns_where_it_is_wide() -> None:
+    rows = drawn(BUDGET, size=(60, 9))
     assert rows[4] == "weights   4.00 GiB   head      1.00 GiB"
 
 
@@ -86,14 +65,14 @@ async def test_two_columns_where_it_is_wide() -> None:
         (0.0, "#" * 33 + "|######"),
     ],
 )
-async def test_the_bar_goes_on_over_its_end(usable_gib: float, bar: str) -> None:
-    rows = await drawn(replace(BUDGET, usable_gib=usable_gib), is_ascii=True)
+def test_the_bar_goes_on_over_its_end(usable_gib: float, bar: str) -> None:
+    rows = drawn(replace(BUDGET, usable_gib=usable_gib), is_ascii=True)
     assert rows[1] == bar
     assert "doesn't fit" in rows[2] or usable_gib == 5.5
 
 
-async def test_the_free_part_in_ascii() -> None:
-    assert (await drawn(BUDGET, is_ascii=True))[1] == "#" * 17 + "-" * 16 + "|"
+def test_the_free_part_in_ascii() -> None:
+    assert drawn(BUDGET, is_ascii=True)[1] == "#" * 17 + "-" * 16 + "|"
 
 
 @pytest.mark.parametrize(
@@ -105,16 +84,11 @@ async def test_the_free_part_in_ascii() -> None:
         ({"host_usable_gib": 2.0}, "bad"),
     ],
 )
-async def test_each_verdict_has_its_ink(changed: dict[str, float], ink: str) -> None:
-    found = await inks(replace(BUDGET, **changed)) - {"band", "strong"}
+def test_each_verdict_has_its_ink(changed: dict[str, float], ink: str) -> None:
+    found = inks(replace(BUDGET, **changed)) - {"band", "strong"}
     assert found == {ink}
 
 
-async def test_no_budget() -> None:
-    rows = await drawn(None, "not known: 'org/model' is no Gemma whose shape is known")
-    assert rows == ["not known: 'org/model' is no Gemma whose", "shape is known"]
-
-
-async def test_a_host_of_unknown_memory() -> None:
-    rows = await drawn(replace(BUDGET, host_usable_gib=float("inf")))
+def test_a_host_of_unknown_memory() -> None:
+    rows = drawn(replace(BUDGET, host_usable_gib=float("inf")))
     assert rows[-1] == "host 2.5 GiB   disk 0.25 GiB"

@@ -16,9 +16,8 @@ from workbench.run_view import comparison
 from workbench.run_view.comparison import Side
 from workbench.run_view.run_state import RunState
 from workbench.screens.compare import CompareScreen
+from workbench.widgets.canvas import Canvas
 from workbench.widgets.chart import Chart
-from workbench.widgets.sideanswers import SideAnswers
-from workbench.widgets.sidetable import SideTable
 
 
 @pytest.fixture(autouse=True)
@@ -79,11 +78,11 @@ async def test_everything_is_on_a_large_screen(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=(120, 40)) as pilot:
         screen = await compared(pilot, lay_down_two())
         await pilot.pause()
-        table = "\n".join(screen.query_one(SideTable).text_rows())
+        table = "\n".join(screen.query_one("#figures", Canvas).text_rows())
         assert "adapter.r" in table
         assert "data.sources[1].path" in table
         assert "adapter.init" not in table
-        answers = "\n".join(screen.query_one(SideAnswers).text_rows())
+        answers = "\n".join(screen.query_one("#answers", Canvas).text_rows())
         assert answers.count("Kujula") == 2
         assert screen.query_one("#loss", Chart).text_rows()[0].split() == [
             "a", "0.0904", "b", "0.0904",
@@ -118,11 +117,11 @@ async def test_six_runs_fit_a_small_screen(tmp_path: Path) -> None:
         screen = await compared(pilot, runs)
         await pilot.press("3")
         await pilot.pause()
-        rows = screen.query_one(SideAnswers).text_rows()
+        rows = screen.query_one("#answers", Canvas).text_rows()
         assert [row[0] for row in rows if row[1:3] == "  " and row[0] != " "][:6] == list("abcdef")
         await pilot.press("2")
         await pilot.pause()
-        assert all(len(row) <= 76 for row in screen.query_one(SideTable).text_rows())
+        assert all(len(row) <= 76 for row in screen.query_one("#figures", Canvas).text_rows())
 
 
 async def test_a_run_at_work_is_followed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.gemma import catalog
 from engine.problems import Refusal
 from engine.recipe import files, schema, validate
-from workbench.recipe_editor import comments, draft
+from workbench.recipe_editor import draft
 from workbench.recipe_editor import keys as recipe_keys
 from workbench.recipe_editor.draft import Draft
 from workbench.text import toml_text
@@ -145,7 +145,7 @@ def test_comments_are_told_of_the_key_below_them() -> None:
         "# Not of alpha.\n\nlora_alpha = 8\n[data]\n# Where.\nsources = [\n  # Inside.\n"
         '  { path = "# no comment" },\n]\nseed = 1\n'
     )
-    told = comments.of_text(text)
+    told = recipe_keys.comments_of(text)
     assert told == {"adapter.r": "One line, and another. beside", "data.sources": "Where."}
 
 

@@ -18,7 +18,6 @@ from engine.run import runs
 from workbench.screens.preview import PreviewScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.setup import SetupScreen
-from workbench.widgets.keyhelp import KeyHelp
 from workbench.widgets.keylist import KeyList
 from workbench.widgets.lineinput import LineInput
 
@@ -117,22 +116,22 @@ async def test_the_preview_takes_the_changes(tmp_path: Path) -> None:
 async def test_what_is_wrong_is_said_while_typing_and_not_taken(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, "adapter.r")
-        assert told(pilot, KeyHelp).startswith("Rank of the update.")
+        assert told(pilot, "#help").startswith("Rank of the update.")
         await typed(pilot, "0")
-        assert "greater than or equal" in told(pilot, KeyHelp)
+        assert "greater than or equal" in told(pilot, "#help")
         await pilot.press("enter")
         assert changes(pilot) == {}
         assert pilot.app.screen.query(LineInput)
         await pilot.press("backspace", "6")
-        assert "greater" not in told(pilot, KeyHelp)
+        assert "greater" not in told(pilot, "#help")
         await pilot.press("x")
-        assert "valid integer" in told(pilot, KeyHelp)
+        assert "valid integer" in told(pilot, "#help")
         await pilot.press("escape")
         await until(pilot, lambda: not pilot.app.screen.query(LineInput))
         assert changes(pilot) == {}
         assert row(pilot) == ["r", "16", "default"]
         assert keys(pilot).has_focus
-        assert "valid integer" not in told(pilot, KeyHelp)
+        assert "valid integer" not in told(pilot, "#help")
 
 
 async def test_choices_turn_and_truths_toggle(tmp_path: Path) -> None:
@@ -176,9 +175,9 @@ async def test_the_keys_of_the_list(tmp_path: Path, pressed: str, key: str) -> N
         await pilot.press(*pressed.split())
         assert keys(pilot).key.name == key
         await pilot.pause()
-        assert pilot.app.screen.query_one(KeyHelp).border_title == key
+        assert pilot.app.screen.query_one("#help").border_title == key
         few = "h l change it" if key == "model.dtype" else ""
-        assert pilot.app.screen.query_one(KeyHelp).border_subtitle == few
+        assert pilot.app.screen.query_one("#help").border_subtitle == few
 
 
 async def test_letters_go_through_choices_too(tmp_path: Path) -> None:
@@ -231,7 +230,7 @@ async def test_a_mistake_of_the_recipe_is_mended_in_place(tmp_path: Path) -> Non
     async with make_app(tmp_path, recipes=["zero.toml"]).run_test(size=SIZE) as pilot:
         await opened(pilot, "adapter.r")
         assert "start" not in enabled(pilot)
-        assert "greater than or equal" in told(pilot, KeyHelp)
+        assert "greater than or equal" in told(pilot, "#help")
         await typed(pilot, "4")
         await pilot.press("enter")
         await until(pilot, lambda: "start" in enabled(pilot))

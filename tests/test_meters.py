@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App, ComposeResult
 
 from engine.hardware.monitor import Gauge, GpuMeter, Meters
-from workbench.widgets.meterline import MeterLine
+from workbench.run_view.run_facts import meter_row
+from workbench.text.styled import plain
 
 ROOT = Path(__file__).parents[1]
 _READ = """
@@ -83,11 +83,6 @@ def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
         Gauge(tmp_path / "gone", 1).read()
 
 
-class Shown(App[None]):
-    def compose(self) -> ComposeResult:
-        yield MeterLine()
-
-
 BUSY = Meters(GpuMeter(0.87, 23.5, 24.0, 91, 310.5), 12.1, 64.0, 2.4)
 
 
@@ -102,21 +97,9 @@ BUSY = Meters(GpuMeter(0.87, 23.5, 24.0, 91, 310.5), 12.1, 64.0, 2.4)
         (76, " 87%  23.5/24  91 °C  310 W    RAM 12.1/64    disk 2 free"),
     ],
 )
-async def test_the_line_fits(width: int, text: str) -> None:
-    async with Shown().run_test(size=(width, 5)) as pilot:
-        line = pilot.app.query_one(MeterLine)
-        line.show(BUSY)
-        assert line.text_rows() == [f"GPU {text}"]
-        inks = {ink: part for part, ink in line.drawn(width, 1)[0]}
-        assert inks["bad"].startswith("2")
-        assert inks["warn"].startswith("91")
-
-
-async def test_nothing_known_takes_no_room() -> None:
-    async with Shown().run_test(size=(80, 5)) as pilot:
-        line = pilot.app.query_one(MeterLine)
-        line.show(BUSY)
-        assert line.has_class("-some")
-        line.show(None)
-        assert not line.has_class("-some")
-        assert line.text_rows() == []
+def test_the_line_fits(width: int, text: str) -> None:
+    row = meter_row(BUSY, width)
+    assert plain(row) == f"GPU {text}"
+    inks = {ink: part for part, ink in row}
+    assert inks["bad"].startswith("2")
+    assert inks["warn"].startswith("91")

@@ -11,7 +11,7 @@ from test_editing import changes, keys, opened, typed
 from test_preview_screen import enabled, every_line, told
 from textual.pilot import Pilot
 
-from workbench.screens.naming import NamingScreen
+from workbench.screens.dialogs import NamingScreen
 from workbench.screens.setup import SetupScreen
 
 SIZE = (80, 24)

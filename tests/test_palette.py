@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 
 from engine import user_dirs
-from workbench.screens.jump import JumpScreen
+from workbench.screens.dialogs import JumpScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
 from workbench.text import theme_setting

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from workbench.text.sanitize import clean, clean_line
-from workbench.widgets.wrap import fit, fit_end, wrap
+from workbench.text.styled import fit, fit_end, wrap
 
 HOSTILE = {
     "title": "\x1b]0;owned\x07",

@@ -11,12 +11,9 @@ from engine.events import Answered
 from engine.sessions.playground import Prompt, Settings, Side, Stop
 from workbench.screens.playground import PlaygroundScreen
 from workbench.sessions import saved_prompts
-from workbench.widgets.keyline import KeyLine
+from workbench.widgets.frame import KeyLine, TitleBar
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.settingsrow import SettingsRow
-from workbench.widgets.talkfacts import TalkFacts
-from workbench.widgets.talkpane import TalkPane
-from workbench.widgets.titlebar import TitleBar
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +28,7 @@ async def test_loading_is_shown_step_by_step(tmp_path: Path) -> None:
     staged = Staged()
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, staged)
-        assert "the engine starts ..." in told(pilot, TalkFacts)
+        assert "the engine starts ..." in told(pilot, "#talk-head")
         assert "loading" in told(pilot, TitleBar)
         for event, words in zip(
             opening(),
@@ -39,9 +36,9 @@ async def test_loading_is_shown_step_by_step(tmp_path: Path) -> None:
             strict=True,
         ):
             staged.tell([event])
-            await see(pilot, TalkFacts, words)
+            await see(pilot, "#talk-head", words)
         assert "step 256   base - adapter - tokens/s   embedded, cpu float32" in told(
-            pilot, TalkFacts
+            pilot, "#talk-head"
         )
 
 
@@ -69,19 +66,19 @@ async def test_both_answers_grow_side_by_side(tmp_path: Path, size: tuple[int, i
         await opened(pilot, staged)
         await typed(pilot, PROMPTS[0])
         assert field(pilot, "prompt").value == ""
-        assert PROMPTS[0] in told(pilot, TalkPane)
+        assert PROMPTS[0] in told(pilot, "#talk")
         staged.tell(answers(1)[:8])
-        await see(pilot, TalkPane, "Kujula")
+        await see(pilot, "#talk", "Kujula")
         assert "answering" in told(pilot, TitleBar)
-        assert "4 tokens, " in told(pilot, TalkPane)
+        assert "4 tokens, " in told(pilot, "#talk")
         staged.tell(answers(1)[8:])
         await see(pilot, TitleBar, "ready")
-        rows = told(pilot, TalkPane).split("\n")
+        rows = told(pilot, "#talk").split("\n")
         assert rows[0].split() == ["base", "adapter"]
         assert rows[2].index("Kujula") == rows[0].index("adapter")
         assert rows[2].startswith("Babur founded the Kushan Empire.")
         assert any(row.startswith("10 tokens, 63 tokens/s") for row in rows)
-        assert "base 63 adapter 53 tokens/s" in told(pilot, TalkFacts)
+        assert "base 63 adapter 53 tokens/s" in told(pilot, "#talk-head")
 
 
 async def test_the_engine_gets_settings_system_prompt_and_own_answers(tmp_path: Path) -> None:
@@ -116,7 +113,7 @@ async def test_escape_stops_then_leaves(tmp_path: Path) -> None:
             [Answered(id=1, side=side, prompt_tokens=9, tokens=3, seconds=0.1,
                       reason="stopped") for side in ("base", "adapter")]
         )  # fmt: skip
-        await see(pilot, TalkPane, "stopped")
+        await see(pilot, "#talk", "stopped")
         assert staged.engine.poll() is None
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
@@ -180,7 +177,7 @@ async def test_the_talk_is_moved_while_something_is_typed(tmp_path: Path) -> Non
         await opened(pilot, staged)
         for number in range(1, 5):
             await asked(pilot, staged, number)
-        end = told(pilot, TalkPane)
+        end = told(pilot, "#talk")
         assert PROMPTS[0] not in end
         for key, is_moved in (
             ("up", True), ("down", False), ("pageup", True), ("pagedown", False),
@@ -188,8 +185,8 @@ async def test_the_talk_is_moved_while_something_is_typed(tmp_path: Path) -> Non
         ):  # fmt: skip
             await pilot.press(key)
             await pilot.pause()
-            assert (told(pilot, TalkPane) != end) is is_moved, key
-            assert (PROMPTS[0] in told(pilot, TalkPane)) is (key in {"pageup", "ctrl+home"})
+            assert (told(pilot, "#talk") != end) is is_moved, key
+            assert (PROMPTS[0] in told(pilot, "#talk")) is (key in {"pageup", "ctrl+home"})
         assert field(pilot, "prompt").has_focus
 
 
@@ -221,7 +218,7 @@ async def test_a_talk_can_be_begun_anew(tmp_path: Path) -> None:
         staged.commands()
         await pilot.press("ctrl+l")
         assert staged.commands() == [Stop()]
-        assert PROMPTS[0] not in told(pilot, TalkPane)
+        assert PROMPTS[0] not in told(pilot, "#talk")
         await typed(pilot, "c")
         (base, _) = staged.commands()
         assert isinstance(base, Prompt)

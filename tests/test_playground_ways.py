@@ -25,15 +25,11 @@ from test_plain import HOSTILE
 
 from engine.events import Answered, Event, Failed, Opened, Phase, Piece
 from engine.run.rundir import RunDir
-from workbench.screens.play_wanted import NONE_YET
+from workbench.screens.navigation import NO_CHECKPOINT
 from workbench.screens.playground import PlaygroundScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
-from workbench.widgets.logtail import LogTail
-from workbench.widgets.problems import Problems
-from workbench.widgets.talkfacts import TalkFacts
-from workbench.widgets.talkpane import TalkPane
-from workbench.widgets.titlebar import TitleBar
+from workbench.widgets.frame import TitleBar
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +47,10 @@ async def test_keys_of_a_playground_that_failed(tmp_path: Path, key: str) -> Non
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, staged)
         staged.tell([failed])
-        await see(pilot, Problems, "CUDA out of memory")
-        assert "while loading" in told(pilot, Problems)
-        assert "Stop the run" in told(pilot, Problems)
-        assert "OutOfMemory" in told(pilot, LogTail)
+        await see(pilot, "#standing", "CUDA out of memory")
+        assert "while loading" in told(pilot, "#standing")
+        assert "Stop the run" in told(pilot, "#standing")
+        assert "OutOfMemory" in told(pilot, "#log")
         assert "failed" in told(pilot, TitleBar)
         await pilot.press("tab", "pageup", "ctrl+s", key)
         assert isinstance(pilot.app.screen, PlaygroundScreen) is (key == "f1")
@@ -66,9 +62,9 @@ async def test_an_engine_that_dies_is_told_and_its_answers_stay(tmp_path: Path) 
         await opened(pilot, staged)
         await asked(pilot, staged, 1)
         staged.die(signal.SIGKILL)
-        await see(pilot, Problems, "the engine was killed by signal 9")
-        assert "the last line" in told(pilot, LogTail)
-        assert "Kujula" in told(pilot, TalkPane)
+        await see(pilot, "#standing", "the engine was killed by signal 9")
+        assert "the last line" in told(pilot, "#log")
+        assert "Kujula" in told(pilot, "#talk")
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
 
@@ -81,7 +77,7 @@ async def test_an_engine_that_can_not_start_is_told(tmp_path: Path) -> None:
     staged.start = start  # type: ignore[method-assign]
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, staged)
-        await see(pilot, Problems, "No space left on device")
+        await see(pilot, "#standing", "No space left on device")
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, PlaygroundScreen))
 
@@ -96,7 +92,7 @@ async def test_it_is_opened_from_a_run_with_a_checkpoint(tmp_path: Path, name: s
     async with make_app(tmp_path, run).run_test(size=SIZE) as pilot:
         await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
         await pilot.press("t")
-        assert NONE_YET in notes(pilot)
+        assert NO_CHECKPOINT in notes(pilot)
         assert isinstance(pilot.app.screen, RunScreen)
         with_checkpoint(run)
         await pilot.press("t")
@@ -116,7 +112,7 @@ async def test_it_is_opened_from_the_table_of_runs(tmp_path: Path) -> None:
         await until(pilot, lambda: screen.chosen)
         assert screen.chosen is not None
         await pilot.press("t")
-        assert NONE_YET in notes(pilot)
+        assert NO_CHECKPOINT in notes(pilot)
         with_checkpoint(runs[screen.chosen.run.name.split("-")[-1]])
         await pilot.press("t")
         await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
@@ -143,7 +139,7 @@ async def test_no_text_steers_the_terminal(
         await opened(pilot, staged)
         for event in hostile(text):
             staged.tell([event])
-            await until(pilot, lambda: "[red]" in told(pilot, TalkFacts))
+            await until(pilot, lambda: "[red]" in told(pilot, "#talk-head"))
             seen += every_line(pilot)
         for key in ("system", "temperature"):
             field(pilot, key).insert_text_at_cursor(text)
@@ -166,7 +162,7 @@ async def test_no_text_steers_the_terminal(
         seen += every_line(pilot)
         await pilot.press("ctrl+s", "ctrl+home", "pagedown")
         seen += every_line(pilot)
-        await pilot.click(TalkPane, offset=(20, 2))
+        await pilot.click("#talk", offset=(20, 2))
         staged.tell([Failed(phase=text, error=text, hint=text, log=text)])
         await see(pilot, TitleBar, "failed")
         seen += every_line(pilot)

@@ -64,13 +64,14 @@ def test_a_page_shows_sources_and_rows(here: Path) -> None:
     code, out, err = command.call(here, "preview", "sound.toml", "--source", "mine", "--rows", "1")
     assert (code, err) == (0, "")
     for words in (
-        "mine: question_response, 9 of 10 rows taken",
-        f"dropped: 1 x an empty answer (first: {here / 'rows.jsonl'}:10)",
-        f"row 1 of 1: {here / 'rows.jsonl'}:1 (mine)",
+        "mine: question_response\n",
+        f"dropped 1 x an empty answer\n  first: {here / 'rows.jsonl'}:10\n",
+        f"row 1 of 1 (mine)  {here / 'rows.jsonl'}:1\n",
         "\u27e6Answer 0.<turn|>\u21b5\u27e7",
-        "prompt at inference: the same as trained on",
+        "prompt is a prefix: yes\n",
     ):
         assert words in out
+    assert re.search(r"^mine +question_respon. +10 +9 ", out, re.MULTILINE)
     assert "\x1b" not in out
 
 

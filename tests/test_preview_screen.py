@@ -16,11 +16,8 @@ from engine.problems import Problem
 from engine.sessions.preview import Answer, Broken, Refused, Reply, Span
 from workbench.screens.preview import PreviewScreen
 from workbench.screens.setup import SetupScreen
-from workbench.widgets.canvas import Canvas
-from workbench.widgets.keyline import KeyLine
-from workbench.widgets.problems import Problems
-from workbench.widgets.rowhead import RowHead
-from workbench.widgets.rowtext import RowText
+from workbench.widgets.canvas import Canvas, Pager
+from workbench.widgets.frame import KeyLine
 
 SIZE = (80, 24)
 MARKUP = "[/] [red] [@click=app.quit]x[/] [bold"
@@ -66,7 +63,7 @@ async def opened(pilot: Pilot[Any]) -> None:
 
 async def answered(pilot: Pilot[Any]) -> None:
     await opened(pilot)
-    await see(pilot, RowHead, "row 1 of")
+    await see(pilot, "#head", "row 1 of")
 
 
 async def test_it_is_opened_for_the_chosen_recipe_and_left(tmp_path: Path) -> None:
@@ -84,7 +81,7 @@ async def test_a_recipe_with_problems_has_none(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "preview" in enabled(pilot))
         await pilot.press("down")
-        await see(pilot, Problems, "start and preview wait")
+        await see(pilot, "#problems", "start and preview wait")
         assert "preview" not in enabled(pilot)
         assert "p Preview" in told(pilot, KeyLine)
         await pilot.press("p")
@@ -95,7 +92,7 @@ async def test_it_is_there_for_a_machine_that_is_not(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await until(pilot, lambda: "preview" in enabled(pilot))
         await pilot.press("shift+tab", "end")
-        await see(pilot, Problems, "start waits")
+        await see(pilot, "#problems", "start waits")
         assert "start" not in enabled(pilot)
         assert "preview" in enabled(pilot)
 
@@ -103,7 +100,7 @@ async def test_it_is_there_for_a_machine_that_is_not(tmp_path: Path) -> None:
 async def test_the_engine_is_heated_before_it_is_asked(tmp_path: Path) -> None:
     started: list[Staged] = []
     app = make_app(tmp_path)
-    app.warm._start_engine = lambda: started.append(Staged()) or started[-1]  # type: ignore
+    app.preview._start_engine = lambda: started.append(Staged()) or started[-1]  # type: ignore
     async with app.run_test(size=SIZE) as pilot:
         assert started == []
         await until(pilot, lambda: started)
@@ -119,7 +116,7 @@ async def test_the_keys_of_rows(tmp_path: Path) -> None:
         ):  # fmt: skip
             await pilot.press(keys)
             await see(pilot, "#row", f"country {number - 1}?")
-            head = told(pilot, RowHead)
+            head = told(pilot, "#head")
             assert f"row {number} of 250  data/quickstart.jsonl:{number}\n" in head
             assert f"country {number - 1}?" in told(pilot, "#prompt")
 
@@ -141,7 +138,7 @@ async def test_the_keys_of_sources(tmp_path: Path) -> None:
         for key, head in (("l", "row 1 of 40  data/kowiki"), ("right", "row 3 of 250"),
                           ("left", "row 1 of 40"), ("h", "row 3 of 250")):  # fmt: skip
             await pilot.press(key)
-            await see(pilot, RowHead, head)
+            await see(pilot, "#head", head)
         await pilot.press("l")
         assert "data/kowiki.jsonl:17" in told(pilot, "#findings")
 
@@ -188,22 +185,22 @@ async def test_findings_are_moved_by_their_own_keys(tmp_path: Path) -> None:
         assert "+line 89" in told(pilot, "#findings")
         await pilot.press("1")
         await pilot.pause()
-        assert "row 1 of 250" in told(pilot, RowHead)
+        assert "row 1 of 250" in told(pilot, "#head")
 
 
 async def test_waiting_says_what_the_engine_is_at(tmp_path: Path) -> None:
     staged = Staged(is_held=True, phase="starting")
     async with make_app(tmp_path, staged=staged).run_test(size=SIZE) as pilot:
         await opened(pilot)
-        await see(pilot, Problems, "starting ...")
+        await see(pilot, "#standing", "starting ...")
         await pilot.press("j", "l", "end", "home", "2", "1")
         staged.phase = "data: rows.jsonl"
-        await see(pilot, Problems, "data: rows.jsonl ...")
+        await see(pilot, "#standing", "data: rows.jsonl ...")
         staged.is_held = False
         await see(pilot, "#row", "country 0?")
         staged.is_held = True
         await pilot.press("end")
-        await see(pilot, RowHead, "on its way")
+        await see(pilot, "#head", "on its way")
         await until(pilot, lambda: "data: rows.jsonl" in every_line(pilot)[0])
         staged.is_held = False
         await see(pilot, "#row", "country 249?")
@@ -225,8 +222,8 @@ async def test_what_went_wrong_is_told(
     staged = Staged(reply=lambda first, rows: reply)
     async with make_app(tmp_path, staged=staged).run_test(size=SIZE) as pilot:
         await opened(pilot)
-        await see(pilot, Problems, "nothing to show")
-        assert all(word in told(pilot, Problems) for word in words)
+        await see(pilot, "#standing", "nothing to show")
+        assert all(word in told(pilot, "#standing") for word in words)
         await pilot.press("j", "l", "end", "2", "space", "escape")
         await until(pilot, lambda: is_on(pilot, SetupScreen))
         staged.reply = None
@@ -238,10 +235,10 @@ async def test_an_engine_that_can_not_start_is_told(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     app = make_app(tmp_path)
-    app.warm._start_engine = start
+    app.preview._start_engine = start
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)
-        await see(pilot, Problems, "No space left on device")
+        await see(pilot, "#standing", "No space left on device")
 
 
 async def test_a_source_without_rows_is_told(tmp_path: Path) -> None:
@@ -249,7 +246,7 @@ async def test_a_source_without_rows_is_told(tmp_path: Path) -> None:
     staged = Staged(replace(ANSWER, sources=(empty,)))
     async with make_app(tmp_path, staged=staged).run_test(size=SIZE) as pilot:
         await opened(pilot)
-        await see(pilot, RowHead, "none of its rows is taken")
+        await see(pilot, "#head", "none of its rows is taken")
         await pilot.press("j", "l", "3")
         assert "no rows" in told(pilot, "#lengths")
 
@@ -288,10 +285,10 @@ async def test_no_text_steers_the_terminal(
         monkeypatch.setenv("NO_COLOR", "1")
     async with make_app(tmp_path, staged=staged).run_test(size=size) as pilot:
         await opened(pilot)
-        await see(pilot, Problems, "[red]")
+        await see(pilot, "#standing", "[red]")
         seen = every_line(pilot)
         staged.is_held = False
-        await see(pilot, RowHead, "row 1 of 2")
+        await see(pilot, "#head", "row 1 of 2")
         for key in ("2", "3", "end", "1", "j"):
             await pilot.press(key)
             await pilot.pause()
@@ -302,7 +299,7 @@ async def test_no_text_steers_the_terminal(
             await pilot.press("escape")
             staged.reply = lambda first, rows, reply=reply: reply
             await opened(pilot)
-            await see(pilot, Problems, "nothing to show")
+            await see(pilot, "#standing", "nothing to show")
             seen += every_line(pilot)
         assert pilot.app.is_running
         assert is_on(pilot, PreviewScreen)
@@ -320,13 +317,13 @@ async def test_brackets_stand_where_there_is_no_colour(
         await pilot.press("j", "j", "j")
         assert "[[The capital of country 3 is a city." in told(pilot, "#row")
         assert "{{<|channel>thought\\n" in told(pilot, "#prompt")
-        assert "prompt is a prefix: no" in told(pilot, RowHead)
+        assert "prompt is a prefix: no" in told(pilot, "#head")
 
 
 async def test_colours_stand_where_there_are_some(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=(120, 40)) as pilot:
         await answered(pilot)
-        text = pilot.app.screen.query_one("#row", RowText)
+        text = pilot.app.screen.query_one("#row", Pager)
         inks = {ink: words for line in text.lines(60) for words, ink in line}
         assert inks["control"] == "<|turn>"
         assert inks["good"] == "<turn|>"

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from engine.sessions.preview import Answer, Row, Span
 from engine.sessions.source_report import SourceReport, TokenLengths
 from tests.test_plain import HOSTILE
-from workbench.text.preview_page import body, page
+from workbench.text.preview_page import page
 from workbench.text.token_marks import TextStyle
 
 COLOUR, PLAIN, ASCII = TextStyle(True, True), TextStyle(False, True), TextStyle(False, False)
@@ -32,16 +32,29 @@ def bare(text: str) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
+def printed(row: Row, width: int, ink: TextStyle) -> str:
+    """A row of data as the page prints it, below its heading."""
+    lines = page(replace(ANSWER, rows=(row,)), width, ink).rpartition("\n\nrow 1 of 1")[2]
+    return "\n".join(lines.split("\n")[2:])
+
+
+def heading(row: Row) -> str:
+    """Its figures, and how it compares to the prompt."""
+    lines = page(replace(ANSWER, rows=(row,)), 60, PLAIN).rpartition("\n\nrow 1 of 1")[2]
+    return lines.split("\n")[1]
+
+
 def test_loss_is_marked_by_brackets_where_there_is_no_colour() -> None:
-    assert body(ROW, 60, PLAIN) == (
+    assert printed(ROW, 60, PLAIN) == (
         "trained on\n<|turn>user\nWhy?\n<|turn>model\n\u27e6So it is.<turn|>\u21b5\u27e7\n"
-        "prompt at inference: the same as trained on\n<|turn>user\nWhy?\n<|turn>model"
+        "prompt at inference\n<|turn>user\nWhy?\n<|turn>model"
     )
-    assert "[[So it is.<turn|>\\n]]" in body(ROW, 60, ASCII)
+    assert heading(ROW).endswith("   prompt is a prefix: yes")
+    assert "[[So it is.<turn|>\\n]]" in printed(ROW, 60, ASCII)
 
 
 def test_loss_is_marked_by_colour_where_there_is_some() -> None:
-    shown = body(ROW, 60, COLOUR)
+    shown = printed(ROW, 60, COLOUR)
     assert "\x1b[32mSo it is.\x1b[0m\x1b[1;36;32m<turn|>\x1b[0m" in shown
     assert "\x1b[1;36m<|turn>\x1b[0muser" in shown
     assert "\u27e6" not in shown
@@ -53,7 +66,7 @@ def test_a_row_stands_beside_its_prompt_where_there_is_room(width: int, ink: Tex
     words = Span(
         "한국어로 된 긴 문장 and a-word-that-is-far-too-long-for-any-line " * 5, 9, False, True
     )
-    lines = bare(body(replace(ROW, spans=(*SPANS, words)), width, ink)).splitlines()
+    lines = bare(printed(replace(ROW, spans=(*SPANS, words)), width, ink)).splitlines()
     rows = [line for line in lines if not line.startswith(("trained on", "prompt"))]
     assert all(cell_len(line) <= width for line in rows)
     assert (" | " in lines[0]) == (width >= 80)
@@ -63,25 +76,25 @@ def test_a_row_stands_beside_its_prompt_where_there_is_room(width: int, ink: Tex
 
 def test_the_cut_and_the_difference_are_marked() -> None:
     cut = replace(ROW, truncated=True, whole_tokens=99, cut_at=14)
-    assert body(cut, 60, PLAIN).count("[85 tokens cut here]") == 1
+    assert printed(cut, 60, PLAIN).count("[85 tokens cut here]") == 1
     other = replace(ROW, prompt=(*SPANS[:3], Span("the ", 1, is_different=True), SPANS[3]))
-    assert "\u27eathe \u27eb" in body(other, 60, PLAIN)
-    assert "\x1b[7mthe " in body(other, 60, COLOUR)
-    assert "it differs where marked" in body(other, 60, PLAIN)
-    assert "bare text has no prompt" in body(replace(ROW, prompt=()), 60, PLAIN)
-    assert "fails: oh" in body(replace(ROW, prompt=(), prompt_error="oh"), 60, PLAIN)
+    assert "\u27eathe \u27eb" in printed(other, 60, PLAIN)
+    assert "\x1b[7mthe " in printed(other, 60, COLOUR)
+    assert "prompt is a prefix: no" in heading(other)
+    assert "bare text has no prompt" in heading(replace(ROW, prompt=()))
+    assert "fails: oh" in heading(replace(ROW, prompt=(), prompt_error="oh"))
 
 
 def test_the_page_tells_every_figure() -> None:
     shown = page(ANSWER, 100, PLAIN)
     for words in (
-        "rows: messages, 1,100 of 1,200 rows taken",
-        "p50 20, p95 40, max 90; 25.0 % of rows truncated at 64; 50.0 % of tokens with loss",
-        "dropped: 100 x an empty answer (first: folder/rows.jsonl:3)",
-        "      1 -      25 tokens  " + "\u2588" * 32 + " 1,000\n",
-        "     26 -      50 tokens\n",
-        "     51 -      90 tokens  " + "\u2588" * 4 + " 100\n",
-        "row 1 of 1: folder/rows.jsonl:7 (rows), 14 tokens, 6 with loss",
+        "format     asked  taken  p50  p95  max     cut  with loss\n",
+        "messages   1,200  1,100   20   40   90  25.0 %     50.0 %\n",
+        "rows: messages\ndropped 100 x an empty answer\n  first: folder/rows.jsonl:3\n",
+        "      1 -      25  " + "\u2588" * 35 + " 1,000\n",
+        "     26 -      50\n",
+        "     51 -      90  " + "\u2588" * 4 + " 100\n",
+        "row 1 of 1 (rows)  folder/rows.jsonl:7\n14 tokens, 6 with loss   prompt",
         "abababab",
     ):
         assert words in shown

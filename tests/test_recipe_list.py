@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from engine.recipe import files
 from workbench.recipe_editor import user_recipes
 from workbench.screens.setup import SetupScreen
+from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.widgets.choices import Choices
 from workbench.widgets.lineinput import LineInput
 
@@ -183,7 +184,8 @@ async def test_no_harm_comes_of_a_file_s_name(tmp_path: Path, text: str) -> None
 
 async def test_the_projects_recipes_are_offered_by_generation(tmp_path: Path) -> None:
     every = files.names()
-    async with make_app(tmp_path, recipes=SetupScreen()._names).run_test(size=SIZE) as pilot:
+    names = SetupScreen(PrestartedPreview())._names
+    async with make_app(tmp_path, recipes=names).run_test(size=SIZE) as pilot:
         await looked(pilot)
         assert choice(pilot) == files.QUICKSTART
         rows = [row for row, _ in recipes(pilot)._lines()]

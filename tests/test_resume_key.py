@@ -12,7 +12,7 @@ from tests.interrupted import run, stitched, written
 from tests.test_app import enabled, screen_of
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
-from workbench.widgets.keyline import KeyLine
+from workbench.widgets.frame import KeyLine
 
 SIZE = (120, 40)
 
@@ -62,5 +62,5 @@ async def test_a_run_that_can_not_go_on_says_why(dead: RunDir, tmp_path: Path) -
         screen = screen_of(pilot)
         assert isinstance(screen, RunScreen)
         await until(pilot, lambda: screen.latest.state.name in {"died", "failed"})
-        assert screen.why_not("resume") == "It has no checkpoint to go on from"
+        assert screen.disabled_reason("resume") == "It has no checkpoint to go on from"
         assert screen.query_one(KeyLine)

@@ -14,11 +14,10 @@ from engine.events import Hello, Mark, Step
 from engine.run.rundir import RunDir
 from workbench.run_view import run_reader
 from workbench.screens.run import RunScreen
+from workbench.widgets.answers import Samples
+from workbench.widgets.canvas import Canvas
 from workbench.widgets.chart import Chart
-from workbench.widgets.meterline import MeterLine
-from workbench.widgets.samples import Samples
-from workbench.widgets.standing import RunStatusBar
-from workbench.widgets.titlebar import TitleBar
+from workbench.widgets.frame import TitleBar
 
 
 @pytest.fixture(autouse=True)
@@ -138,11 +137,11 @@ async def test_meters_show_while_the_run_is_at_work_here(
     with at_work(run):
         async with make_app(tmp_path, run).run_test(size=(100, 30)) as pilot:
             screen = await followed(pilot)
-            await until(pilot, lambda: screen.query_one(MeterLine).has_class("-some"))
-            assert "disk" in screen.query_one(MeterLine).text_rows()[0]
+            await until(pilot, lambda: screen.query_one("#meters", Canvas).size.height)
+            assert "disk" in screen.query_one("#meters", Canvas).text_rows()[0]
             with run.events.open("ab") as file:
                 file.write(events.encode(load("healthy")[-1]))
-            await until(pilot, lambda: not screen.query_one(MeterLine).has_class("-some"))
+            await until(pilot, lambda: not screen.query_one("#meters", Canvas).size.height)
 
 
 def test_meters_are_those_of_the_runs_machine() -> None:
@@ -196,6 +195,6 @@ async def test_an_engine_that_never_spoke(tmp_path: Path) -> None:
     run: RunDir = lay_down_empty(Path("runs"))
     async with make_app(tmp_path, run).run_test(size=(100, 30)) as pilot:
         screen = await followed(pilot)
-        text = " ".join(screen.query_one(RunStatusBar).text_rows())
+        text = " ".join(screen.query_one("#status", Canvas).text_rows())
         assert "died" in text
         assert "before its first step" in text

@@ -19,7 +19,7 @@ from engine.run.runs import every
 from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
 from workbench.screens.compare import CompareScreen
-from workbench.screens.confirm import ConfirmScreen
+from workbench.screens.dialogs import ConfirmScreen
 from workbench.screens.runs import RunsScreen
 
 SIZE = (100, 30)

@@ -4,8 +4,7 @@ from textual.app import App, ComposeResult
 
 from engine.events import Sample
 from workbench.text import word_diff
-from workbench.widgets.samples import Samples, side_by_side
-from workbench.widgets.slider import slider
+from workbench.widgets.answers import Samples, side_by_side, slider
 
 
 def answers(step: int, adapter: str) -> tuple[Sample, ...]:

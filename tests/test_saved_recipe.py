@@ -13,7 +13,7 @@ from test_draft import GOOD, VALUES, drafted
 from engine.paths import RECIPE_SCHEMA, RECIPES
 from engine.problems import Refusal
 from engine.recipe import files, schema, validate
-from workbench.recipe_editor import draft, save
+from workbench.recipe_editor import draft, user_recipes
 
 OTHER = """# Of another folder.
 [adapter]
@@ -79,7 +79,7 @@ def test_it_is_the_same_recipe_for_many_keys(name: str, keys: set[str]) -> None:
 def is_same_for(name: str, changes: dict[str, str]) -> None:
     edited = drafted(name, **changes)
     Path("mine.toml").unlink(missing_ok=True)
-    assert save.save(edited, "mine") == "mine.toml"
+    assert user_recipes.save(edited, "mine") == "mine.toml"
     overrides = draft.overrides(changes)
     kept = Path("mine.toml").read_bytes().decode()
     there = schema.settings(edited.text, edited.folder, overrides)
@@ -95,7 +95,7 @@ def is_same_for(name: str, changes: dict[str, str]) -> None:
 def test_only_the_lines_that_change_change() -> None:
     changes = {"adapter.r": "8", "training.optim": "sgd", "training.max_steps": "7"}
     old = (RECIPES / "quickstart.toml").read_text()
-    save.save(drafted("quickstart", **changes), "mine")
+    user_recipes.save(drafted("quickstart", **changes), "mine")
     data = RECIPES / "data"
     expected = (
         old.replace("#:schema recipe.schema.json", f"#:schema {RECIPE_SCHEMA.as_uri()}")
@@ -109,7 +109,7 @@ def test_only_the_lines_that_change_change() -> None:
 
 def test_a_recipe_of_this_folder_keeps_its_paths() -> None:
     Path("mine.toml").write_text(GOOD)
-    save.save(drafted(**{"model.path": "model"}), "next")
+    user_recipes.save(drafted(**{"model.path": "model"}), "next")
     assert Path("next.toml").read_text() == f'{GOOD}\n[model]\npath = "model"\n'
 
 
@@ -123,7 +123,7 @@ def test_a_name_that_is_not_free_or_not_safe_is_refused(name: str) -> None:
     Path("link.toml").symlink_to("nowhere")
     before = sorted(os.listdir())
     with pytest.raises(Refusal):
-        save.save(drafted("quickstart"), name)
+        user_recipes.save(drafted("quickstart"), name)
     assert sorted(os.listdir()) == before
     assert Path("taken.toml").read_text() == "mine"
 
@@ -134,7 +134,7 @@ def test_nothing_half_made_remains_of_a_disk_that_is_full() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
         with pytest.raises(Refusal, match="File too large"):
-            save.save(edited, "mine")
+            user_recipes.save(edited, "mine")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(os.listdir()) == before
@@ -144,5 +144,5 @@ def test_a_text_that_would_mean_something_else_is_not_written() -> None:
     """Not a number equals nothing, itself neither."""
     Path("odd.toml").write_text(f"{GOOD}[training]\nlearning_rate = nan\n")
     with pytest.raises(Refusal, match="something else"):
-        save.save(drafted("odd.toml"), "mine")
+        user_recipes.save(drafted("odd.toml"), "mine")
     assert not Path("mine.toml").exists()

@@ -16,8 +16,7 @@ from textual.pilot import Pilot
 from engine.hardware import profiles
 from engine.run import runs
 from workbench.screens.run import RunScreen
-from workbench.widgets.budgetbar import BudgetBar
-from workbench.widgets.problems import Problems
+from workbench.widgets.canvas import Canvas
 
 SIZE = (120, 40)
 
@@ -30,7 +29,7 @@ def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def memory(pilot: Pilot[Any]) -> list[str]:
-    return pilot.app.screen.query_one(BudgetBar).text_rows()
+    return pilot.app.screen.query_one("#budget", Canvas).text_rows()
 
 
 def shows(pilot: Pilot[Any], text: str) -> Callable[[], bool]:
@@ -38,7 +37,7 @@ def shows(pilot: Pilot[Any], text: str) -> Callable[[], bool]:
 
 
 def verdict(pilot: Pilot[Any]) -> str:
-    return " ".join(pilot.app.screen.query_one(Problems).text_rows())
+    return " ".join(pilot.app.screen.query_one("#problems", Canvas).text_rows())
 
 
 def can_start(pilot: Pilot[Any]) -> bool:
@@ -99,7 +98,7 @@ async def test_a_recipe_with_mistakes_has_no_memory_pane(tmp_path: Path) -> None
         await until(pilot, shows(pilot, "it fits"))
         await pilot.press("down")
         await until(pilot, lambda: "2 problems" in verdict(pilot))
-        assert not pilot.app.screen.query_one(BudgetBar).display
+        assert not pilot.app.screen.query_one("#budget", Canvas).display
 
 
 async def test_a_start_that_is_refused_leaves_the_estimate(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ sys.exit(app.return_code or 0)
 ON_FACTS = """
 from workbench.app import BenchApp
 from workbench.screens.setup import SetupScreen
-app = BenchApp(setup=lambda: SetupScreen(recipes=["facts.toml"]))
+app = BenchApp(setup=lambda preview: SetupScreen(preview, recipes=["facts.toml"]))
 try:
     app.run()
 finally:
-    app.warm.close()
+    app.preview.close()
 """
 
 

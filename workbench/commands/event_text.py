@@ -11,6 +11,7 @@ from workbench.commands.final_report import ending
 from workbench.commands.status_line import StatusLine
 from workbench.run_view import forecast_vs_measured, metrics
 from workbench.run_view.run_state import RunState
+from workbench.text import format
 from workbench.text.sanitize import clean_line
 
 _BAR_CELLS = 24
@@ -130,7 +131,7 @@ def progress(state: RunState) -> str:
         *_figures(state, metrics.of_memory(state)),
     ]
     if state.eta_s is not None:
-        figures.append(f"{_clock(state.eta_s)} left")
+        figures.append(f"{format.duration(state.eta_s)} left")
     return "  ".join(figures)
 
 
@@ -159,12 +160,6 @@ def _plan(plan: events.Plan) -> str:
     ]
     lines += [f"{name}: {clean_line(reason)}" for name, reason in plan.reasons.items()]
     return "\n".join(f"  {line}" for line in lines)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def _width() -> int:

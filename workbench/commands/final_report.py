@@ -1,11 +1,12 @@
 """The last page of a headless run: loss curve, answers side by side, figures, what to do next."""
 
 import sys
-import textwrap
+from itertools import zip_longest
 
 from engine.run.rundir import RunDir
 from workbench.run_view.run_state import RunState
 from workbench.text.sanitize import clean_line, clean_path
+from workbench.text.styled import fit, wrap
 
 _CHART_ROWS = 12
 _MAX_WIDTH = 110
@@ -38,19 +39,13 @@ def chart(state: RunState, width: int) -> str:
 def side_by_side(state: RunState, width: int) -> str:
     """The latest answers of base and adapter in two columns, prompt by prompt."""
     column = max(20, (width - 3) // 2)
-    blocks = [f"{'base':<{column}} | adapter", f"{'-' * column}-+-{'-' * column}"]
+    lines = [f"{'base':<{column}} | adapter", f"{'-' * column}-+-{'-' * column}"]
     for sample in state.last_samples:
-        lefts = textwrap.wrap(clean_line(sample.base), column) or ["(nothing)"]
-        rights = textwrap.wrap(clean_line(sample.adapter), column) or ["(nothing)"]
-        height = max(len(lefts), len(rights))
-        lefts += [""] * (height - len(lefts))
-        rights += [""] * (height - len(rights))
-        blocks.append(f"> {clean_line(sample.prompt)}")
-        blocks += [
-            f"{left:<{column}} | {right}".rstrip()
-            for left, right in zip(lefts, rights, strict=True)
-        ]
-    return "\n".join(blocks) if state.last_samples else ""
+        base, adapter = (clean_line(text) or "(nothing)" for text in (sample.base, sample.adapter))
+        pairs = zip_longest(wrap(base, column), wrap(adapter, column), fillvalue="")
+        lines.append(f"> {clean_line(sample.prompt)}")
+        lines += [f"{fit(left, column)} | {right}".rstrip() for left, right in pairs]
+    return "\n".join(lines) if state.last_samples else ""
 
 
 def figures(run: RunDir, state: RunState) -> str:

@@ -32,7 +32,7 @@ from workbench.patches.keyqueue import KeyPassed, KeyQueue
 from workbench.patches.sgr_writer import SgrWriter
 from workbench.text.sanitize import clean_line
 from workbench.text.terminal import takes_utf8, to_ascii
-from workbench.widgets.disabled_reasons import Reasons
+from workbench.widgets.frame import DisabledActions
 
 if TYPE_CHECKING:
     from textual.actions import ActionParseResult
@@ -137,7 +137,7 @@ class TerminalApp(App[None]):
     ) -> bool:
         """Run an action, or say why it can't be done now."""
         target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
-        if isinstance(target, Reasons) and (reason := target.why_not(name)):
+        if isinstance(target, DisabledActions) and (reason := target.disabled_reason(name)):
             self.notify(reason, markup=False)
             return True
         return await super().run_action(action, default_namespace, namespaces)

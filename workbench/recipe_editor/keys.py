@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin
 
+import tomlkit
 from pydantic.fields import FieldInfo
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Comment, Table
 
 from engine.gemma import lora_targets
+from engine.problems import Problem
 from engine.recipe import schema
-from workbench.recipe_editor import comments as recipe_comments
 from workbench.recipe_editor import draft
 from workbench.recipe_editor.draft import Draft
+from workbench.text.styled import Row, wrapped
 
 Origin = Literal["default", "recipe", "changed"]
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -38,7 +44,7 @@ class Key:
 
 def of_draft(edited: Draft) -> list[Key]:
     """All keys, section by section, in the schema's order."""
-    comments = recipe_comments.of_text(edited.text)
+    comments = comments_of(edited.text)
     return [
         _key(edited, f"{section}.{name}", field, comments)
         for section, model in schema.SECTIONS.items()
@@ -81,3 +87,46 @@ def _kind(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(_choices(annotation))}"
     return next((kind for of, kind in _KINDS.items() if of in (annotation, *get_args(annotation))))
+
+
+def help_rows(key: Key, problems: Sequence[Problem], width: int) -> list[Row]:
+    """What is wrong with a value, which is why one looks here; the comment, kind and default."""
+    rows: list[Row] = []
+    for problem in problems:
+        elsewhere = "" if draft.is_of(problem, key.name) else f"{problem.key}: "
+        rows += wrapped(f"{elsewhere}{problem.reason}", "bad", width)
+        if not elsewhere and problem.fix.startswith(("Did", "Choose")):
+            rows += wrapped(problem.fix, "accent", width)
+    rows += wrapped(key.told, "", width) if key.told else []
+    default = f", {key.default} by default" if key.default else ""
+    return [*rows, *wrapped(f"{key.kind}{default}", "dim", width)]
+
+
+@lru_cache(maxsize=8)
+def comments_of(text: str) -> dict[str, str]:
+    """Comments by dotted key; none of a text that isn't TOML."""
+    try:
+        return dict(_comments(tomlkit.parse(text).body, ""))
+    except TOMLKitError:
+        return {}
+
+
+def _comments(body: list[tuple[Any, Any]], outer: str) -> Iterator[tuple[str, str]]:
+    """A blank line parts a comment from the key below it."""
+    above: list[str] = []
+    for key, item in body:
+        if key is None:
+            above = [*above, _words(item.as_string())] if isinstance(item, Comment) else []
+            continue
+        name = f"{outer}{key.key}"
+        if isinstance(item, Table):
+            yield from _comments(item.value.body, f"{name}.")
+        beside = getattr(item.trivia, "comment", "")
+        told = " ".join([*above, _words(beside)]).strip()
+        if told and not isinstance(item, Table):
+            yield name, told
+        above = []
+
+
+def _words(comment: str) -> str:
+    return comment.strip().lstrip("#").strip()

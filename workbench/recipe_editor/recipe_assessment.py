@@ -14,8 +14,8 @@ from engine.recipe import validate, validate_device
 from engine.recipe.schema import Recipe
 from workbench.recipe_editor import draft, fit_check, recipe_facts
 from workbench.recipe_editor.draft import Changes, Draft
-from workbench.recipe_editor.recipe_facts import Fact
 from workbench.text import budget_page
+from workbench.text.layouts import Fact
 
 _SEEKING = "Looking for what would make it fit"
 _NONE_FITS = "Choose hardware with more memory, or a smaller model"

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 from engine.hardware.profiles import Profile
 from engine.recipe import files
 from workbench.text import format
+from workbench.text.layouts import Fact
 
 if TYPE_CHECKING:
     from engine.budget.forecast import Budget
     from engine.budget.throughput import Pace
     from engine.gemma.shapes import Gemma
     from engine.recipe.schema import Adapter, Data, Recipe, Source, Training
-
-Fact = tuple[str, str, str]
-"""Name, value, and the value's ink."""
 
 
 def of_changes(changes: Mapping[str, str]) -> list[Fact]:

@@ -1,13 +1,31 @@
-"""The user's own recipes: those of the current folder."""
+"""The user's own recipes: those of the current folder, and a draft that is saved there.
 
+What is saved is the original's text with what is changed, and no more.
+"""
+
+import contextlib
+import os
+import re
 from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Item
 
 from engine import guarded
+from engine.atomic import write_whole
+from engine.problems import Refusal
 from engine.recipe import files, schema
+from workbench.recipe_editor.draft import Draft
+from workbench.text import toml_text
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PATHS = {"path", "heldout"}
 
 
 def names() -> list[str]:
-    """TOML files with a section of a recipe, or that can't be read; as `check.load` takes them."""
+    """TOML files with a section of a recipe, or that can't be read; named as `load` takes them."""
     found = (path for path in Path().glob("*.toml") if not path.name.startswith("."))
     return sorted(str(path) for path in found if _may_be_recipe(path))
 
@@ -20,3 +38,87 @@ def _may_be_recipe(path: Path) -> bool:
         return not schema.SECTIONS.keys().isdisjoint(guarded.toml_document(path, files.MAX_BYTES))
     except (OSError, ValueError):
         return True
+
+
+def name_problem(name: str) -> str:
+    """Why a recipe can't be saved under that name; empty where it can."""
+    if not _SAFE.fullmatch(name):
+        return "Letters, digits, dots, dashes and underscores; a letter or digit first; at most 64"
+    if name in files.names():
+        return f"{name} comes with the project; take another name"
+    if os.path.lexists(f"{name}.toml"):
+        return f"{name}.toml is there already; take another name"
+    return ""
+
+
+def save(edited: Draft, name: str) -> str:
+    """Write it into the current folder and return the recipe's name there. Raises `Refusal`."""
+    path = Path(f"{name}.toml")
+    if reason := name_problem(name):
+        raise Refusal.of(str(path), reason, "Give a name that is free")
+    try:
+        write_whole(path, text_of(edited).encode(), mode=0o666)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Refusal.of(str(path), reason, "See whether the folder can be written to") from None
+    return str(path)
+
+
+def text_of(edited: Draft) -> str:
+    """The text that means in the current folder what the draft means where it lies.
+
+    Raises `Refusal` where no text with the original's comments does.
+    """
+    here = Path.cwd()
+    try:
+        document = tomlkit.parse(edited.text)
+        _put(document, schema.settings(edited.text, here, []), edited)
+        text = files.with_reachable_schema(document.as_string())
+        is_same = schema.settings(text, here, []) == edited.document
+    except (TOMLKitError, ValueError, KeyError, TypeError) as error:
+        raise Refusal.of(edited.name, str(error), "Copy the file, and edit the copy") from None
+    if not is_same:
+        reason = "its copy in this folder would mean something else"
+        raise Refusal.of(edited.name, reason, "Copy the file, and edit the copy")
+    return text
+
+
+def _put(document: tomlkit.TOMLDocument, here: dict[str, Any], edited: Draft) -> None:
+    """Every key that would not mean the same here: one that is changed, or a relative path."""
+    for section, settings in edited.document.items():
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            if section in here and here[section].get(key) == value and key in here[section]:
+                continue
+            if section not in document:
+                document.append(section, tomlkit.table())
+            table: Any = document[section]
+            if isinstance(value, list) and key in table and len(table[key]) == len(value):
+                _put_inside(table[key], here[section][key], value)
+            else:
+                table[key] = _item(key, value, edited.changes.get(f"{section}.{key}", ""))
+
+
+def _put_inside(items: Any, here: list[Any], values: list[Any]) -> None:
+    """The items that differ; of tables their keys, so that the comments between them stay."""
+    for at, (old, new) in enumerate(zip(here, values, strict=True)):
+        if isinstance(old, dict) and isinstance(new, dict):
+            for gone in old.keys() - new.keys():
+                del items[at][gone]
+            for key, value in new.items():
+                if key not in old or old[key] != value:
+                    items[at][key] = _item(key, value)
+        elif old != new:
+            items[at] = new
+
+
+def _item(key: str, value: Any, typed: str = "") -> Item:
+    """The value as it was typed, where that is TOML."""
+    with contextlib.suppress(TOMLKitError):
+        return tomlkit.value(typed.strip())
+    return tomlkit.value(toml_text.of_value(_near(key, value)))
+
+
+def _near(key: str, value: Any) -> Any:
+    """A path below the current folder from there; anything else as it is."""
+    here = f"{Path.cwd()}{os.sep}"
+    return value.removeprefix(here) if key in _PATHS and isinstance(value, str) else value

@@ -1,17 +1,21 @@
 """Several runs beside each other: how their recipes differ, what they came to, how they answer."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from engine.events import Metric
 from engine.run.rundir import State
 from workbench.run_view import metrics
 from workbench.run_view.run_state import RunState
-from workbench.text import format
+from workbench.text import format, toml_text
+from workbench.text.styled import Row, Span, fit, wrap, wrapped
 
 LETTERS = "abcdef"
+_GAP: Span = ("  ", "")
+_MAX_NAMES, _MIN_FIGURES, _MIN_ANSWERS = 34, 12, 28
+"""Cells; narrower columns of answers would be harder to read than answers below each other."""
 Line = tuple[str, tuple[str, ...]]
 """What a line is about, and a text for each run."""
 
@@ -36,7 +40,7 @@ def keys(recipe: Any, prefix: str = "") -> dict[str, str]:
     elif isinstance(recipe, list) and any(isinstance(item, dict) for item in recipe):
         pairs = [(f"{prefix}[{index}]", item) for index, item in enumerate(recipe)]
     else:
-        return {prefix: json.dumps(recipe, ensure_ascii=False)}
+        return {prefix: "not set" if recipe is None else toml_text.of_value(recipe)}
     return {key: text for name, value in pairs for key, text in keys(value, name).items()}
 
 
@@ -95,3 +99,72 @@ def answers(sides: Sequence[Side]) -> list[Line]:
         for prompt in prompts
         if sum(prompt in answers for answers in by_prompt) > 1
     ]
+
+
+def name_rows(names: Sequence[str], width: int) -> list[Row]:
+    """Letters and names of the runs, as many to a row as it has room for."""
+    longest = max((len(name) for name in names), default=0) + 5
+    per_row = max(1, width // longest)
+    cells = [
+        [(f"{letter} ", f"run {letter}"), (fit(name, min(longest, width) - 2), "")]
+        for letter, name in zip(LETTERS, names, strict=False)
+    ]
+    starts = range(0, len(cells), per_row)
+    return [[span for cell in cells[at : at + per_row] for span in cell] for at in starts]
+
+
+def figure_rows(sides: Sequence[Side], width: int) -> list[Row]:
+    """The keys that differ and what came of them: a column per run, named by its letter."""
+    different = differences(sides)
+    heading = "recipe" if different else "recipe: no key differs"
+    rows: list[Row] = []
+    for title, lines in ((heading, different), ("figures", figures(sides))):
+        rows += _table(title, lines, width) if lines else [[(title, "dim")]]
+    return rows
+
+
+def _table(title: str, lines: Sequence[Line], width: int) -> list[Row]:
+    count = len(lines[0][1])
+    longest = max(len(title), *(len(name) for name, _ in lines))
+    names = max(8, min(longest, _MAX_NAMES, width - count * (_MIN_FIGURES + len(_GAP[0]))))
+    column = max(4, (width - names) // count - len(_GAP[0]))
+    heads = [span for letter in LETTERS[:count] for span in (_GAP, _head(letter, column))]
+    rows: list[Row] = [[(fit(title, names), "dim"), *heads]]
+    for name, texts in lines:
+        for first, *others in _stacked([(name, names), *((text, column) for text in texts)]):
+            cells = [span for text in others for span in (_GAP, (text, "strong"))]
+            rows.append([(first, ""), *cells])
+    return rows
+
+
+def _head(letter: str, column: int) -> Span:
+    return fit(letter, column), f"run {letter}"
+
+
+def _stacked(texts: Iterable[tuple[str, int]]) -> list[list[str]]:
+    """Texts broken into columns of so many cells each, row by row."""
+    texts = [*texts]
+    stacks = zip_longest(*(wrap(text, column) for text, column in texts), fillvalue="")
+    return [
+        [fit(part, column) for part, (_, column) in zip(stack, texts, strict=True)]
+        for stack in stacks
+    ]
+
+
+def answer_rows(answers: Sequence[Line], width: int) -> list[Row]:
+    """Each prompt over its answers: in columns where there is room, below each other else."""
+    if not answers:
+        return [[("these runs have answered no prompt in common yet", "dim")]]
+    count = len(answers[0][1])
+    column = (width - (count - 1) * len(_GAP[0])) // count
+    rows: list[Row] = []
+    for prompt, texts in answers:
+        rows += [[(line, "strong")] for line in wrap(prompt, width)]
+        if column >= _MIN_ANSWERS:
+            rows.append([s for letter in LETTERS[:count] for s in (_head(letter, column), _GAP)])
+            stacked = _stacked((text, column) for text in texts)
+            rows += [[span for part in row for span in ((part, ""), _GAP)] for row in stacked]
+            continue
+        for letter, text in zip(LETTERS, texts, strict=False):
+            rows += wrapped(text, "", width, (f"{letter}  ", f"run {letter}"))
+    return rows

@@ -1,16 +1,153 @@
-"""What a screen says of a run: the main facts of its plan, the figures of its last step."""
+"""What a screen says of a run, in rows: how it stands, its plan, its last step, its machine."""
 
-from engine.events import Metric, Plan
-from workbench.recipe_editor.recipe_facts import Fact
+from collections.abc import Iterable
+
+from engine.events import Done, Failed, Metric, Plan, Warned
+from engine.hardware.monitor import GpuMeter, Meters
+from engine.run.rundir import State
 from workbench.run_view import forecast_vs_measured, metrics
 from workbench.run_view.run_state import RunState
 from workbench.text import format
+from workbench.text.layouts import Fact
+from workbench.text.styled import Row, Span, plain, wrap, wrapped
 
 _HASH_CHARS = 12
+_MIN_BAR, _MAX_STATUS_ROWS = 8, 5
+_LEFT_ROOM = len("1:00:00 left")
+"""Room kept for what changes, so that the bar stands still."""
+_HOT_C, _FULL_SHARE, _LITTLE_DISK_GIB = 85, 0.95, 5
+_GAP: Span = ("    ", "")
 
 
-def of_plan(plan: Plan) -> list[Fact]:
+def status_rows(
+    run: RunState, state: State, place: str, width: int, *, is_ascii: bool
+) -> list[Row]:
+    """Phase and progress while it lives, then how it ended; `place` is the run's folder."""
+    if run.done is not None:
+        rows = _done(run.done, place, width)
+    elif run.failed is not None:
+        rows = _failed(run.failed, place, width)
+    elif state.name in {"died", "damaged"}:
+        after = f"after step {run.last_step.step}" if run.last_step else "before its first step"
+        rows = [[(state.name, "bad"), (f"  {after}", "")]]
+        rows += _labelled("cause", state.cause, width)[:2]
+        rows += _labelled("log", "its last lines stand below", width)
+    else:
+        rows = [_phase(run), _progress(run, width, is_ascii=is_ascii)]
+    return rows[:_MAX_STATUS_ROWS]
+
+
+def _phase(run: RunState) -> Row:
+    if run.hello is None:
+        return [("starting", "accent"), ("  the engine has not spoken yet", "dim")]
+    if run.phase is None:
+        return [("starting", "accent"), ("  the engine loads its libraries", "dim")]
+    return [(run.phase.name, "accent"), (f"  {run.phase.detail}", "dim")]
+
+
+def _progress(run: RunState, width: int, *, is_ascii: bool) -> Row:
+    ratio = run.progress_ratio
+    if ratio is None or run.plan is None:
+        return []
+    total = run.plan.total_steps
+    left = f"{format.duration(run.eta_s)} left" if run.eta_s is not None else ""
+    done = f"{run.last_step.step if run.last_step else 0} of {total} steps"
+    text = f"{ratio:<4.0%}   {done:<{2 * len(str(total)) + 10}}   {left:<{_LEFT_ROOM}}  "
+    cells = max(_MIN_BAR, width - len(text))
+    full, empty = ("#", "-") if is_ascii else ("━", "━")
+    filled = round(ratio * cells)
+    return [(text, ""), (full * filled, "accent"), (empty * (cells - filled), "band")]
+
+
+def _done(done: Done, place: str, width: int) -> list[Row]:
+    mark = "stopped and saved" if done.stopped_by else "done"
+    steps = f"{format.count(done.steps)} steps in {format.duration(done.elapsed_s)}"
+    by = f", asked by {done.stopped_by}" if done.stopped_by else ""
+    loss, accuracy = format.figure(done.loss), format.share(done.token_accuracy)
+    rows: list[Row] = [
+        [(mark, "good"), (f"  {steps}{by}", "")],
+        _pairs([("loss", loss), ("token accuracy", accuracy)]),
+    ]
+    exact = _pairs(
+        (name, format.share(share))
+        for name, share in (
+            ("trained facts", done.trained_exact),
+            ("held-out wordings", done.heldout_exact),
+            ("base model", done.base_exact),
+        )
+        if share is not None
+    )
+    rows += [exact] if exact else []
+    return [*rows, *_labelled("adapter", f"{place}/{done.adapter}", width)]
+
+
+def _failed(failed: Failed, place: str, width: int) -> list[Row]:
+    first, *rest = wrap(f"while {failed.phase}: {failed.error}", width - 8)
+    rows: list[Row] = [[("failed", "bad"), (f"  {first}", "")]]
+    rows += [[(" " * 8, ""), (line, "")] for line in rest[:1]]
+    rows += _labelled("try", failed.hint, width)[:2] if failed.hint else []
+    return [*rows, *_labelled("log", f"{place}/{failed.log}", width)]
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Row:
+    spans: list[Span] = []
+    for name, value in pairs:
+        spans += [(f"{name} ", "dim"), (value, "strong"), ("   ", "")]
+    return spans
+
+
+def _labelled(name: str, text: str, width: int) -> list[Row]:
+    return wrapped(text, "", width, (f"{name:<8}", "dim"))
+
+
+def warning_rows(warnings: Iterable[Warned], width: int) -> list[Row]:
+    """What is the matter, then the remedy; the newest comes first."""
+    texts = [f"{one.message}. {one.fix}" if one.fix else one.message for one in warnings]
+    lead = ("warning  ", "warn")
+    return [row for text in reversed(texts) for row in wrapped(text, "", width, lead)]
+
+
+def meter_row(meters: Meters, width: int) -> Row:
+    """Card, host memory, disk; words are left out where it is short of room."""
+    row = _meters(meters, is_short=False)
+    return row if len(plain(row)) <= width else _meters(meters, is_short=True)
+
+
+def _meters(meters: Meters, *, is_short: bool) -> Row:
+    disk = f"{meters.disk_free_gib:.0f}{'' if is_short else ' GiB'} free"
+    return [
+        *(_of_gpu(meters.gpu, is_short=is_short) if meters.gpu else []),
+        ("RAM " if is_short else "host memory ", "dim"),
+        _amount(meters.host_used_gib, meters.host_total_gib, is_short=is_short),
+        _GAP,
+        ("disk ", "dim"),
+        (disk, "bad" if meters.disk_free_gib < _LITTLE_DISK_GIB else ""),
+    ]
+
+
+def _of_gpu(gpu: GpuMeter, *, is_short: bool) -> list[Span]:
+    spans: list[Span] = [("GPU ", "dim")]
+    if gpu.busy_share is not None:
+        spans.append((f"{gpu.busy_share:4.0%}  ", "strong"))
+    if gpu.used_gib is not None and gpu.total_gib is not None:
+        spans += [_amount(gpu.used_gib, gpu.total_gib, is_short=is_short), ("  ", "")]
+    if gpu.temperature_c is not None:
+        ink = "warn" if gpu.temperature_c >= _HOT_C else ""
+        spans.append((f"{gpu.temperature_c:.0f} °C  ", ink))
+    if gpu.power_w is not None:
+        spans.append((f"{gpu.power_w:.0f} W", ""))
+    return [*spans, _GAP]
+
+
+def _amount(used: float, total: float, *, is_short: bool) -> Span:
+    text = f"{used:.1f}/{total:.0f}" if is_short else f"{used:.1f} of {total:.1f} GiB"
+    return text, "warn" if used > _FULL_SHARE * total else ""
+
+
+def of_plan(plan: Plan | None) -> list[Fact]:
     """What the engine resolved before its first step."""
+    if plan is None:
+        return [("", "no plan yet", "dim")]
     share = plan.trainable_parameters / max(1, plan.parameters)
     trained = f"{format.count(plan.trainable_parameters)} ({100 * share:.2f} %)"
     tokens = f"{format.count(plan.tokens)}, {format.count(plan.supervised_tokens)} with loss"

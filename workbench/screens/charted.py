@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from engine.events import Metric
 from workbench.run_view.chart_window import ChartWindow
+from workbench.screens.bench_screen import BenchScreen
 from workbench.widgets.chart import Chart
 
 
@@ -17,7 +17,7 @@ def _key(keys: str, action: str, name: str, tooltip: str) -> Binding:
     return Binding(keys, action, name, show=False, tooltip=tooltip, id=f"charts-{action}")
 
 
-class ChartedScreen(Screen[None]):
+class ChartedScreen(BenchScreen):
     """All of its charts show the same steps; keys and mouse move them together."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,42 +1,39 @@
 """A talk with base and adapter of a run at once, in an engine of its own."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from engine.events import Failed
 from engine.problems import Problem, Refusal
 from engine.run.rundir import RunDir
 from engine.sessions.playground import Command, Stop
+from workbench.screens.bench_screen import BenchScreen
 from workbench.sessions import playground_session, saved_prompts
 from workbench.sessions.chat import Chat
 from workbench.sessions.playground_session import Playground
+from workbench.text.layouts import log_rows, problem_rows
 from workbench.text.sanitize import clean_line, clean_path
-from workbench.widgets.disabled_reasons import Reasons
-from workbench.widgets.keyline import KeyLine
-from workbench.widgets.lineinput import LineInput
-from workbench.widgets.logtail import LogTail
-from workbench.widgets.problems import Problems
-from workbench.widgets.promptinput import PromptInput
+from workbench.widgets import answers
+from workbench.widgets.canvas import Drawing, Pager
+from workbench.widgets.lineinput import LineInput, PromptInput
 from workbench.widgets.settingsrow import SettingsRow
-from workbench.widgets.talkfacts import TalkFacts
-from workbench.widgets.talkpane import TalkPane
-from workbench.widgets.titlebar import TitleBar
-from workbench.widgets.toosmall import TooSmall
 
 _READ_S = 0.25
 _FAR = 1_000_000
 _AGAIN = "Leave with escape and open it again"
 
 
-class PlaygroundScreen(Reasons, Screen[None]):
+class PlaygroundScreen(BenchScreen):
     """Owns its engine: leaving ends it."""
 
+    NAME = "playground"
     CSS_PATH = "playground.tcss"
+    PANE_TITLES: ClassVar = {"log": "the engine's last lines"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Stop/Back", id="play-leave", tooltip="Stop answers, or leave"),
         Binding("tab", "app.focus_next", "Settings", id="play-next", tooltip="The next field"),
@@ -60,21 +57,19 @@ class PlaygroundScreen(Reasons, Screen[None]):
         self._played: Playground | None = None
         self._asked = 0
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         """The talk over the lines that are typed; a failure takes their place."""
-        yield TooSmall()
-        yield TitleBar("playground")
-        yield TalkFacts()
-        yield TalkPane(id="talk")
-        yield Problems(id="standing")
-        yield LogTail(id="log")
+        yield Drawing(id="talk-head")
+        talk = Pager(follows=True, id="talk")
+        talk.can_focus = False
+        yield talk
+        yield Pager(id="standing")
+        yield Pager(follows=True, id="log")
         yield SettingsRow()
         yield PromptInput(placeholder="a prompt for both", id="prompt")
-        yield KeyLine()
 
     def on_mount(self) -> None:
         """Start the engine and listen to it."""
-        self.query_one("#log").border_title = "the engine's last lines"
         self.query_one("#prompt").focus()
         try:
             self._played = self._start(self.run)
@@ -105,19 +100,27 @@ class PlaygroundScreen(Reasons, Screen[None]):
     def _fail(self, failed: Failed) -> None:
         self.talk = self.talk.ended(failed)
         problem = Problem(f"while {failed.phase}", "", failed.error, failed.hint)
-        self.query_one(Problems).show(("The playground is closed", "bad"), [problem])
-        self.query_one(LogTail).show(self._played.log_tail() if self._played else [])
+        verdict = ("The playground is closed", "bad")
+        self.query_one("#standing", Pager).show_lines(partial(problem_rows, verdict, [problem]))
+        log = self.query_one("#log", Pager)
+        log.show_lines(partial(log_rows, self._played.log_tail() if self._played else []))
         self.set_class(not self.talk.exchanges, "-silent")
         self.set_class(True, "-failed")
-        self.query_one(LogTail).focus()
+        log.focus()
 
     def _show(self) -> None:
-        state, ink = self._state()
+        talk = self.talk
         with self.app.batch_update():
-            self.query_one(TitleBar).show(clean_line(self.run.name), (state, ink))
-            self.query_one(TalkFacts).show(self.talk)
-            self.query_one(TalkPane).show(self.talk)
+            self.set_subject(clean_line(self.run.name), self._state())
+            self.query_one("#talk-head", Drawing).show(lambda width, _: answers.talk_head(talk))
+            self._pane.show_lines(
+                partial(answers.talk_rows, talk), lambda width: [answers.sides_row(width)]
+            )
         self.refresh_bindings()
+
+    @property
+    def _pane(self) -> Pager:
+        return self.query_one("#talk", Pager)
 
     def _state(self) -> tuple[str, str]:
         if self.talk.failed is not None:
@@ -126,7 +129,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
             return "loading", "accent"
         return ("answering", "accent") if self.talk.is_answering else ("ready", "good")
 
-    def why_not(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
         if action == "save":
             return "" if self.talk.exchanges else "Send a prompt first: the last one is saved"
@@ -145,7 +148,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
         prompt = self.query_one("#prompt", LineInput)
         if typed.input is not prompt:
             prompt.focus()
-        elif reason := self.why_not("send"):
+        elif reason := self.disabled_reason("send"):
             self.notify(reason, markup=False)
         elif typed.value.strip():
             self._send(typed.value.strip())
@@ -156,7 +159,7 @@ class PlaygroundScreen(Reasons, Screen[None]):
         row = self.query_one(SettingsRow)
         self._asked += 1
         self.talk = self.talk.prompted(self._asked, prompt)
-        self.query_one(TalkPane).action_move(_FAR)
+        self._pane.action_move(_FAR)
         self._tell(*self.talk.prompts(row.settings, row.system))
         self._show()
 
@@ -197,8 +200,8 @@ class PlaygroundScreen(Reasons, Screen[None]):
 
     def action_move(self, by: int) -> None:
         """Move through the talk."""
-        self.query_one(TalkPane).action_move(by)
+        self._pane.action_move(by)
 
     def action_page(self, by: int) -> None:
         """Move through the talk by what is seen of it."""
-        self.query_one(TalkPane).action_move_page(by)
+        self._pane.action_move_page(by)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from threading import Event, Thread
 from typing import ClassVar
 
@@ -23,24 +24,15 @@ from workbench.run_view.forecast_vs_measured import MemoryForecast
 from workbench.run_view.run_reader import RunReader, is_here
 from workbench.run_view.run_state import RunState
 from workbench.run_view.series import StepSeries
-from workbench.screens import play_wanted, resume_wanted
+from workbench.screens import navigation
+from workbench.screens.bench_screen import pane_keys
 from workbench.screens.charted import ChartedScreen
-from workbench.screens.play_wanted import PlayWanted
-from workbench.screens.resume_wanted import ResumeWanted
+from workbench.text.layouts import fact_rows, log_rows
 from workbench.text.sanitize import clean_line, clean_path
+from workbench.widgets.answers import Samples
+from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.chart import Chart
-from workbench.widgets.disabled_reasons import Reasons
-from workbench.widgets.facts import Facts
-from workbench.widgets.keyline import KeyLine
-from workbench.widgets.logtail import LogTail
-from workbench.widgets.meterline import MeterLine
-from workbench.widgets.notices import Notices
-from workbench.widgets.panes import Panes
-from workbench.widgets.samples import Samples
-from workbench.widgets.standing import RunStatusBar
 from workbench.widgets.throttle import Throttle
-from workbench.widgets.titlebar import TitleBar
-from workbench.widgets.toosmall import TooSmall
 
 _READ_EVERY_S = 0.1
 _TELL_EVERY_S, _TELL_LATE_S = 0.25, 1.0
@@ -50,9 +42,9 @@ _DRAW_EVERY_S = 1.0
 """A step moves a curve by less than a dot; steps that come in a bundle are drawn at once."""
 _JUMP_STEPS, _JUMP_PARTS = 20, 100
 _LOFTY = 52
-_PANES = ("charts", "samples", "figures", "log", "memory")
 _INKS = {"running": "accent", "starting": "accent", "done": "good", "stopped": "good"}
 _PROMISES = {
+    "stop": "It stops after this step and saves",
     "save": "A checkpoint follows this step",
     "sample": "Answers follow this step",
     "mark": "This step is marked",
@@ -78,26 +70,17 @@ class Arrived(Message, namespace="run_screen"):
         return isinstance(message, Arrived)
 
 
-class Measured(Message, namespace="run_screen"):
-    """How busy the machine is; None once that does not matter any more."""
-
-    def __init__(self, meters: Meters | None) -> None:
-        super().__init__()
-        self.meters = meters
-
-
-class StopWanted(Message, namespace="run_screen"):
-    """The user wants to end the run."""
-
-    def __init__(self, run: RunDir) -> None:
-        super().__init__()
-        self.run = run
-
-
-class RunScreen(Reasons, ChartedScreen):
+class RunScreen(ChartedScreen):
     """Follows a run from its first event; what it asks of the engine goes through `ask`."""
 
+    NAME = "run"
     CSS_PATH = "run.tcss"
+    PANES: ClassVar = {
+        "charts": None, "samples": "#samples", "figures": "#step", "log": "#log", "memory": None,
+    }  # fmt: skip
+    PANE_TITLES: ClassVar = {
+        "step": "last step", "plan": "plan", "samples": "samples", "log": "log",
+    }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "stop", "Stop", id="run-stop", tooltip="Save and end the run, once confirmed"),
         Binding("s", "ask('save')", "Save now", id="run-save", tooltip="Save after this step"),
@@ -105,51 +88,41 @@ class RunScreen(Reasons, ChartedScreen):
         Binding("m", "ask('mark')", "Mark", id="run-mark", tooltip="Mark this step on the charts"),
         Binding("t", "play", "Talk", id="run-play", tooltip="Playground: base and adapter"),
         Binding("u", "resume", "Resume", id="run-resume", tooltip="Go on from the last checkpoint"),
-        *(
-            Binding(str(number), f"pane({number - 1})", name, show=False, tooltip=f"Show {name}")
-            for number, name in enumerate(_PANES, 1)
-        ),
+        *pane_keys(PANES),
         Binding("p", "pause", "Pause", show=False, id="run-pause", tooltip="Hold this view"),
         Binding("escape", "leave", "Back", id="run-leave", tooltip="Back; the run goes on"),
     ]
 
-    def __init__(self, run: RunDir, *, is_ascii: bool = False) -> None:
+    def __init__(self, run: RunDir) -> None:
         super().__init__()
         self.run = run
         self._curves = Throttle(self, _DRAW_EVERY_S, self._show_curves)
         self.latest = Arrived()
-        self._is_ascii = is_ascii
         self._is_left = Event()
         self.is_held = False
 
-    def compose(self) -> ComposeResult:
-        """All panes; the style sheet shows one of them where there is no room for more."""
-        yield TooSmall()
-        yield TitleBar("run")
-        yield RunStatusBar(is_ascii=self._is_ascii)
-        yield MeterLine()
-        yield Notices()
-        yield Panes(_PANES)
+    def compose_body(self) -> ComposeResult:
+        """How it stands, charts, figures, answers, log."""
+        yield Drawing(id="status")
+        yield Drawing(id="meters")
+        yield Pager(id="warnings")
+        yield Drawing(id="panes")
         with Horizontal(id="charts"):
-            yield Chart(metrics.LOSS, is_ascii=self._is_ascii, id="loss")
-            yield Chart(metrics.TOKEN_ACCURACY, is_ascii=self._is_ascii, id="other")
+            yield Chart(metrics.LOSS, is_ascii=self.is_ascii, id="loss")
+            yield Chart(metrics.TOKEN_ACCURACY, is_ascii=self.is_ascii, id="other")
         with Horizontal(id="more"):
-            yield Chart(metrics.LEARNING_RATE, is_ascii=self._is_ascii)
-            yield Chart(metrics.GRAD_NORM, is_ascii=self._is_ascii)
-            yield Chart(metrics.TOKENS_PER_S, is_ascii=self._is_ascii)
+            yield Chart(metrics.LEARNING_RATE, is_ascii=self.is_ascii)
+            yield Chart(metrics.GRAD_NORM, is_ascii=self.is_ascii)
+            yield Chart(metrics.TOKENS_PER_S, is_ascii=self.is_ascii)
         with Horizontal(id="figures"):
-            yield Chart(metrics.RSS_GIB, is_ascii=self._is_ascii, id="memory")
-            yield Facts(id="step")
-            yield Facts(id="plan")
-        yield Samples(is_ascii=self._is_ascii, id="samples")
-        yield LogTail(id="log")
-        yield KeyLine()
+            yield Chart(metrics.RSS_GIB, is_ascii=self.is_ascii, id="memory")
+            yield Pager(id="step")
+            yield Pager(id="plan")
+        yield Samples(is_ascii=self.is_ascii, id="samples")
+        yield Pager(follows=True, id="log")
 
     def on_mount(self) -> None:
-        """Name the panes and begin to follow."""
-        for id, title in _TITLES.items():
-            self.query_one(f"#{id}").border_title = title
-        self.action_pane(0)
+        """Begin to follow."""
         self._show(self.latest)
         self._show_curves()
         self._follow()
@@ -222,32 +195,39 @@ class RunScreen(Reasons, ChartedScreen):
         """Read the meters as long as the run lives and somebody looks."""
         while self.latest.state.is_alive and not self._is_left.is_set():
             try:
-                self.post_message(Measured(gauge.read()))
+                self.call_later(self._show_meters, gauge.read())
             except OSError:
                 break
             self._is_left.wait(_METER_EVERY_S)
-        self.post_message(Measured(None))
+        self.call_later(self._show_meters, None)
 
-    def on_run_screen_measured(self, measured: Measured) -> None:
-        """Draw the meters."""
-        self.query_one(MeterLine).show(measured.meters)
+    def _show_meters(self, meters: Meters | None) -> None:
+        """How busy the machine is; None once that does not matter any more."""
+        self.query_one("#meters", Drawing).show(
+            lambda width, _: [run_facts.meter_row(meters, width)] if meters else []
+        )
 
     def _show(self, arrived: Arrived) -> None:
         run, state = arrived.run, arrived.state
         self._show_title()
-        self.query_one(RunStatusBar).show(run, state, clean_path(self.run.path))
-        self.query_one(Notices).show(run.warnings)
+        place = clean_path(self.run.path)
+        self.query_one("#status", Drawing).show(
+            lambda width, _: run_facts.status_rows(run, state, place, width, is_ascii=self.is_ascii)
+        )
+        warnings = self.query_one("#warnings", Pager)
+        warnings.set_class(bool(run.warnings), "-some")
+        warnings.show_lines(partial(run_facts.warning_rows, run.warnings))
         self._choose_memory(run, forecast_vs_measured.beside(arrived.forecast, run.memory))
-        self.query_one("#step", Facts).show(run_facts.of_last_step(run))
-        plan = run_facts.of_plan(run.plan) if run.plan else [("", "no plan yet", "dim")]
-        self.query_one("#plan", Facts).show(plan)
+        step, plan = run_facts.of_last_step(run), run_facts.of_plan(run.plan)
+        self.query_one("#step", Pager).show_lines(partial(fact_rows, step))
+        self.query_one("#plan", Pager).show_lines(partial(fact_rows, plan))
         self.query_one(Samples).show(run.samples)
-        self.query_one(LogTail).show(arrived.log)
+        self.query_one("#log", Pager).show_lines(partial(log_rows, arrived.log))
 
     def _show_title(self) -> None:
         state = self.latest.state.name
         told = f"{state}, view held" if self.is_held else state
-        self.query_one(TitleBar).show(clean_line(self.run.name), (told, _INKS.get(state, "bad")))
+        self.set_subject(clean_line(self.run.name), (told, _INKS.get(state, "bad")))
 
     def _show_curves(self) -> None:
         run = self.latest.run
@@ -270,26 +250,30 @@ class RunScreen(Reasons, ChartedScreen):
         else:
             chart.compare(forecast.host_gib, "forecast")
 
-    def why_not(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Wishes need an engine to hear them, and a playground an adapter."""
         if action == "play":
-            return play_wanted.why_not(self.run)
+            return navigation.play_disabled_reason(self.run)
         if action == "resume":
-            return resume_wanted.why_not(self.run, self.latest.state)
+            return navigation.resume_disabled_reason(self.run, self.latest.state)
         is_wish = action in {"stop", "ask"}
         return "" if self.latest.state.is_alive or not is_wish else "The run is not at work"
 
     def action_play(self) -> None:
         """Talk with base and adapter."""
-        self.post_message(PlayWanted(self.run))
+        navigation.play(self.app, self.run)
 
     def action_resume(self) -> None:
         """Let it go on from its newest checkpoint."""
-        self.post_message(ResumeWanted(self.run))
+        navigation.resume(self.app, self.run)
 
     def action_stop(self) -> None:
         """Ask the user first: it can't be undone."""
-        self.post_message(StopWanted(self.run))
+        from workbench.screens.dialogs import ask
+
+        detail = f"{clean_line(self.run.name)} ends after this step; its adapter is saved."
+        stop = partial(self.action_ask, "stop")
+        ask(self.app, "Stop this run?", detail, ("stop", "go on"), stop)
 
     def action_ask(self, want: str) -> None:
         """Tell the engine a wish; it hears it after this step."""
@@ -306,19 +290,3 @@ class RunScreen(Reasons, ChartedScreen):
         self._show_title()
         if not self.is_held:
             self._draw(Arrived())
-
-    def action_pane(self, index: int) -> None:
-        """Show one pane where there is room for one only, else move to it."""
-        for place, name in enumerate(_PANES):
-            self.set_class(place == index, f"-{name}")
-        self.query_one(Panes).choose(index)
-        name = _PANES[index]
-        target = {"figures": "#step", "charts": None, "memory": None}.get(name, f"#{name}")
-        self.set_focus(self.query_one(target) if target else None)
-
-    def action_leave(self) -> None:
-        """Back to where it was opened from."""
-        self.dismiss(None)
-
-
-_TITLES = {"step": "last step", "plan": "plan", "samples": "samples", "log": "log"}

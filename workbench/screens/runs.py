@@ -6,24 +6,18 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import DataTable
 
+from engine.problems import Refusal
 from engine.run import run_summary, runs
 from engine.run.run_summary import RunSummary
 from engine.run.rundir import RunDir
 from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
-from workbench.screens import play_wanted, resume_wanted
-from workbench.screens.play_wanted import PlayWanted
-from workbench.screens.resume_wanted import ResumeWanted
-from workbench.text.sanitize import clean_path
-from workbench.widgets.disabled_reasons import Reasons
-from workbench.widgets.keyline import KeyLine
+from workbench.screens import navigation
+from workbench.screens.bench_screen import BenchScreen
+from workbench.text.sanitize import clean_line, clean_path
 from workbench.widgets.lineinput import LineInput
-from workbench.widgets.titlebar import TitleBar
-from workbench.widgets.toosmall import TooSmall
 
 _REFRESH_S = 2.0
 _FEWEST, _MOST = 2, 6
@@ -39,9 +33,10 @@ _COLOURS = {
 }
 
 
-class RunsScreen(Reasons, Screen[None]):
+class RunsScreen(BenchScreen):
     """A table whose cells are changed in place."""
 
+    NAME = "runs"
     CSS_PATH = "runs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", id="runs-mark", tooltip="Mark it to be compared"),
@@ -56,34 +51,6 @@ class RunsScreen(Reasons, Screen[None]):
         Binding("y", "copy", "Path", id="runs-copy", tooltip="Copy and show the run's folder"),
     ]
 
-    class Listed(Message):
-        """The runs were looked at."""
-
-        def __init__(self, entries: list[Entry]) -> None:
-            super().__init__()
-            self.entries = entries
-
-    class Chosen(Message):
-        """The user wants to see a run."""
-
-        def __init__(self, run: RunDir) -> None:
-            super().__init__()
-            self.run = run
-
-    class CompareWanted(Message):
-        """The user wants to see some runs beside each other."""
-
-        def __init__(self, runs: list[RunDir]) -> None:
-            super().__init__()
-            self.runs = runs
-
-    class DeleteWanted(Message):
-        """The user wants to be rid of a run."""
-
-        def __init__(self, run: RunDir) -> None:
-            super().__init__()
-            self.run = run
-
     def __init__(self) -> None:
         super().__init__()
         self._entries: list[Entry] = []
@@ -92,15 +59,12 @@ class RunsScreen(Reasons, Screen[None]):
         self._order = run_table.ORDERS[0]
         self._words = ""
 
-    def compose(self) -> ComposeResult:
-        """Title, what is searched for, table, keys."""
-        yield TooSmall()
-        yield TitleBar("runs")
+    def compose_body(self) -> ComposeResult:
+        """What is searched for, and the table."""
         yield LineInput(placeholder="words that a run's line holds", id="words")
         yield DataTable[Text](
             cursor_type="row", show_row_labels=False, cursor_foreground_priority="renderable"
         )
-        yield KeyLine()
 
     def on_mount(self) -> None:
         """Name the columns and look at the runs, now and again."""
@@ -131,11 +95,10 @@ class RunsScreen(Reasons, Screen[None]):
             else:
                 self._ended[run.name] = seen
             entries.append(Entry(run, seen))
-        self.post_message(self.Listed(entries))
+        self.call_later(self._take, entries)
 
-    def on_runs_screen_listed(self, listed: Listed) -> None:
-        """Draw what was seen."""
-        self._entries = listed.entries
+    def _take(self, entries: list[Entry]) -> None:
+        self._entries = entries
         names = {entry.run.name for entry in self._entries}
         self._marked = [name for name in self._marked if name in names]
         self._draw()
@@ -154,7 +117,7 @@ class RunsScreen(Reasons, Screen[None]):
                 table.move_cursor(row=names.index(chosen.run.name))
         for entry in shown:
             self._put(entry)
-        self.query_one(TitleBar).show(run_table.summary(len(shown), self._entries, self._order))
+        self.set_subject(run_table.summary(len(shown), self._entries, self._order))
         self.refresh_bindings()
 
     def _cells(self, entry: Entry) -> list[Text]:
@@ -182,7 +145,7 @@ class RunsScreen(Reasons, Screen[None]):
         name = str(table.ordered_rows[table.cursor_row].key.value)
         return next((entry for entry in self._entries if entry.run.name == name), None)
 
-    def why_not(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
         if action == "compare":
             few = f"Mark {_FEWEST} to {_MOST} runs first, with space"
@@ -192,9 +155,9 @@ class RunsScreen(Reasons, Screen[None]):
         if self.chosen is None:
             return "There is no run to do that with"
         if action == "play":
-            return play_wanted.why_not(self.chosen.run)
+            return navigation.play_disabled_reason(self.chosen.run)
         if action == "resume":
-            return resume_wanted.why_not(self.chosen.run, self.chosen.glance.state)
+            return navigation.resume_disabled_reason(self.chosen.run, self.chosen.glance.state)
         if action == "delete" and self.chosen.glance.state.is_alive:
             return "It is at work: stop it first"
         return ""
@@ -206,7 +169,7 @@ class RunsScreen(Reasons, Screen[None]):
     @on(DataTable.RowSelected)
     def _open(self) -> None:
         if self.chosen is not None:
-            self.post_message(self.Chosen(self.chosen.run))
+            navigation.open_run(self.app, self.chosen.run)
 
     def action_mark(self) -> None:
         """Mark the run, or take its mark away; the oldest mark goes where there are too many."""
@@ -218,23 +181,38 @@ class RunsScreen(Reasons, Screen[None]):
 
     def action_compare(self) -> None:
         """See the marked runs beside each other, in the order in which they were marked."""
+        from workbench.screens.compare import CompareScreen
+
         by_name = {entry.run.name: entry.run for entry in self._entries}
-        self.post_message(self.CompareWanted([by_name[name] for name in self._marked]))
+        self.app.push_screen(CompareScreen([by_name[name] for name in self._marked]))
 
     def action_delete(self) -> None:
         """Ask the user first: it can't be undone."""
+        from workbench.screens.dialogs import ask
+
         if self.chosen is not None:
-            self.post_message(self.DeleteWanted(self.chosen.run))
+            run = self.chosen.run
+            detail = f"{clean_path(run.path)} goes with its adapter, checkpoints and log."
+            choices = ("delete", "keep")
+            ask(self.app, "Delete this run?", detail, choices, lambda: self._delete(run))
+
+    @work(thread=True, group="delete")
+    def _delete(self, run: RunDir) -> None:
+        try:
+            run.delete()
+        except (OSError, Refusal) as error:
+            self.notify(clean_line(error), title="Not deleted", severity="error", markup=False)
+        self.call_later(self.look)
 
     def action_play(self) -> None:
         """Talk with base and adapter."""
         if self.chosen is not None:
-            self.post_message(PlayWanted(self.chosen.run))
+            navigation.play(self.app, self.chosen.run)
 
     def action_resume(self) -> None:
         """Let it go on from its newest checkpoint."""
         if self.chosen is not None:
-            self.post_message(ResumeWanted(self.chosen.run))
+            navigation.resume(self.app, self.chosen.run)
 
     def action_copy(self) -> None:
         """The folder's path, on screen and in the clipboard of a terminal that takes it."""

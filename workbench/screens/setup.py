@@ -5,43 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from engine.hardware import profiles as hardware
 from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Problem, Refusal
 from engine.recipe import files
-from workbench.screens import setup_messages
-from workbench.screens.setup_messages import (
-    AttachWanted,
-    Checked,
-    Choice,
-    Found,
-    PreviewWanted,
-    Refused,
-    Remedied,
-    Started,
-)
+from workbench.screens import navigation
+from workbench.screens.bench_screen import BenchScreen
+from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import format
 from workbench.text.sanitize import clean_line
+from workbench.text.styled import Row
+from workbench.text.terminal import draws_braille
+from workbench.widgets.canvas import Drawing
 from workbench.widgets.choices import Choices
-from workbench.widgets.disabled_reasons import Reasons
-from workbench.widgets.keyline import KeyLine
-from workbench.widgets.offer import Offer
 from workbench.widgets.outcomepane import OutcomePane
 from workbench.widgets.recipepane import RecipePane
-from workbench.widgets.titlebar import TitleBar
-from workbench.widgets.toosmall import TooSmall
 
 if TYPE_CHECKING:
     from engine.run.rundir import RunDir
+    from workbench.recipe_editor.draft import Changes
     from workbench.recipe_editor.recipe_assessment import Assessed, RecipeAssessment
     from workbench.widgets.keylist import KeyList
 
@@ -52,9 +42,19 @@ _STANDS_S = 0.15
 _OF_LISTS = {"edit", "filter", "lists", "attach"}
 
 
-class SetupScreen(Reasons, Screen[None]):
+class Choice(NamedTuple):
+    """What was chosen; names are empty where there is none."""
+
+    hardware: str
+    recipe: str
+    changes: Changes
+
+
+class SetupScreen(BenchScreen):
     """Nothing slow happens before the first paint: machine and recipe are looked at in threads."""
 
+    NAME = "new run"
+    PANE_TITLES: ClassVar = {"hardware": "hardware"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="setup-start", tooltip="Start the run"),
         Binding("p", "preview", "Preview", id="setup-preview", tooltip="Show the recipe's rows"),
@@ -68,15 +68,14 @@ class SetupScreen(Reasons, Screen[None]):
 
     def __init__(
         self,
+        preview: PrestartedPreview,
         detect: Callable[[], Profile] = hardware.detect,
         profiles: Sequence[str] | None = None,
         recipes: Sequence[str] | None = None,
-        *,
-        is_ascii: bool = False,
     ) -> None:
         super().__init__()
+        self._preview = preview
         self._detect = detect
-        self._is_ascii = is_ascii
         self._profiles = hardware.names() if profiles is None else profiles
         self._names = files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
@@ -84,21 +83,17 @@ class SetupScreen(Reasons, Screen[None]):
         self._outcome: RecipeAssessment | None = None
         self._is_starting = False
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         """Two lists, and what follows from them."""
-        yield TooSmall()
-        yield TitleBar("new run")
-        yield Offer()
+        yield Drawing(id="offer")
         with Horizontal(id="setup"):
             with Vertical(id="choices"):
                 yield Choices(self._profiles, id="hardware")
                 yield RecipePane(self._names)
-            yield OutcomePane(is_ascii=self._is_ascii, id="outcome")
-        yield KeyLine()
+            yield OutcomePane(is_ascii=self.is_ascii, id="outcome")
 
     def on_mount(self) -> None:
-        """Name the panes, take the first of both lists, look around."""
-        self.query_one("#hardware").border_title = "hardware"
+        """Take the first of both lists, look around."""
         self.query_one("#recipe").focus()
 
     def on_screen_resume(self) -> None:
@@ -120,16 +115,15 @@ class SetupScreen(Reasons, Screen[None]):
         from workbench.recipe_editor import user_recipes
 
         alive = next((run for run in runs.every() if run.is_alive()), None)
-        self.post_message(Found(self._detect(), alive, user_recipes.names()))
+        self.call_later(self._take, self._detect(), alive, user_recipes.names())
 
-    def on_setup_screen_found(self, found: Found) -> None:
+    def _take(self, here: Profile, alive: RunDir | None, own_recipes: list[str]) -> None:
         """Say what this machine is, and offer the run at work."""
-        self._here = found.profile
-        label = f"{found.profile.title}, this machine"
-        self.query_one("#hardware", Choices).label(AUTO, label)
-        self._alive = found.alive
-        self.query_one(Offer).show(clean_line(found.alive.name) if found.alive else "")
-        self._recipes.show_own(found.own_recipes)
+        self._here, self._alive = here, alive
+        self.query_one("#hardware", Choices).label(AUTO, f"{here.title}, this machine")
+        offer = _offer(alive.name) if alive else []
+        self.query_one("#offer", Drawing).show(lambda width, height: offer)
+        self._recipes.show_own(own_recipes)
         self.refresh_bindings()
         self._check()
 
@@ -162,19 +156,20 @@ class SetupScreen(Reasons, Screen[None]):
         known = recipe_assessment.of_choice(
             choice.hardware, choice.recipe, self._here, choice.changes
         )
-        self.post_message(Checked(choice, known))
+        self.call_later(self._take_checked, choice, known)
 
-    def on_setup_screen_checked(self, checked: Checked) -> None:
+    def _take_checked(self, choice: Choice, outcome: RecipeAssessment) -> None:
         """Show what follows, unless the choice moved on meanwhile."""
         from workbench.recipe_editor.recipe_assessment import Assessed
 
-        outcome = checked.outcome
-        if checked.choice == self.choice:
+        # All is painted, and a preview may be asked for next.
+        self.run_worker(self._preview.start, thread=True, group="preview")
+        if choice == self.choice:
             self._show(outcome)
             if not self.is_active or not isinstance(outcome, Assessed):
                 return
             if not outcome.forecast.budget.fits:
-                self._seek_remedy(checked.choice, outcome)
+                self._seek_remedy(choice, outcome)
 
     @work(thread=True, exclusive=True, group="remedy")
     def _seek_remedy(self, choice: Choice, assessed: Assessed) -> None:
@@ -184,12 +179,12 @@ class SetupScreen(Reasons, Screen[None]):
         worker = get_current_worker()
         time.sleep(_STANDS_S)
         if not worker.is_cancelled:
-            self.post_message(Remedied(choice, recipe_assessment.remedied(assessed)))
+            self.call_later(self._take_remedied, choice, recipe_assessment.remedied(assessed))
 
-    def on_setup_screen_remedied(self, remedied: Remedied) -> None:
+    def _take_remedied(self, choice: Choice, outcome: RecipeAssessment) -> None:
         """Show the remedy; a choice that is checked anew has its own coming."""
-        if remedied.choice == self.choice and self._outcome and not self._is_starting:
-            self._show(remedied.outcome)
+        if choice == self.choice and self._outcome and not self._is_starting:
+            self._show(outcome)
 
     def _show(self, outcome: RecipeAssessment) -> None:
         self._outcome = outcome
@@ -199,7 +194,7 @@ class SetupScreen(Reasons, Screen[None]):
         elif self.has_class("-editing"):
             count = len(outcome.draft.changes)
             told = (format.amount(count, "change"), "warn") if count else ("", "")
-            self.query_one(TitleBar).show(outcome.draft.name, told)
+            self.set_subject(outcome.draft.name, told)
         self.refresh_bindings()
 
     async def action_edit(self) -> None:
@@ -219,15 +214,9 @@ class SetupScreen(Reasons, Screen[None]):
         if self.has_class("-editing"):
             self.remove_class("-editing")
             self.query_one(OutcomePane).remove_class("-editing")
-            self.query_one(TitleBar).show("")
+            self.set_subject("")
             self.query_one("#recipe").focus()
             self.refresh_bindings()
-
-    def on_setup_screen_refused(self, refused: Refused) -> None:
-        """Say why, and let the user try again."""
-        self._is_starting = False
-        if self._outcome is not None:
-            self._show(replace(self._outcome, problems=refused.problems))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys of the lists go while the recipe is edited."""
@@ -235,18 +224,28 @@ class SetupScreen(Reasons, Screen[None]):
             return False
         return super().check_action(action, parameters)
 
-    def why_not(self, action: str) -> str:
+    def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
+        known = self._outcome
         if action == "attach":
             return "" if self._alive is not None else "No run is at work"
         if action == "start" and self._is_starting:
             return "It is being started"
-        return setup_messages.why_not(action, self._outcome)
+        if known is None:
+            return "The choice is being checked" if action in {"start", "preview", "edit"} else ""
+        match action:
+            case "start":
+                return "What is wrong is told above; mend it first" if known.problems else ""
+            case "preview":
+                return "" if known.recipe is not None else "The recipe has to be right first"
+            case "edit" | "save_as":
+                return "" if known.draft is not None else "The recipe's file can't be read"
+        return ""
 
     def action_save_as(self) -> None:
         """Ask for a name, and save the recipe with its changes."""
         from workbench.recipe_editor import draft
-        from workbench.screens.naming import NamingScreen
+        from workbench.screens.dialogs import NamingScreen
 
         edited = draft.read(self.choice.recipe, self.choice.changes)
         if edited:
@@ -267,13 +266,19 @@ class SetupScreen(Reasons, Screen[None]):
 
     def action_preview(self) -> None:
         """Go to the recipe's rows."""
+        from workbench.screens.preview import PreviewScreen
+        from workbench.text.token_marks import TextStyle
+
         if self._outcome is not None and self._outcome.recipe is not None:
-            self.post_message(PreviewWanted(self.choice.recipe, self._outcome.recipe))
+            style = TextStyle(not self.app.no_color, draws_braille())
+            self.app.push_screen(
+                PreviewScreen(self.choice.recipe, self._outcome.recipe, self._preview, style)
+            )
 
     def action_attach(self) -> None:
         """Go to the run at work."""
         if self._alive:
-            self.post_message(AttachWanted(self._alive))
+            navigation.open_run(self.app, self._alive)
 
     def action_start(self) -> None:
         """Make the run and start its engine, which has more use for the machine than a forecast."""
@@ -295,9 +300,26 @@ class SetupScreen(Reasons, Screen[None]):
             proposal = launch.propose(choice.recipe, overrides, choice.hardware, None, known=known)
             run = proposal.make()
             launch.start(run)
-            self.post_message(Started(run))
+            self.call_later(self._started, run)
         except Refusal as refusal:
-            self.post_message(Refused(refusal.problems))
+            self.call_later(self._refused, refusal.problems)
         except OSError as error:
             problem = Problem("start", "", str(error), "See whether disk and memory are free")
-            self.post_message(Refused([problem]))
+            self.call_later(self._refused, [problem])
+
+    def _started(self, run: RunDir) -> None:
+        """Watch it; the preview's engine would be in its way."""
+        self.app.run_worker(self._preview.stop, thread=True, group="preview")
+        navigation.open_run(self.app, run)
+
+    def _refused(self, problems: list[Problem]) -> None:
+        """Say why, and let the user try again."""
+        self._is_starting = False
+        if self._outcome is not None:
+            self._show(replace(self._outcome, problems=problems))
+
+
+def _offer(name: str) -> list[Row]:
+    """That one may go back to a run at work."""
+    words = [(" is running. ", ""), ("a", "accent"), (" follows it", "")]
+    return [[(clean_line(name), "strong"), *words]]

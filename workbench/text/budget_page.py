@@ -1,6 +1,5 @@
-"""A budget in rows of styled text, which the widget draws and the text page prints."""
+"""A budget in rows of styled text, which a pane shows and the command prints."""
 
-import json
 import math
 import shlex
 from collections.abc import Iterable, Sequence
@@ -10,15 +9,18 @@ from engine.budget.forecast import Band, Budget, Verdict
 from engine.budget.suggestions import Largest, Suggestion
 from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
+from workbench.text import toml_text
 from workbench.text.format import amount, count
 from workbench.text.sanitize import clean_line
+from workbench.text.styled import Row, plain, wrapped
 
-Row = list[tuple[str, str]]
-"""Texts with their inks."""
 BADGE: Row = [("estimated", "strong")]
 _INKS = {Verdict.FITS: "good", Verdict.TIGHT: "warn", Verdict.NO: "bad"}
 _BAR_CELLS, _BEYOND = 60, 6
 """A bar's width in text, and the share of it, a sixth, that lies beyond its end."""
+_TWO_COLUMNS = 60
+_ROOMY = 3
+"""Rows to spare from which the highest moment is worth one of them."""
 _SHOWN_FROM_GIB = 0.005
 
 
@@ -30,18 +32,30 @@ def page(
     below = [bar(budget, _BAR_CELLS, is_ascii=True), verdict_row(budget), beside(budget)]
     return [
         f"{clean_line(name)} on {clean_line(profile.title)}{why}",
-        _text([*BADGE, (", ", ""), *peak_moment(budget)]),
+        plain([*BADGE, (", ", ""), *peak_moment(budget)]),
         "",
         *_table(budget),
         "",
-        *(f"  {_text(row)}" for row in below),
+        *(f"  {plain(row)}" for row in below),
         *_tables_on_host(budget),
         *([] if budget.fits else _offers(suggestions)),
     ]
 
 
-def _text(row: Row) -> str:
-    return "".join(text for text, _ in row)
+def pane(budget: Budget, width: int, height: int, *, is_ascii: bool) -> list[Row]:
+    """What there is room for: the bar and its verdict first, then moment, parts, host and disk."""
+    text, ink = verdict_row(budget)[0]
+    head = [BADGE, bar(budget, width, is_ascii=is_ascii), *wrapped(text, ink, width)]
+    room = height - len(head) - 1
+    if room >= _ROOMY:
+        head.append(peak_moment(budget))
+        room -= 1
+    columns = 2 if width >= _TWO_COLUMNS else 1
+    shown = parts(budget, room * columns)
+    names = max((len(name) for name, _ in shown), default=0) + 1
+    cells = [f"{name:<{names}}{gib:6.2f} GiB" for name, gib in shown]
+    rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    return [*head, *([("   ".join(row), "")] for row in rows), beside(budget)]
 
 
 def peak_moment(budget: Budget) -> Row:
@@ -86,7 +100,7 @@ def verdict(budget: Budget) -> str:
 
 def summary(budget: Budget) -> str:
     """In one line, for a refusal."""
-    return f"{verdict(budget)} ({_text(BADGE)}, {_text(peak_moment(budget))})"
+    return f"{verdict(budget)} ({plain(BADGE)}, {plain(peak_moment(budget))})"
 
 
 def beside(budget: Budget) -> Row:
@@ -143,18 +157,15 @@ def _offers(suggestions: Sequence[Suggestion]) -> list[str]:
 
 def settings(suggestion: Suggestion) -> list[str]:
     """A suggestion as options of the command line, quoted for a shell."""
-    return [f"--set {key}={_value(value)}" for key, value in suggestion.changes.items()]
+    return [
+        f"--set {key}={shlex.quote(toml_text.of_setting(value))}"
+        for key, value in suggestion.changes.items()
+    ]
 
 
 def keys(suggestion: Suggestion) -> list[str]:
     """A suggestion as lines of a recipe, each with its section in front."""
-    return [f"{key} = {json.dumps(value)}" for key, value in suggestion.changes.items()]
-
-
-def _value(value: Any) -> str:
-    return shlex.quote(
-        value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    )
+    return [f"{key} = {toml_text.of_value(value)}" for key, value in suggestion.changes.items()]
 
 
 def largest(most: Largest, recipe: Recipe) -> list[str]:

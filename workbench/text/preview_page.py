@@ -1,100 +1,152 @@
-"""A preview as a page of text: what became of each source, then rows as they are trained on."""
+"""A preview in rows: what became of each source, then rows of data as they are trained on."""
 
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
-from engine.sessions.preview import Answer, Row
+from engine.sessions.preview import Answer
+from engine.sessions.preview import Row as DataRow
 from engine.sessions.source_report import SourceReport
 from workbench.text.format import amount, count, share
 from workbench.text.sanitize import clean, clean_line
-from workbench.text.token_marks import TextStyle, prompt_lines, training_lines
+from workbench.text.styled import Row, Span, cells, coloured, fit, fit_end, plain, wrap, wrapped
+from workbench.text.token_marks import TextStyle, prompt, training
 
-_BAR_CELLS = 32
 _SIDE_BY_SIDE = 80
 """Narrower terminals get the prompt below the row instead of beside it."""
+_FIGURES = ("asked", "taken", "p50", "p95", "max", "cut", "with loss")
+_FORMAT_CELLS, _MIN_NAME = 16, 8
+_MIN_BAR = 4
+_PRINTED_BARS = 60
+"""Cells of bars and figures on a page of text."""
+_UNBROKEN = 10_000
+"""Cells: places of rows are copied from a page of text, so that they are not broken there."""
+_DIFFERENCE = "the template trained on (+) writes otherwise than the model's own (-):"
+_LINE_INKS = {"+": "loss", "-": "bad", "@": "dim"}
 
 
-def page(answer: Answer, width: int, ink: TextStyle) -> str:
-    """The whole of it, in lines of at most `width` cells where a row's own words are concerned."""
-    parts = [summary(source, answer.max_length, ink) for source in answer.sources]
-    if answer.template_difference:
-        told = "the template trained on (+) writes otherwise than the model's own (-):"
-        parts.append(f"{told}\n{clean(answer.template_difference)}")
-    parts.append(f"template {answer.template_sha256[:16]}\n{ink.legend}")
-    total = len(answer.rows)
-    for number, row in enumerate(answer.rows, 1):
-        parts.append(f"{heading(row, number, total)}\n{body(row, width, ink)}")
-    return "\n\n".join(parts)
-
-
-def summary(source: SourceReport, max_length: int, ink: TextStyle) -> str:
-    """What became of one source's rows."""
-    tokens = source.tokens
+def source_rows(sources: Sequence[SourceReport], chosen: int | None, width: int) -> list[Row]:
+    """A line for each source under the names of its figures; the chosen one is marked."""
+    figures = [_FIGURES, *map(_figures, sources)]
+    widths = [max(map(len, column)) for column in zip(*figures, strict=True)]
+    room = width - sum(widths) - 2 * len(widths) - 2
+    kind = max((len(source.format) for source in sources), default=0)
+    kind = max(0, min(kind, _FORMAT_CELLS, room - _MIN_NAME))
+    names = [("source", "format")]
+    names += [(clean_line(source.name), clean_line(source.format)) for source in sources]
     lines = [
-        f"{clean_line(source.name)}: {clean_line(source.format)}, "
-        f"{count(source.taken)} of {amount(source.asked, 'row')} taken",
-        f"  tokens: p50 {count(tokens.p50)}, p95 {count(tokens.p95)}, max {count(tokens.max)}; "
-        f"{share(source.truncated_share)} of rows truncated at {count(max_length)}; "
-        f"{share(source.supervised_share)} of tokens with loss",
+        f"{fit(name, max(0, room - kind))} {fit(form, kind)} {_right(texts, widths)}"
+        for (name, form), texts in zip(names, figures, strict=True)
     ]
-    lines += _reasons("dropped", source.dropped, source.first_dropped)
-    lines += _reasons("noted", source.noted, source.first_noted)
-    return "\n".join(lines + _histogram(source, ink))
+    inks = ("kept" if index == chosen else "" for index in range(len(sources)))
+    return [[(fit(line, width), ink)] for line, ink in zip(lines, ("dim", *inks), strict=True)]
 
 
-def _reasons(word: str, counts: dict[str, int], firsts: dict[str, str]) -> list[str]:
-    return [
-        f"  {word}: {count(number)} x {clean_line(reason)} "
-        f"(first: {clean_line(firsts.get(reason, ''))})"
-        for reason, number in counts.items()
-    ]
+def _figures(source: SourceReport) -> tuple[str, ...]:
+    counts = source.asked, source.taken, source.tokens.p50, source.tokens.p95, source.tokens.max
+    shares = source.truncated_share, source.supervised_share
+    return (*map(count, counts), *map(share, shares))
 
 
-def _histogram(source: SourceReport, ink: TextStyle) -> list[str]:
-    return [
-        f"  {lengths} tokens  {bar}{rows and ' '}{rows}".rstrip()
-        for lengths, bar, rows in bars(source, _BAR_CELLS, ink)
-    ]
+def _right(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "".join(f"  {text:>{width}}" for text, width in zip(texts, widths, strict=True))
 
 
-def bars(source: SourceReport, cells: int, ink: TextStyle) -> list[tuple[str, str, str]]:
-    """Lengths, a bar of at most so many cells, and the number of rows; a line for each bin."""
-    most_rows = max((rows for _, rows in source.histogram), default=0)
+def finding_rows(source: SourceReport, width: int) -> list[Row]:
+    """Rows that were dropped or noted by reason, with the place of the first."""
+    rows = _reasons(("dropped ", "warn"), source.dropped, source.first_dropped, width)
+    rows += _reasons(("noted ", "accent"), source.noted, source.first_noted, width)
+    return rows or [[("no row was dropped", "good")]]
+
+
+def _reasons(
+    lead: Span, counts: Mapping[str, int], firsts: Mapping[str, str], width: int
+) -> list[Row]:
+    rows: list[Row] = []
+    for reason, number in counts.items():
+        line, *rest = wrap(f"{count(number)} x {clean_line(reason)}", width - len(lead[0]))
+        rows += [[lead, (line, "")], *([(f"  {line}", "")] for line in rest)]
+        first = f"first: {clean_line(firsts.get(reason, ''))}"
+        rows += [[(f"  {line}", "dim")] for line in wrap(first, width - 2)]
+    return rows
+
+
+def template_rows(answer: Answer, width: int) -> list[Row]:
+    """Which template it is, and how it differs from the model's own."""
+    rows: list[Row] = [[("template ", "dim"), (answer.template_sha256[:16], "")]]
+    if answer.template_difference:
+        rows += wrapped(_DIFFERENCE, "warn", width)
+        for line in clean(answer.template_difference).split("\n"):
+            rows += wrapped(line, _LINE_INKS.get(line[:1], ""), width)
+    return rows
+
+
+def length_rows(source: SourceReport | None, width: int, style: TextStyle) -> list[Row]:
+    """How long the rows of a source are: a range of tokens, a bar, a number of rows."""
+    if source is None or not source.histogram:
+        return [[("no rows", "dim")]]
     lines, least = [], 1
     for most, rows in source.histogram:
-        bar = ink.block * -(-rows * cells // most_rows) if rows else ""
-        lines.append((f"{count(least):>7} - {count(most):>7}", bar, count(rows) if rows else ""))
+        lines.append((f"{count(least):>7} - {count(most):>7}  ", rows))
         least = most + 1
-    return lines
+    most_rows = max(rows for _, rows in lines)
+    widest = max(len(lengths) + len(count(rows) if rows else "") for lengths, rows in lines)
+    room = max(_MIN_BAR, width - widest - 1)
+    return [
+        [
+            (lengths, "dim"),
+            (style.block * -(-rows * room // most_rows) if rows else "", "accent"),
+            (f" {count(rows)}" if rows else "", ""),
+        ]
+        for lengths, rows in lines
+    ]
 
 
-def heading(row: Row, number: int, total: int) -> str:
-    """Where a row comes from, and how long it is."""
+def head_rows(row: DataRow, place: str, width: int) -> list[Row]:
+    """Where a row comes from, how long it is, and how it compares to the prompt."""
+    origin = fit_end(f"{clean_line(row.file)}:{row.line}", width - len(place) - 2)
     cut = f", cut from {count(row.whole_tokens)}" if row.truncated else ""
-    return (
-        f"row {number} of {total}: {clean_line(row.file)}:{row.line} ({clean_line(row.source)}), "
-        f"{amount(len(row.input_ids), 'token')}{cut}, {count(row.supervised)} with loss"
-    )
-
-
-def body(row: Row, width: int, ink: TextStyle) -> str:
-    """A row beside its inference prompt."""
-    titles = "trained on", verdict(row)
-    if width < _SIDE_BY_SIDE:
-        parts = [titles[0], *training_lines(row, width, ink)]
-        parts += [titles[1], *prompt_lines(row, width, ink)]
-        return "\n".join(line.rstrip() for line in parts)
-    column = (width - 3) // 2
-    lines = [f"{titles[0]:<{column}} | {titles[1]}", f"{'-' * column}-+-{'-' * column}"]
-    sides = training_lines(row, column, ink), prompt_lines(row, column, ink)
-    for left, right in zip_longest(*sides, fillvalue=" " * column):
-        lines.append(f"{left} | {right}".rstrip())
-    return "\n".join(lines)
-
-
-def verdict(row: Row) -> str:
+    figures = f"{amount(len(row.input_ids), 'token')}{cut}, {count(row.supervised)} with loss"
+    is_prefix = row.is_prompt_a_prefix
+    verdict = [("   prompt is a prefix: ", "dim"), ("yes", "good") if is_prefix else ("no", "warn")]
     if row.prompt_error:
-        return f"no prompt: the model's template fails: {clean_line(row.prompt_error, 200)}"
-    if not row.prompt:
-        return "bare text has no prompt"
-    same = "the same as trained on" if row.is_prompt_a_prefix else "it differs where marked"
-    return f"prompt at inference: {same}"
+        failure = f"   no prompt: the model's template fails: {clean_line(row.prompt_error, 200)}"
+        verdict = [(failure, "warn")]
+    elif not row.prompt:
+        verdict = [("   bare text has no prompt", "dim")]
+    return [
+        [(place, "strong"), (f"  {origin}", "")],
+        [(figures, ""), *verdict],
+    ]
+
+
+def page(answer: Answer, width: int, style: TextStyle) -> str:
+    """The whole of it, for a terminal without a screen."""
+    parts: list[list[Row]] = [source_rows(answer.sources, None, width)]
+    for source in answer.sources:
+        name: Row = [(f"{clean_line(source.name)}: {clean_line(source.format)}", "")]
+        lengths = length_rows(source, _PRINTED_BARS, style)
+        parts.append([name, *finding_rows(source, _UNBROKEN), *lengths])
+    parts.append([*template_rows(answer, _UNBROKEN), style.legend])
+    total = len(answer.rows)
+    for number, row in enumerate(answer.rows, 1):
+        place = f"row {number} of {total} ({clean_line(row.source)})"
+        parts.append([*head_rows(row, place, _UNBROKEN), *body(row, width, style)])
+    written = coloured if style.has_colour else plain
+    return "\n\n".join("\n".join(written(row).rstrip() for row in rows) for rows in parts)
+
+
+def body(row: DataRow, width: int, style: TextStyle) -> list[Row]:
+    """A row beside its inference prompt."""
+    titles = "trained on", "prompt at inference"
+    if width < _SIDE_BY_SIDE:
+        below = [[(titles[1], "")], *prompt(row, width, style)] if row.prompt else []
+        return [[(titles[0], "")], *training(row, width, style), *below]
+    column = (width - 3) // 2
+    rows: list[Row] = [
+        [(f"{titles[0]:<{column}} | {titles[1]}", "")],
+        [(f"{'-' * column}-+-{'-' * column}", "")],
+    ]
+    sides = training(row, column, style), prompt(row, column, style)
+    for left, right in zip_longest(*sides, fillvalue=list[Span]()):
+        rows.append([*left, (f"{' ' * (column - cells(left))} | ", ""), *right])
+    return rows

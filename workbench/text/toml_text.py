@@ -1,8 +1,10 @@
 """Values of a recipe as TOML, in characters that every terminal shows as they are."""
 
-import json
 import tomllib
 from typing import Any
+
+import tomlkit
+from tomlkit.items import Item
 
 from workbench.text.sanitize import clean
 
@@ -11,17 +13,23 @@ _SHORT = 0x10000
 
 
 def of_value(value: Any) -> str:
-    """A value as it stands behind `key = ` in a recipe."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(of_value, value))}]"
+    """A value as it stands behind `key = ` in a recipe, on one line."""
+    return "".join(map(_escaped, _item(value).as_string()))
+
+
+def _item(value: Any) -> Item:
     if isinstance(value, dict):
-        inner = ", ".join(f"{_key(key)} = {of_value(item)}" for key, item in value.items())
-        return f"{{ {inner} }}" if inner else "{}"
-    return repr(value) if isinstance(value, float) else str(value)
+        table = tomlkit.inline_table()
+        for key, inner in value.items():
+            table.append(key, _item(inner))
+        return table
+    if isinstance(value, list | tuple):
+        array = tomlkit.array()
+        for inner in value:
+            array.append(_item(inner))
+        return array
+    item: Item = tomlkit.item(value)
+    return item
 
 
 def of_setting(value: Any) -> str:
@@ -30,7 +38,7 @@ def of_setting(value: Any) -> str:
         return ""
     if not isinstance(value, str):
         return of_value(value)
-    return value if _is_plain(value) and _is_no_toml(value) else _quoted(value)
+    return value if _is_plain(value) and _is_no_toml(value) else of_value(value)
 
 
 def _is_plain(text: str) -> bool:
@@ -43,15 +51,6 @@ def _is_no_toml(text: str) -> bool:
     except tomllib.TOMLDecodeError:
         return True
     return False
-
-
-def _key(name: str) -> str:
-    is_bare = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
-    return name if is_bare else _quoted(name)
-
-
-def _quoted(text: str) -> str:
-    return "".join(map(_escaped, json.dumps(text, ensure_ascii=False)))
 
 
 def _escaped(char: str) -> str:

@@ -1,20 +1,23 @@
 """Rows of inked text on a screen, of which only the cells that changed are written again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from workbench.text.sanitize import clean
+from workbench.text.styled import Row, Span
 from workbench.widgets.palette import palette
 
-Span = tuple[str, str]
-"""Text and its ink, a name of the palette."""
-Row = Sequence[Span]
+_FAR = 1_000_000
+"""More rows than anything has."""
 
 
 class Canvas(Widget):
@@ -26,20 +29,33 @@ class Canvas(Widget):
         super().__init__(id=id, classes=classes)
         self._rows: list[Row] = []
         self._drawn_for = Size()
+        self._num_wanted = 0
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """The rows for a size, from the top; what is missing is blank."""
         raise NotImplementedError
 
+    def num_rows(self, width: int) -> int:
+        """How many rows it takes where the style sheet leaves its height to it."""
+        return len(self.drawn(width, _FAR))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Textual's question for it."""
+        self._num_wanted = self.num_rows(width)
+        return self._num_wanted
+
     def redraw(self) -> None:
         """Draw again after a change of what is shown, and write the cells that differ."""
+        width = self.content_size.width
+        if self.styles.is_auto_height and self._num_wanted != self.num_rows(width):
+            self.refresh(layout=True)
         if self._drawn_for != self.content_size:
             self._drawn_for = Size()
             self.refresh()
             return
         old = self._rows
         self._draw()
-        regions = changed(old, self._rows, self.content_size.width)
+        regions = changed(old, self._rows, width)
         if regions:
             self.refresh(*regions)
 
@@ -67,6 +83,98 @@ class Canvas(Widget):
         if self._drawn_for != self.content_size:
             self._draw()
         return ["".join(text for text, _ in row).rstrip() for row in self._rows]
+
+
+class Drawing(Canvas):
+    """Shows rows as they are laid out for its size."""
+
+    _lay_out: Callable[[int, int], list[Row]] = staticmethod(lambda width, height: [])
+
+    def show(self, lay_out: Callable[[int, int], list[Row]]) -> None:
+        """Show the rows that this gives for a width and a height."""
+        self._lay_out = lay_out
+        self.redraw()
+
+    def drawn(self, width: int, height: int) -> list[Row]:
+        """What it was handed."""
+        return self._lay_out(width, height)
+
+
+class Pager(Canvas, can_focus=True):
+    """More rows than it shows, moved by keys or the wheel.
+
+    One that follows stays at the end until it is moved away from it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False, tooltip="One line up"),
+        Binding("down,j", "move(1)", "Down", show=False, tooltip="One line down"),
+        Binding("pageup", "move_page(-1)", "Page up", show=False),
+        Binding("pagedown,space", "move_page(1)", "Page down", show=False),
+        Binding("home", f"move(-{_FAR})", "To the top", show=False),
+        Binding("end", f"move({_FAR})", "To the end", show=False),
+    ]
+    _lay_out: Callable[[int], list[Row]] = staticmethod(lambda width: [])
+    _head: Callable[[int], list[Row]] | None = None
+
+    def __init__(self, *, follows: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._top = 0
+        self._num_lines = self._room = 0
+        self._follows = self._is_at_end = follows
+
+    def show_lines(
+        self, lay_out: Callable[[int], list[Row]], head: Callable[[int], list[Row]] | None = None
+    ) -> None:
+        """Show the rows that this gives for a width, below those of a head."""
+        self._lay_out, self._head = lay_out, head
+        self.redraw()
+
+    def lines(self, width: int) -> list[Row]:
+        """All rows for a width."""
+        return self._lay_out(width)
+
+    def head(self, width: int) -> list[Row]:
+        """Rows that stay above those that move."""
+        return self._head(width) if self._head else []
+
+    def num_rows(self, width: int) -> int:
+        """All that it has."""
+        return len(self.head(width)) + len(self.lines(width))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there is more than it has room for."""
+        return self.num_rows(self.content_size.width) > self.content_size.height
+
+    def drawn(self, width: int, height: int) -> list[Row]:
+        """The head, and the rows in view."""
+        head, rows = self.head(width), self.lines(width)
+        self._num_lines, self._room = len(rows), max(0, height - len(head))
+        last_top = max(0, len(rows) - self._room)
+        self._top = last_top if self._is_at_end else min(self._top, last_top)
+        return [*head, *rows[self._top : self._top + self._room]]
+
+    def action_move(self, by: int) -> None:
+        """Move the view by so many lines."""
+        last_top = max(0, self._num_lines - self._room)
+        self._top = max(0, min(last_top, self._top + by))
+        self._is_at_end = self._follows and self._top == last_top
+        self.redraw()
+
+    def action_move_page(self, by: int) -> None:
+        """Move the view by what it shows, less one line."""
+        self.action_move(by * max(1, self._room - 1))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel moves it as the keys do."""
+        event.stop()
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel moves it as the keys do."""
+        event.stop()
+        self.action_move(-3)
 
 
 def changed(old: Sequence[Row], new: Sequence[Row], width: int) -> list[Region]:

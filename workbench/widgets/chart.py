@@ -1,7 +1,6 @@
 """Curves over the steps of one run or several, a level to compare with, and a cursor."""
 
 from collections.abc import Callable, Collection, Sequence
-from itertools import groupby
 
 from rich.markup import escape
 from textual import events
@@ -13,8 +12,9 @@ from workbench.run_view.axis import Scale
 from workbench.run_view.chart_series import ChartSeries, Curve
 from workbench.run_view.chart_window import ChartWindow, Extent
 from workbench.run_view.series import StepSeries
+from workbench.text.styled import Row, Span, runs
 from workbench.widgets.braille import BAND_INK, BOUND_INK, DOTS_X, LEVEL_INK, Raster
-from workbench.widgets.canvas import Canvas, Row, Span
+from workbench.widgets.canvas import Canvas
 
 _LABEL_WIDTH = 7
 _MIN_PLOT = 4
@@ -125,7 +125,7 @@ class Chart(Canvas):
             if at is not None and text[at] == " ":
                 text[at], inks[at] = side, "dim"
             label: Span = (f"{labels.get(y, ''):>{_LABEL_WIDTH}}{side}", "dim")
-            lines.append([label, *_runs("".join(text), inks)])
+            lines.append([label, *runs("".join(text), inks)])
         return lines
 
     def _draw_around(self, raster: Raster, one: ChartSeries, columns: int) -> None:
@@ -195,7 +195,7 @@ class Chart(Canvas):
         for x in range(cells):
             if x in lost or x in marked:
                 text[x], inks[x] = (cross, "bad") if x in lost else (mark, "warn")
-        return [(" " * (_LABEL_WIDTH + 1), ""), *_runs("".join(text), inks)]
+        return [(" " * (_LABEL_WIDTH + 1), ""), *runs("".join(text), inks)]
 
     def _cell_of(self, step: int | None, cells: int) -> int | None:
         """The cell in which a step is drawn; None where it is not in view."""
@@ -224,9 +224,3 @@ class Chart(Canvas):
 def _labels(scale: Scale, rows: int) -> dict[int, str]:
     found = scale.labels(max(3, rows // _ROWS_PER_TICK + 1))
     return {round((1 - scale.share(tick)) * (rows - 1)): text for tick, text in found}
-
-
-def _runs(text: str, inks: Sequence[str]) -> Row:
-    """Neighbours of the same ink as one span."""
-    pairs = groupby(zip(text, inks, strict=True), key=lambda pair: pair[1])
-    return [("".join(char for char, _ in group), ink) for ink, group in pairs]

@@ -5,11 +5,10 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
 from textual.message import Message
 
-from workbench.widgets.canvas import Canvas, Row
-from workbench.widgets.wrap import fit
+from workbench.text.styled import Row, fit
+from workbench.widgets.canvas import Canvas
 
 _FAR = 1_000_000
 Group = tuple[str, Sequence[str]]
@@ -79,8 +78,8 @@ class Choices(Canvas, can_focus=True):
         """What happens when another entry is chosen."""
         self.post_message(self.Moved())
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """A row per line, where the style sheet leaves the height to it."""
+    def num_rows(self, width: int) -> int:
+        """A row per line."""
         return max(1, len(self._lines()))
 
     def _shown(self) -> list[str]:

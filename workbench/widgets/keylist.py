@@ -13,10 +13,9 @@ from engine.problems import Problem
 from workbench.recipe_editor import draft, keys
 from workbench.recipe_editor.draft import Draft
 from workbench.recipe_editor.keys import Key
-from workbench.widgets.canvas import Row
+from workbench.text.styled import Row, fit
 from workbench.widgets.choices import Choices
 from workbench.widgets.lineinput import LineInput
-from workbench.widgets.wrap import fit
 
 _MARK = 2
 _NAME = 29

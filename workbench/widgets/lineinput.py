@@ -39,3 +39,16 @@ class LineInput(Input):
     def action_leave(self) -> None:
         """Leave it as it was."""
         self.post_message(self.Left())
+
+
+class PromptInput(LineInput):
+    """Of a playground. Its cursor stands still: a blinking one is written all the time."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Send", tooltip="Ask base and adapter"),
+        Binding("escape", "leave", "Stop/Back", tooltip="Stop the answers; else leave"),
+    ]
+
+    def on_mount(self) -> None:
+        """Let the cursor stand."""
+        self.cursor_blink = False

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from engine.problems import Problem
 from workbench.text import format
-from workbench.widgets.budgetbar import BudgetBar
-from workbench.widgets.facts import Facts
-from workbench.widgets.problems import Problems
+from workbench.text.layouts import fact_rows, problem_rows
+from workbench.text.styled import Span, wrapped
+from workbench.widgets.canvas import Drawing, Pager
 
 if TYPE_CHECKING:
     from workbench.recipe_editor.draft import Draft
@@ -29,9 +32,9 @@ class OutcomePane(Vertical):
 
     def compose(self) -> ComposeResult:
         """Facts, memory, problems."""
-        yield Facts(id="settings")
-        yield BudgetBar(is_ascii=self._is_ascii, id="budget")
-        yield Problems(id="problems")
+        yield Pager(id="settings")
+        yield Drawing(id="budget")
+        yield Pager(id="problems")
 
     def on_mount(self) -> None:
         """Name the panes."""
@@ -41,26 +44,35 @@ class OutcomePane(Vertical):
     def show(self, outcome: RecipeAssessment) -> None:
         """Show this one; its keys too, while they are edited."""
         from workbench.recipe_editor.recipe_assessment import Assessed, Unbudgeted
+        from workbench.text import budget_page
 
-        self.query_one("#settings", Facts).show(outcome.facts)
+        self.query_one("#settings", Pager).show_lines(partial(fact_rows, outcome.facts))
         budget = outcome.forecast.budget if isinstance(outcome, Assessed) else None
         reason = outcome.reason if isinstance(outcome, Unbudgeted) else ""
-        self.query_one(BudgetBar).show(budget, reason)
         self.set_class(bool(outcome.problems), "-blocked")
         self.set_class(budget is not None, "-budgeted")
-        self.query_one(Problems).show(_verdict(outcome), outcome.problems)
+        pane = self.query_one("#budget", Drawing)
+        pane.set_class(budget is None and not reason, "-none")
+        if budget is None:
+            pane.show(lambda width, _: wrapped(reason, "dim", width))
+        else:
+            pane.show(partial(budget_page.pane, budget, is_ascii=self._is_ascii))
+        self._judge(_verdict(outcome), outcome.problems)
         if self.has_class("-editing") and outcome.draft:
             self._keys.show(outcome.draft)
         self.call_after_refresh(self.on_resize)
 
     def on_resize(self) -> None:
         """Facts that don't fit are told of."""
-        facts = self.query_one("#settings", Facts)
+        facts = self.query_one("#settings", Pager)
         facts.border_subtitle = "tab, down: more" if facts.is_cut else ""
 
     def say(self, text: str) -> None:
         """Say what is under way instead of problems."""
-        self.query_one(Problems).show((text, "dim"))
+        self._judge((text, "dim"), ())
+
+    def _judge(self, verdict: Span, problems: Sequence[Problem]) -> None:
+        self.query_one("#problems", Pager).show_lines(partial(problem_rows, verdict, problems))
 
     @property
     def _keys(self) -> KeyList:
@@ -70,24 +82,30 @@ class OutcomePane(Vertical):
 
     async def edit(self, draft: Draft) -> None:
         """Show the keys of a recipe."""
-        from workbench.widgets.keyhelp import KeyHelp
         from workbench.widgets.keylist import KeyList
 
         if not self.query(KeyList):
-            await self.mount_all([KeyList(id="keys"), KeyHelp(id="help")], before="#budget")
+            about = Pager(id="help")
+            about.can_focus = False
+            await self.mount_all([KeyList(id="keys"), about], before="#budget")
         self.add_class("-editing")
         self._keys.show(draft)
         self._keys.focus()
 
     def on_key_list_looked(self, looked: KeyList.Looked) -> None:
         """Say what a key is about, and what is wrong with its value."""
-        from workbench.widgets.keyhelp import KeyHelp
+        from workbench.recipe_editor import keys
 
         looked.stop()
-        self.query_one(KeyHelp).show(looked.key, looked.problems)
+        key = looked.key
+        about = self.query_one("#help", Pager)
+        about.border_title = key.name
+        about.border_subtitle = "h l change it" if key.choices else ""
+        about.show_lines(partial(keys.help_rows, key, looked.problems))
+        about.action_move(-1_000_000)
 
 
-def _verdict(outcome: RecipeAssessment) -> tuple[str, str]:
+def _verdict(outcome: RecipeAssessment) -> Span:
     if not outcome.problems:
         return "Nothing is wrong. s starts the run, p shows its rows.", "good"
     count = format.amount(len(outcome.problems), "problem")

@@ -9,8 +9,7 @@ from textual.widgets import Static
 from engine.sessions.playground import Settings
 from workbench.sessions import sampling_form
 from workbench.sessions.sampling_form import DEFAULTS, KEYS
-from workbench.widgets.lineinput import LineInput
-from workbench.widgets.promptinput import PromptInput
+from workbench.widgets.lineinput import LineInput, PromptInput
 
 
 class SettingsRow(Vertical):

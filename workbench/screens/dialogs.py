@@ -1,0 +1,133 @@
+"""Small screens that lie over another: a question, a recipe's new name, letters to jump by."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Label, Static
+
+from engine.problems import Refusal
+from workbench.recipe_editor import user_recipes
+from workbench.recipe_editor.draft import Draft
+from workbench.text.sanitize import clean_line
+from workbench.widgets.lineinput import LineInput
+
+JUMP_LETTERS = "asdfghjkl"
+
+
+def ask(
+    app: App[Any], question: str, detail: str, choices: tuple[str, str], then: Callable[[], Any]
+) -> None:
+    """Ask before what can't be undone; then do it, where the user agrees."""
+    screen = ConfirmScreen(question, detail, *choices)
+    app.push_screen(screen, lambda is_agreed: is_agreed and then())
+
+
+def _keys(enter: str, escape: str) -> Static:
+    keys = (("enter", "$accent"), f"  {enter}      ", ("escape", "$accent"), f"  {escape}")
+    return Static(Content.assemble(*keys), markup=False, id="answers")
+
+
+class ConfirmScreen(ModalScreen[bool]):
+    """True where the user agreed; escape always declines."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,y", "agree", "Yes", id="confirm-agree", tooltip="Do it"),
+        Binding("escape,n", "decline", "No", id="confirm-decline", tooltip="Leave it as it is"),
+    ]
+
+    def __init__(self, question: str, detail: str, agree: str, decline: str) -> None:
+        super().__init__()
+        self._texts = (question, detail)
+        self._choices = (agree, decline)
+
+    def compose(self) -> ComposeResult:
+        """Question, what it means, and the two keys."""
+        question, detail = self._texts
+        with Vertical(id="question"):
+            yield Static(Content.styled(question, "bold"), markup=False)
+            yield Static(Content(detail), markup=False)
+            yield _keys(*self._choices)
+
+    def action_agree(self) -> None:
+        """Close with yes."""
+        self.dismiss(True)
+
+    def action_decline(self) -> None:
+        """Close with no."""
+        self.dismiss(False)
+
+
+class NamingScreen(ModalScreen[str]):
+    """Saves a recipe; its new name as setup lists it, empty where the user wants none."""
+
+    CSS_PATH = "dialogs.tcss"
+
+    def __init__(self, edited: Draft) -> None:
+        super().__init__()
+        self._draft = edited
+
+    def compose(self) -> ComposeResult:
+        """The question, the name, where it goes or why it can't, and the keys."""
+        with Vertical(id="naming"):
+            title = f"Save {clean_line(self._draft.name)} as a new recipe"
+            yield Static(Content.styled(title, "bold"), markup=False)
+            yield LineInput(placeholder="its name")
+            yield Static("", markup=False, id="verdict")
+            yield _keys("save", "cancel")
+
+    @on(LineInput.Changed)
+    def _judge(self, typed: LineInput.Changed) -> None:
+        name = typed.value.strip()
+        verdict = user_recipes.name_problem(name) or f"It becomes {name}.toml in this folder"
+        self._say(verdict if name else "")
+
+    def _say(self, verdict: str) -> None:
+        self.query_one("#verdict", Static).update(Content(clean_line(verdict)))
+
+    @on(LineInput.Submitted)
+    def _save(self, typed: LineInput.Submitted) -> None:
+        name = typed.value.strip()
+        if not name:
+            return
+        try:
+            self.dismiss(user_recipes.save(self._draft, name))
+        except Refusal as refusal:
+            problem = refusal.problems[0]
+            self._say(f"{problem.reason}. {problem.fix}")
+
+    @on(LineInput.Left)
+    def _leave(self) -> None:
+        self.dismiss("")
+
+
+class JumpScreen(ModalScreen[Widget | None]):
+    """A letter over each pane: the one whose letter is pressed; None where another key is."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", "Back", tooltip="Stay where you are"),
+    ]
+
+    def __init__(self, panes: Sequence[Widget]) -> None:
+        super().__init__()
+        self._panes = dict(zip(JUMP_LETTERS, panes, strict=False))
+
+    def compose(self) -> ComposeResult:
+        """A letter in the corner of each pane."""
+        for letter, pane in self._panes.items():
+            label = Label(f" {letter} ", markup=False)
+            label.styles.offset = (pane.region.x, pane.region.y)
+            yield label
+
+    def on_key(self, event: events.Key) -> None:
+        """Every key ends it."""
+        event.stop()
+        self.dismiss(self._panes.get(event.key))

@@ -1,0 +1,170 @@
+"""What base and adapter answer to the same prompts, side by side: in a run's samples and a talk."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import zip_longest
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from engine.events import Sample
+from engine.sessions.playground import SIDES
+from workbench.sessions.chat import Chat, Exchange, Reply
+from workbench.text import word_diff
+from workbench.text.sanitize import clean, clean_line
+from workbench.text.styled import Row, Span, cells, fit, wrap, wrap_spans, wrapped
+from workbench.text.word_diff import Piece
+from workbench.widgets.canvas import Pager
+
+_GAP: Span = ("  ", "")
+_MIN_TRACK = 8
+_ENDS = {"stop": "", "length": ", cut at max_new_tokens", "stopped": ", stopped"}
+
+
+class Samples(Pager):
+    """The answers of one step, prompt by prompt; the latest until another step is chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "turn(-1)", "Earlier", show=False, tooltip="Answers of an earlier step"),
+        Binding("right,l", "turn(1)", "Later", show=False, tooltip="Answers of a later step"),
+    ]
+
+    def __init__(self, *, is_ascii: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._is_ascii = is_ascii
+        self._samples: Mapping[int, Sequence[Sample]] = {}
+        self._chosen: int | None = None
+
+    @property
+    def step(self) -> int | None:
+        """The step whose answers are shown; None before the first ones."""
+        if self._chosen in self._samples:
+            return self._chosen
+        return max(self._samples, default=None)
+
+    def show(self, samples: Mapping[int, Sequence[Sample]]) -> None:
+        """Answers by step."""
+        if samples is not self._samples:
+            self._samples = samples
+            self.redraw()
+
+    def action_turn(self, by: int) -> None:
+        """Another step; at the last one those to come are followed again."""
+        steps = sorted(self._samples)
+        if self.step is not None:
+            place = max(0, min(len(steps) - 1, steps.index(self.step) + by))
+            self._chosen = None if place == len(steps) - 1 else steps[place]
+            self.redraw()
+
+    def head(self, width: int) -> list[Row]:
+        """The slider, and whose answers stand in which column."""
+        if self.step is None:
+            return [[("no sample yet", "dim")]]
+        steps = sorted(self._samples)
+        return [slider(steps, self.step, width, is_ascii=self._is_ascii), sides_row(width)]
+
+    def lines(self, width: int) -> list[Row]:
+        """Each prompt over its two answers."""
+        rows: list[Row] = []
+        for sample in self._samples[self.step] if self.step is not None else ():
+            rows += wrapped(sample.prompt, "strong", width)
+            rows += side_by_side(sample.base, sample.adapter, _column(width))
+        return rows
+
+
+def slider(steps: Sequence[int], chosen: int, width: int, *, is_ascii: bool) -> Row:
+    """The chosen step's number, and a track with a mark per step, placed by step."""
+    count = f"{steps.index(chosen) + 1} of {len(steps)}"
+    room = width - len(f"step {chosen}{count}") - 4
+    spans: list[Span] = [("step ", "dim"), (str(chosen), "strong"), _GAP]
+    if len(steps) > 1 and room >= _MIN_TRACK:
+        line, stop, here = ("-", "+", "O") if is_ascii else ("─", "┼", "●")
+        first, reach = steps[0], max(1, steps[-1] - steps[0])
+        track = [line] * room
+        for step in steps:
+            track[(step - first) * (room - 1) // reach] = stop
+        at = (chosen - first) * (room - 1) // reach
+        left, right = "".join(track[:at]), "".join(track[at + 1 :])
+        spans += [(left, "dim"), (here, "accent"), (right, "dim"), _GAP]
+    return [*spans, (count, "dim")]
+
+
+def sides_row(width: int) -> Row:
+    """Whose answers stand in which column."""
+    return [(fit("base", _column(width)) + _GAP[0], "dim"), ("adapter", "dim")]
+
+
+def _column(width: int) -> int:
+    return max(2, (width - len(_GAP[0])) // 2)
+
+
+def side_by_side(left: str, right: str, column: int) -> list[Row]:
+    """Two texts in columns of so many cells; what only one of them has stands out."""
+    lefts, rights = word_diff.words(clean(left), clean(right))
+    pairs = zip_longest(_inked(lefts, "dim", column), _inked(rights, "good", column))
+    rows: list[Row] = [
+        [*(own or []), (" " * (column - cells(own or [])), ""), _GAP, *(other or [])]
+        for own, other in pairs
+    ]
+    return [*rows, [("both say the same", "dim")]] if left == right else rows
+
+
+def _inked(pieces: list[Piece], own: str, column: int) -> list[list[Span]]:
+    return wrap_spans([(text, own if is_own else "") for text, is_own in pieces], column)
+
+
+def talk_rows(talk: Chat, width: int) -> list[Row]:
+    """Each prompt of a talk over its two answers."""
+    if not talk.exchanges:
+        return [[("what you ask is answered by both", "dim")]] if talk.opened else []
+    return [row for exchange in talk.exchanges for row in _exchange(exchange, width)]
+
+
+@lru_cache(maxsize=256)
+def _exchange(exchange: Exchange, width: int) -> tuple[Row, ...]:
+    """Differences are marked once both answers are whole."""
+    column, base, adapter = _column(width), exchange.base, exchange.adapter
+    rows = wrapped(exchange.prompt, "strong", width)
+    if exchange.is_over and base.said and adapter.said:
+        rows += side_by_side(base.said, adapter.said, column)
+    else:
+        rows += _plain_columns(base.said, adapter.said, "", column)
+    return (*rows, *_plain_columns(_ending(base), _ending(adapter), "dim", column), [])
+
+
+def _plain_columns(left: str, right: str, ink: str, column: int) -> list[Row]:
+    pairs = zip_longest(wrap(left, column), wrap(right, column), fillvalue="")
+    return [[(fit(left, column) + _GAP[0], ink), (right, ink)] for left, right in pairs]
+
+
+def _ending(reply: Reply) -> str:
+    """How an answer went."""
+    if reply.reason == "failed":
+        return f"failed: {clean_line(reply.error)}"
+    rate = reply.tokens_per_s
+    figures = f"{reply.tokens} tokens, {rate:.0f} tokens/s" if rate else "no token"
+    if not reply.reason:
+        return figures if rate else "..."
+    return figures + _ENDS.get(reply.reason, "")
+
+
+def talk_head(talk: Chat) -> list[Row]:
+    """What the engine is at; then which adapter, in which numbers, how fast each side is."""
+    if talk.opened is None:
+        if talk.failed is not None:
+            return []
+        if talk.phase is not None:
+            detail = clean_line(talk.phase.detail)
+            return [[(talk.phase.name, "accent"), (f"  {detail} ...", "dim")]]
+        waits = "the engine loads its libraries" if talk.is_started else "the engine starts"
+        return [[("starting", "accent"), (f"  {waits} ...", "dim")]]
+    opened = talk.opened
+    step = opened.adapter if opened.step is None else f"step {opened.step}"
+    numbers = opened.dtype if opened.quantization == "none" else opened.quantization
+    row: list[Span] = [("adapter of ", "dim"), (clean_line(step), "strong"), ("   ", "")]
+    for side in SIDES:
+        rate = talk.rates.get(side)
+        row += [(f"{side} ", "dim"), (f"{rate:.0f} " if rate else "- ", "")]
+    # Where the line is too short, the model's name is what can be missed.
+    model = f"{clean_line(opened.model)}, {opened.device} {numbers}"
+    return [[*row, (f"tokens/s   {model}", "dim")]]

@@ -1,0 +1,127 @@
+"""What frames every screen: its title, the names of its panes, its keys, and the size it needs."""
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.binding import Binding
+from textual.screen import Screen
+
+from workbench.text.styled import Row, Span, fit
+from workbench.widgets.canvas import Canvas, Drawing
+
+MIN_WIDTH, MIN_HEIGHT = 60, 18
+_NAME = "gemma-bench"
+_GAP = "  "
+_HELP = "help"
+Shown = tuple[Binding, str, bool]
+"""A binding, its key as displayed, whether it can be used."""
+
+
+class DisabledActions:
+    """For screens and widgets that know why an action is not to be had.
+
+    Its key stays in the key line, dim, and says why when pressed.
+    """
+
+    def disabled_reason(self, action: str) -> str:
+        """Why an action can't be done now; empty where it can."""
+        return ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """None is Textual's word for an action that is shown but disabled."""
+        return None if self.disabled_reason(action) else True
+
+
+class TitleBar(Drawing):
+    """Program and screen to the left, subject and its state to the right."""
+
+    def __init__(self, screen: str) -> None:
+        super().__init__()
+        self._screen = screen
+        self.set_subject("")
+
+    def set_subject(self, subject: str, state: Span = ("", "")) -> None:
+        """Name the subject, and its state with an ink."""
+        self.show(lambda width, _: [self._title(width, subject, *state)])
+
+    def _title(self, width: int, subject: str, state: str, ink: str) -> Row:
+        state = state and f"  {state}"
+        room = max(0, width - len(f"{_NAME}  {self._screen}{state}"))
+        shown = fit(subject, min(max(0, room - 2), max(len(subject), 1)))
+        gap = " " * max(0, room - len(shown))
+        names = [(f"{_NAME}  ", "strong"), (self._screen, "dim"), (gap, "")]
+        return [*names, (shown, ""), (state, ink)]
+
+
+def pane_names(names: Sequence[str], chosen: int) -> Row:
+    """Each name with the number that is its key; the chosen one stands out."""
+    spans: list[Span] = []
+    for index, name in enumerate(names):
+        number_ink, ink = ("accent", "strong") if index == chosen else ("dim", "dim")
+        spans += [(f"{index + 1} ", number_ink), (name, ink), ("    ", "")]
+    return spans
+
+
+class TooSmall(Canvas):
+    """Takes a screen's place where the terminal is too small: which size it needs."""
+
+    def drawn(self, width: int, height: int) -> list[Row]:
+        """Centred lines."""
+        here = self.app.size
+        lines = [
+            (f"this terminal is {here.width} x {here.height}", "strong"),
+            (f"gemma-bench needs {MIN_WIDTH} x {MIN_HEIGHT}", ""),
+            ("runs go on meanwhile", "dim"),
+        ]
+        above: list[Row] = [[]] * max(0, (height - len(lines)) // 2)
+        return [*above, *([(text.center(width), ink)] for text, ink in lines)]
+
+
+class KeyLine(Canvas):
+    """A row of keys and what they do; it can be clicked, and a key that can't be used is dim."""
+
+    def on_mount(self) -> None:
+        """Follow the screen's bindings."""
+        self.screen.bindings_updated_signal.subscribe(self, self._renew)
+
+    def _renew(self, _: Screen[object]) -> None:
+        if self.is_attached:
+            self.redraw()
+
+    def _shown(self, width: int) -> list[Shown]:
+        """Those that fit, one per action; the one for help stays, since it names the others."""
+        found: dict[str, Shown] = {}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if binding.show and binding.action not in found:
+                key = self.app.get_key_display(binding)
+                found[binding.action] = binding, key, active.enabled
+        shown = list(found.values())
+        while sum(map(_cells, shown)) - len(_GAP) > width:
+            others = [one for one in shown if one[0].action != _HELP]
+            if not others:
+                break
+            shown.remove(others[-1])
+        return shown
+
+    def drawn(self, width: int, height: int) -> list[Row]:
+        """One row."""
+        spans: list[Span] = []
+        for binding, key, is_enabled in self._shown(width):
+            spans.append((f"{key} ", "accent" if is_enabled else "band"))
+            spans.append((f"{binding.description}{_GAP}", "" if is_enabled else "band"))
+        return [spans]
+
+    def on_click(self, click: events.Click) -> None:
+        """A click on a key presses it."""
+        end = 0
+        for one in self._shown(self.content_size.width):
+            start, end = end, end + _cells(one)
+            if start <= click.get_content_offset_capture(self).x < end and one[2]:
+                self.app.simulate_key(one[0].key)
+                return
+
+
+def _cells(one: Shown) -> int:
+    binding, key, _ = one
+    return len(f"{key} {binding.description}{_GAP}")
