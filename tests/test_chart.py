@@ -10,10 +10,9 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from engine.events import Metric
-from workbench.run_view.chart_series import Curve
 from workbench.run_view.chart_window import ChartWindow
 from workbench.run_view.series import StepSeries
-from workbench.widgets.chart import Chart
+from workbench.widgets.chart import Chart, Curve
 
 NAMES = ("loss",)
 

@@ -151,8 +151,9 @@ def test_a_run_that_is_done_exits_0_and_shows_all(run: RunDir) -> None:
     )
     assert (code, err) == (0, "")
     for shown in (
-        "loss 1.500", "loss not a number", "1/2", "dropped: 1 x empty", "no bfloat16",
-        "warning: rows are short. Add some", "한국", "done: 2 steps", str(run.path / "adapter"),
+        "loss 1.500", "loss not a number", "1/2", "left out  1 empty", "no bfloat16",
+        "warning: rows are short. Add some", "한국", "done  2 steps in 0:02",
+        str(run.path / "adapter"),
     ):  # fmt: skip
         assert shown in out
     assert "\x1b" not in out
@@ -318,9 +319,9 @@ def test_a_terminal_shows_one_line_of_progress(run: RunDir) -> None:
     viewer = follow(run, stdout=theirs)
     os.close(theirs)
     shown = b""
-    while b"adapter:" not in shown:
+    while b"adapter " not in shown:
         shown += os.read(ours, 4096)
     assert viewer.wait(20) == 0
     assert shown.count(b"\r\x1b[2K") <= 2
-    assert b"done: 2 steps" in shown
+    assert b"done  2 steps in 0:02" in shown
     os.close(ours)

@@ -50,7 +50,7 @@ class Viewer:
 
         def is_now() -> bool:
             death = self.played.death
-            self.told += self.played.read_new()
+            self.told += self.played.new_events()
             assert is_so() or not death, f"{death}: {self.played.log_tail()}"
             return bool(is_so())
 

@@ -6,9 +6,8 @@ from staged_playground import PROMPTS, answers, opening, recorded
 
 from engine.events import Answered, Failed, Piece
 from engine.sessions.playground import Settings
-from workbench.sessions import sampling_form
 from workbench.sessions.chat import Chat, Exchange
-from workbench.sessions.sampling_form import DEFAULTS
+from workbench.widgets.settingsrow import DEFAULTS, problems_of, settings_of
 
 GREEDY = Settings()
 
@@ -124,8 +123,8 @@ def test_sides_that_are_none_are_left_out() -> None:
 
 
 def test_settings_as_they_stand_are_right() -> None:
-    assert sampling_form.wrong(DEFAULTS) == {}
-    assert sampling_form.settings(DEFAULTS) == Settings()
+    assert problems_of(DEFAULTS) == {}
+    assert settings_of(DEFAULTS) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -135,11 +134,11 @@ def test_settings_as_they_stand_are_right() -> None:
      ("max_new_tokens", "0"), ("max_new_tokens", "1e3"), ("seed", "-1"), ("seed", "9" * 5000)],
 )  # fmt: skip
 def test_what_no_setting_can_be(key: str, text: str) -> None:
-    (told,) = sampling_form.wrong({**DEFAULTS, key: text}).values()
+    (told,) = problems_of({**DEFAULTS, key: text}).values()
     assert told.startswith(f"{key} is a")
 
 
 def test_settings_that_were_typed() -> None:
     typed = {"temperature": "0.7", "top_p": "1", "top_k": "0", "max_new_tokens": "9", "seed": "4"}
-    assert sampling_form.wrong(typed) == {}
-    assert sampling_form.settings(typed) == Settings(0.7, 1.0, 0, 9, 4)
+    assert problems_of(typed) == {}
+    assert settings_of(typed) == Settings(0.7, 1.0, 0, 9, 4)

@@ -70,14 +70,6 @@ def _command(arguments: list[str]) -> tuple[Command | None, list[str]]:
 
 def _parsed(command: Command | None, arguments: list[str]) -> argparse.Namespace:
     """The options of a command; without one, of the app, which has none."""
-    if command:
-        parser = argparse.ArgumentParser(
-            prog=f"gemma-bench {command.name}",
-            description=f"{command.help[0].upper()}{command.help[1:]}.",
-            epilog=_EXIT_CODES,
-        )
-        command.add_arguments(parser)
-        return parser.parse_args(arguments)
     parser = argparse.ArgumentParser(
         prog="gemma-bench",
         description="Fine-tune Google Gemma on your own hardware. Without a command: the app.",
@@ -88,7 +80,14 @@ def _parsed(command: Command | None, arguments: list[str]) -> argparse.Namespace
     )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands, each with its own --help")
     for listed in COMMANDS:
-        commands.add_parser(listed.name, help=listed.help)
+        description = f"{listed.help[0].upper()}{listed.help[1:]}."
+        options = commands.add_parser(
+            listed.name, help=listed.help, description=description, epilog=_EXIT_CODES
+        )
+        if listed is command:
+            listed.add_arguments(options)
+    if command:
+        return parser.parse_args([command.name, *arguments])
     if arguments and arguments[0].startswith("-") and arguments[0] not in {"-h", "--help"}:
         flag = arguments[0].partition("=")[0]
         parser.error(f"{flag} is not taken without a command, as in: gemma-bench run RECIPE")

@@ -1,20 +1,25 @@
-"""A run in words: JSON lines, one line per step, or a progress line that redraws itself."""
+"""A run in words: JSON lines, one line per step, or a progress line; and a page at its end."""
 
 import shutil
 import sys
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from engine import events
 from engine.events import Metric
 from engine.run.rundir import RunDir
-from workbench.commands.final_report import ending
 from workbench.commands.status_line import StatusLine
-from workbench.run_view import forecast_vs_measured, metrics
+from workbench.run_view import forecast_vs_measured, metrics, run_facts
 from workbench.run_view.run_state import RunState
 from workbench.text import format
-from workbench.text.sanitize import clean_line
+from workbench.text.layouts import fact_rows
+from workbench.text.sanitize import clean, clean_line
+from workbench.text.styled import UNBROKEN, fit, plain, wrap
+from workbench.text.terminal import prints_utf8
 
 _BAR_CELLS = 24
+_CHART_ROWS = 12
+_MAX_WIDTH = 110
 
 
 class Json:
@@ -50,7 +55,7 @@ class Lines:
         if text:
             self.note(text)
         if isinstance(event, events.Done):
-            self.note(ending(self.run, self.state, _width()))
+            self.note(final_page(self.run, self.state, shutil.get_terminal_size().columns))
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -150,17 +155,47 @@ def _figure(metric: Metric, value: float | None) -> str:
 
 
 def _plan(plan: events.Plan) -> str:
-    dropped = ", ".join(f"{count} x {clean_line(reason)}" for reason, count in plan.dropped.items())
-    share = plan.supervised_tokens / max(plan.tokens, 1)
-    lines = [
-        f"{plan.parameters:,} parameters in {plan.dtype} on {plan.device}; "
-        f"{plan.trainable_parameters:,} trained in {len(plan.target_modules)} modules",
-        f"{plan.rows} rows, {plan.tokens:,} tokens, {share:.0%} with loss; "
-        f"{plan.truncated_rows} cut; dropped: {dropped or 'none'}",
-    ]
-    lines += [f"{name}: {clean_line(reason)}" for name, reason in plan.reasons.items()]
-    return "\n".join(f"  {line}" for line in lines)
+    reasons = [(name, reason, "") for name, reason in plan.reasons.items()]
+    rows = fact_rows([*run_facts.of_plan(plan), *reasons], UNBROKEN)
+    return "\n".join(f"  {plain(row)}" for row in rows)
 
 
-def _width() -> int:
-    return shutil.get_terminal_size().columns
+def final_page(run: RunDir, state: RunState, width: int) -> str:
+    """The last page: loss curve, answers side by side, figures; at most `width` columns wide."""
+    width = min(width, _MAX_WIDTH)
+    parts = [chart(state, width), side_by_side(state, width), figures(run, state)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def chart(state: RunState, width: int) -> str:
+    """Loss over steps; empty for a run too short to draw, or where braille can't be printed."""
+    means = zip(*state.steps.means("loss"), strict=True)
+    points = [(step, loss) for step, loss in means if loss == loss]
+    if len(points) < 3 or not prints_utf8():
+        return ""
+    import plotext
+
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plot_size(width, _CHART_ROWS)
+    plotext.title("loss per token")
+    plotext.plot(*zip(*points, strict=True), marker="braille")
+    return str(plotext.uncolorize(plotext.build())).rstrip()
+
+
+def side_by_side(state: RunState, width: int) -> str:
+    """The latest answers of base and adapter in two columns, prompt by prompt."""
+    column = max(20, (width - 3) // 2)
+    lines = [f"{'base':<{column}} | adapter", f"{'-' * column}-+-{'-' * column}"]
+    for sample in state.last_samples:
+        base, adapter = (clean_line(text) or "(nothing)" for text in (sample.base, sample.adapter))
+        pairs = zip_longest(wrap(base, column), wrap(adapter, column), fillvalue="")
+        lines.append(f"> {clean_line(sample.prompt)}")
+        lines += [f"{fit(left, column)} | {right}".rstrip() for left, right in pairs]
+    return "\n".join(lines) if state.last_samples else ""
+
+
+def figures(run: RunDir, state: RunState) -> str:
+    """What was measured, and where the adapter lies."""
+    rows = run_facts.done_rows(state.done, str(run.path), UNBROKEN) if state.done else []
+    return "\n".join(clean(plain(row)).rstrip() for row in rows)

@@ -17,6 +17,7 @@ from workbench.sessions import preview_session
 from workbench.sessions.preview_session import Preview
 from workbench.text.preview_page import page
 from workbench.text.sanitize import clean_line
+from workbench.text.terminal import prints_utf8
 from workbench.text.token_marks import TextStyle
 
 _POLL_S = 0.02
@@ -74,5 +75,4 @@ def _reply(preview: Preview) -> Reply:
 
 def _text_style() -> TextStyle:
     is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    return TextStyle(sys.stdout.isatty() and not is_plain, encoding == "utf8")
+    return TextStyle(sys.stdout.isatty() and not is_plain, prints_utf8())

@@ -73,14 +73,6 @@ class ChartWindow:
             return replace(self, cursor=cursor)
         return replace(self, cursor=cursor, pinned=max(0, cursor - size // 2))
 
-    def pointed(self, step: int | None) -> "ChartWindow":
-        """The cursor at a step, or none."""
-        return replace(self, cursor=step)
-
     def whole(self) -> "ChartWindow":
         """All steps, and no cursor."""
         return ChartWindow(is_log=self.is_log)
-
-    def turned(self) -> "ChartWindow":
-        """With or without a logarithmic scale."""
-        return replace(self, is_log=not self.is_log)

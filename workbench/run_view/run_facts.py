@@ -1,15 +1,20 @@
 """What a screen says of a run, in rows: how it stands, its plan, its last step, its machine."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from engine.events import Done, Failed, Metric, Plan, Warned
-from engine.hardware.monitor import GpuMeter, Meters
 from engine.run.rundir import State
 from workbench.run_view import forecast_vs_measured, metrics
 from workbench.run_view.run_state import RunState
 from workbench.text import format
 from workbench.text.layouts import Fact
 from workbench.text.styled import Row, Span, plain, wrap, wrapped
+
+if TYPE_CHECKING:
+    from engine.hardware.monitor import GpuMeter, Meters
 
 _HASH_CHARS = 12
 _MIN_BAR, _MAX_STATUS_ROWS = 8, 5
@@ -24,7 +29,7 @@ def status_rows(
 ) -> list[Row]:
     """Phase and progress while it lives, then how it ended; `place` is the run's folder."""
     if run.done is not None:
-        rows = _done(run.done, place, width)
+        rows = done_rows(run.done, place, width)
     elif run.failed is not None:
         rows = _failed(run.failed, place, width)
     elif state.name in {"died", "damaged"}:
@@ -59,7 +64,8 @@ def _progress(run: RunState, width: int, *, is_ascii: bool) -> Row:
     return [(text, ""), (full * filled, "accent"), (empty * (cells - filled), "band")]
 
 
-def _done(done: Done, place: str, width: int) -> list[Row]:
+def done_rows(done: Done, place: str, width: int) -> list[Row]:
+    """Steps, loss and accuracy, exact facts where the recipe scores them, and the adapter."""
     mark = "stopped and saved" if done.stopped_by else "done"
     steps = f"{format.count(done.steps)} steps in {format.duration(done.elapsed_s)}"
     by = f", asked by {done.stopped_by}" if done.stopped_by else ""

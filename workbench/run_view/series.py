@@ -3,15 +3,17 @@
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
 from math import isfinite
 from operator import add
-from typing import cast
+from typing import Any, cast
 
 _MAX_BUCKETS = 2048
+_STEP = "step"
+"""The series of the steps themselves: how many each bucket has, and the first of them."""
 _MAX_METRICS = 64
 """More than a run has: damage might name others at every step."""
 _MAX_VALUE = 1e100
@@ -47,26 +49,21 @@ class Bucket:
 class DownsampledSeries:
     """One metric: flat arrays with an item per bucket, so that a copy costs next to nothing."""
 
-    __slots__ = ("_counts", "_greatest", "_least", "_lost", "_totals")
+    __slots__ = ("_arrays",)
 
-    def __init__(self, length: int = 0) -> None:
-        self._totals, self._least, self._greatest = array("d"), array("d"), array("d")
-        self._counts, self._lost = array("q"), array("q")
-        self._grow(length)
+    def __init__(self) -> None:
+        self._arrays = [array(kind) for kind, _, _ in _ARRAYS]
 
     def copy(self) -> "DownsampledSeries":
         """The same figures in memory of their own."""
         twin = DownsampledSeries()
-        twin._totals, twin._least, twin._greatest = (
-            self._totals[:], self._least[:], self._greatest[:],
-        )  # fmt: skip
-        twin._counts, twin._lost = self._counts[:], self._lost[:]
+        twin._arrays = [values[:] for values in self._arrays]
         return twin
 
     def cut(self, length: int) -> None:
         """Drop the buckets from an index on."""
-        for column in (self._totals, self._least, self._greatest, self._counts, self._lost):
-            del column[length:]
+        for values in self._arrays:
+            del values[length:]
 
     def take(self, values: Values, slices: Sequence[Slice]) -> None:
         """Take values in, one after the other, so that batches don't matter."""
@@ -79,62 +76,70 @@ class DownsampledSeries:
                 self._take(bucket, measured)
 
     def _take(self, bucket: int, part: Sequence[float]) -> None:
-        total = reduce(add, part, self._totals[bucket])
+        arrays: list[Any] = self._arrays
+        totals, leasts, greatests, counts, lost = arrays
+        total = reduce(add, part, totals[bucket])
         least, greatest = min(part), max(part)
         if not (least >= -_MAX_VALUE and greatest <= _MAX_VALUE and isfinite(total)):
             finite = [value for value in part if abs(value) <= _MAX_VALUE]
-            self._lost[bucket] += len(part) - len(finite)
-            part, total = finite, reduce(add, finite, self._totals[bucket])
+            lost[bucket] += len(part) - len(finite)
+            part, total = finite, reduce(add, finite, totals[bucket])
             least, greatest = min(part, default=math.inf), max(part, default=-math.inf)
-        self._totals[bucket] = total
-        self._counts[bucket] += len(part)
-        if least < self._least[bucket]:
-            self._least[bucket] = least
-        if greatest > self._greatest[bucket]:
-            self._greatest[bucket] = greatest
+        totals[bucket] = total
+        counts[bucket] += len(part)
+        leasts[bucket] = min(leasts[bucket], least)
+        greatests[bucket] = max(greatests[bucket], greatest)
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Finite values of each bucket."""
+        return self._arrays[3]
+
+    @property
+    def leasts(self) -> Sequence[float]:
+        """The least of each bucket."""
+        return self._arrays[1]
 
     @property
     def overall_least(self) -> float | None:
         """The least finite value of any step; None where there is none."""
-        least = min(self._least, default=math.inf)
+        least = min(self.leasts, default=math.inf)
         return least if isfinite(least) else None
 
     def _grow(self, length: int) -> None:
-        missing = max(0, length - len(self._totals))
-        self._totals.extend([0.0] * missing)
-        self._least.extend([math.inf] * missing)
-        self._greatest.extend([-math.inf] * missing)
-        self._counts.extend([0] * missing)
-        self._lost.extend([0] * missing)
+        for values, (_, empty, _) in zip(self._arrays, _ARRAYS, strict=True):
+            values.extend([empty] * (length - len(values)))
 
     def halve(self) -> None:
         """Make one bucket of each two neighbours."""
-        pairs = range(0, len(self._totals), 2)
-        self._totals = array("d", [sum(self._totals[i : i + 2]) for i in pairs])
-        self._least = array("d", [min(self._least[i : i + 2]) for i in pairs])
-        self._greatest = array("d", [max(self._greatest[i : i + 2]) for i in pairs])
-        self._counts = array("q", [sum(self._counts[i : i + 2]) for i in pairs])
-        self._lost = array("q", [sum(self._lost[i : i + 2]) for i in pairs])
+        joins = (join for _, _, join in _ARRAYS)
+        pairs = range(0, len(self.counts), 2)
+        self._arrays = [
+            array(values.typecode, [join(values[i : i + 2]) for i in pairs])
+            for values, join in zip(self._arrays, joins, strict=True)
+        ]
 
     def joined(self, start: int, end: int) -> Bucket | None:
         """The buckets from an index up to another as one; None where nothing was measured."""
-        count, lost = sum(self._counts[start:end]), sum(self._lost[start:end])
+        totals, leasts, greatests, counts, losts = (values[start:end] for values in self._arrays)
+        count, lost = sum(counts), sum(losts)
         if not count + lost:
             return None
-        return Bucket(
-            count,
-            sum(self._totals[start:end]),
-            min(self._least[start:end]),
-            max(self._greatest[start:end]),
-            lost,
-        )
+        return Bucket(count, sum(totals), min(leasts), max(greatests), lost)
 
     def means(self) -> list[float | None]:
         """The mean of each bucket: not a number where all values are lost, None where none is."""
+        totals, _, _, counts, losts = self._arrays
         return [
             total / count if count else (math.nan if lost else None)
-            for total, count, lost in zip(self._totals, self._counts, self._lost, strict=True)
+            for total, count, lost in zip(totals, counts, losts, strict=True)
         ]
+
+
+_ARRAYS: tuple[tuple[str, Any, Callable[[Sequence[Any]], Any]], ...] = (
+    ("d", 0.0, sum), ("d", math.inf, min), ("d", -math.inf, max), ("q", 0, sum), ("q", 0, sum),
+)  # fmt: skip
+"""Totals, least and greatest values, counts, lost ones: kind of number, when empty, as one."""
 
 
 class StepSeries:
@@ -144,24 +149,22 @@ class StepSeries:
     neighbours become one. A metric may come with any step, and be missing from others.
     """
 
-    __slots__ = ("_counts", "_firsts", "_last", "_series", "_span", "last_step")
+    __slots__ = ("_last", "_series", "_span", "last_step")
 
     def __init__(self) -> None:
         self.last_step = -1
         self._span = 1
-        self._counts, self._firsts = array("q"), array("d")
-        """Steps of each bucket, and the first of them."""
-        self._series: dict[str, DownsampledSeries] = {}
+        self._series = {_STEP: DownsampledSeries()}
         self._last: dict[str, float] = {}
 
     def __len__(self) -> int:
         """Steps that are held; where a run was resumed in mid-bucket, a few of them twice."""
-        return sum(self._counts)
+        return sum(self._series[_STEP].counts)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Metrics that some step had."""
-        return tuple(self._series)
+        return tuple(name for name in self._series if name != _STEP)
 
     def last(self, name: str) -> float | None:
         """The latest figure: None before the first, not a number where it was none."""
@@ -174,12 +177,16 @@ class StepSeries:
     def means(self, name: str) -> tuple[list[int], list[float]]:
         """First step and mean of each bucket that has a value, even one that is no number."""
         means = self._series[name].means() if name in self._series else []
-        pairs = [(int(f), m) for f, m in zip(self._firsts, means, strict=False) if m is not None]
+        pairs = [
+            (int(f), m)
+            for f, m in zip(self._series[_STEP].leasts, means, strict=False)
+            if m is not None
+        ]
         return [first for first, _ in pairs], [mean for _, mean in pairs]
 
     def curve(self, name: str, first: int, last: int, width: int) -> list[Bucket | None]:
         """A series between two steps over so many columns; None where a column has no value."""
-        size, length = last + 1 - first, len(self._counts)
+        size, length = last + 1 - first, len(self._series[_STEP].counts)
         starts = (first * width + column * size for column in range(width + 1))
         edges = [min(length, -(-start // (self._span * width))) for start in starts]
         return [self._joined(name, start, stop) for start, stop in pairwise(edges)]
@@ -214,7 +221,7 @@ class StepSeries:
             end = bisect_left(steps, _MAX_BUCKETS * self._span, start)
             slices = list(self._sliced(steps, start, end))
             for name in numbers:
-                if name != "step" and (name in self._series or len(self._series) < _MAX_METRICS):
+                if name in self._series or len(self._series) <= _MAX_METRICS:
                     series = self._series.setdefault(name, DownsampledSeries())
                     series.take(numbers[name], slices)
             start = end
@@ -229,38 +236,23 @@ class StepSeries:
         }
 
     def _sliced(self, steps: Sequence[float], start: int, end: int) -> Iterator[Slice]:
-        """Where some steps belong, counted there; all fit into the buckets."""
+        """Where some steps belong; all fit into the buckets."""
         while start < end:
             bucket = int(steps[start]) // self._span
             stop = bisect_left(steps, (bucket + 1) * self._span, start, end)
-            self._grow(bucket, steps[start])
-            self._counts[bucket] += stop - start
             yield bucket, start, stop
             start = stop
 
-    def _grow(self, bucket: int, step: float) -> None:
-        missing = bucket + 1 - len(self._counts)
-        if missing > 0:
-            self._counts.extend([0] * missing)
-            self._firsts.extend([math.inf] * missing)
-        self._firsts[bucket] = min(self._firsts[bucket], step)
-
     def _cut(self, step: int) -> None:
-        length = step // self._span
         if step > self.last_step:
             return
         self._last = {}
-        if length >= len(self._counts):
-            return
-        length += self._firsts[length] < step
-        del self._counts[length:], self._firsts[length:]
+        length, firsts = step // self._span, self._series[_STEP].leasts
+        length += length < len(firsts) and firsts[length] < step
         for series in self._series.values():
             series.cut(length)
 
     def _widen(self) -> None:
-        pairs = range(0, len(self._counts), 2)
-        self._counts = array("q", [sum(self._counts[i : i + 2]) for i in pairs])
-        self._firsts = array("d", [min(self._firsts[i : i + 2]) for i in pairs])
         for series in self._series.values():
             series.halve()
         self._span *= 2
@@ -268,7 +260,6 @@ class StepSeries:
     def _copy(self) -> "StepSeries":
         twin = StepSeries()
         twin.last_step, twin._span = self.last_step, self._span
-        twin._counts, twin._firsts = self._counts[:], self._firsts[:]
         twin._series = {name: series.copy() for name, series in self._series.items()}
         twin._last = dict(self._last)
         return twin

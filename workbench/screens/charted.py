@@ -1,6 +1,7 @@
 """What screens with charts have in common: the part of a run that is shown, and the cursor."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -63,7 +64,7 @@ class ChartedScreen(BenchScreen):
 
     def action_scale(self) -> None:
         """With or without a logarithmic scale, where it makes sense."""
-        self._look(self.view.turned())
+        self._look(replace(self.view, is_log=not self.view.is_log))
 
     def action_series(self) -> None:
         """The next series."""
@@ -74,4 +75,4 @@ class ChartedScreen(BenchScreen):
 
     @on(Chart.Pointed)
     def _point_at(self, pointed: Chart.Pointed) -> None:
-        self._look(self.view.pointed(pointed.step))
+        self._look(replace(self.view, cursor=pointed.step))

@@ -15,7 +15,6 @@ from engine.events import Metric
 from engine.problems import Refusal
 from engine.run.rundir import RunDir
 from workbench.run_view import comparison, metrics
-from workbench.run_view.chart_series import Curve
 from workbench.run_view.comparison import LETTERS, Side
 from workbench.run_view.run_reader import RunReader
 from workbench.run_view.run_state import RunState
@@ -23,7 +22,7 @@ from workbench.screens.bench_screen import pane_keys
 from workbench.screens.charted import ChartedScreen
 from workbench.text.sanitize import clean_line
 from workbench.widgets.canvas import Drawing, Pager
-from workbench.widgets.chart import Chart
+from workbench.widgets.chart import Chart, Curve
 
 _READ_EVERY_S = 0.5
 

@@ -39,8 +39,10 @@ class ConfirmScreen(ModalScreen[bool]):
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,y", "agree", "Yes", id="confirm-agree", tooltip="Do it"),
-        Binding("escape,n", "decline", "No", id="confirm-decline", tooltip="Leave it as it is"),
+        Binding("enter,y", "dismiss(True)", "Yes", id="confirm-agree", tooltip="Do it"),
+        Binding(
+            "escape,n", "dismiss(False)", "No", id="confirm-decline", tooltip="Leave it as it is"
+        ),
     ]
 
     def __init__(self, question: str, detail: str, agree: str, decline: str) -> None:
@@ -55,14 +57,6 @@ class ConfirmScreen(ModalScreen[bool]):
             yield Static(Content.styled(question, "bold"), markup=False)
             yield Static(Content(detail), markup=False)
             yield _keys(*self._choices)
-
-    def action_agree(self) -> None:
-        """Close with yes."""
-        self.dismiss(True)
-
-    def action_decline(self) -> None:
-        """Close with no."""
-        self.dismiss(False)
 
 
 class NamingScreen(ModalScreen[str]):

@@ -87,7 +87,7 @@ class PlaygroundScreen(BenchScreen):
         if self._played is None or self.talk.failed is not None:
             return
         death = self._played.death
-        told = self._played.read_new()
+        told = self._played.new_events()
         self.talk = self.talk.fold(told)
         if self.talk.failed is not None:
             self._fail(self.talk.failed)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
 from typing import ClassVar
@@ -12,14 +13,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.events import Resize
-from textual.message import Message
 from textual.worker import get_current_worker
 
 from engine.events import Metric
 from engine.hardware.monitor import Gauge, Meters
 from engine.run.rundir import RunDir, RunStatus, State, Want
 from workbench.run_view import forecast_vs_measured, metrics, run_facts
-from workbench.run_view.chart_series import Curve
 from workbench.run_view.forecast_vs_measured import MemoryForecast
 from workbench.run_view.run_reader import RunReader, is_here
 from workbench.run_view.run_state import RunState
@@ -31,8 +30,7 @@ from workbench.text.layouts import fact_rows, log_rows
 from workbench.text.sanitize import clean_line, clean_path
 from workbench.widgets.answers import Samples
 from workbench.widgets.canvas import Drawing, Pager
-from workbench.widgets.chart import Chart
-from workbench.widgets.throttle import Throttle
+from workbench.widgets.chart import Chart, Curve
 
 _READ_EVERY_S = 0.1
 _TELL_EVERY_S, _TELL_LATE_S = 0.25, 1.0
@@ -51,23 +49,14 @@ _PROMISES = {
 }
 
 
-class Arrived(Message, namespace="run_screen"):
-    """What the run told since, folded; the latest holds all of it."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is known of the run; the newest holds all of it."""
 
-    def __init__(
-        self,
-        run: RunState | None = None,
-        state: State | None = None,
-        log: tuple[str, ...] = (),
-        forecast: MemoryForecast | None = None,
-    ) -> None:
-        super().__init__()
-        self.run, self.state = run or RunState(), state or State(RunStatus.STARTING)
-        self.log, self.forecast = log, forecast or MemoryForecast()
-
-    def can_replace(self, message: Message) -> bool:
-        """A later one makes an earlier one needless."""
-        return isinstance(message, Arrived)
+    run: RunState = field(default_factory=RunState)
+    state: State = field(default_factory=lambda: State(RunStatus.STARTING))
+    log: tuple[str, ...] = ()
+    forecast: MemoryForecast = field(default_factory=MemoryForecast)
 
 
 class RunScreen(ChartedScreen):
@@ -96,8 +85,9 @@ class RunScreen(ChartedScreen):
     def __init__(self, run: RunDir) -> None:
         super().__init__()
         self.run = run
-        self._curves = Throttle(self, _DRAW_EVERY_S, self._show_curves)
-        self.latest = Arrived()
+        self.latest = self._newest = Snapshot()
+        self._drawn_at_s = 0.0
+        self._has_old_curves = False
         self._is_left = Event()
         self.is_held = False
 
@@ -125,6 +115,7 @@ class RunScreen(ChartedScreen):
         """Begin to follow."""
         self._show(self.latest)
         self._show_curves()
+        self.set_interval(_DRAW_EVERY_S, self._show_late_curves)
         self._follow()
 
     def on_resize(self, resized: Resize) -> None:
@@ -158,33 +149,41 @@ class RunScreen(ChartedScreen):
             now = time.monotonic()
             pause_s = _TELL_LATE_S if watch.is_behind else _TELL_EVERY_S
             if is_new and now - sent_at >= pause_s:
-                self.post_message(Arrived(watch.run, watch.state, watch.log, forecast))
+                self._newest = Snapshot(watch.run, watch.state, watch.log, forecast)
+                self.call_later(self._take)
                 is_new, sent_at = False, now
             if not (is_new or has_read or watch.state.is_alive):
                 return
             if not has_read:
                 time.sleep(_READ_EVERY_S)
 
-    def on_run_screen_arrived(self, arrived: Arrived) -> None:
-        """Draw what came."""
-        known, self.latest = self.latest, arrived
+    def _take(self) -> None:
+        """Draw what came; where several calls wait, the first one draws all of it."""
+        known, newest = self.latest, self._newest
+        if newest is known:
+            return
+        self.latest = newest
         if self.is_held:
             self._show_title()
         else:
             self._draw(known)
-        if arrived.state != known.state or arrived.run.checkpoints != known.run.checkpoints:
+        if newest.state != known.state or newest.run.checkpoints != known.run.checkpoints:
             self.refresh_bindings()
-        hello = arrived.run.hello
-        if hello and not known.run.hello and arrived.state.is_alive and is_here(hello):
+        hello = newest.run.hello
+        if hello and not known.run.hello and newest.state.is_alive and is_here(hello):
             gauge = Gauge(self.run.path, hello.pid)
             Thread(target=self._measure, args=(gauge,), daemon=True).start()
 
-    def _draw(self, known: Arrived) -> None:
+    def _draw(self, known: Snapshot) -> None:
         with self.app.batch_update():
             self._show(self.latest)
             is_calm = known.state.is_alive and self.latest.state.is_alive
             is_calm = is_calm and known.run.marks == self.latest.run.marks
-            self._curves.want(at_once=not is_calm or self._has_jumped(self.latest.run.steps))
+            is_due = time.monotonic() - self._drawn_at_s >= _DRAW_EVERY_S
+            if is_due or not is_calm or self._has_jumped(self.latest.run.steps):
+                self._show_curves()
+            else:
+                self._has_old_curves = True
 
     def _has_jumped(self, steps: StepSeries) -> bool:
         """Whether curves would be seen to lag behind."""
@@ -207,8 +206,8 @@ class RunScreen(ChartedScreen):
             lambda width, _: [run_facts.meter_row(meters, width)] if meters else []
         )
 
-    def _show(self, arrived: Arrived) -> None:
-        run, state = arrived.run, arrived.state
+    def _show(self, newest: Snapshot) -> None:
+        run, state = newest.run, newest.state
         self._show_title()
         place = clean_path(self.run.path)
         self.query_one("#status", Drawing).show(
@@ -217,22 +216,27 @@ class RunScreen(ChartedScreen):
         warnings = self.query_one("#warnings", Pager)
         warnings.set_class(bool(run.warnings), "-some")
         warnings.show_lines(partial(run_facts.warning_rows, run.warnings))
-        self._choose_memory(run, forecast_vs_measured.beside(arrived.forecast, run.memory))
+        self._choose_memory(run, forecast_vs_measured.beside(newest.forecast, run.memory))
         step, plan = run_facts.of_last_step(run), run_facts.of_plan(run.plan)
         self.query_one("#step", Pager).show_lines(partial(fact_rows, step))
         self.query_one("#plan", Pager).show_lines(partial(fact_rows, plan))
         self.query_one(Samples).show(run.samples)
-        self.query_one("#log", Pager).show_lines(partial(log_rows, arrived.log))
+        self.query_one("#log", Pager).show_lines(partial(log_rows, newest.log))
 
     def _show_title(self) -> None:
         state = self.latest.state.name
-        told = f"{state}, view held" if self.is_held else state
-        self.set_subject(clean_line(self.run.name), (told, _INKS.get(state, "bad")))
+        words = f"{state}, view held" if self.is_held else state
+        self.set_subject(clean_line(self.run.name), (words, _INKS.get(state, "bad")))
+
+    def _show_late_curves(self) -> None:
+        if self._has_old_curves:
+            self._show_curves()
 
     def _show_curves(self) -> None:
         run = self.latest.run
         if self.is_held:
             return
+        self._has_old_curves, self._drawn_at_s = False, time.monotonic()
         if run.plan is not None:
             most = math.log(run.plan.vocab_size)
             bound = ("token_accuracy", lambda accuracy: (1 - accuracy) * most)
@@ -289,4 +293,4 @@ class RunScreen(ChartedScreen):
         self.is_held = not self.is_held
         self._show_title()
         if not self.is_held:
-            self._draw(Arrived())
+            self._draw(Snapshot())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import on, work
@@ -21,12 +22,12 @@ from workbench.screens import navigation
 from workbench.screens.bench_screen import BenchScreen
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import format
+from workbench.text.layouts import fact_rows, problem_rows
 from workbench.text.sanitize import clean_line
-from workbench.text.styled import Row
+from workbench.text.styled import Row, Span, wrapped
 from workbench.text.terminal import draws_braille
-from workbench.widgets.canvas import Drawing
+from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.choices import Choices
-from workbench.widgets.outcomepane import OutcomePane
 from workbench.widgets.recipepane import RecipePane
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ class SetupScreen(BenchScreen):
     """Nothing slow happens before the first paint: machine and recipe are looked at in threads."""
 
     NAME = "new run"
-    PANE_TITLES: ClassVar = {"hardware": "hardware"}
+    PANE_TITLES: ClassVar = {
+        "hardware": "hardware",
+        "settings": "what follows",
+        "budget": "memory",
+        "problems": "before it can start",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="setup-start", tooltip="Start the run"),
         Binding("p", "preview", "Preview", id="setup-preview", tooltip="Show the recipe's rows"),
@@ -90,7 +96,10 @@ class SetupScreen(BenchScreen):
             with Vertical(id="choices"):
                 yield Choices(self._profiles, id="hardware")
                 yield RecipePane(self._names)
-            yield OutcomePane(is_ascii=self.is_ascii, id="outcome")
+            with Vertical(id="outcome"):
+                yield Pager(id="settings")
+                yield Drawing(id="budget")
+                yield Pager(id="problems")
 
     def on_mount(self) -> None:
         """Take the first of both lists, look around."""
@@ -145,7 +154,7 @@ class SetupScreen(BenchScreen):
 
     def _check(self) -> None:
         self._outcome = None
-        self.query_one(OutcomePane).say("checking")
+        self._judge(("checking", "dim"))
         self.refresh_bindings()
         self._check_in_thread(self.choice)
 
@@ -188,21 +197,74 @@ class SetupScreen(BenchScreen):
 
     def _show(self, outcome: RecipeAssessment) -> None:
         self._outcome = outcome
-        self.query_one(OutcomePane).show(outcome)
+        self.query_one("#settings", Pager).show_lines(partial(fact_rows, outcome.facts))
+        self.query_one("#outcome").set_class(bool(outcome.problems), "-blocked")
+        self._show_memory(outcome)
+        self._judge(_verdict(outcome), outcome.problems)
         if not outcome.draft:
             self.on_key_list_closed()
         elif self.has_class("-editing"):
             count = len(outcome.draft.changes)
-            told = (format.amount(count, "change"), "warn") if count else ("", "")
-            self.set_subject(outcome.draft.name, told)
+            state = (format.amount(count, "change"), "warn") if count else ("", "")
+            self.set_subject(outcome.draft.name, state)
+            self._keys.show(outcome.draft)
         self.refresh_bindings()
+        self.call_after_refresh(self.on_resize)
+
+    def _show_memory(self, outcome: RecipeAssessment) -> None:
+        """The budget, or why there is none."""
+        from workbench.recipe_editor.recipe_assessment import Assessed, Unbudgeted
+        from workbench.text import budget_page
+
+        budget = outcome.forecast.budget if isinstance(outcome, Assessed) else None
+        reason = outcome.reason if isinstance(outcome, Unbudgeted) else ""
+        self.query_one("#outcome").set_class(budget is not None, "-budgeted")
+        pane = self.query_one("#budget", Drawing)
+        pane.set_class(budget is None and not reason, "-none")
+        if budget is None:
+            pane.show(lambda width, _: wrapped(reason, "dim", width))
+        else:
+            pane.show(partial(budget_page.pane, budget, is_ascii=self.is_ascii))
+
+    def _judge(self, verdict: Span, problems: Sequence[Problem] = ()) -> None:
+        """Say what is under way, or what is wrong."""
+        self.query_one("#problems", Pager).show_lines(partial(problem_rows, verdict, problems))
+
+    def on_resize(self) -> None:
+        """Facts that don't fit are told of."""
+        facts = self.query_one("#settings", Pager)
+        facts.border_subtitle = "tab, down: more" if facts.is_cut else ""
+
+    @property
+    def _keys(self) -> KeyList:
+        from workbench.widgets.keylist import KeyList
+
+        return self.query_one(KeyList)
 
     async def action_edit(self) -> None:
         """Show the recipe's keys in the place of what follows from them."""
+        from workbench.widgets.keylist import KeyList
+
         if self._outcome and self._outcome.draft:
+            if not self.query(KeyList):
+                about = Pager(id="help")
+                about.can_focus = False
+                outcome = self.query_one("#outcome")
+                await outcome.mount_all([KeyList(id="keys"), about], before="#budget")
             self.add_class("-editing")
-            await self.query_one(OutcomePane).edit(self._outcome.draft)
             self._show(self._outcome)
+            self._keys.focus()
+
+    def on_key_list_looked(self, looked: KeyList.Looked) -> None:
+        """Say what a key is about, and what is wrong with its value."""
+        from workbench.recipe_editor import keys
+
+        key = looked.key
+        about = self.query_one("#help", Pager)
+        about.border_title = key.name
+        about.border_subtitle = "h l change it" if key.choices else ""
+        about.show_lines(partial(keys.help_rows, key, looked.problems))
+        about.action_move(-1_000_000)
 
     def on_key_list_changed(self, changed: KeyList.Changed) -> None:
         """Another value: see what follows from it."""
@@ -213,7 +275,6 @@ class SetupScreen(BenchScreen):
         """Back to what follows from the recipe."""
         if self.has_class("-editing"):
             self.remove_class("-editing")
-            self.query_one(OutcomePane).remove_class("-editing")
             self.set_subject("")
             self.query_one("#recipe").focus()
             self.refresh_bindings()
@@ -285,7 +346,7 @@ class SetupScreen(BenchScreen):
         self._is_starting = True
         self.workers.cancel_group(self, "remedy")
         self.refresh_bindings()
-        self.query_one(OutcomePane).say("starting")
+        self._judge(("starting", "dim"))
         self._start_in_thread(self.choice, self._outcome)
 
     @work(thread=True, group="start")
@@ -323,3 +384,11 @@ def _offer(name: str) -> list[Row]:
     """That one may go back to a run at work."""
     words = [(" is running. ", ""), ("a", "accent"), (" follows it", "")]
     return [[(clean_line(name), "strong"), *words]]
+
+
+def _verdict(outcome: RecipeAssessment) -> Span:
+    if not outcome.problems:
+        return "Nothing is wrong. s starts the run, p shows its rows.", "good"
+    count = format.amount(len(outcome.problems), "problem")
+    waits = "start waits" if outcome.recipe else "start and preview wait"
+    return f"{count}: {waits} for what is below", "bad"

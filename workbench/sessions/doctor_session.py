@@ -19,9 +19,7 @@ class Doctor(EngineSession):
         """The findings so far; None before the first."""
         code = self._engine.poll()
         is_done = False
-        for event in map(events.decode, self._events.read_new()):
-            if isinstance(event, events.Phase):
-                self.phase = f"{event.name}: {event.detail}"
+        for event in self.new_events():
             if isinstance(event, events.Failed):
                 self.error = event.error
             is_done |= isinstance(event, events.Done)

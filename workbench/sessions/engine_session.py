@@ -6,6 +6,8 @@ import signal
 import subprocess
 from typing import Any, TypeVar
 
+from engine import events
+from engine.events import Event
 from engine.run.job import Job
 from engine.run.tail import Tail
 from engine.sessions import session_dir
@@ -38,6 +40,14 @@ class EngineSession:
         if code is None:
             return ""
         return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+    def new_events(self) -> list[Event]:
+        """What the engine told since the last call; its phase is kept, in words."""
+        decoded = [event for event in map(events.decode, self._events.read_new()) if event]
+        for event in decoded:
+            if isinstance(event, events.Phase):
+                self.phase = f"{event.name}: {event.detail}"
+        return decoded
 
     def log_tail(self) -> list[str]:
         """The last lines of the engine's log."""

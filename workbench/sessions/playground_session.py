@@ -3,8 +3,6 @@
 import contextlib
 from pathlib import Path
 
-from engine import events
-from engine.events import Event
 from engine.problems import Refusal
 from engine.run.job import Job
 from engine.run.rundir import RunDir
@@ -20,11 +18,6 @@ class Playground(EngineSession):
     def send(self, command: Command) -> None:
         """Hand a command to the engine."""
         self._files.append(wire.line(command))
-
-    def read_new(self) -> list[Event]:
-        """What the engine told since the last call."""
-        decoded = map(events.decode, self._events.read_new())
-        return [event for event in decoded if event is not None]
 
 
 def start(run: RunDir, adapter: str = "") -> Playground:

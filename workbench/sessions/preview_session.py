@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 
-from engine import events
 from engine.recipe.schema import Recipe
 from engine.run.job import Job
 from engine.sessions import wire
@@ -40,9 +39,7 @@ class Preview(EngineSession):
         """The reply to the last question, once; None while there is none."""
         if not self.is_waiting:
             return None
-        for event in map(events.decode, self._events.read_new()):
-            if isinstance(event, events.Phase):
-                self.phase = f"{event.name}: {event.detail}"
+        self.new_events()
         death = self.death
         record = self._files.take_reply(self._num_questions)
         if record is None and not death:

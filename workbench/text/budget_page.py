@@ -29,14 +29,14 @@ def page(
 ) -> list[str]:
     """The whole of it."""
     why = f" ({clean_line(profile.reason)})" if profile.reason else ""
-    below = [bar(budget, _BAR_CELLS, is_ascii=True), verdict_row(budget), beside(budget)]
+    below = [plain(bar(budget, _BAR_CELLS, is_ascii=True)), verdict(budget), plain(beside(budget))]
     return [
         f"{clean_line(name)} on {clean_line(profile.title)}{why}",
         plain([*BADGE, (", ", ""), *peak_moment(budget)]),
         "",
         *_table(budget),
         "",
-        *(f"  {plain(row)}" for row in below),
+        *(f"  {line}" for line in below),
         *_tables_on_host(budget),
         *([] if budget.fits else _offers(suggestions)),
     ]
@@ -44,8 +44,8 @@ def page(
 
 def pane(budget: Budget, width: int, height: int, *, is_ascii: bool) -> list[Row]:
     """What there is room for: the bar and its verdict first, then moment, parts, host and disk."""
-    text, ink = verdict_row(budget)[0]
-    head = [BADGE, bar(budget, width, is_ascii=is_ascii), *wrapped(text, ink, width)]
+    head = [BADGE, bar(budget, width, is_ascii=is_ascii)]
+    head += wrapped(verdict(budget), _INKS[budget.verdict], width)
     room = height - len(head) - 1
     if room >= _ROOMY:
         head.append(peak_moment(budget))
@@ -77,11 +77,6 @@ def bar(budget: Budget, width: int, *, is_ascii: bool) -> Row:
         (end, "strong"),
         (full * min(needed - cells, beyond), ink),
     ]
-
-
-def verdict_row(budget: Budget) -> Row:
-    """Whether it fits, in the ink of the answer."""
-    return [(verdict(budget), _INKS[budget.verdict])]
 
 
 def verdict(budget: Budget) -> str:

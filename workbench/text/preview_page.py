@@ -8,7 +8,18 @@ from engine.sessions.preview import Row as DataRow
 from engine.sessions.source_report import SourceReport
 from workbench.text.format import amount, count, share
 from workbench.text.sanitize import clean, clean_line
-from workbench.text.styled import Row, Span, cells, coloured, fit, fit_end, plain, wrap, wrapped
+from workbench.text.styled import (
+    UNBROKEN,
+    Row,
+    Span,
+    cells,
+    coloured,
+    fit,
+    fit_end,
+    plain,
+    wrap,
+    wrapped,
+)
 from workbench.text.token_marks import TextStyle, prompt, training
 
 _SIDE_BY_SIDE = 80
@@ -18,8 +29,6 @@ _FORMAT_CELLS, _MIN_NAME = 16, 8
 _MIN_BAR = 4
 _PRINTED_BARS = 60
 """Cells of bars and figures on a page of text."""
-_UNBROKEN = 10_000
-"""Cells: places of rows are copied from a page of text, so that they are not broken there."""
 _DIFFERENCE = "the template trained on (+) writes otherwise than the model's own (-):"
 _LINE_INKS = {"+": "loss", "-": "bad", "@": "dim"}
 
@@ -125,12 +134,12 @@ def page(answer: Answer, width: int, style: TextStyle) -> str:
     for source in answer.sources:
         name: Row = [(f"{clean_line(source.name)}: {clean_line(source.format)}", "")]
         lengths = length_rows(source, _PRINTED_BARS, style)
-        parts.append([name, *finding_rows(source, _UNBROKEN), *lengths])
-    parts.append([*template_rows(answer, _UNBROKEN), style.legend])
+        parts.append([name, *finding_rows(source, UNBROKEN), *lengths])
+    parts.append([*template_rows(answer, UNBROKEN), style.legend])
     total = len(answer.rows)
     for number, row in enumerate(answer.rows, 1):
         place = f"row {number} of {total} ({clean_line(row.source)})"
-        parts.append([*head_rows(row, place, _UNBROKEN), *body(row, width, style)])
+        parts.append([*head_rows(row, place, UNBROKEN), *body(row, width, style)])
     written = coloured if style.has_colour else plain
     return "\n\n".join("\n".join(written(row).rstrip() for row in rows) for rows in parts)
 

@@ -12,6 +12,8 @@ from workbench.text.sanitize import clean
 Span = tuple[str, str]
 """Text and its ink, a name of the palette."""
 Row = Sequence[Span]
+UNBROKEN = 10_000
+"""A width for what is printed and may be copied: no line is broken."""
 _CONSOLE = Console()
 """Rich asks for one to justify lines, which none here are."""
 _CODES = {

@@ -32,6 +32,11 @@ def takes_utf8() -> bool:
     return "utf" in (getattr(sys.__stderr__, "encoding", None) or "").lower()
 
 
+def prints_utf8() -> bool:
+    """Whether what is printed is written in UTF-8, wherever it goes."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
 def draws_braille() -> bool:
     """Whether it shows braille: it takes UTF-8 and is not the kernel's console."""
     return takes_utf8() and os.environ.get("TERM") != "linux"

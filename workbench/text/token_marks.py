@@ -9,20 +9,8 @@ from engine.sessions.preview import Row as DataRow
 from workbench.text.sanitize import clean
 from workbench.text.styled import Span, wrap_spans
 
-_LOSS, _DIFFERENT = 1, 2
-_INKS = {
-    # carries loss and differs, is a control token
-    (0, False): "",
-    (0, True): "control",
-    (_LOSS, False): "loss",
-    (_LOSS, True): "good",
-    (_DIFFERENT, False): "other",
-    (_DIFFERENT, True): "other",
-    (_LOSS | _DIFFERENT, False): "other loss",
-    (_LOSS | _DIFFERENT, True): "other loss",
-}
-_Piece = tuple[Span, int]
-"""Harmless text in its ink, and what of loss and difference it is marked with."""
+_LOSS, _DIFFERENT = {"loss", "good", "other loss"}, {"other", "other loss"}
+"""Inks of what carries loss, and of what the other side has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +21,13 @@ class TextStyle:
     has_unicode: bool
 
     @property
-    def brackets(self) -> dict[int, tuple[str, str]]:
+    def brackets(self) -> list[tuple[str, str]]:
         """Around what carries loss, and around what the other side has not."""
         if self.has_colour:
-            return {_LOSS: ("", ""), _DIFFERENT: ("", "")}
+            return [("", ""), ("", "")]
         if self.has_unicode:
-            return {_LOSS: ("\u27e6", "\u27e7"), _DIFFERENT: ("\u27ea", "\u27eb")}
-        return {_LOSS: ("[[", "]]"), _DIFFERENT: ("{{", "}}")}
+            return [("\u27e6", "\u27e7"), ("\u27ea", "\u27eb")]
+        return [("[[", "]]"), ("{{", "}}")]
 
     @property
     def newline(self) -> str:
@@ -54,7 +42,7 @@ class TextStyle:
     @property
     def legend(self) -> list[Span]:
         """What the marks mean."""
-        (loss, end), (other, other_end) = self.brackets.values()
+        (loss, end), (other, other_end) = self.brackets
         return [
             (f"{loss}carries loss{end}", "loss"),
             ("  ", ""),
@@ -66,35 +54,39 @@ class TextStyle:
 
 def training(row: DataRow, width: int, style: TextStyle) -> list[list[Span]]:
     """What is trained on, in lines of at most so many cells."""
-    pieces: list[_Piece] = []
+    spans: list[Span] = []
     seen = 0
     for span in row.spans:
-        pieces.append(_piece(span, style))
+        spans.append(_inked(span, style))
         seen += span.tokens
         if seen == row.cut_at:
             cut = row.whole_tokens - len(row.input_ids)
-            pieces.append(((f"[{cut} tokens cut here]", "warn"), 0))
-    return wrap_spans(_bracketed(pieces, style), width)
+            spans.append((f"[{cut} tokens cut here]", "warn"))
+    return wrap_spans(_bracketed(spans, style), width)
 
 
 def prompt(row: DataRow, width: int, style: TextStyle) -> list[list[Span]]:
     """The inference prompt, in lines of at most so many cells."""
-    return wrap_spans(_bracketed([_piece(span, style) for span in row.prompt], style), width)
+    return wrap_spans(_bracketed([_inked(span, style) for span in row.prompt], style), width)
 
 
-def _piece(span: preview.Span, style: TextStyle) -> _Piece:
-    marks = _LOSS * span.is_supervised + _DIFFERENT * span.is_different
+def _inked(span: preview.Span, style: TextStyle) -> Span:
     text = clean(span.text, len(span.text))
-    if marks:
+    if span.is_supervised or span.is_different:
         text = text.replace("\n", f"{style.newline}\n")
-    return (text, _INKS[marks, span.is_control]), marks
+    if span.is_different:
+        return text, "other loss" if span.is_supervised else "other"
+    if span.is_supervised:
+        return text, "good" if span.is_control else "loss"
+    return text, "control" if span.is_control else ""
 
 
-def _bracketed(pieces: Iterable[_Piece], style: TextStyle) -> Iterator[Span]:
-    for marks, group in groupby(pieces, lambda piece: piece[1]):
-        brackets = [pair for mark, pair in style.brackets.items() if mark & marks]
+def _bracketed(spans: Iterable[Span], style: TextStyle) -> Iterator[Span]:
+    """The spans, with brackets around neighbours that are marked alike."""
+    for marks, group in groupby(spans, lambda span: (span[1] in _LOSS, span[1] in _DIFFERENT)):
+        brackets = [pair for pair, is_so in zip(style.brackets, marks, strict=True) if is_so]
         yield from ((opening, "") for opening, _ in brackets)
-        *most, (text, ink) = (span for span, _ in group)
+        *most, (text, ink) = group
         yield from most
         # A bracket after a line break would stand on a line of its own.
         ends_line = not style.has_colour and bool(brackets) and text.endswith("\n")

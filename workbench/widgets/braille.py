@@ -1,7 +1,6 @@
 """Curves as characters: eight braille dots to a cell, or plain ASCII marks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from workbench.run_view.axis import Scale
@@ -24,14 +23,6 @@ Values = Sequence[float | None]
 """One per column of dots; None where there is none, not a number where it was lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """Cells of a drawing: characters, and the ink of each."""
-
-    marks: list[str]
-    inks: list[list[str]]
-
-
 class Raster:
     """A grid of dots in layers, each named by its ink; the first one that was drawn lies on top."""
 
@@ -52,12 +43,12 @@ class Raster:
             dots.draw(last or (x, y), (x, y))
             last = (x, y)
 
-    def band(self, ink: str, lows: Values, highs: Values) -> None:
+    def band(self, ink: str, ranges: Sequence[tuple[float, float] | None]) -> None:
         """A vertical stroke per column, from its low to its high value."""
         dots = self._layer(ink)
-        for x, (low, high) in enumerate(zip(lows, highs, strict=True)):
-            if low is not None and high is not None:
-                dots.fill(x, self._dot(high), self._dot(low))
+        for x, limits in enumerate(ranges):
+            if limits is not None:
+                dots.fill(x, self._dot(limits[1]), self._dot(limits[0]))
 
     def dashes(self, ink: str, values: Values) -> None:
         """Every other cell of a line; what is beyond the scale's ends is left out."""
@@ -70,15 +61,14 @@ class Raster:
             ):
                 dots.fill(x, self._dot(value), self._dot(value))
 
-    def plot(self, *, is_ascii: bool) -> Plot:
-        """The layers as characters."""
+    def plot(self, *, is_ascii: bool) -> list[tuple[list[str], list[str]]]:
+        """The layers as rows of characters, and the ink of each."""
         names = tuple(self._layers)
-        marks, inks = [], []
-        for rows in zip(*(dots.cells for dots in self._layers.values()), strict=True):
-            found = [_cell(names, stack, is_ascii) for stack in zip(*rows, strict=True)]
-            marks.append("".join(mark for mark, _ in found))
-            inks.append([ink for _, ink in found])
-        return Plot(marks, inks)
+        rows = []
+        for layers in zip(*(dots.cells for dots in self._layers.values()), strict=True):
+            cells = [_cell(names, stack, is_ascii) for stack in zip(*layers, strict=True)]
+            rows.append(([mark for mark, _ in cells], [ink for _, ink in cells]))
+        return rows
 
     def _layer(self, ink: str) -> "_Dots":
         return self._layers.setdefault(ink, _Dots(self._columns, self._height))

@@ -1,6 +1,7 @@
 """Curves over the steps of one run or several, a level to compare with, and a cursor."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from rich.markup import escape
 from textual import events
@@ -9,9 +10,8 @@ from textual.message import Message
 from engine.events import Metric
 from workbench.run_view import axis, metrics
 from workbench.run_view.axis import Scale
-from workbench.run_view.chart_series import ChartSeries, Curve
 from workbench.run_view.chart_window import ChartWindow, Extent
-from workbench.run_view.series import StepSeries
+from workbench.run_view.series import Bucket, StepSeries
 from workbench.text.styled import Row, Span, runs
 from workbench.widgets.braille import BAND_INK, BOUND_INK, DOTS_X, LEVEL_INK, Raster
 from workbench.widgets.canvas import Canvas
@@ -19,8 +19,22 @@ from workbench.widgets.canvas import Canvas
 _LABEL_WIDTH = 7
 _MIN_PLOT = 4
 _ROWS_PER_TICK = 3
+_KEPT = 0.75
+"""Weight of what came before in the smoothed curve, at each column that has a value."""
 Bound = tuple[str, Callable[[float], float]]
 """A series, and the most that the curve should be where that series has some value."""
+Buckets = Sequence[Bucket | None]
+"""One per column of dots; None where it has no step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A run on a chart."""
+
+    steps: StepSeries
+    ink: str = "accent"
+    letter: str = ""
+    """What the run is called beside others."""
 
 
 class Chart(Canvas):
@@ -89,55 +103,58 @@ class Chart(Canvas):
             return [headline]
         first, last = self._view.window(self.extent)
         columns = cells * DOTS_X
-        drawn = [self._drawn_curve(curve, self.metric.name, columns) for curve in self._curves]
-        found = [limits for one in drawn if (limits := one.limits)]
-        if not found:
+        drawn = [self._buckets(curve, self.metric.name, columns) for curve in self._curves]
+        measured = [bucket for buckets in drawn for bucket in buckets if bucket and bucket.count]
+        if not measured:
             return [headline]
         level = [] if self._level is None else [self._level]
-        least = min(*(low for low, _ in found), *level, found[0][0])
-        greatest = max(*(high for _, high in found), *level, found[0][1])
+        least = min([*(bucket.least for bucket in measured), *level])
+        greatest = max([*(bucket.greatest for bucket in measured), *level])
         scale = axis.scale(least, greatest, is_log=self._view.is_log and self.metric.has_log)
         body = self._drawn_plot(drawn, scale, columns, rows)
-        lost = {x // DOTS_X for one in drawn for x in one.lost}
+        lost = {
+            x // DOTS_X
+            for buckets in drawn
+            for x, bucket in enumerate(buckets)
+            if bucket and bucket.num_lost
+        }
         return [headline, *body, self._drawn_steps(first, last, cells, lost)]
 
-    def _drawn_curve(self, curve: Curve, column: str, columns: int) -> ChartSeries:
+    def _buckets(self, curve: Curve, column: str, columns: int) -> Buckets:
         first, last = self._view.window(self.extent)
-        return ChartSeries(curve.steps.curve(column, first, last, columns))
+        return curve.steps.curve(column, first, last, columns)
 
-    def _drawn_plot(
-        self, drawn: list[ChartSeries], scale: Scale, columns: int, rows: int
-    ) -> list[Row]:
+    def _drawn_plot(self, drawn: list[Buckets], scale: Scale, columns: int, rows: int) -> list[Row]:
         raster = Raster(columns, rows, scale)
-        for curve, one in zip(self._curves, drawn, strict=True):
-            raster.line(curve.ink, one.smoothed if self.metric.is_noisy else one.values)
+        for curve, buckets in zip(self._curves, drawn, strict=True):
+            means = _means(buckets)
+            raster.line(curve.ink, _smoothed(means) if self.metric.is_noisy else means)
         if self._level is not None:
             raster.dashes(LEVEL_INK, [self._level] * columns)
         if len(drawn) == 1:
             self._draw_around(raster, drawn[0], columns)
-        body = raster.plot(is_ascii=self._is_ascii)
         labels = _labels(scale, rows)
         side = "|" if self._is_ascii else "│"
         at = self._cell_of(self._view.cursor, columns // DOTS_X)
         lines: list[Row] = []
-        for y, (marks, inks) in enumerate(zip(body.marks, body.inks, strict=True)):
-            text = list(marks)
-            if at is not None and text[at] == " ":
-                text[at], inks[at] = side, "dim"
+        for y, (marks, inks) in enumerate(raster.plot(is_ascii=self._is_ascii)):
+            if at is not None and marks[at] == " ":
+                marks[at], inks[at] = side, "dim"
             label: Span = (f"{labels.get(y, ''):>{_LABEL_WIDTH}}{side}", "dim")
-            lines.append([label, *runs("".join(text), inks)])
+            lines.append([label, *runs("".join(marks), inks)])
         return lines
 
-    def _draw_around(self, raster: Raster, one: ChartSeries, columns: int) -> None:
+    def _draw_around(self, raster: Raster, buckets: Buckets, columns: int) -> None:
         """What was measured behind the smoothed curve, and what it should stay below."""
         if self._bound is not None:
             column, most = self._bound
-            raster.dashes(
-                BOUND_INK, self._drawn_curve(self._curves[0], column, columns).mapped(most)
-            )
+            bounds = _means(self._buckets(self._curves[0], column, columns))
+            values = [v if v is None or v != v else most(v) for v in bounds]
+            raster.dashes(BOUND_INK, values)
         if self.metric.is_noisy:
-            raster.line(BAND_INK, one.values)
-        raster.band(BAND_INK, one.lows, one.highs)
+            raster.line(BAND_INK, _means(buckets))
+        ranges = [(b.least, b.greatest) if b and b.count else None for b in buckets]
+        raster.band(BAND_INK, ranges)
 
     def _drawn_headline(self, width: int) -> Row:
         spans: list[Span] = []
@@ -224,3 +241,19 @@ class Chart(Canvas):
 def _labels(scale: Scale, rows: int) -> dict[int, str]:
     found = scale.labels(max(3, rows // _ROWS_PER_TICK + 1))
     return {round((1 - scale.share(tick)) * (rows - 1)): text for tick, text in found}
+
+
+def _means(buckets: Buckets) -> list[float | None]:
+    return [bucket.mean if bucket else None for bucket in buckets]
+
+
+def _smoothed(values: Sequence[float | None]) -> list[float | None]:
+    """Means that forget what came before by and by, corrected for their beginning."""
+    total = weight = 0.0
+    smoothed: list[float | None] = []
+    for value in values:
+        if value is not None and value == value:
+            total, weight = _KEPT * total + (1 - _KEPT) * value, _KEPT * weight + 1 - _KEPT
+            value = total / weight
+        smoothed.append(value)
+    return smoothed
