@@ -36,11 +36,19 @@ hypothesis_settings.load_profile("same")
 
 
 SLOW_FILES = (
-    "test_simulated_figures", "test_ledger", "test_resume", "test_host_tables", "test_loss",
-    "test_endings", "test_policies", "test_generate_job", "test_doctor_command", "test_quickstart",
-    "test_flat_memory", "test_branch", "test_host_runs", "test_simulated_step", "test_hygiene",
+    "test_simulated_figures", "test_resume", "test_policies", "test_endings", "test_doctor_command",
+    "test_generate_job", "test_hygiene", "test_terminal", "test_flat_memory", "test_ledger",
+    "test_quickstart", "test_branch", "test_host_runs", "test_doctor", "test_simulated_step",
+    "test_preview", "test_preview_command", "test_loop", "test_host_tables", "test_loss",
 )  # fmt: skip
 """Where the minutes are. They are begun first, so that no core waits for one at the end."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: now and then a test waits for a terminal or a signal."""
+    cores = os.sched_getaffinity(0) if sys.platform == "linux" else range(os.cpu_count() or 1)
+    return 1 + len(cores)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,6 +17,8 @@ from types import TracebackType
 
 APP = [sys.executable, "-m", "workbench.cli"]
 PATIENCE_S = 60.0
+PAUSE_S = 0.15
+"""Longer than the app waits for what may follow an escape."""
 _TMUX = shutil.which("tmux")
 
 
@@ -114,13 +116,24 @@ class Pty:
     def read(self, seconds: float) -> None:
         """Keep what is written within a time."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            if not select.select([self._terminal], [], [], left)[0]:
-                return
-            try:
-                self.written += os.read(self._terminal, 1 << 16)
-            except OSError:
-                return
+        while (left := deadline - time.monotonic()) > 0 and self._take(left):
+            pass
+
+    def settle(self, most_s: float) -> None:
+        """Keep what is written until nothing follows for a moment, or until the time is over."""
+        deadline, pause_s = time.monotonic() + most_s, most_s
+        while (left := deadline - time.monotonic()) > 0 and self._take(min(left, pause_s)):
+            pause_s = PAUSE_S
+
+    def _take(self, patience_s: float) -> bool:
+        """Keep what is written next; whether there was anything in time."""
+        if not select.select([self._terminal], [], [], patience_s)[0]:
+            return False
+        try:
+            self.written += os.read(self._terminal, 1 << 16)
+        except OSError:
+            return False
+        return True
 
     def until(self, is_so: Callable[[bytes], object]) -> None:
         """Read until what was written is so."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PREPARE = """
-import json, re, sys, threading, time
+import json, os, re, sys, threading, time
 from pathlib import Path
 from transformers import AutoTokenizer
 from engine.data.batches import pack
@@ -26,7 +26,14 @@ def watch():
     while True:
         peak_mib = max(peak_mib, own_mib())
         time.sleep(0.005)
-model, rows, cache = sys.argv[1:]
+model, cache, *files = sys.argv[1:]
+for rows in files:
+    if os.fork() == 0:
+        break
+    if os.wait()[1]:
+        sys.exit(1)
+else:
+    sys.exit(0)
 tokenizer = AutoTokenizer.from_pretrained(model)
 warm = Data(sources=(Source(path=rows, rows=500),), max_length=512)
 prepare(warm, tokenizer, template("gemma4"), Path(cache), 1)
@@ -37,12 +44,12 @@ result = prepare(data, tokenizer, template("gemma4"), Path(cache), 1)
 sequences, lengths = mapped(pack(result.rows, 512, result.rows.sizes().tolist()))
 print(json.dumps([len(result.rows), result.tokens, peak_mib - before]))
 """
-"""Watches the process's own memory; pages of mapped files are the system's to take back."""
+"""Watches its own memory, in a process for each file; pages of mapped files are the system's to
+take back."""
 FEW, MANY = 4_000, 32_000
 
 
-def grown_mib(rows: int, model: Path, folder: Path, ending: str) -> tuple[int, int, float]:
-    """Rows, tokens, and growth of the peak over what 500 rows left."""
+def written(rows: int, folder: Path, ending: str) -> Path:
     path = folder / f"{rows}.{ending}"
     with path.open("w") as file:
         file.write("[\n" if ending == "json" else "")
@@ -51,10 +58,14 @@ def grown_mib(rows: int, model: Path, folder: Path, ending: str) -> tuple[int, i
             comma = "," if ending == "json" and number < rows - 1 else ""
             file.write(json.dumps(row) + comma + "\n")
         file.write("]\n" if ending == "json" else "")
-    command = [sys.executable, "-c", PREPARE, str(model), str(path), str(folder / "cache")]
+    return path
+
+
+def grown_mib(model: Path, folder: Path, *files: Path) -> list[tuple[int, int, float]]:
+    """Of each file: rows, tokens, and growth of the peak over what 500 rows left."""
+    command = [sys.executable, "-c", PREPARE, str(model), str(folder / "cache"), *map(str, files)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    taken, tokens, grown = json.loads(done.stdout.splitlines()[-1])
-    return taken, tokens, grown
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines() if line.startswith("[")]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
@@ -63,9 +74,8 @@ def grown_mib(rows: int, model: Path, folder: Path, ending: str) -> tuple[int, i
 def test_eight_times_the_rows_take_hardly_more_memory(
     ending: str, gemma_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    model = gemma_folder("embedded")
-    few = grown_mib(FEW, model, tmp_path, ending)
-    many = grown_mib(MANY, model, tmp_path, ending)
+    files = (written(rows, tmp_path, ending) for rows in (FEW, MANY))
+    few, many = grown_mib(gemma_folder("embedded"), tmp_path, *files)
     print(few, many)
     assert (few[0], many[0]) == (FEW, MANY)
     in_lists_mib = (many[1] - few[1]) * 2 * 8 / 2**20

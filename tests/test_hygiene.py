@@ -1,6 +1,7 @@
 """Every screen on every kind of terminal: what is written there, whatever a run's files say."""
 
 import base64
+import itertools
 import json
 import re
 import time
@@ -16,6 +17,7 @@ from test_terminal import NAME, OWN_SEQUENCE, foreign, hostile, is_painted
 from engine.run.rundir import RunDir
 from workbench.text import terminal as kinds
 
+TERMINALS = ("linux", "xterm", "xterm-256color", "screen-256color", "tmux-256color", "screen")
 COPIED = re.compile(rb"\x1b\]52;c;([^\x07]*)\x07")
 """What the app asks the terminal to put into the clipboard."""
 TEXT = " ".join(HOSTILE.values()) + " [/] [red] [/path] [@click=app.quit]x[/] ]]"
@@ -34,7 +36,7 @@ def lay_down_hostile(folder: Path) -> list[RunDir]:
 def pressed(terminal: Pty, *keys: bytes) -> None:
     for key in keys:
         terminal.press(key)
-        terminal.read(0.4)
+        terminal.settle(0.4)
 
 
 def test_hostile_runs_beside_each_other(tmp_path: Path) -> None:
@@ -77,9 +79,8 @@ def test_hostile_recipes_are_listed_and_edited(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("size", [(120, 40), (80, 24)], ids=["120x40", "80x24"])
 @pytest.mark.parametrize(
-    "name", ["linux", "xterm", "xterm-256color", "screen", "screen-256color", "tmux-256color"]
+    ("name", "size"), [*zip(TERMINALS, itertools.cycle([(120, 40), (80, 24)]))], ids=TERMINALS
 )
 def test_kinds_of_terminals(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
     run = lay_down(tmp_path / "runs", NAME, load("live"))
