@@ -5,16 +5,20 @@ import inspect
 from pathlib import Path
 
 import pytest
+from rich.color import ColorSystem
 from rich.console import Console
 from rich.segment import Segment
+from rich.style import Style
 from textual._compositor import ChopsUpdate
-from textual.app import App
+from textual.app import App, ComposeResult
 from textual.drivers import linux_driver
 from textual.strip import Strip
+from textual.widget import Widget
 
 from engine.written_for import WrittenFor
 from workbench.patches import driver
 from workbench.patches.driver import TerminalApp
+from workbench.patches.sgr_writer import SgrWriter, harmless
 
 
 def test_a_part_that_is_gone_is_named_with_the_version() -> None:
@@ -59,3 +63,28 @@ def test_every_patch_of_textual_lies_in_one_room() -> None:
     folder = Path(driver.__file__).parents[1]
     others = [path for path in folder.rglob("*.py") if path.parent.name != "patches"]
     assert [str(p) for p in others if "from textual._" in p.read_text()] == []
+
+
+class _Careless(Widget):
+    """Draws what it was given, as a new widget might that forgot to clean it."""
+
+    def render_line(self, y: int) -> Strip:
+        return Strip([Segment("a\x1b]0;owned\x07\x9b2J\n\u202eb", Style(bold=True))])
+
+
+async def test_no_text_of_any_widget_steers_the_terminal() -> None:
+    class Careless(App[None]):
+        def compose(self) -> ComposeResult:
+            yield _Careless()
+
+    async with Careless().run_test(size=(40, 4)) as pilot:
+        compositor = pilot.app.screen._compositor
+        whole = compositor.render_update(full=True).render_segments(pilot.app.console)
+        pilot.app.screen.query_one(_Careless).refresh()
+        strips = list(compositor.render_strips())
+        part = "".join(strip.render(pilot.app.console) for strip in strips)
+    pen = SgrWriter(ColorSystem.TRUECOLOR)
+    for written in (whole, part, pen.written(harmless(_Careless().render_line(0)))):
+        assert "owned" in written
+        assert not set("\x07\x9b\u202e") & set(written)
+        assert "\x1b]" not in written

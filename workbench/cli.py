@@ -1,14 +1,13 @@
 """The command line: names a command, and tells what is refused in one message."""
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable
 
 from engine.problems import ExitCode, Refusal
 from workbench.commands.registry import COMMANDS, Command
-from workbench.text.sanitize import clean
+from workbench.text.harmless_output import harmless_output
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 failed, 2 bad input, 3 already running, 4 doesn't fit, "
@@ -19,10 +18,9 @@ _EXIT_CODES = (
 def main(arguments: list[str] | None = None) -> int:
     """Run a command, or the app; its exit code."""
     command, rest = _command(sys.argv[1:] if arguments is None else arguments)
-    options = _parsed(command, rest)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    return exit_code_of(lambda: command.run(options) if command else _run_app())
+    with harmless_output():
+        options = _parsed(command, rest)
+        return exit_code_of(lambda: command.run(options) if command else _run_app())
 
 
 def exit_code_of(call: Callable[[], int]) -> int:
@@ -31,7 +29,7 @@ def exit_code_of(call: Callable[[], int]) -> int:
         exit_code = call()
         sys.stdout.flush()
     except Refusal as refusal:
-        print(f"gemma-bench: {clean(refusal)}", file=sys.stderr)
+        print(f"gemma-bench: {refusal}", file=sys.stderr)
         return refusal.exit_code
     except KeyboardInterrupt:
         message = "interrupted; a run that was started goes on: gemma-bench runs"

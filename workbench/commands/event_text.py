@@ -13,7 +13,7 @@ from workbench.run_view import forecast_vs_measured, metrics, run_facts
 from workbench.run_view.run_state import RunState
 from workbench.text import format
 from workbench.text.layouts import fact_rows
-from workbench.text.sanitize import clean, clean_line
+from workbench.text.sanitize import clean, clean_line, harmless_json
 from workbench.text.styled import UNBROKEN, fit, plain, wrap
 from workbench.text.terminal import prints_utf8
 
@@ -23,12 +23,15 @@ _MAX_WIDTH = 110
 
 
 class Json:
-    """The events as they stand in the run, on stdout; notes on stderr."""
+    """The events as they stand in the run, on stdout; notes on stderr.
+
+    Characters that would steer a terminal are told by JSON's escapes.
+    """
 
     def show(self, lines: list[bytes], known: list[events.Event]) -> None:
         """Pass the lines on."""
         for line in lines:
-            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.write(harmless_json(line) + b"\n")
         sys.stdout.buffer.flush()
 
     def note(self, text: str) -> None:

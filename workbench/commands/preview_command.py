@@ -15,6 +15,7 @@ from workbench.commands import options
 from workbench.commands.status_line import StatusLine
 from workbench.sessions import preview_session
 from workbench.sessions.preview_session import Preview
+from workbench.text.harmless_output import say_painted
 from workbench.text.preview_page import page
 from workbench.text.sanitize import clean_line
 from workbench.text.terminal import prints_utf8
@@ -59,7 +60,7 @@ def run(arguments: Namespace) -> int:
     columns = shutil.get_terminal_size().columns
     # In ASCII, so that nothing in a row can steer the terminal it is printed on.
     as_json = json.dumps(published(reply), ensure_ascii=True) if arguments.json else ""
-    print(as_json or page(reply, columns, _text_style()))
+    say_painted(as_json or page(reply, columns, _text_style()))
     return ExitCode.DONE
 
 

@@ -1,13 +1,12 @@
 """`gemma-bench runs`: the runs below runs/, newest first, with the state that their files tell."""
 
-import json
 from argparse import ArgumentParser, Namespace
 
 from engine.problems import ExitCode
 from engine.run import run_summary, runs
 from engine.run.rundir import RunDir, State
 from workbench.commands import options
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import as_json, clean_line
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -20,7 +19,7 @@ def run(arguments: Namespace) -> int:
     states = [(listed, run_summary.summarize(listed).state) for listed in runs.every()]
     if arguments.json:
         for listed, state in states:
-            print(json.dumps(_record(listed, state), ensure_ascii=False))
+            print(as_json(_record(listed, state)))
         return ExitCode.DONE
     if not states:
         print("no run here yet; start one: gemma-bench --run quickstart")

@@ -4,7 +4,11 @@ import shutil
 import sys
 from typing import TextIO
 
+from workbench.text.harmless_output import steer
 from workbench.text.sanitize import clean
+
+_CLEARED = "\r\x1b[2K"
+"""To the line's beginning, and all of it erased (ECMA-48: CR, EL)."""
 
 
 class StatusLine:
@@ -20,7 +24,8 @@ class StatusLine:
         if self._is_terminal and text != self._text:
             line = clean(text).replace("\n", " ")
             shown = line[: shutil.get_terminal_size().columns - 1]
-            print(f"\r\x1b[2K{shown}", end="", file=self._stream, flush=True)
+            steer(self._stream, _CLEARED)
+            print(shown, end="", file=self._stream, flush=True)
             self._text = text
 
     def keep(self) -> None:

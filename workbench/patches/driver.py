@@ -25,11 +25,12 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers import linux_driver
+from textual.strip import Strip
 
 from engine import user_dirs
 from engine.written_for import WrittenFor
 from workbench.patches.keyqueue import KeyPassed, KeyQueue
-from workbench.patches.sgr_writer import SgrWriter
+from workbench.patches.sgr_writer import SgrWriter, harmless
 from workbench.text.sanitize import clean_line
 from workbench.text.terminal import takes_utf8, to_ascii
 from workbench.widgets.frame import DisabledActions
@@ -47,9 +48,11 @@ WRITTEN_FOR = WrittenFor(
         "textual.app:App._parse_action",
         "textual.css.stylesheet:Stylesheet.set_variables",
         "textual.drivers.linux_driver:getincrementaldecoder",
+        "textual.strip:Strip.render",
     ),
 )
 UNPATCHED_RENDER = ChopsUpdate.render_segments
+UNPATCHED_STRIP_RENDER = Strip.render
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -70,11 +73,19 @@ def _render_segments(update: ChopsUpdate, console: Console) -> str:
             first, last = max(start, left), min(end, right)
             if strip is not None and first < last:
                 written.append(Control.move_to(first, y).segment.text)
-                written.append(pen.written(strip.crop(first - start, last - start)))
+                written.append(pen.written(harmless(strip.crop(first - start, last - start))))
     return "".join(written) + pen.laid_down()
 
 
 ChopsUpdate.render_segments = _render_segments  # type: ignore[assignment]
+
+
+def _render_strip(strip: Strip, console: Console) -> str:
+    """A whole line of a widget; no text in it can steer the terminal, wherever it came from."""
+    return UNPATCHED_STRIP_RENDER(harmless(strip), console)
+
+
+Strip.render = _render_strip  # type: ignore[method-assign,assignment]
 
 
 class AsciiDriver(linux_driver.LinuxDriver):

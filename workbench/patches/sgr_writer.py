@@ -7,6 +7,9 @@ from typing import NamedTuple
 from rich.color import ColorSystem
 from rich.segment import Segment
 from rich.style import Style
+from textual.strip import Strip
+
+from workbench.text.sanitize import clean
 
 RESET = "\x1b[0m"
 _COLOUR_LENGTHS = {"5": 3, "2": 5}
@@ -52,6 +55,15 @@ class SgrWriter:
             found = [*codes.foreground] if codes.foreground != held.foreground else []
             found += codes.background if codes.background != held.background else ()
         return f"\x1b[{';'.join(found)}m" if any(codes) else RESET
+
+
+def harmless(strip: Strip) -> Strip:
+    """The strip with what would steer a terminal made visible: the app's last look at any text."""
+    if all(text.isprintable() for text, _, _ in strip):
+        return strip
+    return Strip(
+        [Segment(clean(text, len(text)).replace("\n", " "), style) for text, style, _ in strip]
+    )
 
 
 @lru_cache(maxsize=1024)

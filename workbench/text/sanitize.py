@@ -1,6 +1,8 @@
 """Text that isn't ours, made harmless for a terminal: data, answers, logs, names, errors."""
 
+import json
 from pathlib import PurePath
+from typing import Any
 
 _LIMIT = 20_000
 _PICTURES = 0x2400
@@ -28,6 +30,8 @@ _TABLE: dict[int, str] = {
     ord("\t"): "    ",
 }
 del _TABLE[ord("\n")]
+_JSON_ESCAPES = {code: json.dumps(chr(code)).strip('"') for code in (*_TABLE, 0x7F)}
+_JSON_ESCAPES |= {0x7F: "\\u007f", ord("\t"): "\t", ord("\r"): " "}
 
 
 def clean(text: object, limit: int = _LIMIT) -> str:
@@ -44,6 +48,18 @@ def clean(text: object, limit: int = _LIMIT) -> str:
 def clean_line(text: object, limit: int = _LIMIT) -> str:
     """The text on one line: breaks and runs of blanks become one blank."""
     return " ".join(clean(text, limit).split())
+
+
+def harmless_json(line: bytes) -> bytes:
+    """A line that may be JSON, with such characters as JSON's escapes; what it says is the same."""
+    text = line.decode("utf-8", "replace")
+    return line if text.isprintable() else text.translate(_JSON_ESCAPES).encode()
+
+
+def as_json(document: Any) -> str:
+    """A document as a line of JSON that is harmless, and readable in every language."""
+    text = json.dumps(document, ensure_ascii=False)
+    return text if text.isprintable() else text.translate(_JSON_ESCAPES)
 
 
 def clean_path(path: PurePath) -> str:
