@@ -28,6 +28,9 @@ from engine.data.row_pipeline import WorkerPool, readable
 from engine.recipe.schema import Data, Source
 from engine.sessions.source_report import SourceReport
 
+_LISTED_FILES = 100
+"""A folder may hold pictures by the ten thousand beside its rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -128,9 +131,21 @@ def prepare(
         # Where the folder is temporary, the mapping keeps the contents until it is let go.
         rows = Rows(stored)
     rows.order, reports = mixing.epoch(data, rows, counts)
+    reports = tuple(map(_with_files, reports, sources))
     _check(data, rows, reports)
     origins = tuple(tuple(index.origin for index in one.indexes) for one in sources)
     return Prepared(rows, Examples(rows, origins), reports, _fingerprint(rows))
+
+
+def _with_files(report: SourceReport, source: Opened) -> SourceReport:
+    return msgspec.structs.replace(
+        report,
+        files=tuple(index.origin for index in source.indexes),
+        left_out={
+            reason: tuple(map(str, files[:_LISTED_FILES]))
+            for reason, files in source.left_out.items()
+        },
+    )
 
 
 def read_examples(path: Path) -> list[Example]:

@@ -1,10 +1,36 @@
-"""Which files a source's path stands for: one file, a folder's, or those that a pattern matches."""
+"""Which files a source's path stands for, by the split it asks for, and which are left out."""
 
 import glob
+from dataclasses import dataclass, field
 from pathlib import Path
 
-ENDINGS = (".jsonl", ".json", ".csv", ".parquet")
+from engine import guarded
+from engine.recipe import split_names
+
+LINES = (".jsonl", ".ndjson")
+ENDINGS = (*LINES, ".json", ".csv", ".tsv", ".parquet", ".arrow", ".xlsx")
 COMPRESSED = (".gz", ".zst")
+METADATA = "about the data, no rows"
+HIDDEN = "hidden files"
+NOT_SAVED = "no part of the saved dataset"
+OTHER_KINDS = "of kinds that hold no rows"
+NO_SPLIT = "of no split, beside files that name one"
+_ABOUT = {
+    "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
+    "croissant.json", "datapackage.json",
+}  # fmt: skip
+"""What datasets.save_to_disk, builders of the hub and LLaMA-Factory write beside rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """The files of one source; where `reason` says why they can't be taken, none are read."""
+
+    read: tuple[Path, ...]
+    left_out: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Files that are there and not read, by reason."""
+    reason: str = ""
+    fix: str = ""
 
 
 def ending(path: Path) -> str:
@@ -17,17 +43,123 @@ def is_rows(path: Path) -> bool:
     return ending(path) in ENDINGS
 
 
-def files(path: str) -> list[Path]:
-    """The files of a path in order of their names; a file named in full is not looked for."""
-    given = Path(path)
-    if given.is_dir():
-        return sorted(file for file in given.rglob("*") if file.is_file() and is_rows(file))
-    if is_pattern(path):
-        found = (Path(name) for name in glob.glob(path, recursive=True))
-        return sorted(file for file in found if file.is_file() and is_rows(file))
-    return [given]
-
-
 def is_pattern(path: str) -> bool:
     """Whether a path has wildcards, and no file of that very name exists."""
     return glob.has_magic(path) and not Path(path).exists()
+
+
+def source_files(path: str, split: str | None = None) -> SourceFiles:
+    """The files of a path in order of their names; a file named in full is not looked for.
+
+    Of a folder or pattern whose files name splits, only those of `split` are read: train where
+    none is given, or what the pattern itself names.
+    """
+    if Path(path).is_dir():
+        root = Path(path)
+        return _of_folder(root, sorted(root.rglob("*")), split)
+    if not is_pattern(path):
+        return _of_file(Path(path), split)
+    root = Path(path)
+    while glob.has_magic(str(root)):
+        root = root.parent
+    own = split_names.split_of(Path(path).relative_to(root).parts)
+    matches = sorted(Path(name) for name in glob.glob(path, recursive=True))
+    return _of_folder(root, matches, split or own)
+
+
+def _of_file(path: Path, split: str | None) -> SourceFiles:
+    if split is None or split == split_names.ALL:
+        return SourceFiles((path,))
+    own = split_names.split_of((path.parent.name, path.name), (split,))
+    if own in split_names.asked(split):
+        return SourceFiles((path,))
+    reason = f"its name is that of the split {own}" if own else "its name is that of no split"
+    fix = "Leave out split, which chooses among the files of a folder"
+    return SourceFiles((), {}, f"split is {split!r}, and the path is one file: {reason}", fix)
+
+
+def _of_folder(root: Path, paths: list[Path], split: str | None) -> SourceFiles:
+    rows, left_out = _sorted_out(root, paths)
+    listed = (*_saved_splits(root), *(split_names.asked(split) if split else ()))
+    by_split: dict[str, list[Path]] = {}
+    for path in rows:
+        name = split_names.split_of(path.relative_to(root).parts, listed)
+        by_split.setdefault(name, []).append(path)
+    named = [name for name in by_split if name]
+    if split == split_names.ALL or (not named and split is None):
+        return SourceFiles(tuple(rows), left_out)
+    wanted = split_names.asked(split or split_names.TRAIN)
+    if split is None and split_names.TRAIN not in named and "" in by_split:
+        # Beside a test.jsonl, a file that names no split is what is trained on.
+        wanted = ("",)
+    read = [path for name in by_split if name in wanted for path in by_split[name]]
+    if not read:
+        return SourceFiles((), left_out, *_no_such_split(named, split)) if rows else SourceFiles(())
+    for name, files in by_split.items():
+        if name not in wanted:
+            left_out[f"of the split {name}" if name else NO_SPLIT] = tuple(files)
+    return SourceFiles(tuple(sorted(read)), left_out)
+
+
+def _no_such_split(named: list[str], split: str | None) -> tuple[str, str]:
+    asked = split or split_names.TRAIN
+    if not named:
+        reason = f"no file in it is named by a split, and split is {asked!r}"
+        return reason, "Leave out split to train on all of its files"
+    kind = "split" if len(named) == 1 else "splits"
+    reason = f"it holds the {kind} {', '.join(sorted(named))}, and none that is called {asked}"
+    examples = " or ".join(f'split = "{name}"' for name in sorted(named)[:3])
+    return reason, f'Add {examples} to the source, or split = "all" to train on every file'
+
+
+def _sorted_out(root: Path, paths: list[Path]) -> tuple[list[Path], dict[str, tuple[Path, ...]]]:
+    """Files of rows, and all other files by the reason why they are none."""
+    rows: list[Path] = []
+    others: dict[str, list[Path]] = {}
+    saved: dict[Path, set[str] | None] = {}
+    for path in paths:
+        if not path.is_file():
+            continue
+        if path.parent not in saved:
+            saved[path.parent] = _saved_files(path.parent)
+        reason = _why_no_rows(path, path.relative_to(root), saved[path.parent])
+        if reason:
+            others.setdefault(reason, []).append(path)
+        else:
+            rows.append(path)
+    return rows, {reason: tuple(files) for reason, files in others.items()}
+
+
+def _why_no_rows(path: Path, relative: Path, saved: set[str] | None) -> str:
+    if any(part.startswith(".") for part in relative.parts):
+        return HIDDEN
+    if path.name in _ABOUT or path.name.upper().startswith("README"):
+        return METADATA
+    if not is_rows(path):
+        return OTHER_KINDS
+    if path.suffix != ".arrow":
+        return ""
+    is_cached = path.name.startswith(("cache-", "tmp"))
+    return NOT_SAVED if (is_cached if saved is None else path.name not in saved) else ""
+
+
+def _saved_files(folder: Path) -> set[str] | None:
+    """Names of the files that datasets.save_to_disk wrote into a folder; None where it didn't."""
+    files = _listed(folder / "state.json", "_data_files")
+    names = {str(file.get("filename")) for file in files if isinstance(file, dict)}
+    return names or None
+
+
+def _saved_splits(folder: Path) -> list[str]:
+    """Splits of a DatasetDict that was saved to disk, in lower case."""
+    splits = _listed(folder / "dataset_dict.json", "splits")
+    return [name.lower() for name in splits if isinstance(name, str)]
+
+
+def _listed(path: Path, key: str) -> list[object]:
+    try:
+        document = guarded.json_document(path)
+    except (OSError, ValueError):
+        return []
+    listed = document.get(key) if isinstance(document, dict) else None
+    return listed if isinstance(listed, list) else []

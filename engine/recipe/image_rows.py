@@ -33,7 +33,8 @@ def problems(document: dict[str, Any]) -> list[Problem]:
         given = source.get("path") if isinstance(source, dict) else None
         if not isinstance(given, str):
             continue
-        if where := next(_with_images(given), None):
+        split = source.get("split")
+        if where := next(_with_images(given, split if isinstance(split, str) else None), None):
             reason = f"{where} has an image, and the model ({path}) has no vision tower"
             fix = "Choose a Gemma that sees, such as google/gemma-3-4b-it, or leave such rows out"
             found.append(Problem(f"data.sources.{number}.path", given, reason, fix))
@@ -42,8 +43,8 @@ def problems(document: dict[str, Any]) -> list[Problem]:
 
 def most_images(data: Data) -> int:
     """Images of the row that has most, as far as the heads of plain files tell."""
-    paths = [source.path for source in data.sources if source.path]
-    return max((count for path in paths for _, count in _counted(path)), default=0)
+    paths = [(source.path, source.split) for source in data.sources if source.path]
+    return max((count for path, split in paths for _, count in _counted(path, split)), default=0)
 
 
 def _has_vision(path: str) -> bool:
@@ -54,21 +55,21 @@ def _has_vision(path: str) -> bool:
         return True
 
 
-def _with_images(path: str) -> Iterator[str]:
+def _with_images(path: str, split: str | None) -> Iterator[str]:
     """Places of rows with images at the heads of a source's files."""
-    return (where for where, count in _counted(path) if count)
+    return (where for where, count in _counted(path, split) if count)
 
 
-def _counted(path: str) -> Iterator[tuple[str, int]]:
+def _counted(path: str, split: str | None) -> Iterator[tuple[str, int]]:
     """Place and images of each row at the heads of a source's files."""
-    for file in _plain_files(path):
+    for file in _plain_files(path, split):
         for line, record in _head(file):
             yield f"{file}:{line}", _images(record)
 
 
-def _plain_files(path: str) -> list[Path]:
+def _plain_files(path: str, split: str | None) -> list[Path]:
     try:
-        first = data_files.files(path)[:_HEAD_FILES]
+        first = data_files.source_files(path, split).read[:_HEAD_FILES]
         return [file for file in first if file.suffix in _PLAIN and file.is_file()]
     except OSError:
         # A path that can't be looked at is a problem of its own.

@@ -78,11 +78,12 @@ class Source(_Section):
     """Rows of one file, folder or pattern (`path`), or of a dataset on the hub (`id`)."""
 
     path: str | None = None
-    """A .jsonl, .json, .csv or .parquet file, also .gz or .zst; a folder of them; a pattern."""
+    """A .jsonl, .json, .csv, .tsv, .parquet, .arrow or .xlsx file, a folder, or a pattern."""
     id: str | None = None
     """A dataset on the hub, such as HuggingFaceH4/no_robots."""
     config: str | None = None
-    split: str = "train"
+    split: str | None = Field(default=None, min_length=1)
+    """Which part of a folder, pattern or hub dataset; train where none is given."""
     revision: str | None = None
     """Branch, tag or commit of a hub dataset."""
     name: str | None = None

@@ -228,7 +228,8 @@ def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:
     elif path is not None and hub_id is not None:
         found = [Problem(f"{key}.id", hub_id, "there is a path as well", "Leave one of them out")]
     elif path is not None:
-        found = _check_files(f"{key}.path", path)
+        found = _check_files(key, path, source.get("split"))
+        found += [_without_hub(key, name) for name in _ON_THE_HUB if source.get(name)]
     elif hub_id is not None and not _HUB_ID.fullmatch(hub_id):
         fix = "Write owner/name, as on its page"
         found = [Problem(f"{key}.id", hub_id, "it is no dataset's id", fix)]
@@ -238,13 +239,23 @@ def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:
     return found
 
 
-def _check_files(key: str, path: str) -> list[Problem]:
-    if not os.path.isdir(path) and not data_files.is_pattern(path):
-        return _check_rows(key, path)
-    if data_files.files(path):
+def _check_files(key: str, path: str, split: str | None) -> list[Problem]:
+    is_file = not os.path.isdir(path) and not data_files.is_pattern(path)
+    if is_file and (unreadable := _check_rows(f"{key}.path", path)):
+        return unreadable
+    files = data_files.source_files(path, split)
+    if files.reason:
+        where = f"{key}.split" if split else f"{key}.path"
+        return [Problem(where, split or path, files.reason, files.fix)]
+    if files.read:
         return []
     fix = f"Give a folder or pattern with {', '.join(data_files.ENDINGS)} files"
-    return [Problem(key, path, "no file with rows is there", fix)]
+    return [Problem(f"{key}.path", path, "no file with rows is there", fix)]
+
+
+def _without_hub(key: str, name: str) -> Problem:
+    reason = f"{name} belongs to a dataset on the hub, and a path is given"
+    return Problem(f"{key}.{name}", "", reason, "Leave it out, and name the files in path")
 
 
 def _check_score(section: dict[str, Any]) -> list[Problem]:
@@ -283,6 +294,8 @@ def _check_training(section: dict[str, Any]) -> list[Problem]:
     return found
 
 
+_ON_THE_HUB = ("config", "revision")
+"""Keys of a source that say nothing of a path."""
 _LOOKING = {"model", "data", "score"}
 """Sections whose checks look for files."""
 _CHECKS = {

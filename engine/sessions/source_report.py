@@ -27,6 +27,10 @@ class SourceReport(Struct, frozen=True):
     noted: dict[str, int]
     """Rows that stay but are worth a look, by reason."""
     first_noted: dict[str, str]
+    files: tuple[str, ...] = ()
+    """Files that were read; of a hub dataset its id."""
+    left_out: dict[str, tuple[str, ...]] = {}
+    """Files that are there and were not read, by reason; the first hundred of each."""
     tokens: TokenLengths = TokenLengths()
     truncated_share: float = 0.0
     """Of the rows taken."""
@@ -35,3 +39,15 @@ class SourceReport(Struct, frozen=True):
     histogram: tuple[tuple[int, int], ...] = ()
     """(most tokens, rows) of each bin of lengths before truncation, from short to long; the bins
     are equally wide but the last."""
+
+    @property
+    def loss_of_rows(self) -> str:
+        """In words, that more rows were dropped than taken and why most were; else nothing."""
+        dropped = sum(self.dropped.values())
+        if dropped <= self.taken:
+            return ""
+        reason = max(self.dropped, key=self.dropped.__getitem__)
+        return (
+            f"{dropped:,} of {dropped + self.taken:,} rows of {self.name} are dropped, most of "
+            f"them for {reason} ({self.dropped[reason]:,}; first: {self.first_dropped[reason]})"
+        )

@@ -107,7 +107,7 @@ def _read_rows(context: RunContext) -> Rows:
     _warn_of_template(log, tokenizer, template)
     images = sight(recipe.model, config, tokenizer)
     prepared = context.objective.prepare(recipe.data, tokenizer, template, images)
-    for warning in _unseen(prepared.sources):
+    for warning in (*_unseen(prepared.sources), *_mostly_dropped(prepared.sources)):
         log.append(warning)
     return Rows(prepared, template, images if prepared.rows.hold_images else None)
 
@@ -118,6 +118,14 @@ def _warn_of_template(log: EventLog, tokenizer: Any, template: Template) -> None
         message = f"the template trained on writes otherwise than the model's own:\n{lines}"
         fix = 'data.template = "model" trains on the model\'s own'
         log.append(events.Warned(code="template_differs", message=message, fix=fix))
+
+
+def _mostly_dropped(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:
+    """Warn of sources that lose more rows than are taken."""
+    for source in sources:
+        if source.taken and source.loss_of_rows:
+            fix = "Mend these rows or leave them out; gemma-bench preview shows what becomes of all"
+            yield events.Warned(code="rows_dropped", message=source.loss_of_rows, fix=fix)
 
 
 def _unseen(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:

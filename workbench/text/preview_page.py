@@ -61,10 +61,16 @@ def _right(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def finding_rows(source: SourceReport, width: int) -> list[Row]:
-    """Rows that were dropped or noted by reason, with the place of the first."""
-    rows = _reasons(("dropped ", "warn"), source.dropped, source.first_dropped, width)
+    """Rows that were dropped or noted and files that were not read, by reason, with the first."""
+    rows: list[Row] = []
+    if source.loss_of_rows:
+        rows += wrapped(clean_line(source.loss_of_rows), "warn", width)
+    rows += _reasons(("dropped ", "warn"), source.dropped, source.first_dropped, width)
     rows += _reasons(("noted ", "accent"), source.noted, source.first_noted, width)
-    return rows or [[("no row was dropped", "good")]]
+    rows = rows or [[("no row was dropped", "good")]]
+    files = {reason: len(names) for reason, names in source.left_out.items()}
+    first_files = {reason: names[0] for reason, names in source.left_out.items()}
+    return rows + _reasons(("files not read ", "dim"), files, first_files, width)
 
 
 def _reasons(

@@ -42,7 +42,7 @@ def _loaded(source: Source) -> Any:
         constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:
         return datasets.load_dataset(
-            where, source.config, split=source.split, revision=source.revision
+            where, source.config, split=source.split or "train", revision=source.revision
         )
     except Exception as error:
         if not is_reachable:

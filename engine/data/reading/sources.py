@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from engine.data.reading import files, hub
 from engine.data.reading.row_index import RowIndex
 from engine.data.row_pipeline import CHUNK_ROWS, readable
 from engine.problems import Refusal
-from engine.recipe.data_files import files as files_of
+from engine.recipe import data_files
 from engine.recipe.schema import Source
 
 
@@ -25,6 +25,8 @@ class Opened:
     contents: tuple[str, ...]
     """Digest of each file."""
     format: str
+    left_out: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Files of the source that aren't read, by reason."""
 
     def __len__(self) -> int:
         return sum(len(index) for index in self.indexes)
@@ -56,19 +58,25 @@ class Opened:
 def opened(source: Source, cache: Path | None) -> Opened:
     """Open a source and tell its format. Raises `Refusal`."""
     cache = cache or Path(tempfile.gettempdir()) / "gemma-bench"
+    left_out: dict[str, tuple[Path, ...]] = {}
     if source.id:
         index, contents = hub.opened(source, cache)
         indexes, digests = [index], [contents]
     else:
-        paths = files_of(str(source.path))
-        digests = [files.digest(path) for path in paths]
+        named = data_files.source_files(str(source.path), source.split)
+        if named.reason:
+            raise Refusal.of(str(source.path), named.reason, named.fix)
+        left_out = named.left_out
+        digests = [files.digest(path) for path in named.read]
         indexes = [
-            files.opened(path, digest, cache) for path, digest in zip(paths, digests, strict=True)
+            files.opened(path, digest, cache)
+            for path, digest in zip(named.read, digests, strict=True)
         ]
     if not any(len(index) for index in indexes):
         fix = "Give a file with at least one row"
         raise Refusal.of(str(source.path or source.id), "it holds no rows", fix)
-    return Opened(source, indexes, tuple(digests), source.format or _detected(source, indexes))
+    format_name = source.format or _detected(source, indexes)
+    return Opened(source, indexes, tuple(digests), format_name, left_out)
 
 
 def _detected(source: Source, indexes: list[RowIndex]) -> str:
