@@ -1,5 +1,6 @@
 """Files that anybody may have written, read within bounds: regular, of some size, depth, digits."""
 
+import io
 import json
 import os
 import re
@@ -7,7 +8,7 @@ import stat
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 MAX_BYTES = 16 << 20
 """Of a document that is read whole; a plan of the largest Gemma has a hundredth of it."""
@@ -42,7 +43,7 @@ def require_regular(path: str | os.PathLike[str]) -> None:
         raise Unreadable(f"it is {kind}, and no file")
 
 
-def opened(path: str | os.PathLike[str]) -> IO[bytes]:
+def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Open a regular file for reading, whatever takes its place meanwhile.
 
     Raises as `require_regular` does.

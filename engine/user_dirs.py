@@ -23,6 +23,12 @@ def state() -> Path:
 
 
 def _below(variable: str, usual: str) -> Path:
-    """The specification has relative paths ignored."""
-    home = os.environ.get(variable, "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / usual) / _NAME
+    """The specification has relative paths ignored. Who has no home can write nothing there."""
+    named = os.environ.get(variable, "")
+    if os.path.isabs(named):
+        return Path(named) / _NAME
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(os.devnull)
+    return home / usual / _NAME

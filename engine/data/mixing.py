@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.arrow_store import Rows, Writer
+from engine.data.progress import Progress
 from engine.data.reading.sources import Opened
 from engine.data.row_counts import RowCounts, measured
 from engine.data.row_pipeline import DroppedRow, KeptRow, WorkerPool, row_settings
@@ -37,7 +38,12 @@ class _Seen:
 
 
 def write(
-    data: Data, sources: list[Opened], pool: WorkerPool, path: Path, images: set[str]
+    data: Data,
+    sources: list[Opened],
+    pool: WorkerPool,
+    path: Path,
+    images: set[str],
+    progress: Progress,
 ) -> list[RowCounts]:
     """Write the rows of all sources, one after the other, with counts of each.
 
@@ -45,7 +51,7 @@ def write(
     """
     writer = Writer(path)
     try:
-        all_counts = _written(data, sources, pool, writer, images)
+        all_counts = _written(data, sources, pool, writer, images, progress)
     except BaseException:
         writer.discard()
         raise
@@ -54,15 +60,22 @@ def write(
 
 
 def _written(
-    data: Data, sources: list[Opened], pool: WorkerPool, writer: Writer, images: set[str]
+    data: Data,
+    sources: list[Opened],
+    pool: WorkerPool,
+    writer: Writer,
+    images: set[str],
+    progress: Progress,
 ) -> list[RowCounts]:
     all_counts, earlier = [], _Seen()
     for number, source in enumerate(sources):
-        counts = RowCounts(source.source.label, source.format, source.asked)
+        counts, done = RowCounts(source.source.label, source.format, source.asked), 0
         for file, rows in _processed(data, source, pool):
             images.update(image for row in rows for image in row.images)
             kept = _taken_rows(rows, source.indexes[file].origin, counts, earlier)
             writer.write(number, file, kept)
+            done += len(rows)
+            progress.at(source.source.label, done, f"of {len(source):,} prepared")
             if counts.taken >= source.asked:
                 break
         all_counts.append(counts)

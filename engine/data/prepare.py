@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -16,16 +15,19 @@ import msgspec
 from engine import atomic
 from engine.data import mixing
 from engine.data.arrow_store import Rows
+from engine.data.cache_folder import CacheFolder, cache_folder, temporary_folder
 from engine.data.code_version import code_version
 from engine.data.conversation import Conversation, UnusableRow
 from engine.data.encoding.rendering import Template
 from engine.data.formats.registry import conversation
 from engine.data.images import image_stamps
 from engine.data.images.image_tokenizer import ImageTokenizer
+from engine.data.progress import Progress
 from engine.data.reading.sources import Opened, opened
 from engine.data.row_counts import RowCounts, refusal_of_drops
 from engine.data.row_pipeline import WorkerPool, readable
 from engine.recipe.schema import Data, Source
+from engine.run import disk
 from engine.sessions.source_report import SourceReport
 
 _LISTED_FILES = 100
@@ -76,6 +78,8 @@ class Prepared:
     sources: tuple[SourceReport, ...]
     fingerprint: str
     """SHA-256 over all ids, labels and images in order, shortened to 16 hexadecimal digits."""
+    why_not_cached: str = ""
+    """What is wrong with the cache, where rows could not be kept there."""
 
     @property
     def tokens(self) -> int:
@@ -105,36 +109,59 @@ def prepare(
     cache: Path | None = None,
     processes: int = 0,
     sight: ImageTokenizer | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Prepared:
     """Read, convert, tokenise and mask all sources; training and preview both call this.
 
-    With a `cache` folder, rows that were prepared before by the same settings are found there.
-    Rows with images are kept where the model has `sight`.
+    With a `cache` folder, rows that were prepared before by the same settings are found there; one
+    that can't be used stops nothing. Rows with images are kept where the model has `sight`. What
+    takes long is told now and again.
     Raises `Refusal` where a source can't be read, where no row is left to train on, and in strict
     data where any is dropped.
     """
-    sources = [opened(source, cache) for source in data.sources]
-    with tempfile.TemporaryDirectory(prefix="gemma-bench-") as temporary:
-        folder = cache or Path(temporary)
-        key = _key(data, sources, tokenizer, template, sight)
-        stored = folder / "rows" / f"{key}.arrow"
-        counted = stored.with_suffix(".json")
-        stamps = stored.with_suffix(".images")
-        if not (stored.exists() and counted.exists() and image_stamps.is_current(stamps)):
-            images: set[str] = set()
-            read = sum(min(source.asked, len(source)) for source in sources)
-            with WorkerPool(tokenizer, template, read, processes, sight) as pool:
-                counts = mixing.write(data, sources, pool, stored, images)
-            image_stamps.write(images, stamps, sight)
-            atomic.write_lines(counted, [msgspec.json.encode(counts).decode()])
-        counts = msgspec.json.decode(counted.read_bytes(), type=list[RowCounts])
-        # Where the folder is temporary, the mapping keeps the contents until it is let go.
-        rows = Rows(stored)
+    progress = Progress(tell)
+    with cache_folder(cache) as folder:
+        try:
+            return _prepared(data, tokenizer, template, folder, processes, sight, progress)
+        except OSError as error:
+            full = None if folder.is_temporary else disk.full_error(error)
+            if full is None:
+                raise
+            why = f"{folder.path}: {disk.told(full, folder.path)}"
+    with temporary_folder(why) as folder:
+        return _prepared(data, tokenizer, template, folder, processes, sight, progress)
+
+
+def _prepared(
+    data: Data,
+    tokenizer: Any,
+    template: Template,
+    folder: CacheFolder,
+    processes: int,
+    sight: ImageTokenizer | None,
+    progress: Progress,
+) -> Prepared:
+    """The rows, by way of a folder; what is mapped from it lasts as long as it is used."""
+    sources = [opened(source, folder.path, progress) for source in data.sources]
+    key = _key(data, sources, tokenizer, template, sight)
+    stored = folder.path / "rows" / f"{key}.arrow"
+    counted = stored.with_suffix(".json")
+    stamps = stored.with_suffix(".images")
+    if not (stored.exists() and counted.exists() and image_stamps.is_current(stamps)):
+        images: set[str] = set()
+        read = sum(min(source.asked, len(source)) for source in sources)
+        with WorkerPool(tokenizer, template, read, processes, sight) as pool:
+            counts = mixing.write(data, sources, pool, stored, images, progress)
+        image_stamps.write(images, stamps, sight)
+        atomic.write_lines(counted, [msgspec.json.encode(counts).decode()])
+    counts = msgspec.json.decode(counted.read_bytes(), type=list[RowCounts])
+    rows = Rows(stored)
     rows.order, reports = mixing.epoch(data, rows, counts)
     reports = tuple(map(_with_files, reports, sources))
     _check(data, rows, reports)
     origins = tuple(tuple(index.origin for index in one.indexes) for one in sources)
-    return Prepared(rows, Examples(rows, origins), reports, _fingerprint(rows))
+    fingerprint = _fingerprint(rows)
+    return Prepared(rows, Examples(rows, origins), reports, fingerprint, folder.why_temporary)
 
 
 def _with_files(report: SourceReport, source: Opened) -> SourceReport:
@@ -150,15 +177,18 @@ def _with_files(report: SourceReport, source: Opened) -> SourceReport:
 
 def read_examples(path: Path) -> list[Example]:
     """The rows of a file that are conversations. Raises `Refusal` where it can't be read."""
-    read = opened(Source(path=str(path)), None)
-    examples = []
+    with temporary_folder("") as folder:
+        read = opened(Source(path=str(path)), folder.path, Progress())
+        return list(_examples(read))
+
+
+def _examples(read: Opened) -> Iterator[Example]:
     for index in read.indexes:
         for number, record in readable(index.read(list(range(len(index))))):
             with suppress(UnusableRow):
                 turns, fact = conversation(record, read.format), record.get("fact")
                 where = f"{index.origin}:{number}"
-                examples.append(Example(where, turns, fact if isinstance(fact, str) else None))
-    return examples
+                yield Example(where, turns, fact if isinstance(fact, str) else None)
 
 
 def _key(

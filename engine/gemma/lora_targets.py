@@ -1,6 +1,5 @@
 """Names of a language model's modules, and which of them an adapter is meant for."""
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -18,6 +17,8 @@ _BLOCKS = {**dict.fromkeys(ATTENTION, "self_attn."), **dict.fromkeys(MLP, "mlp."
 TOKEN_TABLE, PER_LAYER_TABLE, HEAD = "embed_tokens", "embed_tokens_per_layer", "lm_head"
 PER_LAYER_INPUT = "per_layer_model_projection"
 """Projects a token's embedding to what all layers get of it, beside its per-layer embeddings."""
+_DEADLINE_S = 0.5
+"""Of the processor, for one name; most expressions take a millionth of it."""
 _ROOTS = ("model.language_model.", "model.", "")
 """What names begin with in the class with towers, in the one without, and within the decoder."""
 
@@ -49,9 +50,22 @@ def untouchable(gemma: Gemma) -> Iterator[str]:
         yield from (f"layers.{layer}.router.proj" for layer in range(len(gemma.layers)))
 
 
+class TooSlow(ValueError):
+    """An expression tries too many ways to match a name."""
+
+
 def matches(expression: str, name: str) -> bool:
-    """Whether an expression means a module of the decoder, by its whole name in either class."""
-    return any(re.fullmatch(expression, root + name) for root in _ROOTS)
+    """Whether an expression means a module of the decoder, by its whole name in either class.
+
+    By `regex`, since Python's own `re` knows no deadline. Raises `TooSlow`.
+    """
+    import regex  # a tenth of a second that only expressions cost
+
+    try:
+        return any(regex.fullmatch(expression, root + name, timeout=_DEADLINE_S) for root in _ROOTS)
+    except TimeoutError:
+        reason = f"it takes more than {_DEADLINE_S:g} s to be matched with {name}"
+        raise TooSlow(reason) from None
 
 
 def is_meant(targets: tuple[str, ...] | str, layer: int, projection: str) -> bool:

@@ -5,6 +5,7 @@ between answers.
 """
 
 import json
+import sys
 import time
 import traceback
 from typing import Any
@@ -38,6 +39,7 @@ class PreviewServer:
     def __init__(self, session: SessionDir, log: EventLog) -> None:
         self._session, self._log = session, log
         self._question: Question | None = None
+        self._has_told_of_cache = False
         self._tokenizers: dict[
             tuple[str, str | None], tuple[Any, Dialect, ImageTokenizer | None]
         ] = {}
@@ -72,7 +74,11 @@ class PreviewServer:
         tokenizer, dialect, images = self._tokenizer(question.recipe.model)
         template = choose(data.template, tokenizer, dialect)
         self._log.append(events.Phase(name="data", detail=", ".join(s.label for s in data.sources)))
-        prepared = prepare(data, tokenizer, template, user_dirs.cache(), sight=images)
+        cache = user_dirs.cache()
+        prepared = prepare(data, tokenizer, template, cache, sight=images, tell=self._tell)
+        if prepared.why_not_cached and not self._has_told_of_cache:
+            self._has_told_of_cache = True
+            print(f"rows are not kept: {prepared.why_not_cached}", file=sys.stderr)
         preview = excerpt(tokenizer, template, images)
         return Answer(
             number=question.number,
@@ -83,6 +89,9 @@ class PreviewServer:
             template_difference=difference(tokenizer, template),
             elapsed_s=round(time.monotonic() - began, 3),
         )
+
+    def _tell(self, detail: str) -> None:
+        self._log.append(events.Phase(name="data", detail=detail))
 
     def _tokenizer(self, model: Model) -> tuple[Any, Dialect, ImageTokenizer | None]:
         key = model.path, model.revision

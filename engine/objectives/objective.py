@@ -1,5 +1,6 @@
 """What an objective is: everything about a training run that follows from what it learns."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -31,9 +32,14 @@ class Objective(Protocol):
         ...
 
     def prepare(
-        self, data: Data, tokenizer: Any, template: Template, images: ImageTokenizer | None
+        self,
+        data: Data,
+        tokenizer: Any,
+        template: Template,
+        images: ImageTokenizer | None,
+        tell: Callable[[str], None],
     ) -> Prepared:
-        """Rows as tokens. Raises `Refusal` where none can be trained on."""
+        """Rows as tokens; how far that is gets told. Raises `Refusal` where none can be used."""
         ...
 
     def sequences(self, data: Data, prepared: Prepared) -> TokenSequences:

@@ -1,5 +1,6 @@
 """Supervised fine-tuning: the mean negative log-likelihood of the tokens that carry loss."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,10 +24,15 @@ class SupervisedFineTuning:
     metrics: tuple[Metric, ...] = (LOSS, TOKEN_ACCURACY)
 
     def prepare(
-        self, data: Data, tokenizer: Any, template: Template, images: ImageTokenizer | None
+        self,
+        data: Data,
+        tokenizer: Any,
+        template: Template,
+        images: ImageTokenizer | None,
+        tell: Callable[[str], None],
     ) -> Prepared:
         """Rows as tokens, from the cache where they were prepared before."""
-        return prepare(data, tokenizer, template, user_dirs.cache(), sight=images)
+        return prepare(data, tokenizer, template, user_dirs.cache(), sight=images, tell=tell)
 
     def sequences(self, data: Data, prepared: Prepared) -> TokenSequences:
         """Rows packed up to the recipe's length, or each by itself."""

@@ -198,7 +198,7 @@ def _is_offline() -> bool:
 
 
 def _is_cached(hub_id: str) -> bool:
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface"))
+    home = Path(os.environ.get("HF_HOME", os.path.expanduser("~/.cache/huggingface")))
     cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
     return (cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").is_dir()
 

@@ -38,9 +38,12 @@ def _in_name(name: str) -> list[Problem]:
 
 
 def _in_expression(wanted: str) -> list[Problem]:
+    import regex
+
     try:
-        re.compile(wanted)
-    except re.error as error:
+        re.compile(wanted)  # PEFT's own reading of the names that are meant
+        regex.compile(wanted)
+    except (re.error, regex.error, RecursionError, OverflowError) as error:
         fix = "Mend it, or give a list of projections"
         return [Problem(_KEY, wanted, f"no regular expression: {error}", fix)]
     if re.fullmatch(r"\w+", wanted):
@@ -59,7 +62,12 @@ def with_model(model: Model, adapter: Adapter) -> list[Problem]:
     except Refusal:
         return _of_experts(model, adapter, None)
     is_sound = not of_section({"target_modules": adapter.target_modules})
-    return [*(_of_reach(adapter, shape) if is_sound else []), *_of_experts(model, adapter, shape)]
+    try:
+        reach = _of_reach(adapter, shape) if is_sound else []
+    except lora_targets.TooSlow as error:
+        fix = "Write it without repetitions inside repetitions, or give a list of projections"
+        reach = [Problem(_KEY, str(adapter.target_modules), str(error), fix)]
+    return [*reach, *_of_experts(model, adapter, shape)]
 
 
 def _of_reach(adapter: Adapter, shape: Gemma) -> list[Problem]:

@@ -106,10 +106,24 @@ def _read_rows(context: RunContext) -> Rows:
     template = choose(recipe.data.template, tokenizer, dialect_of(config.to_dict()))
     _warn_of_template(log, tokenizer, template)
     images = sight(recipe.model, config, tokenizer)
-    prepared = context.objective.prepare(recipe.data, tokenizer, template, images)
+
+    def tell(detail: str) -> None:
+        log.append(events.Phase(name="data", detail=detail))
+
+    prepared = context.objective.prepare(recipe.data, tokenizer, template, images, tell)
+    if prepared.why_not_cached:
+        log.append(_not_cached(prepared.why_not_cached))
     for warning in (*_unseen(prepared.sources), *_mostly_dropped(prepared.sources)):
         log.append(warning)
     return Rows(prepared, template, images if prepared.rows.hold_images else None)
+
+
+def _not_cached(why: str) -> events.Warned:
+    return events.Warned(
+        code="not_cached",
+        message=f"{why}; the rows are in a temporary folder, and prepared anew by the next run",
+        fix="Set GEMMA_BENCH_CACHE to a folder of yours",
+    )
 
 
 def _warn_of_template(log: EventLog, tokenizer: Any, template: Template) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.atomic import write_lines
-from engine.data.reading.files import as_line, digest, spool_path
+from engine.data.progress import Progress
+from engine.data.reading.files import as_line, bounded, digest, spool_path
 from engine.data.reading.row_index import RowIndex, index_rows
 from engine.problems import Refusal
 from engine.recipe.schema import Source
@@ -16,13 +17,13 @@ _HOST = ("huggingface.co", 443)
 _REACH_S = 3.0
 
 
-def opened(source: Source, cache: Path) -> tuple[RowIndex, str]:
+def opened(source: Source, cache: Path, progress: Progress) -> tuple[RowIndex, str]:
     """The rows of a hub dataset and the digest of their contents. Raises `Refusal`."""
     rows = _loaded(source)
     spool = spool_path(cache, rows._fingerprint)
     if not spool.exists():
-        write_lines(spool, _lines(rows))
-    return index_rows(str(source.id), spool), digest(spool)
+        write_lines(spool, bounded(_lines(rows), str(source.id), progress))
+    return index_rows(str(source.id), spool, progress), digest(spool)
 
 
 def _lines(rows: Any) -> Iterator[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from engine import guarded
+from engine.data.progress import Progress, require_bounded
 from engine.problems import Refusal
 
 MAX_ROW_BYTES = 16 << 20
@@ -41,19 +43,22 @@ class RowIndex:
                 yield int(self.numbers[row]), file.read(end - start)
 
 
-def index_rows(origin: str, lines: Path) -> RowIndex:
+def index_rows(origin: str, lines: Path, progress: Progress) -> RowIndex:
     """Find the rows of a JSON Lines file. Raises `Refusal` where it can't be read."""
     breaks = [np.array([-1])]
-    offset = 0
+    offset = num_rows = 0
     try:
-        with lines.open("rb") as file:
+        with guarded.opened(lines) as file:
             while block := file.read(_BLOCK_BYTES):
                 if not offset and block[:2] in {b"\xff\xfe", b"\xfe\xff"}:
                     raise Refusal.of(origin, "the file is UTF-16", "Save the file as UTF-8")
                 breaks.append(np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + offset)
                 offset += len(block)
-    except OSError as error:
-        raise Refusal.of(origin, (error.strerror or str(error)).lower(), "Mend the path") from None
+                num_rows += len(breaks[-1])
+                require_bounded(origin, num_rows)
+                progress.at(origin, num_rows, "found")
+    except (OSError, guarded.Unreadable) as error:
+        raise Refusal.of(origin, guarded.reason(error), "Mend the path") from None
     breaks.append(np.array([offset]))
     ends = np.concatenate(breaks)
     starts, ends = ends[:-1] + 1, ends[1:]

@@ -1,13 +1,14 @@
 """A recipe's source as indexed files of rows, its format, and the rows that are drawn from it."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from engine import guarded
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
+from engine.data.progress import Progress
 from engine.data.reading import files, hub
 from engine.data.reading.row_index import RowIndex
 from engine.data.row_pipeline import CHUNK_ROWS, readable
@@ -55,12 +56,11 @@ class Opened:
                 yield int(number), (part[owners == number] - firsts[number]).tolist()
 
 
-def opened(source: Source, cache: Path | None) -> Opened:
+def opened(source: Source, cache: Path, progress: Progress) -> Opened:
     """Open a source and tell its format. Raises `Refusal`."""
-    cache = cache or Path(tempfile.gettempdir()) / "gemma-bench"
     left_out: dict[str, tuple[Path, ...]] = {}
     if source.id:
-        index, contents = hub.opened(source, cache)
+        index, contents = hub.opened(source, cache, progress)
         indexes, digests = [index], [contents]
     else:
         named = data_files.source_files(str(source.path), source.split)
@@ -69,7 +69,7 @@ def opened(source: Source, cache: Path | None) -> Opened:
         left_out = named.left_out
         digests = [files.digest(path) for path in named.read]
         indexes = [
-            files.opened(path, digest, cache)
+            files.opened(path, digest, cache, progress)
             for path, digest in zip(named.read, digests, strict=True)
         ]
     if not any(len(index) for index in indexes):
@@ -93,7 +93,7 @@ def _detected(source: Source, indexes: list[RowIndex]) -> str:
     if name == PREFERENCE:
         raise _is_preference(where)
     if name is None:
-        columns = ", ".join(first) or "none"
+        columns = guarded.first_few(first) or "none"
         fix = f"Known formats: {', '.join(FORMATS)}; `columns` maps other names to theirs"
         raise Refusal.of(where, f"no known format has the columns {columns}", fix)
     return name
