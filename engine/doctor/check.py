@@ -27,9 +27,14 @@ class Check:
     advice: str
     is_fast: bool
     measure: Callable[[Specimens], Measurement]
+    is_golden: bool = False
+    """Whether it compares with what is known to be right, and so shows causes."""
 
-    def __call__(self, specimens: Specimens) -> Finding:
-        """Measure; a check that breaks has failed, as other versions may lack what it needs."""
+    def __call__(self, specimens: Specimens, cause: str = "") -> Finding:
+        """Measure; a check that breaks has failed, as other versions may lack what it needs.
+
+        Where golden figures have shown a cause already, that is what a failure is put down to.
+        """
         try:
             figure, complaint, remark = self.measure(specimens)
         except Exception as error:
@@ -37,13 +42,21 @@ class Check:
             figure, remark = math.nan, ""
             complaint = f"It could not be measured: {type(error).__name__}: {error}"
         has_passed = figure <= self.limit
-        advice = remark if has_passed else ". ".join(filter(None, (complaint, self.advice)))
+        advice = (
+            remark if has_passed else ". ".join(filter(None, (complaint, cause or self.advice)))
+        )
         shown = figure if math.isfinite(figure) else None
+        advice = remark if has_passed else advice
         return Finding(self.name, has_passed, shown, self.limit, advice)
+
+    def cause(self, finding: Finding) -> str:
+        """What a finding of golden figures says about those of the checks after it, if anything."""
+        is_cause = self.is_golden and not finding.passed
+        return finding.advice.removesuffix(f". {self.advice}") if is_cause else ""
 
 
 def check(
-    name: str, *, limit: float, advice: str, is_fast: bool = False
+    name: str, *, limit: float, advice: str, is_fast: bool = False, is_golden: bool = False
 ) -> Callable[[Callable[[Specimens], Measurement]], Check]:
     """Make a check of a function that measures; fast ones are run before a training run."""
-    return lambda measure: Check(name, limit, advice, is_fast, measure)
+    return lambda measure: Check(name, limit, advice, is_fast, measure, is_golden)

@@ -2,9 +2,15 @@
 
 from engine.doctor import adapters, four_bit, install, loss, mechanisms, templates
 from engine.doctor.check import Check
+from engine.doctor.golden import checks as golden
 
 CHECKS: tuple[Check, ...] = (
     install.tested_versions,
+    golden.golden_tokens,
+    golden.golden_float32,
+    golden.golden_bfloat16,
+    golden.golden_nf4,
+    golden.nf4_products,
     templates.terminator_supervised,
     templates.prompt_is_a_prefix,
     templates.double_bos,

@@ -1,11 +1,10 @@
-"""Tiny untrained relatives of the embedded model: Gemma 3, Gemma 4 MoE, Gemma 4 multimodal."""
+"""Tiny seeded relatives of the embedded model: Gemma 3, Gemma 4 MoE, Gemma 4 multimodal."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import (
     AutoTokenizer,
     Gemma3ForCausalLM,
@@ -20,6 +19,7 @@ from transformers import (
 )
 from trl.chat_template_utils import gemma3_chat_template
 
+from engine.doctor import seeded_weights
 from engine.paths import EMBEDDED_WEIGHTS
 
 GEMMA3_NAMES = {
@@ -29,6 +29,7 @@ GEMMA3_NAMES = {
     "<image|>": "<end_of_image>",
 }
 """Gemma 3's names for the entries that Gemma 4 calls otherwise; its turns are 105 and 106 too."""
+THETA, LOCAL_THETA = 200_000.0, 3_000.0
 PATTERN = ["sliding_attention", "full_attention"] * 2
 TEXT: Mapping[str, Any] = {
     "hidden_size": 64,
@@ -78,41 +79,65 @@ AUDIO: Mapping[str, Any] = {
 }
 
 
-def build_gemma3(path: Path, seed: int = 0) -> Path:
+def build_gemma3(path: Path) -> Path:
     """A Gemma 3 text model with Gemma 3's turn tokens and chat template, in `path`."""
     tokenizer = gemma3_tokenizer()
-    torch.manual_seed(seed)
     config = Gemma3TextConfig(
-        vocab_size=len(tokenizer), num_key_value_heads=1, query_pre_attn_scalar=16, **TEXT
+        vocab_size=len(tokenizer),
+        num_key_value_heads=1,
+        query_pre_attn_scalar=24,
+        rope_parameters=_rope("default"),
+        **TEXT,
     )
-    return saved(Gemma3ForCausalLM(config), tokenizer, path, stops=[1, 106])
+    model = Gemma3ForCausalLM(config)
+    seeded_weights.fill(model, norm=0.0)
+    saved(model, tokenizer, path, stops=[1, 106])
+    _write_rope_as_published(path / "config.json")
+    return path
 
 
-def build_gemma4_moe(path: Path, seed: int = 0) -> Path:
+def _rope(full: str, **settings: float) -> dict[str, Any]:
+    """Rotary embeddings unlike the defaults, so that a setting which is lost is seen."""
+    return {
+        "sliding_attention": {"rope_type": "default", "rope_theta": LOCAL_THETA},
+        "full_attention": {"rope_type": full, "rope_theta": THETA, **settings},
+    }
+
+
+def _write_rope_as_published(file: Path) -> None:
+    """Name the thetas as the files of Gemma 3 do, which newer packages have to convert."""
+    config = json.loads(file.read_text())
+    del config["rope_parameters"]
+    config |= {"rope_theta": THETA, "rope_local_base_freq": LOCAL_THETA, "rope_scaling": None}
+    file.write_text(json.dumps(config, indent=2))
+
+
+def build_gemma4_moe(path: Path) -> Path:
     """A Gemma 4 text model with 26B-A4B's mechanisms, in `path`.
 
     Eight experts, two at work, beside the dense MLP.
     """
     tokenizer = gemma4_tokenizer()
-    torch.manual_seed(seed)
     config = Gemma4TextConfig(
         vocab_size=len(tokenizer),
         enable_moe_block=True,
         num_experts=8,
         top_k_experts=2,
         moe_intermediate_size=32,
+        rope_parameters=_rope("proportional", partial_rotary_factor=0.25),
         **LARGE,
     )
-    return saved(Gemma4ForCausalLM(config), tokenizer, path)
+    model = Gemma4ForCausalLM(config)
+    seeded_weights.fill(model, norm=1.0)
+    return saved(model, tokenizer, path)
 
 
-def build_gemma4_multimodal(path: Path, seed: int = 0) -> Path:
+def build_gemma4_multimodal(path: Path) -> Path:
     """A Gemma 4 with tiny vision and audio towers and the embedded model's kind of text part.
 
     Only the tokenizer is saved beside it: the full processor needs torchvision.
     """
     tokenizer = gemma4_tokenizer()
-    torch.manual_seed(seed)
     config = Gemma4Config(
         text_config=_small_e2b(len(tokenizer)),
         vision_config=VISION,
@@ -121,7 +146,9 @@ def build_gemma4_multimodal(path: Path, seed: int = 0) -> Path:
         eoa_token_index=tokenizer.convert_tokens_to_ids("<audio|>"),
         tie_word_embeddings=True,
     )
-    return saved(Gemma4ForConditionalGeneration(config), tokenizer, path)
+    model = Gemma4ForConditionalGeneration(config)
+    seeded_weights.fill(model, norm=1.0)
+    return saved(model, tokenizer, path)
 
 
 BUILDERS: Mapping[str, Callable[[Path], Path]] = {
@@ -143,6 +170,7 @@ def _small_e2b(vocabulary: int) -> dict[str, Any]:
         "num_key_value_heads": 1,
         "global_head_dim": 32,
         "num_kv_shared_layers": 2,
+        "rope_parameters": _rope("proportional", partial_rotary_factor=0.25),
     }
 
 

@@ -31,7 +31,7 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     from engine.doctor.checks import CHECKS
     from engine.doctor.specimens import Specimens
 
-    versions, found = installed.versions(), list[Finding]()
+    versions, found, cause = installed.versions(), list[Finding](), ""
     with TemporaryDirectory(prefix="gemma-bench-") as folder:
         # Through the kernels that runs on this machine go through, though it is all on the CPU.
         has_own_kernels = kernel_choice.are_used(profiles.profile(AUTO).device)
@@ -39,7 +39,8 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
         for check in (one for one in CHECKS if one.is_fast or not is_fast):
             _stop_if_asked(beside, control, is_watched=is_watched)
             log.append(events.Phase(name="checking", detail=check.name))
-            found.append(check(specimens))
+            found.append(check(specimens, cause))
+            cause = cause or check.cause(found[-1])
             beside.write_diagnosis(Diagnosis(versions, tuple(found)).published())
     doctor_report.keep(Diagnosis(versions, tuple(found)))
     log.append(_done(len(found), round(monotonic() - began, 2)))

@@ -1,0 +1,169 @@
+"""What a tiny Gemma computes on rows of fixed tokens, in figures small enough to be shipped."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from engine.data.batches import TokenSequence
+from engine.data.encoding.tokens import IGNORED
+from engine.doctor.seeded_weights import signs, uniform
+from engine.doctor.trial import ADAPTER, RecordedStep, Trial
+from engine.gemma.lora_targets import HEAD
+from engine.model.load import Loaded
+from engine.model.protocols import LanguageModel
+from engine.recipe.schema import Adapter
+
+SPANS = ("the first token", "tokens within the window", "tokens beyond the window")
+"""Of a row: what attention can go wrong with depends on how much a token sees."""
+_LOGITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one model in one number format."""
+
+    loss: float
+    """Mean negative log-likelihood of the rows, in nats per supervised token, without adapter."""
+    scored: float
+    """The same as the training loop's objective scores it."""
+    adapted: float
+    """The same with a seeded adapter, as the loop tells it."""
+    gradients: dict[str, float]
+    """Norms of that step's gradients, of all A and of all B."""
+    logits: list[float]
+    """Of the last token of the longest row, for the first few entries of the vocabulary."""
+    stages: dict[str, list[list[float]]]
+    """By module, in the order in which they end: a projection and a root mean square per span."""
+
+
+def measured(gemma: Loaded, rows: Sequence[TokenSequence], adapter: Adapter = ADAPTER) -> Figures:
+    """All figures of a model that was loaded as a run loads it; it has an adapter afterwards."""
+    longest = max(rows, key=lambda row: len(row.input_ids))
+    ids = torch.tensor([longest.input_ids])
+    with _hooked(gemma.model, len(longest.input_ids)) as stages, torch.no_grad():
+        logits = gemma.model(input_ids=ids, use_cache=False).logits[0]
+    loss = mean_loss(gemma.model, rows, shift=1)
+    recorded = RecordedStep()
+    trial = Trial(gemma, rows, recorded, adapter=adapter, per_device_train_batch_size=len(rows))
+    _fill_adapter(trial.model, with_update=False)
+    batch = trial.batch()
+    state = trial.state
+    with torch.no_grad():
+        total = state.objective.loss(state.score, batch).total
+    scored = float(total / state.objective.weight(batch))
+    _fill_adapter(trial.model, with_update=True)
+    trial.train()
+    return Figures(
+        loss,
+        scored,
+        recorded.losses[0],
+        {half: _norm(recorded.gradients, half) for half in ("lora_A", "lora_B")},
+        logits[-1, :_LOGITS].double().tolist(),
+        stages,
+    )
+
+
+def mean_loss(model: LanguageModel, rows: Sequence[TokenSequence], shift: int) -> float:
+    """By logits of each token and the label that stands `shift` tokens after it."""
+    total, count = 0.0, 0
+    for row in rows:
+        labels = torch.tensor(row.labels[shift:])
+        with torch.no_grad():
+            ids = torch.tensor([row.input_ids])
+            logits = model(input_ids=ids, use_cache=False).logits[0].double()
+        is_supervised = labels != IGNORED
+        scores = logits[: len(labels)].log_softmax(-1)[is_supervised, labels[is_supervised]]
+        total, count = total - float(scores.sum()), count + len(scores)
+    return total / count
+
+
+def alternatives(gemma: Loaded, rows: Sequence[TokenSequence]) -> dict[str, float]:
+    """What `scored` would be under known bugs, by what these are called."""
+    every = [TokenSequence(row.input_ids, row.input_ids, row.position_ids) for row in rows]
+    figures = {
+        "labels are shifted twice": mean_loss(gemma.model, rows, shift=2),
+        "labels are not shifted": mean_loss(gemma.model, rows, shift=0),
+        "every token carries loss, not answers alone": mean_loss(gemma.model, every, shift=1),
+    }
+    config = gemma.model.config.get_text_config()
+    if getattr(config, "final_logit_softcapping", None):
+        config.final_logit_softcapping = None
+        uncapped = mean_loss(gemma.model, rows, shift=1)
+        figures["the loss of training knows no final soft cap"] = uncapped
+    return figures
+
+
+def _fill_adapter(model: Any, *, with_update: bool) -> None:
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            bound = 1.0 if "lora_A" in name else 0.5 if with_update else 0.0
+            numbers = uniform(name.replace("language_model.", ""), tuple(parameter.shape))
+            parameter.data.copy_(numbers * bound / parameter.shape[-1] ** 0.5)
+
+
+def _norm(gradients: Mapping[str, torch.Tensor], half: str) -> float:
+    parts = [float(each.double().norm()) for name, each in gradients.items() if half in name]
+    return sum(part**2 for part in parts) ** 0.5
+
+
+@contextmanager
+def _hooked(model: LanguageModel, length: int) -> Iterator[dict[str, list[list[float]]]]:
+    """Fill a dictionary with the stages of the forward pass that is made meanwhile."""
+    decoder = model.get_decoder()
+    window = decoder.config.sliding_window
+    stages: dict[str, list[list[float]]] = {}
+
+    def hook_of(name: str) -> Any:
+        def hook(module: Any, args: Any, output: Any) -> None:
+            if name == "rotary_emb":
+                # Once for each kind of layers.
+                stages[f"{name}.{args[2]}"] = _spans(torch.cat(output, -1), length, window)
+            else:
+                stages[name] = _spans(_tensor(output), length, window)
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(hook_of(name))
+        for name, module in decoder.named_modules()
+        if _is_stage(name)
+    ]
+    head: torch.nn.Module = getattr(model, HEAD)
+    handles.append(head.register_forward_hook(hook_of(HEAD)))
+    try:
+        yield stages
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _is_stage(name: str) -> bool:
+    return bool(name) and name != "layers" and not name.endswith("act_fn")
+
+
+def _tensor(output: Any) -> torch.Tensor:
+    """The part of a module's output that says what it did; of a router's, how tokens are mixed."""
+    if isinstance(output, torch.Tensor):
+        return output
+    tensors = [each for each in output if isinstance(each, torch.Tensor)]
+    if len(tensors) == 3:
+        weights, experts = tensors[1:]
+        return torch.zeros_like(tensors[0]).scatter_(-1, experts, weights.to(tensors[0].dtype))
+    return tensors[0]
+
+
+def _spans(output: torch.Tensor, length: int, window: int) -> list[list[float]]:
+    """Projection on fixed signs and root mean square, for each span of a row's positions."""
+    axis = list(output.shape).index(length)
+    values = output.movedim(axis, 0).reshape(length, -1).double()
+    projected = values @ signs("features", values.shape[1])
+    along = signs("positions", length)
+    figures = []
+    for first, last in ((0, 1), (1, window), (window, length)):
+        size = (last - first) * values.shape[1]
+        projection = float(projected[first:last] @ along[first:last]) / size**0.5
+        figures.append([projection, float(values[first:last].norm()) / size**0.5])
+    return figures

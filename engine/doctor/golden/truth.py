@@ -1,0 +1,127 @@
+"""The golden figures that are shipped, and by how much an install's own differ from them.
+
+`python -m tools.golden_figures` makes the file anew, on packages that `python -m bench.golden` has
+compared with other implementations.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from engine.data.batches import TokenSequence
+from engine.data.encoding.tokens import IGNORED
+from engine.doctor.golden.figures import Figures
+from engine.doctor.specimens import KINDS
+from engine.gemma.shapes import Dialect
+
+_LOSSES = ("loss", "scored", "adapted")
+FILE = Path(__file__).with_name("golden.json")
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """How a tiny Gemma is loaded, and what may differ between machines."""
+
+    choices: Mapping[str, Any]
+    """Of a recipe's model, beside float32."""
+    limit: float
+    """Nats that a loss may be off by."""
+    looseness: float
+    """Relative differences of all else may be so many times as large."""
+
+    def error(self, move: "Move") -> float:
+        """What is compared with the limit."""
+        error = move.difference if move.is_loss else move.difference / self.looseness
+        return math.inf if math.isnan(error) else error
+
+
+FORMATS: Mapping[str, NumberFormat] = {
+    "float32": NumberFormat({}, 2e-4, 1),
+    "bfloat16": NumberFormat({"dtype": "bfloat16"}, 0.03, 5),
+    "nf4": NumberFormat({"quantization": "nf4"}, 2e-4, 1),
+}
+"""NF4 computes in float32 here, as products in bfloat16 would hide behind rounding what is read
+wrong. """
+
+DIALECT = dict.fromkeys(KINDS, Dialect.GEMMA4) | {
+    "gemma3": Dialect.GEMMA3,
+    "gemma4_moe": Dialect.GEMMA4_LARGE,
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """All that is shipped: `rows` by dialect, and `figures` by kind and number format."""
+    read: dict[str, Any] = json.loads(FILE.read_bytes())
+    return read
+
+
+def sequences(kind: str, talks: Mapping[str, Any]) -> list[TokenSequence]:
+    """Rows of fixed tokens in the dialect of a tiny Gemma, every answer of which carries loss."""
+    rows = []
+    for talk in talks[DIALECT[kind]]:
+        ids, supervised = talk["ids"], set(talk["assistant"])
+        labels = [token if place in supervised else IGNORED for place, token in enumerate(ids)]
+        rows.append(TokenSequence(ids, labels, list(range(len(ids)))))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How a figure differs from the golden one."""
+
+    name: str
+    """`loss`, `scored`, `adapted`, `gradients.lora_A`, `logits`, or a module of the decoder."""
+    spans: tuple[int, ...]
+    """Which of the row's spans differ too much, of a module."""
+    difference: float
+    """Of a loss in nats, else relative to the figure's size."""
+    ratio: float
+    """Its size against the golden one's; 1 where it is as large."""
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether its difference is in nats."""
+        return self.name in _LOSSES
+
+
+def differences(golden: Mapping[str, Any], figures: Figures, allowed: NumberFormat) -> list[Move]:
+    """Every figure against its golden one, modules in the order in which they end, losses last.
+
+    A module that either side lacks is passed over: what it does shows in those around it.
+    """
+    own = asdict(figures)
+    candidates = [
+        _stage(name, golden["stages"][name], stage, allowed.looseness * allowed.limit)
+        for name, stage in own["stages"].items()
+        if name in golden["stages"]
+    ]
+    largest = max(map(abs, golden["logits"]))
+    pairs = zip(golden["logits"], own["logits"], strict=True)
+    off = max(abs(one - other) for one, other in pairs) / largest
+    candidates.append(Move("logits", (), off, max(map(abs, own["logits"])) / largest))
+    candidates += [
+        Move(name, (), abs(own[name] - golden[name]), own[name] / golden[name]) for name in _LOSSES
+    ]
+    candidates += [
+        Move(f"gradients.{half}", (), abs(norm / golden["gradients"][half] - 1),
+             norm / golden["gradients"][half])
+        for half, norm in own["gradients"].items()
+    ]  # fmt: skip
+    return candidates
+
+
+def _stage(name: str, golden: list[list[float]], figures: list[list[float]], limit: float) -> Move:
+    """Projections and sizes of each span, relative to the golden size."""
+    differences, ratios = [], []
+    for (projection, size), (own_projection, own_size) in zip(golden, figures, strict=True):
+        scale = max(size, 1e-6)
+        differences.append(max(abs(own_projection - projection), abs(own_size - size)) / scale)
+        ratios.append(own_size / scale)
+    spans = tuple(span for span, off in enumerate(differences) if not off <= limit)
+    worst = max(range(len(differences)), key=lambda span: differences[span])
+    return Move(name, spans, differences[worst], ratios[worst])
