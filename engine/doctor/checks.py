@@ -1,6 +1,6 @@
 """Every check of the doctor, in the order in which they are run and shown."""
 
-from engine.doctor import adapters, four_bit, install, loss, mechanisms, templates
+from engine.doctor import adapters, four_bit, install, known_step, loss, mechanisms, templates
 from engine.doctor.check import Check
 from engine.doctor.golden import checks as golden
 
@@ -11,6 +11,9 @@ CHECKS: tuple[Check, ...] = (
     golden.golden_bfloat16,
     golden.golden_nf4,
     golden.nf4_products,
+    known_step.known_step,
+    known_step.known_chain,
+    known_step.known_eight_bits,
     templates.terminator_supervised,
     templates.prompt_is_a_prefix,
     templates.double_bos,

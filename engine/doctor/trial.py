@@ -43,7 +43,7 @@ class RecordedStep(Hook):
 
 
 class Trial:
-    """One run, whose adapter begins filled, so that all gradients flow."""
+    """One run, whose adapter begins filled, so that all gradients flow; fresh, B is zero."""
 
     def __init__(
         self,
@@ -55,12 +55,13 @@ class Trial:
         guard: NonFiniteGuard | None = None,
         data_seed: int = 0,
         is_reentrant: bool = False,
+        is_fresh: bool = False,
         **settings: Any,
     ) -> None:
         model = lora.attach(gemma.model, adapter, 0)
         torch.manual_seed(1)
         for name, parameter in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B" in name and not is_fresh:
                 parameter.data.normal_(std=0.02)
         changes = {"max_steps": 1, "max_grad_norm": 1e9, "gradient_checkpointing": False}
         training = Training(**{**changes, **settings})

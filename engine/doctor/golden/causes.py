@@ -64,6 +64,11 @@ def _is_shared(suspect: Suspect) -> bool:
     return "shared" in suspect.layer
 
 
+_COARSE = {
+    "nf4": "4-bit weights are read as other numbers than were stored",
+    "bfloat16": "bfloat16 is computed wrongly here, or where float32 is called for",
+}
+"""Where whole layers are compared only, and all that is right in float32 is out of the question."""
 _NORMS = r".*norm(_1|_2)?"
 _ATTENTION = r"self_attn\.o_proj"
 CAUSES = (
@@ -182,11 +187,12 @@ def advice(suspected: Sequence[Suspect], likely: str = "") -> str:
 
 
 def _cause(suspect: Suspect) -> str:
+    is_module = bool(suspect.layer) or suspect.role in ("embed_tokens", "norm", "logits")
+    if is_module and suspect.number_format in _COARSE:
+        return _COARSE[suspect.number_format]
     for cause in CAUSES:
         if re.fullmatch(cause.role, suspect.role) and cause.applies(suspect):
             return cause.text
-    if suspect.number_format == "nf4":
-        return "4-bit weights are read as other numbers than were stored"
     return "this layer's product is not that of the weights in the files"
 
 

@@ -88,6 +88,7 @@ def _likely(golden: Mapping[str, Any], moves: list[Move], scored: float, adapted
     limit=0.2,
     advice='Set model.quantization = "none" and install the tested versions: 4-bit weights are '
     "read as other numbers than were stored",
+    is_golden=True,
 )
 def nf4_products(specimens: Specimens) -> Measurement:
     """Each layer's product against that of the weights it was made from, relative to its size.

@@ -1,0 +1,259 @@
+"""Optimizer steps on an adapter by hand, in float64, from what its layers saw.
+
+A layer that gives W x + s B A x, with the gradient G of the loss by its output, has the gradients
+dB = s G^T (x A^T) and dA = s (G B)^T x (Hu et al., "LoRA", 2021, section 4.1). AdamW is that of
+Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+
+from engine.recipe.schema import Adapter, Training
+from engine.train.loop import Hook
+from engine.train.progress import StepResult
+from engine.train.state import TrainingState
+
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+Weights = dict[str, torch.Tensor]
+"""By layer and half, such as `layers.0.mlp.up_proj A`; float64."""
+Passes = dict[str, list[tuple[torch.Tensor, torch.Tensor]]]
+"""By layer: inputs (tokens, inputs) and gradients of outputs (tokens, outputs) of a step."""
+
+
+def weights_of(model: torch.nn.Module) -> Weights:
+    """A copy of an adapter's weights."""
+    return {
+        f"{name} {half}": halves["default"].weight.detach().double()
+        for name, layer in _layers(model).items()
+        for half, halves in (("A", layer.lora_A), ("B", layer.lora_B))
+    }
+
+
+def _layers(model: torch.nn.Module) -> dict[str, Any]:
+    return {name: each for name, each in model.named_modules() if isinstance(each, LoraLayer)}
+
+
+class Witness(Hook):
+    """Keeps what each layer of an adapter sees, step by step."""
+
+    def __init__(self) -> None:
+        self.steps: list[Passes] = []
+
+    def on_train_begin(self, state: TrainingState) -> None:
+        """Listen to every layer."""
+        for name, layer in _layers(state.model).items():
+            layer.register_forward_hook(self._listener(name))
+
+    def on_step_end(self, state: TrainingState, result: StepResult) -> None:
+        """Begin a step anew."""
+        self.steps.append({})
+
+    def _listener(self, name: str) -> Any:
+        if not self.steps:
+            self.steps.append({})
+
+        def listen(module: Any, args: Any, output: torch.Tensor) -> None:
+            inputs = args[0].detach().flatten(0, -2).double()
+            passes = self.steps[-1].setdefault(name, [])
+            output.register_hook(
+                lambda gradient: passes.append((inputs, gradient.flatten(0, -2).double()))
+            )
+
+        return listen
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a step does; the recipe's own, or those of a known bug."""
+
+    training: Training
+    scale: float
+    total_steps: int
+    decays: bool = True
+    adds_decay_to_gradient: bool = False
+    decay_surprise: float = 0.0
+    clips: str = "by norm"
+    """`by norm`, `by value` or `never`."""
+    betas: tuple[float, float] = _BETAS
+    corrects_bias: bool = True
+    is_trained: bool = True
+    late_steps: int = 0
+    """By how many steps the schedule runs behind."""
+    follows_schedule: bool = True
+    forgets_moments_after: int = 0
+    """The step after which moments begin anew, as by a resumption; 0 for none."""
+    restarts_schedule_after: int = 0
+
+    @property
+    def decay(self) -> float:
+        """Weight decay of a step, as a share of the learning rate."""
+        return self.training.weight_decay * self.decays + self.decay_surprise
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0, as transformers schedules it."""
+        if not self.follows_schedule:
+            return self.training.learning_rate
+        if self.restarts_schedule_after and step >= self.restarts_schedule_after:
+            step -= self.restarts_schedule_after
+        step = max(step - self.late_steps, 0)
+        warmup = int(self.training.warmup_steps)
+        if step < warmup:
+            return self.training.learning_rate * step / warmup
+        done = (step - warmup) / max(self.total_steps - warmup, 1)
+        shares = {
+            "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+            "linear": 1 - done,
+            "constant": 1.0,
+        }
+        return self.training.learning_rate * shares[self.training.lr_scheduler_type]
+
+
+def rules_of(training: Training, adapter: Adapter, total_steps: int) -> Rules:
+    """The recipe's."""
+    root = math.sqrt(adapter.r) if adapter.use_rslora else adapter.r
+    return Rules(training, adapter.lora_alpha / root, total_steps)
+
+
+@dataclass(slots=True)
+class _Moments:
+    first: Weights = field(default_factory=dict)
+    second: Weights = field(default_factory=dict)
+    count: int = 0
+
+
+def taken(start: Weights, steps: Sequence[Passes], rules: Rules) -> Weights:
+    """The weights after these steps."""
+    weights, moments = {name: tensor.clone() for name, tensor in start.items()}, _Moments()
+    for number, passes in enumerate(steps if rules.is_trained else ()):
+        if rules.forgets_moments_after and number == rules.forgets_moments_after:
+            moments = _Moments()
+        gradients = _clipped(_gradients(weights, passes, rules.scale), rules)
+        moments.count += 1
+        for name, gradient in gradients.items():
+            _update(weights, name, gradient, moments, rules, rules.rate(number))
+    return weights
+
+
+def _gradients(weights: Weights, passes: Passes, scale: float) -> Weights:
+    gradients = {}
+    for name, pairs in passes.items():
+        down, up = weights[f"{name} A"], weights[f"{name} B"]
+        gradients[f"{name} A"] = scale * torch.stack([(g @ up).T @ x for x, g in pairs]).sum(0)
+        gradients[f"{name} B"] = scale * torch.stack([g.T @ (x @ down.T) for x, g in pairs]).sum(0)
+    return gradients
+
+
+def _clipped(gradients: Weights, rules: Rules) -> Weights:
+    bound = rules.training.max_grad_norm
+    if rules.clips == "by value":
+        return {name: each.clamp(-bound, bound) for name, each in gradients.items()}
+    norm = math.sqrt(sum(float((each**2).sum()) for each in gradients.values()))
+    factor = min(1.0, bound / (norm + 1e-6)) if rules.clips == "by norm" else 1.0
+    return {name: factor * each for name, each in gradients.items()}
+
+
+def _update(
+    weights: Weights,
+    name: str,
+    gradient: torch.Tensor,
+    moments: _Moments,
+    rules: Rules,
+    rate: float,
+) -> None:
+    if rules.adds_decay_to_gradient or rules.training.optim == "sgd":
+        gradient = gradient + rules.decay * weights[name]
+    else:
+        weights[name] *= 1 - rate * rules.decay
+    if rules.training.optim == "sgd":
+        weights[name] -= rate * gradient
+        return
+    first, second = rules.betas
+    zeros = torch.zeros_like(gradient)
+    mean = first * moments.first.get(name, zeros) + (1 - first) * gradient
+    square = second * moments.second.get(name, zeros) + (1 - second) * gradient**2
+    moments.first[name], moments.second[name] = mean, square
+    if rules.corrects_bias:
+        mean = mean / (1 - first**moments.count)
+        square = square / (1 - second**moments.count)
+    weights[name] -= rate * mean / (square.sqrt() + _EPSILON)
+
+
+def known_bugs(rules: Rules, resumed_after: int) -> Mapping[str, Rules]:
+    """Wrong rules by what their bug is called, most telling first."""
+    bugs = {
+        "nothing is trained: the optimizer holds copies of the adapter's weights, or none": replace(
+            rules, is_trained=False
+        ),
+        "gradients are not clipped": replace(rules, clips="never"),
+        "gradients are clipped value by value, not by their norm": replace(rules, clips="by value"),
+        "weights do not decay as the recipe says": replace(rules, decays=False),
+        "weight decay is added to the gradient, not taken from the weights": replace(
+            rules, adds_decay_to_gradient=True
+        ),
+        "weight decay is taken twice": replace(
+            rules, decay_surprise=rules.training.weight_decay
+        ),
+        "the learning rate keeps to no schedule": replace(rules, follows_schedule=False),
+        "the learning rate's schedule runs a step ahead": replace(rules, late_steps=-1),
+        "the learning rate's schedule runs a step behind": replace(rules, late_steps=1),
+        "the warm-up of the learning rate is left out": replace(
+            rules, training=rules.training.model_copy(update={"warmup_steps": 0.0})
+        ),
+        "Adam's moments are not corrected for their start at zero": replace(
+            rules, corrects_bias=False
+        ),
+        **{
+            f"weights decay by {decay}, which the recipe doesn't say": replace(
+                rules, decay_surprise=decay - rules.training.weight_decay
+            )
+            for decay in (0.01, 0.1)
+        },
+        **{
+            f"Adam's betas are {betas}, not {_BETAS}": replace(rules, betas=betas)
+            for betas in ((0.9, 0.99), (0.9, 0.95), (0.95, 0.999))
+        },
+    }  # fmt: skip
+    if resumed_after:
+        bugs["a resumption forgets Adam's moments"] = replace(
+            rules, forgets_moments_after=resumed_after
+        )
+        bugs["a resumption begins the learning rate's schedule anew"] = replace(
+            rules, restarts_schedule_after=resumed_after
+        )
+    return bugs
+
+
+def known_scales(rules: Rules, adapter: Adapter) -> Mapping[str, Rules]:
+    """Wrong scales of an adapter's update, by what they are called."""
+    alpha, r = adapter.lora_alpha, adapter.r
+    scales = {
+        "lora_alpha / sqrt(r)": alpha / math.sqrt(r),
+        "lora_alpha / r": alpha / r,
+        "lora_alpha": float(alpha),
+        "1": 1.0,
+        "1 / r": 1 / r,
+    }
+    right = next(name for name, scale in scales.items() if scale == rules.scale)
+    return {
+        f"the adapter's update is scaled by {name}, not {right}": replace(rules, scale=scale)
+        for name, scale in scales.items()
+        if scale != rules.scale
+    }
+
+
+def error(own: Weights, right: Weights, start: Weights) -> float:
+    """The largest difference of a tensor, relative to how far it was to move.
+
+    A tensor that was to stay, as A does in the first step, is measured by a thousandth of its size.
+    """
+    errors = [
+        float((own[name] - each).norm())
+        / max(float((each - start[name]).norm()), 1e-3 * float(start[name].norm()), 1e-12)
+        for name, each in right.items()
+    ]
+    return math.inf if any(map(math.isnan, errors)) else max(errors, default=math.inf)
