@@ -31,6 +31,7 @@ from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe import validate as recipe_check
 from engine.run.event_log import EventLog
 from engine.train.progress import StepResult
+from tests.test_planted_bugs import SHOWN_BY
 
 TURN_END, NEW_LINE, BEGIN = 106, 107, 2
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -333,7 +334,7 @@ def test_a_planted_bug_fails_its_check(
 
 def test_every_check_has_its_bug() -> None:
     assert [check.name for check in CHECKS] == list(BY_NAME)
-    assert set(BY_NAME) == {name for name, _ in PLANTED}
+    assert set(BY_NAME) == {name for name, _ in PLANTED} | set(SHOWN_BY)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,14 @@ from tests.terminal import APP, Tmux
 
 ALL = [
     "versions inside the tested set",
+    "golden tokens",
+    "golden figures in float32",
+    "golden figures in bfloat16",
+    "golden figures in NF4",
+    "NF4 products against their weights",
+    "known step",
+    "known chain of steps",
+    "known steps of 8-bit AdamW",
     "terminator supervised",
     "prompt is a prefix",
     "double BOS",
@@ -91,8 +99,8 @@ def test_a_failed_check_is_exit_1_with_what_to_do(tmp_path: Path, other_version:
     lines = out.splitlines()
     assert " ".join(lines[0].split()) == "FAIL versions inside the tested set 1 (at most 0)"
     assert "plotext 4.0 (<6,>=5.3 is tested). Install the project again" in lines[1]
-    assert lines[2].startswith("ok    terminator supervised")
-    assert lines[-2] == "6 of 7 checks passed"
+    assert lines[2].startswith("ok    golden tokens")
+    assert lines[-2] == "9 of 10 checks passed"
     assert "plotext 4.0" in lines[-1]
 
 
@@ -101,7 +109,7 @@ def test_a_terminal_is_told_what_it_waits_for(tmp_path: Path) -> None:
         tmux.until("loading: the packages")
         tmux.until("ok    double BOS", 120)
         screen = tmux.until("left with 0", 120)
-    assert "7 of 7 checks passed" in screen
+    assert "10 of 10 checks passed" in screen
     assert "loading" not in screen
     assert "checking" not in screen
 
@@ -118,7 +126,7 @@ def test_a_run_begins_with_the_fast_checks_once(
     assert "plotext 4.0" in told[0]["fix"]
     assert "warning: the doctor's check" in out
     found = json.loads(kept.read_text())
-    assert len(found["checks"]) == 7
+    assert len(found["checks"]) == 10
 
     found["checks"][0]["advice"] = "kept"
     kept.write_text(json.dumps(found))

@@ -19,7 +19,7 @@ from engine.doctor.specimens import KINDS, Specimens
 from engine.doctor.trial import ADAPTER
 from engine.recipe.schema import Adapter
 
-DIGITS = 7
+DIGITS = 9
 
 
 def document() -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Every check of the doctor, in the order in which they are run and shown."""
 
-from engine.doctor import adapters, four_bit, install, known_step, loss, mechanisms, templates
+from engine.doctor import adapters, four_bit, install, loss, mechanisms, templates
 from engine.doctor.check import Check
 from engine.doctor.golden import checks as golden
+from engine.doctor.golden import known_step
 
 CHECKS: tuple[Check, ...] = (
     install.tested_versions,

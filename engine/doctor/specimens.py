@@ -55,7 +55,7 @@ class Specimens:
             return Model(path=EMBEDDED, dtype="float32")
         folder = self.folder / kind
         if not folder.exists():
-            tiny_models.BUILDERS[kind](folder)
+            tiny_models.BUILDERS[kind](folder, is_golden=True)
         return Model(path=str(folder), dtype="float32")
 
     def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:

@@ -1,10 +1,15 @@
-"""Tiny seeded relatives of the embedded model: Gemma 3, Gemma 4 MoE, Gemma 4 multimodal."""
+"""Tiny relatives of the embedded model: Gemma 3, Gemma 4 MoE, Gemma 4 multimodal.
+
+Their weights are those that transformers begins with, or the doctor's own, of which golden figures
+are known.
+"""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     AutoTokenizer,
     Gemma3ForCausalLM,
@@ -79,9 +84,10 @@ AUDIO: Mapping[str, Any] = {
 }
 
 
-def build_gemma3(path: Path) -> Path:
+def build_gemma3(path: Path, *, is_golden: bool = False) -> Path:
     """A Gemma 3 text model with Gemma 3's turn tokens and chat template, in `path`."""
     tokenizer = gemma3_tokenizer()
+    torch.manual_seed(0)
     config = Gemma3TextConfig(
         vocab_size=len(tokenizer),
         num_key_value_heads=1,
@@ -90,7 +96,8 @@ def build_gemma3(path: Path) -> Path:
         **TEXT,
     )
     model = Gemma3ForCausalLM(config)
-    seeded_weights.fill(model, norm=0.0)
+    if is_golden:
+        seeded_weights.fill(model, norm=0.0)
     saved(model, tokenizer, path, stops=[1, 106])
     _write_rope_as_published(path / "config.json")
     return path
@@ -112,12 +119,13 @@ def _write_rope_as_published(file: Path) -> None:
     file.write_text(json.dumps(config, indent=2))
 
 
-def build_gemma4_moe(path: Path) -> Path:
+def build_gemma4_moe(path: Path, *, is_golden: bool = False) -> Path:
     """A Gemma 4 text model with 26B-A4B's mechanisms, in `path`.
 
     Eight experts, two at work, beside the dense MLP.
     """
     tokenizer = gemma4_tokenizer()
+    torch.manual_seed(0)
     config = Gemma4TextConfig(
         vocab_size=len(tokenizer),
         enable_moe_block=True,
@@ -128,16 +136,18 @@ def build_gemma4_moe(path: Path) -> Path:
         **LARGE,
     )
     model = Gemma4ForCausalLM(config)
-    seeded_weights.fill(model, norm=1.0)
+    if is_golden:
+        seeded_weights.fill(model, norm=1.0)
     return saved(model, tokenizer, path)
 
 
-def build_gemma4_multimodal(path: Path) -> Path:
+def build_gemma4_multimodal(path: Path, *, is_golden: bool = False) -> Path:
     """A Gemma 4 with tiny vision and audio towers and the embedded model's kind of text part.
 
     Only the tokenizer is saved beside it: the full processor needs torchvision.
     """
     tokenizer = gemma4_tokenizer()
+    torch.manual_seed(0)
     config = Gemma4Config(
         text_config=_small_e2b(len(tokenizer)),
         vision_config=VISION,
@@ -147,11 +157,12 @@ def build_gemma4_multimodal(path: Path) -> Path:
         tie_word_embeddings=True,
     )
     model = Gemma4ForConditionalGeneration(config)
-    seeded_weights.fill(model, norm=1.0)
+    if is_golden:
+        seeded_weights.fill(model, norm=1.0)
     return saved(model, tokenizer, path)
 
 
-BUILDERS: Mapping[str, Callable[[Path], Path]] = {
+BUILDERS: Mapping[str, Callable[..., Path]] = {
     "gemma3": build_gemma3,
     "gemma4_moe": build_gemma4_moe,
     "gemma4_multimodal": build_gemma4_multimodal,

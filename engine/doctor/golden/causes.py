@@ -28,7 +28,7 @@ class Suspect:
     kind: str
     number_format: str
     role: str
-    """The figure's name without its layer: `self_attn.o_proj`, `rotary_emb.full_attention`."""
+    """The figure's name without its layer: `self_attn.o_proj`, `rotary_emb`."""
     layer: str
     """What kind of layer it belongs to, if any: `full_attention`, `sliding_attention shared`."""
     move: Move
@@ -64,6 +64,7 @@ def _is_shared(suspect: Suspect) -> bool:
     return "shared" in suspect.layer
 
 
+_ROTARY = "rotary_emb"
 _COARSE = {
     "nf4": "4-bit weights are read as other numbers than were stored",
     "bfloat16": "bfloat16 is computed wrongly here, or where float32 is called for",
@@ -73,7 +74,7 @@ _NORMS = r".*norm(_1|_2)?"
 _ATTENTION = r"self_attn\.o_proj"
 CAUSES = (
     Cause(
-        r"rotary_emb\..*",
+        _ROTARY,
         "the rotary embeddings turn by other angles than the configuration says: rope_theta or "
         "the scaling of these layers was lost, or is another's, as rope_parameters was converted",
     ),
@@ -90,7 +91,7 @@ CAUSES = (
     ),
     Cause("embed_tokens_per_layer", "per-layer embeddings are other rows, or scaled otherwise"),
     Cause(
-        "per_layer_(model_projection|projection_norm)",
+        "per_layer_model_projection",
         "the projection of token embeddings to per-layer inputs is wrong",
     ),
     Cause(
@@ -140,8 +141,8 @@ CAUSES = (
     Cause("experts", "the experts are wrong: their order, the halves of gate and up, or weights"),
     Cause(
         _NORMS,
-        "this norm multiplies by other weights than the files say (Gemma 3 multiplies by 1 + "
-        "weight, Gemma 4 by weight), or a residual is not added before it",
+        "this norm multiplies by other weights than the files say, or is left out (Gemma 3 "
+        "multiplies by 1 + weight, Gemma 4 by weight), or what it gets is not the sum it should be",
     ),
     Cause("", "the layer's output is not scaled by layer_scalar, or a residual is not added"),
     Cause("lm_head", "the output head is not the table of token embeddings"),
@@ -166,8 +167,10 @@ def suspects(
     found = re.fullmatch(r"layers\.(\d+)\.?(.*)", first.name)
     layer = shape["layers"][int(found[1])] if found else ""
     role = found[2] if found else first.name
-    if role.startswith("rotary_emb."):
-        layer = role.partition(".")[2]
+    if role.startswith(_ROTARY):
+        # One for each type of layers, in no order.
+        types = [each.name.partition(".")[2] for each in moves if each.name.startswith(_ROTARY)]
+        role, layer = _ROTARY, " ".join(sorted(types))
     return [Suspect(kind, number_format, role, layer, first, shape)]
 
 
@@ -179,11 +182,10 @@ def advice(suspected: Sequence[Suspect], likely: str = "") -> str:
     if not suspected:
         return ""
     first = suspected[0]
+    cause = likely or _cause(first)
     alike = [each for each in suspected if each.role == first.role]
-    families = dict.fromkeys(_FAMILIES[each.kind] for each in alike)
-    where = _where(first, alike)
-    cause = likely or _cause(first) or "no known bug does that"
-    return f"{where}: {cause}. {_remedy(first, list(families))}"
+    families = dict.fromkeys(_FAMILIES[each.kind] for each in suspected)
+    return f"{_where(first, alike)}: {cause}. {_remedy(first, list(families))}"
 
 
 def _cause(suspect: Suspect) -> str:
@@ -206,9 +208,9 @@ def _where(first: Suspect, alike: Sequence[Suspect]) -> str:
 
 
 def _layer_words(layer: str) -> str:
-    name, _, shared = layer.partition(" ")
-    words = _TYPES.get(name, name)
-    return f"{words} that share keys and values" if shared else words
+    names = [_TYPES[name] for name in layer.split() if name in _TYPES]
+    words = " and ".join(names)
+    return f"{words} that share keys and values" if "shared" in layer else words
 
 
 def _remedy(first: Suspect, families: list[str]) -> str:

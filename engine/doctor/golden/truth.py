@@ -40,13 +40,12 @@ class NumberFormat:
 
 
 FORMATS: Mapping[str, NumberFormat] = {
-    "float32": NumberFormat({}, 2e-4, 1),
+    "float32": NumberFormat({}, 8e-5, 1),
     "bfloat16": NumberFormat({"dtype": "bfloat16"}, 0.03, 5),
-    "nf4": NumberFormat({"quantization": "nf4"}, 2e-4, 1),
+    "nf4": NumberFormat({"quantization": "nf4"}, 8e-5, 1),
 }
 """NF4 computes in float32 here, as products in bfloat16 would hide behind rounding what is read
-wrong. """
-
+wrong."""
 DIALECT = dict.fromkeys(KINDS, Dialect.GEMMA4) | {
     "gemma3": Dialect.GEMMA3,
     "gemma4_moe": Dialect.GEMMA4_LARGE,

@@ -218,7 +218,9 @@ def known_bugs(rules: Rules, resumed_after: int) -> Mapping[str, Rules]:
             for betas in ((0.9, 0.99), (0.9, 0.95), (0.95, 0.999))
         },
     }  # fmt: skip
-    if resumed_after:
+    if not resumed_after:
+        bugs["Adam's moments are forgotten between steps"] = replace(rules, forgets_moments_after=1)
+    else:
         bugs["a resumption forgets Adam's moments"] = replace(
             rules, forgets_moments_after=resumed_after
         )

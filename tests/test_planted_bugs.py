@@ -1,0 +1,138 @@
+"""`gemma-bench doctor` on installs with a bug: each is found, and its advice names the cause."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests import command
+
+ROOT = Path(__file__).parents[1]
+SITE = """
+import importlib
+right = importlib.import_module
+def planting(name, package=None):
+    if name == "engine.jobs.doctor_job":
+        right("tests.planted_bugs").{bug}()
+    return right(name, package)
+importlib.import_module = planting
+"""
+"""Every interpreter imports it as it starts; the engine asks for its job by this name."""
+FAST = [
+    ("full_theta", "rope_theta", "full layers"),
+    ("local_theta", "rope_theta", "sliding layers"),
+    ("rotates_all", "rotary", "full layers"),
+    ("rotary_scaling", "rotary", "gemma3"),
+    ("interleaved_rotation", "rotary embeddings are applied wrongly", "float32"),
+    ("query_scale", "query_pre_attn_scalar", "gemma3"),
+    ("query_scale_of_gemma4", "query_pre_attn_scalar", "embedded"),
+    ("embedding_scale", "token embeddings are not scaled by sqrt(hidden_size)", "Gemma 3"),
+    ("embedding_scale_of_gemma4", "token embeddings are not scaled by sqrt", "embedded"),
+    ("layer_embedding_scale", "per-layer embeddings are not scaled by sqrt", "embedded"),
+    ("no_layer_inputs", "per-layer inputs are zero", "E2B"),
+    ("layer_inputs_not_halved", "per-layer inputs are not the scaled sum", "E2B"),
+    ("inputs_of_another_layer", "another layer's", "E2B"),
+    ("no_shared_keys", "do not get the keys and values that earlier layers share", "E2B"),
+    ("wider_window", "off by some tokens", "sliding layers"),
+    ("no_window", "sliding window is lost", "sliding layers"),
+    ("window_for_all", "full attention does not reach back", "full layers"),
+    ("no_causality", "lets a token see those after it", "gemma3"),
+    ("norm_without_one", "1 + weight", "Gemma 3"),
+    ("norm_with_one", "Gemma 4 by weight", "Gemma 4 26B-A4B"),
+    (
+        "values_not_normed",
+        "norm multiplies by other weights than the files say, or is left out",
+        "v_norm",
+    ),
+    ("cap_lost_at_load", "final soft cap", "logits"),
+    ("cap_lost_in_the_head", "the loss of training knows no final soft cap", "scored"),
+    ("other_activation", "activation", "mlp"),
+    ("exact_activation", "activation", "mlp"),
+    ("router_weights_unnormalised", "router", "26B-A4B"),
+    ("router_scale", "router", "26B-A4B"),
+    ("one_expert", "router", "26B-A4B"),
+    ("swapped_halves", "experts are wrong", "26B-A4B"),
+    ("experts_in_another_order", "experts are wrong", "26B-A4B"),
+    ("no_layer_scalar", "layer_scalar", "Gemma 4"),
+    ("labels_shifted_twice", "labels are shifted twice", "float32"),
+    ("labels_of_all", "every token carries loss", "float32"),
+    ("no_line_break", "lack the line break after the end of a turn", "gemma3"),
+    ("no_loss_on_the_end", "carry no loss on '<end_of_turn>'", "gemma3"),
+    ("begin_twice", "hold the beginning of a sequence 2 times instead of 1", "gemma3"),
+    ("users_supervised", "carry loss on", "gemma3"),
+    ("no_clipping", "gradients are not clipped", "known step"),
+    ("clipping_by_value", "clipped value by value", "known step"),
+    ("decay_by_surprise", "weights decay by 0.01, which the recipe doesn't say", "known step"),
+    ("trained_copies", "the optimizer holds copies", "known step"),
+    ("scale_by_root", "scaled by lora_alpha / sqrt(r), not lora_alpha / r", "adapted"),
+    ("backward_of_a", "backward pass", "gradients.lora_A"),
+]
+"""A bug, and two parts of the first finding that shows it."""
+WHOLE = [
+    ("swapped_nibbles", "4-bit weights are read as other numbers", "NF4"),
+    ("scales_without_their_mean", "4-bit weights are read as other numbers", "nf4"),
+    ("experts_of_the_next_number", "4-bit weights are read as other numbers", "26B|gemma4_moe"),
+    ("bfloat16_products", "bfloat16", 'model.dtype = "float32"'),
+    ("no_decay", "weights do not decay as the recipe says", "chain"),
+    ("decay_in_the_gradient", "weight decay is added to the gradient", "chain"),
+    ("other_betas", "betas are (0.9, 0.95)", "chain"),
+    ("schedule_ahead", "schedule runs a step ahead", "chain"),
+    ("no_schedule", "learning rate keeps to no schedule", "chain"),
+    ("moments_lost", "a resumption forgets Adam's moments", "chain"),
+    ("schedule_lost", "a resumption begins the learning rate's schedule anew", "chain"),
+    ("moments_of_8_bits_lost", "Adam's moments are forgotten between steps", "8-bit"),
+]
+"""Those that the checks before a run are too short for."""
+SHOWN_BY = {
+    "golden tokens": "no_line_break",
+    "golden figures in float32": "full_theta",
+    "golden figures in bfloat16": "bfloat16_products",
+    "golden figures in NF4": "swapped_nibbles",
+    "NF4 products against their weights": "swapped_nibbles",
+    "known step": "no_clipping",
+    "known chain of steps": "schedule_lost",
+    "known steps of 8-bit AdamW": "moments_of_8_bits_lost",
+}
+"""A bug above that a check has to find."""
+
+
+def first_failure(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, bug: str, *options: str
+) -> dict[str, str]:
+    """What the real command says first about an install with a bug, after its versions."""
+    planted = folder / "planted"
+    planted.mkdir()
+    (planted / "sitecustomize.py").write_text(SITE.format(bug=bug))
+    path = os.pathsep.join([str(planted), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    code, out, err = command.call(folder, "doctor", "--json", *options)
+    assert (code, err) == (1, "")
+    failed = [check for check in json.loads(out)["checks"] if not check["passed"]]
+    cause = failed[0]["advice"].partition(". What other checks")[0]
+    for check in failed:
+        assert cause in check["advice"], f"{check['name']} speaks of something else"
+    wanted = {name for name, shown in SHOWN_BY.items() if shown == bug}
+    assert wanted <= {check["name"] for check in failed}
+    return failed[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bug", "cause", "place"), FAST, ids=[bug for bug, *_ in FAST])
+def test_the_fast_doctor_names_the_cause(
+    bug: str, cause: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = first_failure(tmp_path, monkeypatch, bug, "--fast")
+    assert cause in finding["advice"]
+    assert place in f"{finding['name']} {finding['advice']}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bug", "cause", "place"), WHOLE, ids=[bug for bug, *_ in WHOLE])
+def test_the_whole_doctor_names_the_cause(
+    bug: str, cause: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding = first_failure(tmp_path, monkeypatch, bug)
+    assert cause in finding["advice"]
+    assert any(one in f"{finding['name']} {finding['advice']}" for one in place.split("|"))
