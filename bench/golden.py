@@ -15,8 +15,8 @@ over the 4,096 likeliest next tokens after each of 12 beginnings of up to 231 to
     gemma4_multimodal    0.0057    (text; towers were not compared)
     Gemma 3 270M         0.0068
 
-llama.cpp looks GELU up in a table of 16-bit numbers. Only `loss` and `logits` are checked by that, and
-what they are made of; losses with an adapter, gradients, bfloat16 and NF4 are not.
+llama.cpp looks GELU up in a table of 16-bit numbers. That checks logits and losses in float32, and
+what they are made of; losses with an adapter, gradients, bfloat16 and NF4 are not checked by it.
 """
 
 import argparse
