@@ -2,8 +2,9 @@
 
     python -m bench.fuzz [--inputs 1000000] [--seed 0]
 
-Recipes, requests, lines of events and wishes, manifests and endings are taken from real ones: cut,
-flipped, repeated, joined, and sprinkled with what parsers stumble over.
+Recipes, requests, plans, lines of events and wishes, manifests, endings and saved prompts are taken
+from real ones: cut, flipped, repeated, joined, nested deep, and sprinkled with what parsers stumble
+over. Pipes, devices, directories and links take the places of a run's files.
 """
 
 import argparse
@@ -26,23 +27,32 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.events import KINDS, Metric, decode, encode  # noqa: E402
+from engine.events import KINDS, Metric, decode, decode_all, encode  # noqa: E402
 from engine.hardware import profiles  # noqa: E402
 from engine.problems import Refusal  # noqa: E402
 from engine.recipe import schema, validate  # noqa: E402
-from engine.run import checkpoint_manifest, lock  # noqa: E402
+from engine.run import checkpoint_manifest, lock, run_summary  # noqa: E402
 from engine.run.control import RunControl  # noqa: E402
 from engine.run.request import Parent, Request  # noqa: E402
 from engine.run.rundir import RunDir  # noqa: E402
+from engine.run.tail import Tail  # noqa: E402
+from workbench.sessions import saved_prompts  # noqa: E402
+from workbench.text import theme_setting  # noqa: E402
 
 SPRINKLED = (
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u0000", b"\\ud800", b"\0", b"\n", b"\xff",
     b"NaN", b"Infinity", b"1e999", b"-1", b"null", b"true", b"9" * 400, b"[" * 3000, b"../",
     b"\x1b[2J", b"=", b"'", b"#", b"\xef\xbb\xbf", b"{}", b'{"a":' * 50, b"0x1", b"1979-05-27",
+    b"[" * 100_000, b'{"a":' * 300 + b"1" + b"}" * 300, b"9" * 5000,
+    b".".join([b"a"] * 500) + b"=1",
 )  # fmt: skip
 SHARES = {
-    "events": 0.7,
+    "events": 0.6,
     "control": 0.23,
+    "tail": 0.03,
+    "table": 0.04,
+    "prompts": 0.02,
+    "special": 0.01,
     "recipe": 0.02,
     "request": 0.02,
     "manifest": 0.02,
@@ -143,6 +153,54 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
         "request": (read_request, [run.request.read_bytes()]),
         "manifest": (read_manifest, [(place / checkpoint_manifest.NAME).read_bytes()]),
         "ending": (read_ending, [*endings * len(events), *events]),
+        **file_readers(run, events),
+    }
+
+
+def file_readers(run: RunDir, events: list[bytes]) -> dict[str, tuple[Reader, list[bytes]]]:
+    """Readers of whole files, whatever stands in their place."""
+
+    def read_tail(data: bytes) -> bool:
+        run.events.write_bytes(data)
+        return bool(decode_all(Tail(run.events).read_new()))
+
+    def read_table(data: bytes) -> bool:
+        """As a plan and as a request at once, for a row of the table of runs."""
+        run.plan.write_bytes(data)
+        run.request.write_bytes(data)
+        return bool(run_summary.summarize(run).total_steps)
+
+    def read_prompts(data: bytes) -> bool:
+        saved_prompts.path().parent.mkdir(exist_ok=True)
+        saved_prompts.path().write_bytes(data)
+        theme_setting.theme()
+        try:
+            return bool(saved_prompts.read())
+        except ValueError:
+            return False
+
+    def read_special(data: bytes) -> bool:
+        """A pipe, a device, a directory or a link in the place of a file, as the bytes say."""
+        files = (run.request, run.plan, run.events, run.control, run.lock, run.ending)
+        data = data.ljust(2)
+        path, kind = files[data[0] % len(files)], data[1] % 4
+        path.unlink(missing_ok=True)
+        ((os.mkfifo, os.mkdir)[kind] if kind < 2 else (
+            lambda place: os.symlink(("/dev/zero", path)[kind - 2], place)
+        ))(path)  # fmt: skip
+        seen = run_summary.summarize(run)
+        told = [*run.last_events(), *Tail(path).read_new(), run.is_alive(), lock.holder(run.lock)]
+        path.rmdir() if kind == 1 else path.unlink()
+        assert seen.state.name == "damaged", (path, kind, seen)
+        return bool(told)
+
+    wished = [b"[samples]\nprompts = ['a', 'b']\n"]
+    places = [bytes([file, kind]) + b"." * 40 for file in range(6) for kind in range(4)]
+    return {
+        "tail": (read_tail, [b"\n".join(events) + b"\n"]),
+        "table": (read_table, [run.request.read_bytes(), b'{"plan": {"total_steps": 3}}']),
+        "prompts": (read_prompts, wished),
+        "special": (read_special, places),
     }
 
 
@@ -180,7 +238,7 @@ def fuzz(inputs: int, seed: int, folder: Path) -> dict[str, Counter[str]]:
             if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 written.add(str(arguments[0]))
         elif event in _CHANGING:
-            written.add(str(arguments[0]))
+            written.add(str(arguments[event == "os.symlink"]))
 
     sys.addaudithook(watch)
     found = {}
@@ -211,6 +269,8 @@ def main() -> None:
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        os.environ["XDG_DATA_HOME"] = str(Path(folder) / "home")
+        Path(folder, "home").mkdir()
         found = fuzz(options.inputs, options.seed, Path(folder))
     for name, counted in found.items():
         accepted = f"{counted['accepted']:,} of them still read as something"

@@ -47,12 +47,16 @@ class Ours:
 
     name = "gemma-bench"
 
+    def __init__(self) -> None:
+        self.more: dict[str, str] = {}
+        """Settings beyond those of all sides."""
+
     def begin(self, folder: Path) -> None:
         """Judge and make the run."""
         rows = lay_down_rows(folder)
         recipe = folder / "recipe.toml"
         recipe.write_text(f'[data]\nsources = [{{ path = "{rows}" }}]\n')
-        given = [f"{key}={value}" for key, value in SETTINGS.items()]
+        given = [f"{key}={value}" for key, value in (SETTINGS | self.more).items()]
         launch.propose(str(recipe), given, "cpu", folder / "run").make()
 
     def live(self, folder: Path) -> None:
