@@ -9,8 +9,8 @@ from recording import FORECAST, compared, lay_down, load, on_card
 
 from engine.events import Memory
 from workbench.commands import event_text
-from workbench.run_view import forecast_vs_measured, run_facts
-from workbench.run_view.forecast_vs_measured import MemoryForecast
+from workbench.run_view import run_facts
+from workbench.run_view.run_facts import MemoryForecast
 from workbench.run_view.run_state import RunState
 
 
@@ -21,23 +21,23 @@ def told(*, is_on_card: bool = False) -> Memory:
 
 def test_a_run_is_asked_for_its_forecast(tmp_path: Path) -> None:
     run = lay_down(tmp_path, "run", [], forecast=FORECAST)
-    assert forecast_vs_measured.read(run) == MemoryForecast(reserved_gib=10.4, host_gib=0.95)
+    assert run_facts.forecast_of(run) == MemoryForecast(reserved_gib=10.4, host_gib=0.95)
 
 
 @pytest.mark.parametrize("forecast", [None, {}, {"reserved_gib": 3, "host_gib": 1.0}])
 def test_a_run_without_a_forecast(forecast: Any, tmp_path: Path) -> None:
     run = lay_down(tmp_path, "run", [], forecast=forecast)
-    assert forecast_vs_measured.read(run) == MemoryForecast()
+    assert run_facts.forecast_of(run) == MemoryForecast()
     run.request.write_text("{")
-    assert forecast_vs_measured.read(run) == MemoryForecast()
+    assert run_facts.forecast_of(run) == MemoryForecast()
     run.request.unlink()
-    assert forecast_vs_measured.read(run) == MemoryForecast()
+    assert run_facts.forecast_of(run) == MemoryForecast()
 
 
 def test_what_the_engine_tells_comes_first() -> None:
     asked = MemoryForecast(1.0, 2.0)
-    assert forecast_vs_measured.beside(asked, None) == asked
-    assert forecast_vs_measured.beside(asked, told(is_on_card=True)) == MemoryForecast(10.4, 0.95)
+    assert run_facts.forecast_beside(asked, None) == asked
+    assert run_facts.forecast_beside(asked, told(is_on_card=True)) == MemoryForecast(10.4, 0.95)
 
 
 @pytest.mark.parametrize(

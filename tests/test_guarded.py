@@ -14,7 +14,7 @@ from engine.sessions import doctor_report
 from tests import command
 from workbench.recipe_editor import draft, user_recipes
 from workbench.sessions import saved_prompts
-from workbench.text import theme_setting
+from workbench.text import saved_theme
 
 DIGITS = b"[training]\nseed = " + b"9" * 5_000
 RECIPES = {
@@ -98,7 +98,7 @@ def test_the_users_own_files_are_read_within_bounds(
     user_dirs.data().mkdir(parents=True)
     for name in ("theme", "prompts.toml", "doctor.json", "calibration.json"):
         os.mkfifo(user_dirs.data() / name)
-    assert theme_setting.theme() == ""
+    assert saved_theme.read() == ""
     assert doctor_report.kept({}) is None
     with pytest.raises(guarded.Unreadable, match="named pipe"):
         saved_prompts.read()

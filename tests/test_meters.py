@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from engine.hardware.monitor import Gauge, GpuMeter, Meters
-from workbench.run_view.run_facts import meter_row
+from engine.hardware.monitor import GpuUsage, HardwareMonitor, HardwareUsage
+from workbench.run_view.run_facts import usage_row
 from workbench.text.styled import plain
 
 ROOT = Path(__file__).parents[1]
 _READ = """
 import dataclasses, json, os, sys
-from engine.hardware.monitor import Gauge
-gauge, told = Gauge(".", 4242), []
+from engine.hardware.monitor import HardwareMonitor
+gauge, told = HardwareMonitor(".", 4242), []
 for pid in (os.environ.get("FAKE_PID", "0"), os.environ.get("LATER_PID", "0")):
     os.environ["FAKE_PID"] = pid
     told.append(dataclasses.asdict(gauge.read()))
@@ -80,10 +80,10 @@ def test_a_driver_that_hangs_is_waited_for_once(drivers: Path) -> None:
 
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="gone"):
-        Gauge(tmp_path / "gone", 1).read()
+        HardwareMonitor(tmp_path / "gone", 1).read()
 
 
-BUSY = Meters(GpuMeter(0.87, 23.5, 24.0, 91, 310.5), 12.1, 64.0, 2.4)
+BUSY = HardwareUsage(GpuUsage(0.87, 23.5, 24.0, 91, 310.5), 12.1, 64.0, 2.4)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ BUSY = Meters(GpuMeter(0.87, 23.5, 24.0, 91, 310.5), 12.1, 64.0, 2.4)
     ],
 )
 def test_the_line_fits(width: int, text: str) -> None:
-    row = meter_row(BUSY, width)
+    row = usage_row(BUSY, width)
     assert plain(row) == f"GPU {text}"
     inks = {ink: part for part, ink in row}
     assert inks["bad"].startswith("2")

@@ -14,7 +14,7 @@ from engine import user_dirs
 from workbench.screens.dialogs import JumpScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
-from workbench.text import theme_setting
+from workbench.text import saved_theme
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ async def test_a_theme_is_kept_for_the_next_start(tmp_path: Path) -> None:
         assert app.theme == "bench"
         app.theme = "nord"
         await pilot.pause()
-    assert theme_setting.theme() == "nord"
+    assert saved_theme.read() == "nord"
     assert make_app(tmp_path).theme == "nord"
     (user_dirs.data() / "theme").write_bytes(b"no such \xff\x1b[31m")
     assert make_app(tmp_path).theme == "bench"

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 from rich.cells import cell_len
 
-from workbench.text.sanitize import clean, clean_line
+from workbench.text.sanitize import sanitize, sanitize_line
 from workbench.text.styled import fit, fit_end, wrap
 
 HOSTILE = {
@@ -48,33 +48,35 @@ EVERY = pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 
 @EVERY
 def test_nothing_that_steers_a_terminal_is_left(text: str) -> None:
-    left = [char for char in clean(text) if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl"}]
+    left = [
+        char for char in sanitize(text) if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl"}
+    ]
     assert left == []
 
 
 @EVERY
 def test_it_says_that_something_was_there(text: str) -> None:
-    assert len(clean(text)) >= len(text)
+    assert len(sanitize(text)) >= len(text)
 
 
 @pytest.mark.parametrize(
     "text", ["[/]", "[@click=app.bell]x[/]", "[red]x", "한국어 ağız 🙂 e\u0301"]
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
-    assert clean(text) == text
+    assert sanitize(text) == text
 
 
 def test_lines_and_tabs() -> None:
-    assert clean("a\r\nb\tc") == "a\nb    c"
-    assert clean_line(" a\n\n b ") == "a b"
+    assert sanitize("a\r\nb\tc") == "a\nb    c"
+    assert sanitize_line(" a\n\n b ") == "a b"
 
 
 def test_long_text_is_cut_and_counted() -> None:
-    assert clean("x" * 50, limit=10) == "x" * 10 + " ...[40 characters more]"
+    assert sanitize("x" * 50, limit=10) == "x" * 10 + " ...[40 characters more]"
 
 
 def test_what_is_no_text_is_shown_as_one() -> None:
-    assert clean(ValueError("\x1b[2J")) == "\u241b[2J"
+    assert sanitize(ValueError("\x1b[2J")) == "\u241b[2J"
 
 
 @pytest.mark.parametrize("width", [2, 7, 20])

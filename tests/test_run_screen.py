@@ -137,11 +137,11 @@ async def test_meters_show_while_the_run_is_at_work_here(
     with at_work(run):
         async with make_app(tmp_path, run).run_test(size=(100, 30)) as pilot:
             screen = await followed(pilot)
-            await until(pilot, lambda: screen.query_one("#meters", Canvas).size.height)
-            assert "disk" in screen.query_one("#meters", Canvas).text_rows()[0]
+            await until(pilot, lambda: screen.query_one("#usage", Canvas).size.height)
+            assert "disk" in screen.query_one("#usage", Canvas).text_rows()[0]
             with run.events.open("ab") as file:
                 file.write(events.encode(load("healthy")[-1]))
-            await until(pilot, lambda: not screen.query_one("#meters", Canvas).size.height)
+            await until(pilot, lambda: not screen.query_one("#usage", Canvas).size.height)
 
 
 def test_meters_are_those_of_the_runs_machine() -> None:

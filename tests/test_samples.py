@@ -3,8 +3,7 @@
 from textual.app import App, ComposeResult
 
 from engine.events import Sample
-from workbench.text import word_diff
-from workbench.widgets.answers import Samples, side_by_side, slider
+from workbench.widgets.answers import Samples, side_by_side, slider, words
 
 
 def answers(step: int, adapter: str) -> tuple[Sample, ...]:
@@ -19,7 +18,7 @@ class Shown(App[None]):
 
 
 def test_words_that_one_side_lacks_are_its_own() -> None:
-    left, right = word_diff.words("The answer is 7 km", "The answer was 8 km.")
+    left, right = words("The answer is 7 km", "The answer was 8 km.")
     assert [text for text, is_own in left if is_own] == ["is 7 "]
     assert [text for text, is_own in right if is_own] == ["was 8 ", "."]
     for text, pieces in (("The answer is 7 km", left), ("The answer was 8 km.", right)):
@@ -27,14 +26,14 @@ def test_words_that_one_side_lacks_are_its_own() -> None:
 
 
 def test_japanese_is_compared_by_letter() -> None:
-    left, right = word_diff.words("首都は東京です", "首都は京都です")
+    left, right = words("首都は東京です", "首都は京都です")
     assert [text for text, is_own in left if is_own] == ["東"]
     assert [text for text, is_own in right if is_own] == ["都"]
 
 
 def test_very_long_texts_are_left_unmarked() -> None:
     left, right = "a " * 5_000, "b " * 5_000
-    assert word_diff.words(left, right) == ([(left, False)], [(right, False)])
+    assert words(left, right) == ([(left, False)], [(right, False)])
 
 
 def test_answers_that_are_the_same_are_said_to_be() -> None:

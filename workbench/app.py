@@ -20,8 +20,8 @@ from workbench.patches.driver import TerminalApp
 from workbench.screens import navigation
 from workbench.screens.setup import SetupScreen
 from workbench.sessions.prestarted_preview import PrestartedPreview
-from workbench.text import theme_setting
-from workbench.text.sanitize import clean_line
+from workbench.text import saved_theme
+from workbench.text.sanitize import sanitize_line
 from workbench.widgets.frame import MIN_HEIGHT, MIN_WIDTH
 
 if TYPE_CHECKING:
@@ -85,16 +85,14 @@ class BenchApp(TerminalApp):
         self.register_theme(_THEME)
         for name in [name for name in self.available_themes if name.startswith("ansi")]:
             self.unregister_theme(name)  # their colours are the terminal's, so inks can't be mixed
-        theme = theme_setting.theme()
+        theme = saved_theme.read()
         self.theme = theme if theme in self.available_themes else _THEME.name
         self.add_mode("setup", partial(setup, self.preview))
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
         """Show the run to attach to, over the table of runs; the setup stands otherwise."""
-        self.theme_changed_signal.subscribe(
-            self, lambda theme: theme_setting.keep_theme(theme.name)
-        )
+        self.theme_changed_signal.subscribe(self, lambda theme: saved_theme.save(theme.name))
         if self._first is not None:
             navigation.open_run(self, self._first)
 
@@ -162,7 +160,7 @@ def attach_command(run: RunDir) -> str:
     from engine.run.rundir import RUNS
 
     name = run.name if run.path.parent == RUNS else str(run.path)
-    return f"gemma-bench attach {clean_line(name)}"
+    return f"gemma-bench attach {sanitize_line(name)}"
 
 
 def run_app(attach: RunDir | None = None) -> int:
@@ -174,5 +172,5 @@ def run_app(attach: RunDir | None = None) -> int:
         app.preview.close()
     with suppress(OSError):
         for run in app.alive_runs():
-            print(f"{clean_line(run.name)} goes on. Come back with: {attach_command(run)}")
+            print(f"{sanitize_line(run.name)} goes on. Come back with: {attach_command(run)}")
     return app.return_code or 0

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from engine.problems import ExitCode, Refusal
-from workbench.commands.registry import COMMANDS, Command
+from workbench.commands.registry import COMMANDS, module
 from workbench.text.harmless_output import harmless_output
 
 _EXIT_CODES = (
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     command, rest = _command(sys.argv[1:] if arguments is None else arguments)
     with harmless_output():
         options = _parsed(command, rest)
-        return exit_code_of(lambda: command.run(options) if command else _run_app())
+        return exit_code_of(lambda: module(command).run(options) if command else _run_app())
 
 
 def exit_code_of(call: Callable[[], int]) -> int:
@@ -48,26 +48,34 @@ def _run_app() -> int:
     return run_app()
 
 
-def _command(arguments: list[str]) -> tuple[Command | None, list[str]]:
-    """The command that is named, and the rest; None without one.
+def _command(arguments: list[str]) -> tuple[str, list[str]]:
+    """The command that is named, and the rest; empty without one.
 
     `--run RECIPE` is `run RECIPE`, wherever it stands. Options may stand before the command.
     """
-    by_name = {command.name: command for command in COMMANDS}
     flags = [argument.partition("=")[0] for argument in arguments]
-    if "--run" in flags and flags[0] not in by_name:
+    if "--run" in flags and flags[0] not in COMMANDS:
         index = flags.index("--run")
         _, is_joined, recipe = arguments[index].partition("=")
         recipes = [recipe] if is_joined else []
-        return by_name["run"], [*arguments[:index], *recipes, *arguments[index + 1 :]]
+        return "run", [*arguments[:index], *recipes, *arguments[index + 1 :]]
     for index, argument in enumerate(arguments):
-        if argument in by_name:
-            return by_name[argument], [*arguments[:index], *arguments[index + 1 :]]
-    return None, arguments
+        if argument in COMMANDS:
+            return argument, [*arguments[:index], *arguments[index + 1 :]]
+    return "", arguments
 
 
-def _parsed(command: Command | None, arguments: list[str]) -> argparse.Namespace:
+def _parsed(command: str, arguments: list[str]) -> argparse.Namespace:
     """The options of a command; without one, of the app, which has none."""
+    if command:
+        help = COMMANDS[command]
+        parser = argparse.ArgumentParser(
+            prog=f"gemma-bench {command}",
+            description=f"{help[0].upper()}{help[1:]}.",
+            epilog=_EXIT_CODES,
+        )
+        module(command).add_arguments(parser)
+        return parser.parse_args(arguments)
     parser = argparse.ArgumentParser(
         prog="gemma-bench",
         description="Fine-tune Google Gemma on your own hardware. Without a command: the app.",
@@ -77,15 +85,8 @@ def _parsed(command: Command | None, arguments: list[str]) -> argparse.Namespace
         "--run", metavar="RECIPE", help="the same as the command run, with all its options"
     )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands, each with its own --help")
-    for listed in COMMANDS:
-        description = f"{listed.help[0].upper()}{listed.help[1:]}."
-        options = commands.add_parser(
-            listed.name, help=listed.help, description=description, epilog=_EXIT_CODES
-        )
-        if listed is command:
-            listed.add_arguments(options)
-    if command:
-        return parser.parse_args([command.name, *arguments])
+    for name, help in COMMANDS.items():
+        commands.add_parser(name, help=help)
     if arguments and arguments[0].startswith("-") and arguments[0] not in {"-h", "--help"}:
         flag = arguments[0].partition("=")[0]
         parser.error(f"{flag} is not taken without a command, as in: gemma-bench run RECIPE")

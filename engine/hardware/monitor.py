@@ -11,7 +11,7 @@ from engine.units import GIB
 
 
 @dataclass(frozen=True, slots=True)
-class GpuMeter:
+class GpuUsage:
     """One card; None is what its driver doesn't tell."""
 
     busy_share: float | None
@@ -22,36 +22,36 @@ class GpuMeter:
 
 
 @dataclass(frozen=True, slots=True)
-class Meters:
+class HardwareUsage:
     """The machine, now."""
 
-    gpu: GpuMeter | None
+    gpu: GpuUsage | None
     """None where there is no card, or where it is not known which of several is meant."""
     host_used_gib: float
     host_total_gib: float
     disk_free_gib: float
 
 
-class Gauge:
+class HardwareMonitor:
     """Reads the meters again and again. A driver that once gave no answer is not asked again."""
 
     def __init__(self, folder: Path, pid: int) -> None:
         self._folder, self._pid = folder, pid
         self._is_answering = True
 
-    def read(self) -> Meters:
+    def read(self) -> HardwareUsage:
         """The meters; takes two seconds at most. Raises `OSError` where the folder is gone."""
         import psutil
 
         memory = psutil.virtual_memory()
-        return Meters(
+        return HardwareUsage(
             self._gpu(),
             (memory.total - memory.available) / GIB,
             memory.total / GIB,
             shutil.disk_usage(self._folder).free / GIB,
         )
 
-    def _gpu(self) -> GpuMeter | None:
+    def _gpu(self) -> GpuUsage | None:
         if not self._is_answering:
             return None
         try:
@@ -61,7 +61,7 @@ class Gauge:
             return None
 
 
-def _meter_of_process(pid: int) -> GpuMeter | None:
+def _meter_of_process(pid: int) -> GpuUsage | None:
     """The card that a process computes on, or the only one."""
     import pynvml
 
@@ -83,7 +83,7 @@ def _computes(card: Any, pid: int) -> bool:
     return any(process.pid == pid for process in processes)
 
 
-def _meter(card: Any) -> GpuMeter:
+def _meter(card: Any) -> GpuUsage:
     import pynvml
 
     memory = optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(card), None)
@@ -92,7 +92,7 @@ def _meter(card: Any) -> GpuMeter:
         lambda: pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU), None
     )
     power_mw = optional(lambda: pynvml.nvmlDeviceGetPowerUsage(card), None)
-    return GpuMeter(
+    return GpuUsage(
         None if busy is None else busy / 100,
         memory and memory.used / GIB,
         memory and memory.total / GIB,

@@ -6,18 +6,46 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 
-from engine import installed
+from engine import events, installed
 from engine.problems import ExitCode, Refusal
+from engine.run.job import Job
 from engine.sessions import doctor_report
 from engine.sessions.doctor_report import Diagnosis, Finding
 from workbench.commands import options
 from workbench.commands.status_line import StatusLine
-from workbench.sessions import doctor_session
-from workbench.sessions.doctor_session import Doctor
-from workbench.text.sanitize import clean_line
+from workbench.sessions import engine_session
+from workbench.sessions.engine_session import EngineSession
+from workbench.text.sanitize import sanitize_line
 
 _POLL_S = 0.05
 _NAME_CELLS = 40
+
+
+class Doctor(EngineSession):
+    """One examination of the install. Nothing here waits; closing it ends the engine."""
+
+    error = ""
+    """Why there is no whole diagnosis, once the engine has ended without one."""
+    has_ended = False
+
+    def poll(self) -> Diagnosis | None:
+        """The findings so far; None before the first."""
+        code = self._engine.poll()
+        is_done = False
+        for event in self.new_events():
+            if isinstance(event, events.Failed):
+                self.error = event.error
+            is_done |= isinstance(event, events.Done)
+        self.has_ended = is_done or bool(self.error) or code is not None
+        if code is not None and not is_done and not self.error:
+            self.error = f"the engine ended with exit code {code}"
+        record = self._files.read_diagnosis()
+        return doctor_report.from_record(record) if record else None
+
+
+def _start(*, is_fast: bool) -> Doctor:
+    request = {"name": "doctor", "doctor": {"fast": is_fast}}
+    return engine_session.start(Doctor, Job.DOCTOR, request)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,13 +56,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run the checks and print them; exit code 0 where all passed, 1 where one did not."""
-    doctor = doctor_session.start(is_fast=arguments.fast)
+    doctor = _start(is_fast=arguments.fast)
     try:
         diagnosis = _diagnosis(doctor, prints_findings=not arguments.json)
     finally:
         doctor.close()
     if doctor.error or diagnosis is None:
-        error = clean_line(doctor.error or "it found out nothing", 500)
+        error = sanitize_line(doctor.error or "it found out nothing", 500)
         print(f"gemma-bench: the doctor failed: {error}", file=sys.stderr)
         return ExitCode.FAILED
     as_text = json.dumps(diagnosis.published()) if arguments.json else _summary(diagnosis)
@@ -47,7 +75,7 @@ def before_run() -> None:
     if doctor_report.kept(installed.versions()):
         return
     with contextlib.suppress(Refusal, OSError):  # a full disk is the run's to tell
-        doctor = doctor_session.start(is_fast=True)
+        doctor = _start(is_fast=True)
         try:
             _diagnosis(doctor, prints_findings=False, before="once for these versions: ")
         finally:
@@ -74,7 +102,7 @@ def line(finding: Finding) -> str:
     """A finding for people, with its advice below where there is any."""
     verdict = "ok  " if finding.passed else "FAIL"
     figure = "none" if finding.figure is None else f"{finding.figure:.2g}"
-    advice = clean_line(finding.advice, 1000)
+    advice = sanitize_line(finding.advice, 1000)
     text = f"{verdict}  {finding.name:<{_NAME_CELLS}}{figure:>8}  (at most {finding.limit:.2g})"
     return f"{text}\n      {advice}" if advice else text
 
@@ -82,4 +110,4 @@ def line(finding: Finding) -> str:
 def _summary(diagnosis: Diagnosis) -> str:
     passed = sum(finding.passed for finding in diagnosis.findings)
     versions = ", ".join(f"{name} {version}" for name, version in diagnosis.versions.items())
-    return f"{passed} of {len(diagnosis.findings)} checks passed\n{clean_line(versions)}"
+    return f"{passed} of {len(diagnosis.findings)} checks passed\n{sanitize_line(versions)}"

@@ -9,11 +9,11 @@ from engine import events
 from engine.events import Metric
 from engine.run.rundir import RunDir
 from workbench.commands.status_line import StatusLine
-from workbench.run_view import forecast_vs_measured, metrics, run_facts
+from workbench.run_view import metrics, run_facts
 from workbench.run_view.run_state import RunState
 from workbench.text import format
 from workbench.text.layouts import fact_rows
-from workbench.text.sanitize import clean, clean_line, harmless_json
+from workbench.text.sanitize import harmless_json, sanitize, sanitize_line
 from workbench.text.styled import UNBROKEN, fit, plain, wrap
 from workbench.text.terminal import prints_utf8
 
@@ -91,29 +91,30 @@ def sentence(event: events.Event, state: RunState) -> str:
     """An event in words; empty where a person needs none."""
     match event:
         case events.Hello():
-            return f"engine {event.version} on {clean_line(event.host)}, process {event.pid}"
+            return f"engine {event.version} on {sanitize_line(event.host)}, process {event.pid}"
         case events.Phase():
-            return f"{event.name}: {clean_line(event.detail)}"
+            return f"{event.name}: {sanitize_line(event.detail)}"
         case events.Plan():
             return _plan(event)
         case events.Step():
             return progress(state)
         case events.Memory():
-            return f"memory after step {event.step}: {forecast_vs_measured.compared(event)}"
+            return f"memory after step {event.step}: {run_facts.compared(event)}"
         case events.Sample():
-            answers = f"base: {clean_line(event.base)} | adapter: {clean_line(event.adapter)}"
-            return f"step {event.step}: {clean_line(event.prompt)}\n  {answers}"
+            answers = f"base: {sanitize_line(event.base)} | adapter: {sanitize_line(event.adapter)}"
+            return f"step {event.step}: {sanitize_line(event.prompt)}\n  {answers}"
         case events.Mark():
             return f"step {event.step} is marked"
         case events.Checkpoint():
-            return f"checkpoint: {clean_line(event.path)}"
+            return f"checkpoint: {sanitize_line(event.path)}"
         case events.Resumed():
             return _resumed(event)
         case events.Warned():
-            return f"warning: {clean_line(event.message)}. {clean_line(event.fix)}"
+            return f"warning: {sanitize_line(event.message)}. {sanitize_line(event.fix)}"
         case events.Failed():
-            told = f"failed while {event.phase}: {clean_line(event.error)}"
-            return f"{told}\n  {clean_line(event.hint)}\n  log: {clean_line(event.log)} in the run"
+            error, hint = sanitize_line(event.error), sanitize_line(event.hint)
+            log = f"log: {sanitize_line(event.log)} in the run"
+            return f"failed while {event.phase}: {error}\n  {hint}\n  {log}"
     return ""
 
 
@@ -121,7 +122,7 @@ def _resumed(event: events.Resumed) -> str:
     of = f" of {event.parent}" if event.parent else ""
     told = [f"goes on after step {event.step}{of}, {event.exactness}"]
     told += [f"  not from {name}: {reason}" for name, reason in event.rejected.items()]
-    return "\n".join(map(clean_line, told))
+    return "\n".join(map(sanitize_line, told))
 
 
 def progress(state: RunState) -> str:
@@ -191,9 +192,11 @@ def side_by_side(state: RunState, width: int) -> str:
     column = max(20, (width - 3) // 2)
     lines = [f"{'base':<{column}} | adapter", f"{'-' * column}-+-{'-' * column}"]
     for sample in state.last_samples:
-        base, adapter = (clean_line(text) or "(nothing)" for text in (sample.base, sample.adapter))
+        base, adapter = (
+            sanitize_line(text) or "(nothing)" for text in (sample.base, sample.adapter)
+        )
         pairs = zip_longest(wrap(base, column), wrap(adapter, column), fillvalue="")
-        lines.append(f"> {clean_line(sample.prompt)}")
+        lines.append(f"> {sanitize_line(sample.prompt)}")
         lines += [f"{fit(left, column)} | {right}".rstrip() for left, right in pairs]
     return "\n".join(lines) if state.last_samples else ""
 
@@ -201,4 +204,4 @@ def side_by_side(state: RunState, width: int) -> str:
 def figures(run: RunDir, state: RunState) -> str:
     """What was measured, and where the adapter lies."""
     rows = run_facts.done_rows(state.done, str(run.path), UNBROKEN) if state.done else []
-    return "\n".join(clean(plain(row)).rstrip() for row in rows)
+    return "\n".join(sanitize(plain(row)).rstrip() for row in rows)

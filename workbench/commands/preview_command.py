@@ -17,7 +17,7 @@ from workbench.sessions import preview_session
 from workbench.sessions.preview_session import Preview
 from workbench.text.harmless_output import say_painted
 from workbench.text.preview_page import page
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 from workbench.text.terminal import prints_utf8
 from workbench.text.token_marks import TextStyle
 
@@ -54,7 +54,9 @@ def run(arguments: Namespace) -> int:
     if isinstance(reply, Refused):
         raise reply.refusal()
     if isinstance(reply, Broken):
-        error = f"preview failed: {clean_line(reply.error, 500)}; log: {clean_line(reply.log)}"
+        error = (
+            f"preview failed: {sanitize_line(reply.error, 500)}; log: {sanitize_line(reply.log)}"
+        )
         print(f"gemma-bench: {error}", file=sys.stderr)
         return ExitCode.FAILED
     columns = shutil.get_terminal_size().columns

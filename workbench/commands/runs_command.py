@@ -6,7 +6,7 @@ from engine.problems import ExitCode
 from engine.run import run_summary, runs
 from engine.run.rundir import RunDir, State
 from workbench.commands import options
-from workbench.text.sanitize import as_json, clean_line
+from workbench.text.sanitize import as_json, sanitize_line
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,10 +23,10 @@ def run(arguments: Namespace) -> int:
         return ExitCode.DONE
     if not states:
         print("no run here yet; start one: gemma-bench --run quickstart")
-    named = [(clean_line(listed.name), state) for listed, state in states]
+    named = [(sanitize_line(listed.name), state) for listed, state in states]
     width = max((len(name) for name, _ in named), default=0)
     for name, state in named:
-        print(f"{name:<{width}}  {state.name:<8}  {clean_line(state.cause)}".rstrip())
+        print(f"{name:<{width}}  {state.name:<8}  {sanitize_line(state.cause)}".rstrip())
     return ExitCode.DONE
 
 

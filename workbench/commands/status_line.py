@@ -5,7 +5,7 @@ import sys
 from typing import TextIO
 
 from workbench.text.harmless_output import steer
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 
 _CLEARED = "\r\x1b[2K"
 """To the line's beginning, and all of it erased (ECMA-48: CR, EL)."""
@@ -22,7 +22,7 @@ class StatusLine:
     def show(self, text: str) -> None:
         """Draw a text in place of the last; an empty one leaves the line blank."""
         if self._is_terminal and text != self._text:
-            line = clean(text).replace("\n", " ")
+            line = sanitize(text).replace("\n", " ")
             shown = line[: shutil.get_terminal_size().columns - 1]
             steer(self._stream, _CLEARED)
             print(shown, end="", file=self._stream, flush=True)

@@ -31,7 +31,7 @@ from engine import user_dirs
 from engine.written_for import WrittenFor
 from workbench.patches.keyqueue import KeyPassed, KeyQueue
 from workbench.patches.sgr_writer import SgrWriter, harmless
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 from workbench.text.terminal import takes_utf8, to_ascii
 from workbench.widgets.frame import DisabledActions
 
@@ -159,7 +159,9 @@ class TerminalApp(App[None]):
     def _fatal_error(self) -> None:
         """Say what broke in one line; Textual's own report prints local variables."""
         error = self._exception or sys.exception()
-        shown = Text(f"gemma-bench broke down: {type(error).__name__}: {clean_line(error, 300)}\n")
+        shown = Text(
+            f"gemma-bench broke down: {type(error).__name__}: {sanitize_line(error, 300)}\n"
+        )
         path = _write_crash(error)
         shown.append(f"The whole story: {path}\n" if path else "")
         shown.append("Runs are not touched by this: gemma-bench runs\n")

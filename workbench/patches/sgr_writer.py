@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 
 RESET = "\x1b[0m"
 _COLOUR_LENGTHS = {"5": 3, "2": 5}
@@ -62,7 +62,7 @@ def harmless(strip: Strip) -> Strip:
     if all(text.isprintable() for text, _, _ in strip):
         return strip
     return Strip(
-        [Segment(clean(text, len(text)).replace("\n", " "), style) for text, style, _ in strip]
+        [Segment(sanitize(text, len(text)).replace("\n", " "), style) for text, style, _ in strip]
     )
 
 

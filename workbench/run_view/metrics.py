@@ -8,7 +8,7 @@ from engine.events import kinds
 from engine.events.kinds import Metric
 from workbench.run_view.run_state import RunState
 from workbench.text import format
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 
 LOSS, TOKEN_ACCURACY = kinds.LOSS, kinds.TOKEN_ACCURACY
 LEARNING_RATE, GRAD_NORM = kinds.LEARNING_RATE, kinds.GRAD_NORM
@@ -52,14 +52,14 @@ def of_run(run: RunState) -> tuple[Metric, ...]:
     declared = {metric.name: _harmless(metric) for metric in run.metrics}
     declared.setdefault(TOKENS_PER_S.name, TOKENS_PER_S)
     for name in run.steps.names:
-        declared.setdefault(name, Metric(name=name, title=clean_line(name)))
+        declared.setdefault(name, Metric(name=name, title=sanitize_line(name)))
     measured = [metric for name, metric in declared.items() if name in run.steps.names]
     return tuple(measured) or tuple(declared.values())
 
 
 def _harmless(metric: Metric) -> Metric:
     """With texts that a terminal may show, whoever wrote the plan."""
-    texts = {name: clean_line(getattr(metric, name)) for name in ("title", "label", "unit")}
+    texts = {name: sanitize_line(getattr(metric, name)) for name in ("title", "label", "unit")}
     return msgspec.structs.replace(metric, **texts)
 
 

@@ -1,20 +1,22 @@
-"""What a screen says of a run, in rows: how it stands, its plan, its last step, its machine."""
+"""What a screen says of a run, in rows: how it stands, its plan, last step, machine, memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from engine.events import Done, Failed, Metric, Plan, Warned
-from engine.run.rundir import State
-from workbench.run_view import forecast_vs_measured, metrics
+from engine.events import Done, Failed, Memory, Metric, Plan, Warned
+from engine.problems import Refusal
+from engine.run.rundir import RunDir, State
+from workbench.run_view import metrics
 from workbench.run_view.run_state import RunState
 from workbench.text import format
 from workbench.text.layouts import Fact
 from workbench.text.styled import Row, Span, plain, wrap, wrapped
 
 if TYPE_CHECKING:
-    from engine.hardware.monitor import GpuMeter, Meters
+    from engine.hardware.monitor import GpuUsage, HardwareUsage
 
 _HASH_CHARS = 12
 _MIN_BAR, _MAX_STATUS_ROWS = 8, 5
@@ -113,25 +115,25 @@ def warning_rows(warnings: Iterable[Warned], width: int) -> list[Row]:
     return [row for text in reversed(texts) for row in wrapped(text, "", width, lead)]
 
 
-def meter_row(meters: Meters, width: int) -> Row:
+def usage_row(usage: HardwareUsage, width: int) -> Row:
     """Card, host memory, disk; words are left out where it is short of room."""
-    row = _meters(meters, is_short=False)
-    return row if len(plain(row)) <= width else _meters(meters, is_short=True)
+    row = _usage(usage, is_short=False)
+    return row if len(plain(row)) <= width else _usage(usage, is_short=True)
 
 
-def _meters(meters: Meters, *, is_short: bool) -> Row:
-    disk = f"{meters.disk_free_gib:.0f}{'' if is_short else ' GiB'} free"
+def _usage(usage: HardwareUsage, *, is_short: bool) -> Row:
+    disk = f"{usage.disk_free_gib:.0f}{'' if is_short else ' GiB'} free"
     return [
-        *(_of_gpu(meters.gpu, is_short=is_short) if meters.gpu else []),
+        *(_of_gpu(usage.gpu, is_short=is_short) if usage.gpu else []),
         ("RAM " if is_short else "host memory ", "dim"),
-        _amount(meters.host_used_gib, meters.host_total_gib, is_short=is_short),
+        _amount(usage.host_used_gib, usage.host_total_gib, is_short=is_short),
         _GAP,
         ("disk ", "dim"),
-        (disk, "bad" if meters.disk_free_gib < _LITTLE_DISK_GIB else ""),
+        (disk, "bad" if usage.disk_free_gib < _LITTLE_DISK_GIB else ""),
     ]
 
 
-def _of_gpu(gpu: GpuMeter, *, is_short: bool) -> list[Span]:
+def _of_gpu(gpu: GpuUsage, *, is_short: bool) -> list[Span]:
     spans: list[Span] = [("GPU ", "dim")]
     if gpu.busy_share is not None:
         spans.append((f"{gpu.busy_share:4.0%}  ", "strong"))
@@ -203,4 +205,45 @@ def _metric_fact(run: RunState, metric: Metric) -> Fact:
 def _compared(run: RunState) -> list[Fact]:
     if run.memory is None:
         return []
-    return [(f"at step {run.memory.step}", forecast_vs_measured.compared(run.memory), "")]
+    return [(f"at step {run.memory.step}", compared(run.memory), "")]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryForecast:
+    """GiB; None is not known."""
+
+    reserved_gib: float | None = None
+    """Taken from an accelerator's driver."""
+    host_gib: float | None = None
+    """Of the engine's process in host memory."""
+
+
+def forecast_of(run: RunDir) -> MemoryForecast:
+    """The forecast that a run was started with; none where its request tells of none."""
+    try:
+        forecast: Any = run.read_request().forecast
+        return MemoryForecast(
+            _number(forecast["reserved_gib"]["expected"]), _number(forecast["host_gib"])
+        )
+    except (Refusal, KeyError, TypeError):
+        return MemoryForecast()
+
+
+def forecast_beside(forecast: MemoryForecast, event: Memory | None) -> MemoryForecast:
+    """The forecast as the engine told it, as soon as it did."""
+    if event is None:
+        return forecast
+    return MemoryForecast(event.forecast_reserved_gib, event.forecast_host_gib)
+
+
+def compared(event: Memory) -> str:
+    """The memory event in words: of the accelerator where there is one, else of the process."""
+    pair = (event.forecast_reserved_gib, event.reserved_gib)
+    forecast, measured = (event.forecast_host_gib, event.rss_gib) if pair[1] is None else pair
+    if forecast is None:
+        return f"measured {measured:.2f} GiB, no forecast"
+    return f"forecast {forecast:.2f}, measured {measured:.2f} GiB"
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

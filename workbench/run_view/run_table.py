@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from engine.run.run_summary import RunSummary
 from engine.run.rundir import RunDir
 from workbench.text import format
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 
 COLUMNS = ("", "run", "state", "steps", "loss", "how it ended")
 ORDERS = ("newest", "name", "state", "loss", "steps")
@@ -63,11 +63,11 @@ def cells(entry: Entry, marked: Iterable[str]) -> tuple[str, ...]:
     last = glance.last_step
     return (
         "*" if entry.run.name in marked else " ",
-        clean_line(entry.run.name),
+        sanitize_line(entry.run.name),
         glance.state.name,
         f"{entry.step}{total}" if last or total else "-",
         format.figure(last.metric("loss")) if last else "-",
-        clean_line(glance.state.cause, _CAUSE_CHARS),
+        sanitize_line(glance.state.cause, _CAUSE_CHARS),
     )
 
 

@@ -20,7 +20,7 @@ from workbench.run_view.run_reader import RunReader
 from workbench.run_view.run_state import RunState
 from workbench.screens.bench_screen import pane_keys
 from workbench.screens.charted import ChartedScreen
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.chart import Chart, Curve
 
@@ -63,7 +63,7 @@ class CompareScreen(ChartedScreen):
     def on_mount(self) -> None:
         """Begin to read."""
         self.set_subject(f"{len(self._runs)} runs")
-        names = [clean_line(run.name) for run in self._runs]
+        names = [sanitize_line(run.name) for run in self._runs]
         self.query_one("#runs", Drawing).show(lambda width, _: comparison.name_rows(names, width))
         self._follow()
 

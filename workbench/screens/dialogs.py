@@ -15,7 +15,7 @@ from textual.widgets import Label, Static
 from engine.problems import Refusal
 from workbench.recipe_editor import user_recipes
 from workbench.recipe_editor.draft import Draft
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 from workbench.widgets.lineinput import LineInput
 
 JUMP_LETTERS = "asdfghjkl"
@@ -71,7 +71,7 @@ class NamingScreen(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         """The question, the name, where it goes or why it can't, and the keys."""
         with Vertical(id="naming"):
-            title = f"Save {clean_line(self._draft.name)} as a new recipe"
+            title = f"Save {sanitize_line(self._draft.name)} as a new recipe"
             yield Static(Content.styled(title, "bold"), markup=False)
             yield LineInput(placeholder="its name")
             yield Static("", markup=False, id="verdict")
@@ -84,7 +84,7 @@ class NamingScreen(ModalScreen[str]):
         self._say(verdict if name else "")
 
     def _say(self, verdict: str) -> None:
-        self.query_one("#verdict", Static).update(Content(clean_line(verdict)))
+        self.query_one("#verdict", Static).update(Content(sanitize_line(verdict)))
 
     @on(LineInput.Submitted)
     def _save(self, typed: LineInput.Submitted) -> None:

@@ -7,7 +7,7 @@ from textual.app import App
 
 from engine.problems import Refusal
 from engine.run.rundir import RunDir, State
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 
 NO_CHECKPOINT = "It has no checkpoint yet: save one first, or wait for its end"
 
@@ -27,34 +27,44 @@ def open_run(app: App[Any], run: RunDir) -> None:
     app.push_screen(RunScreen(run))
 
 
-def play_disabled_reason(run: RunDir) -> str:
-    """Why a run can't be played with now; empty where it can."""
-    from engine.run import adapters
+class RunActions:
+    """For screens with a run that may be played with or let go on."""
 
-    return "" if adapters.newest(run) else NO_CHECKPOINT
+    app: App[Any]
 
+    @property
+    def run(self) -> RunDir:
+        """The run."""
+        raise NotImplementedError
 
-def play(app: App[Any], run: RunDir) -> None:
-    """Talk with a run that has a checkpoint."""
-    from workbench.screens.playground import PlaygroundScreen
+    def run_disabled_reason(self, action: str, state: State) -> str:
+        """Why one of these actions can't be done with a run in this state; empty where it can.
 
-    app.push_screen(PlaygroundScreen(run))
+        Checkpoints are not read through for that.
+        """
+        from engine.run import adapters, checkpoint_manifest
 
+        if action == "play":
+            return "" if adapters.newest(self.run) else NO_CHECKPOINT
+        if action != "resume":
+            return ""
+        if state.is_alive:
+            return "It is at work"
+        if state.name == "done":
+            return "It is done: nothing is left of it"
+        folders = checkpoint_manifest.folders(self.run)
+        return "" if folders else "It has no checkpoint to go on from"
 
-def resume_disabled_reason(run: RunDir, state: State) -> str:
-    """Why a run can't go on; empty where it may, for its checkpoints are not read through here."""
-    from engine.run import checkpoint_manifest
+    def action_play(self) -> None:
+        """Talk with base and adapter."""
+        from workbench.screens.playground import PlaygroundScreen
 
-    if state.is_alive:
-        return "It is at work"
-    if state.name == "done":
-        return "It is done: nothing is left of it"
-    return "" if checkpoint_manifest.folders(run) else "It has no checkpoint to go on from"
+        self.app.push_screen(PlaygroundScreen(self.run))
 
-
-def resume(app: App[Any], run: RunDir) -> None:
-    """Let a run go on, after reading all of a checkpoint to see that it is whole."""
-    app.run_worker(partial(_resume, app, run), thread=True, group="resume", exclusive=True)
+    def action_resume(self) -> None:
+        """Let it go on, after reading all of a checkpoint to see that it is whole."""
+        do = partial(_resume, self.app, self.run)
+        self.app.run_worker(do, thread=True, group="resume", exclusive=True)
 
 
 def _resume(app: App[Any], run: RunDir) -> None:
@@ -63,6 +73,6 @@ def _resume(app: App[Any], run: RunDir) -> None:
     try:
         launch.resume(run)
     except (OSError, Refusal) as error:
-        app.notify(clean_line(error), title="Not resumed", severity="error", markup=False)
+        app.notify(sanitize_line(error), title="Not resumed", severity="error", markup=False)
     else:
         app.call_later(open_run, app, run)

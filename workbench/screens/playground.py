@@ -17,7 +17,7 @@ from workbench.sessions import playground_session, saved_prompts
 from workbench.sessions.chat import Chat
 from workbench.sessions.playground_session import Playground
 from workbench.text.layouts import log_rows, problem_rows
-from workbench.text.sanitize import clean_line, clean_path
+from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets import answers
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.lineinput import LineInput, PromptInput
@@ -111,7 +111,7 @@ class PlaygroundScreen(BenchScreen):
     def _show(self) -> None:
         talk = self.talk
         with self.app.batch_update():
-            self.set_subject(clean_line(self.run.name), self._state())
+            self.set_subject(sanitize_line(self.run.name), self._state())
             self.query_one("#talk-head", Drawing).show(lambda width, _: answers.talk_head(talk))
             self._pane.show_lines(
                 partial(answers.talk_rows, talk), lambda width: [answers.sides_row(width)]
@@ -184,10 +184,10 @@ class PlaygroundScreen(BenchScreen):
         try:
             is_new = saved_prompts.save(self.talk.last_prompt)
         except (OSError, ValueError) as error:
-            told = f"{clean_path(saved_prompts.path())}: {clean_line(error)}"
+            told = f"{sanitize_path(saved_prompts.path())}: {sanitize_line(error)}"
             self.notify(told, title="Not saved", severity="error", markup=False)
             return
-        told = f"Paste it into a recipe from {clean_path(saved_prompts.path())}"
+        told = f"Paste it into a recipe from {sanitize_path(saved_prompts.path())}"
         title = "Saved as a test prompt" if is_new else "It was saved before"
         self.notify(told, title=title, markup=False)
 

@@ -18,7 +18,7 @@ from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.sessions.row_browser import RowBrowser, num_rows
 from workbench.text import format, preview_page, token_marks
 from workbench.text.layouts import problem_rows
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 from workbench.text.styled import Row, Span, fit
 from workbench.text.token_marks import TextStyle
 from workbench.widgets.canvas import Drawing, Pager
@@ -175,7 +175,7 @@ class PreviewScreen(BenchScreen):
 
     def _show_standing(self) -> None:
         """The engine's phase, where somebody waits for it."""
-        phase = clean_line(self._preview.phase) if self._preview.is_waiting else ""
+        phase = sanitize_line(self._preview.phase) if self._preview.is_waiting else ""
         if phase and not self.has_class("-answered"):
             self._stand((f"{phase} ...", "accent"))
         is_late = bool(phase) and self._browse.row is None
@@ -219,7 +219,7 @@ def _head(browse: RowBrowser, width: int, style: TextStyle) -> list[Row]:
         return []
     total = num_rows(source)
     if not total:
-        return [[(fit(f"{clean_line(source.name)}: none of its rows is taken", width), "bad")]]
+        return [[(fit(f"{sanitize_line(source.name)}: none of its rows is taken", width), "bad")]]
     place = f"row {format.count(browse.place + 1)} of {format.count(total)}"
     if row is None:
         return [[(place, "strong"), ("  on its way", "dim")]]

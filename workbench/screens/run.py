@@ -16,18 +16,18 @@ from textual.events import Resize
 from textual.worker import get_current_worker
 
 from engine.events import Metric
-from engine.hardware.monitor import Gauge, Meters
+from engine.hardware.monitor import HardwareMonitor, HardwareUsage
 from engine.run.rundir import RunDir, RunStatus, State, Want
-from workbench.run_view import forecast_vs_measured, metrics, run_facts
-from workbench.run_view.forecast_vs_measured import MemoryForecast
+from workbench.run_view import metrics, run_facts
+from workbench.run_view.run_facts import MemoryForecast
 from workbench.run_view.run_reader import RunReader, is_here
 from workbench.run_view.run_state import RunState
 from workbench.run_view.series import StepSeries
-from workbench.screens import navigation
 from workbench.screens.bench_screen import pane_keys
 from workbench.screens.charted import ChartedScreen
+from workbench.screens.navigation import RunActions
 from workbench.text.layouts import fact_rows, log_rows
-from workbench.text.sanitize import clean_line, clean_path
+from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.answers import Samples
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.chart import Chart, Curve
@@ -59,7 +59,7 @@ class Snapshot:
     forecast: MemoryForecast = field(default_factory=MemoryForecast)
 
 
-class RunScreen(ChartedScreen):
+class RunScreen(RunActions, ChartedScreen):
     """Follows a run from its first event; what it asks of the engine goes through `ask`."""
 
     NAME = "run"
@@ -84,7 +84,7 @@ class RunScreen(ChartedScreen):
 
     def __init__(self, run: RunDir) -> None:
         super().__init__()
-        self.run = run
+        self._run = run
         self.latest = self._newest = Snapshot()
         self._drawn_at_s = 0.0
         self._has_old_curves = False
@@ -94,7 +94,7 @@ class RunScreen(ChartedScreen):
     def compose_body(self) -> ComposeResult:
         """How it stands, charts, figures, answers, log."""
         yield Drawing(id="status")
-        yield Drawing(id="meters")
+        yield Drawing(id="usage")
         yield Pager(id="warnings")
         yield Drawing(id="panes")
         with Horizontal(id="charts"):
@@ -127,6 +127,11 @@ class RunScreen(ChartedScreen):
         self._is_left.set()
 
     @property
+    def run(self) -> RunDir:
+        """The run that is shown."""
+        return self._run
+
+    @property
     def metrics(self) -> Sequence[Metric]:
         """What the run's steps carry."""
         return metrics.of_run(self.latest.run)
@@ -140,7 +145,7 @@ class RunScreen(ChartedScreen):
     def _follow(self) -> None:
         """Read and fold in a thread; at most four messages a second, with all that is known."""
         worker = get_current_worker()
-        forecast = forecast_vs_measured.read(self.run)
+        forecast = run_facts.forecast_of(self.run)
         watch = RunReader(self.run)
         sent_at, is_new = 0.0, True
         while not worker.is_cancelled:
@@ -171,8 +176,8 @@ class RunScreen(ChartedScreen):
             self.refresh_bindings()
         hello = newest.run.hello
         if hello and not known.run.hello and newest.state.is_alive and is_here(hello):
-            gauge = Gauge(self.run.path, hello.pid)
-            Thread(target=self._measure, args=(gauge,), daemon=True).start()
+            monitor = HardwareMonitor(self.run.path, hello.pid)
+            Thread(target=self._measure, args=(monitor,), daemon=True).start()
 
     def _draw(self, known: Snapshot) -> None:
         with self.app.batch_update():
@@ -190,33 +195,33 @@ class RunScreen(ChartedScreen):
         extent = self.turning.extent
         return steps.last_step - extent.last_step > max(_JUMP_STEPS, extent.end // _JUMP_PARTS)
 
-    def _measure(self, gauge: Gauge) -> None:
+    def _measure(self, monitor: HardwareMonitor) -> None:
         """Read the meters as long as the run lives and somebody looks."""
         while self.latest.state.is_alive and not self._is_left.is_set():
             try:
-                self.call_later(self._show_meters, gauge.read())
+                self.call_later(self._show_usage, monitor.read())
             except OSError:
                 break
             self._is_left.wait(_METER_EVERY_S)
-        self.call_later(self._show_meters, None)
+        self.call_later(self._show_usage, None)
 
-    def _show_meters(self, meters: Meters | None) -> None:
+    def _show_usage(self, usage: HardwareUsage | None) -> None:
         """How busy the machine is; None once that does not matter any more."""
-        self.query_one("#meters", Drawing).show(
-            lambda width, _: [run_facts.meter_row(meters, width)] if meters else []
+        self.query_one("#usage", Drawing).show(
+            lambda width, _: [run_facts.usage_row(usage, width)] if usage else []
         )
 
     def _show(self, newest: Snapshot) -> None:
         run, state = newest.run, newest.state
         self._show_title()
-        place = clean_path(self.run.path)
+        place = sanitize_path(self.run.path)
         self.query_one("#status", Drawing).show(
             lambda width, _: run_facts.status_rows(run, state, place, width, is_ascii=self.is_ascii)
         )
         warnings = self.query_one("#warnings", Pager)
         warnings.set_class(bool(run.warnings), "-some")
         warnings.show_lines(partial(run_facts.warning_rows, run.warnings))
-        self._choose_memory(run, forecast_vs_measured.beside(newest.forecast, run.memory))
+        self._choose_memory(run, run_facts.forecast_beside(newest.forecast, run.memory))
         step, plan = run_facts.of_last_step(run), run_facts.of_plan(run.plan)
         self.query_one("#step", Pager).show_lines(partial(fact_rows, step))
         self.query_one("#plan", Pager).show_lines(partial(fact_rows, plan))
@@ -226,7 +231,7 @@ class RunScreen(ChartedScreen):
     def _show_title(self) -> None:
         state = self.latest.state.name
         words = f"{state}, view held" if self.is_held else state
-        self.set_subject(clean_line(self.run.name), (words, _INKS.get(state, "bad")))
+        self.set_subject(sanitize_line(self.run.name), (words, _INKS.get(state, "bad")))
 
     def _show_late_curves(self) -> None:
         if self._has_old_curves:
@@ -255,27 +260,16 @@ class RunScreen(ChartedScreen):
             chart.compare(forecast.host_gib, "forecast")
 
     def disabled_reason(self, action: str) -> str:
-        """Wishes need an engine to hear them, and a playground an adapter."""
-        if action == "play":
-            return navigation.play_disabled_reason(self.run)
-        if action == "resume":
-            return navigation.resume_disabled_reason(self.run, self.latest.state)
-        is_wish = action in {"stop", "ask"}
-        return "" if self.latest.state.is_alive or not is_wish else "The run is not at work"
-
-    def action_play(self) -> None:
-        """Talk with base and adapter."""
-        navigation.play(self.app, self.run)
-
-    def action_resume(self) -> None:
-        """Let it go on from its newest checkpoint."""
-        navigation.resume(self.app, self.run)
+        """Wishes need an engine to hear them."""
+        if action in {"stop", "ask"}:
+            return "" if self.latest.state.is_alive else "The run is not at work"
+        return self.run_disabled_reason(action, self.latest.state)
 
     def action_stop(self) -> None:
         """Ask the user first: it can't be undone."""
         from workbench.screens.dialogs import ask
 
-        detail = f"{clean_line(self.run.name)} ends after this step; its adapter is saved."
+        detail = f"{sanitize_line(self.run.name)} ends after this step; its adapter is saved."
         stop = partial(self.action_ask, "stop")
         ask(self.app, "Stop this run?", detail, ("stop", "go on"), stop)
 
@@ -284,7 +278,7 @@ class RunScreen(ChartedScreen):
         try:
             self.run.ask(Want(want), "app")
         except OSError as error:
-            self.notify(clean_line(error), title="Not asked", severity="error", markup=False)
+            self.notify(sanitize_line(error), title="Not asked", severity="error", markup=False)
         else:
             self.notify(_PROMISES[want], markup=False)
 

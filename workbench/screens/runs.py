@@ -16,7 +16,8 @@ from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
 from workbench.screens import navigation
 from workbench.screens.bench_screen import BenchScreen
-from workbench.text.sanitize import clean_line, clean_path
+from workbench.screens.navigation import RunActions
+from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.lineinput import LineInput
 
 _REFRESH_S = 2.0
@@ -33,7 +34,7 @@ _COLOURS = {
 }
 
 
-class RunsScreen(BenchScreen):
+class RunsScreen(RunActions, BenchScreen):
     """A table whose cells are changed in place."""
 
     NAME = "runs"
@@ -145,6 +146,12 @@ class RunsScreen(BenchScreen):
         name = str(table.ordered_rows[table.cursor_row].key.value)
         return next((entry for entry in self._entries if entry.run.name == name), None)
 
+    @property
+    def run(self) -> RunDir:
+        """The run under the cursor; without one, no action that needs it is enabled."""
+        assert self.chosen is not None
+        return self.chosen.run
+
     def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
         if action == "compare":
@@ -154,13 +161,9 @@ class RunsScreen(BenchScreen):
             return ""
         if self.chosen is None:
             return "There is no run to do that with"
-        if action == "play":
-            return navigation.play_disabled_reason(self.chosen.run)
-        if action == "resume":
-            return navigation.resume_disabled_reason(self.chosen.run, self.chosen.glance.state)
         if action == "delete" and self.chosen.glance.state.is_alive:
             return "It is at work: stop it first"
-        return ""
+        return self.run_disabled_reason(action, self.chosen.glance.state)
 
     @on(DataTable.RowHighlighted)
     def _renew_keys(self) -> None:
@@ -168,16 +171,14 @@ class RunsScreen(BenchScreen):
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
-        if self.chosen is not None:
-            navigation.open_run(self.app, self.chosen.run)
+        navigation.open_run(self.app, self.run)
 
     def action_mark(self) -> None:
         """Mark the run, or take its mark away; the oldest mark goes where there are too many."""
-        if self.chosen is not None:
-            name = self.chosen.run.name
-            others = [other for other in self._marked if other != name]
-            self._marked = others if name in self._marked else [*others, name][-_MOST:]
-            self._draw()
+        name = self.run.name
+        others = [other for other in self._marked if other != name]
+        self._marked = others if name in self._marked else [*others, name][-_MOST:]
+        self._draw()
 
     def action_compare(self) -> None:
         """See the marked runs beside each other, in the order in which they were marked."""
@@ -190,36 +191,24 @@ class RunsScreen(BenchScreen):
         """Ask the user first: it can't be undone."""
         from workbench.screens.dialogs import ask
 
-        if self.chosen is not None:
-            run = self.chosen.run
-            detail = f"{clean_path(run.path)} goes with its adapter, checkpoints and log."
-            choices = ("delete", "keep")
-            ask(self.app, "Delete this run?", detail, choices, lambda: self._delete(run))
+        run = self.run
+        detail = f"{sanitize_path(run.path)} goes with its adapter, checkpoints and log."
+        choices = ("delete", "keep")
+        ask(self.app, "Delete this run?", detail, choices, lambda: self._delete(run))
 
     @work(thread=True, group="delete")
     def _delete(self, run: RunDir) -> None:
         try:
             run.delete()
         except (OSError, Refusal) as error:
-            self.notify(clean_line(error), title="Not deleted", severity="error", markup=False)
+            self.notify(sanitize_line(error), title="Not deleted", severity="error", markup=False)
         self.call_later(self.look)
-
-    def action_play(self) -> None:
-        """Talk with base and adapter."""
-        if self.chosen is not None:
-            navigation.play(self.app, self.chosen.run)
-
-    def action_resume(self) -> None:
-        """Let it go on from its newest checkpoint."""
-        if self.chosen is not None:
-            navigation.resume(self.app, self.chosen.run)
 
     def action_copy(self) -> None:
         """The folder's path, on screen and in the clipboard of a terminal that takes it."""
-        if self.chosen is not None:
-            path = clean_path(self.chosen.run.path.resolve())
-            self.app.copy_to_clipboard(path)
-            self.notify(path, title="Copied", markup=False)
+        path = sanitize_path(self.run.path.resolve())
+        self.app.copy_to_clipboard(path)
+        self.notify(path, title="Copied", markup=False)
 
     def action_order(self) -> None:
         """The next order."""

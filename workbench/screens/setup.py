@@ -23,7 +23,7 @@ from workbench.screens.bench_screen import BenchScreen
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import format
 from workbench.text.layouts import fact_rows, problem_rows
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 from workbench.text.styled import Row, Span, wrapped
 from workbench.text.terminal import draws_braille
 from workbench.widgets.canvas import Drawing, Pager
@@ -383,7 +383,7 @@ class SetupScreen(BenchScreen):
 def _offer(name: str) -> list[Row]:
     """That one may go back to a run at work."""
     words = [(" is running. ", ""), ("a", "accent"), (" follows it", "")]
-    return [[(clean_line(name), "strong"), *words]]
+    return [[(sanitize_line(name), "strong"), *words]]
 
 
 def _verdict(outcome: RecipeAssessment) -> Span:

@@ -11,7 +11,7 @@ from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
 from workbench.text import toml_text
 from workbench.text.format import amount, count
-from workbench.text.sanitize import clean_line
+from workbench.text.sanitize import sanitize_line
 from workbench.text.styled import Row, plain, wrapped
 
 BADGE: Row = [("estimated", "strong")]
@@ -28,10 +28,10 @@ def page(
     name: str, profile: Profile, budget: Budget, suggestions: Sequence[Suggestion]
 ) -> list[str]:
     """The whole of it."""
-    why = f" ({clean_line(profile.reason)})" if profile.reason else ""
+    why = f" ({sanitize_line(profile.reason)})" if profile.reason else ""
     below = [plain(bar(budget, _BAR_CELLS, is_ascii=True)), verdict(budget), plain(beside(budget))]
     return [
-        f"{clean_line(name)} on {clean_line(profile.title)}{why}",
+        f"{sanitize_line(name)} on {sanitize_line(profile.title)}{why}",
         plain([*BADGE, (", ", ""), *peak_moment(budget)]),
         "",
         *_table(budget),

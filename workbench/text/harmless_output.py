@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 
 _PAINT = re.compile(r"(\x1b\[[0-9;]*m)")
 """A colour or another attribute of text, which lasts until the next."""
@@ -21,13 +21,13 @@ class HarmlessOutput(io.TextIOWrapper):
 
     def write(self, text: str, /) -> int:
         """Write a text that may be anybody's."""
-        super().write(clean(text, len(text)))
+        super().write(sanitize(text, len(text)))
         return len(text)
 
     def write_painted(self, text: str) -> None:
         """Write a text whose colours are ours; the rest may be anybody's."""
         for place, part in enumerate(_PAINT.split(text)):
-            super().write(part if place % 2 else clean(part, len(part)))
+            super().write(part if place % 2 else sanitize(part, len(part)))
 
     def write_codes(self, codes: str) -> None:
         """Write what is ours, to steer the terminal."""

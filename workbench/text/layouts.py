@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from engine.problems import Problem
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 from workbench.text.styled import Row, Span, fit, wrapped
 
 Fact = tuple[str, str, str]
@@ -40,4 +40,4 @@ def problem_rows(verdict: Span, problems: Sequence[Problem], width: int) -> list
 def log_rows(lines: Sequence[str], width: int) -> list[Row]:
     """A row per line. Of a line that overwrote itself the last word stands; colours go."""
     last_words = (_COLOUR.sub("", line).rstrip("\r").rpartition("\r")[2] for line in lines)
-    return [[(clean(word), "dim")] for word in last_words] or [[("nothing in the log", "dim")]]
+    return [[(sanitize(word), "dim")] for word in last_words] or [[("nothing in the log", "dim")]]

@@ -7,7 +7,7 @@ from engine.sessions.preview import Answer
 from engine.sessions.preview import Row as DataRow
 from engine.sessions.source_report import SourceReport
 from workbench.text.format import amount, count, share
-from workbench.text.sanitize import clean, clean_line
+from workbench.text.sanitize import sanitize, sanitize_line
 from workbench.text.styled import (
     UNBROKEN,
     Row,
@@ -41,7 +41,7 @@ def source_rows(sources: Sequence[SourceReport], chosen: int | None, width: int)
     kind = max((len(source.format) for source in sources), default=0)
     kind = max(0, min(kind, _FORMAT_CELLS, room - _MIN_NAME))
     names = [("source", "format")]
-    names += [(clean_line(source.name), clean_line(source.format)) for source in sources]
+    names += [(sanitize_line(source.name), sanitize_line(source.format)) for source in sources]
     lines = [
         f"{fit(name, max(0, room - kind))} {fit(form, kind)} {_right(texts, widths)}"
         for (name, form), texts in zip(names, figures, strict=True)
@@ -78,9 +78,9 @@ def _reasons(
 ) -> list[Row]:
     rows: list[Row] = []
     for reason, number in counts.items():
-        line, *rest = wrap(f"{count(number)} x {clean_line(reason)}", width - len(lead[0]))
+        line, *rest = wrap(f"{count(number)} x {sanitize_line(reason)}", width - len(lead[0]))
         rows += [[lead, (line, "")], *([(f"  {line}", "")] for line in rest)]
-        first = f"first: {clean_line(firsts.get(reason, ''))}"
+        first = f"first: {sanitize_line(firsts.get(reason, ''))}"
         rows += [[(f"  {line}", "dim")] for line in wrap(first, width - 2)]
     return rows
 
@@ -90,7 +90,7 @@ def template_rows(answer: Answer, width: int) -> list[Row]:
     rows: list[Row] = [[("template ", "dim"), (answer.template_sha256[:16], "")]]
     if answer.template_difference:
         rows += wrapped(_DIFFERENCE, "warn", width)
-        for line in clean(answer.template_difference).split("\n"):
+        for line in sanitize(answer.template_difference).split("\n"):
             rows += wrapped(line, _LINE_INKS.get(line[:1], ""), width)
     return rows
 
@@ -118,13 +118,15 @@ def length_rows(source: SourceReport | None, width: int, style: TextStyle) -> li
 
 def head_rows(row: DataRow, place: str, width: int) -> list[Row]:
     """Where a row comes from, how long it is, and how it compares to the prompt."""
-    origin = fit_end(f"{clean_line(row.file)}:{row.line}", width - len(place) - 2)
+    origin = fit_end(f"{sanitize_line(row.file)}:{row.line}", width - len(place) - 2)
     cut = f", cut from {count(row.whole_tokens)}" if row.truncated else ""
     figures = f"{amount(len(row.input_ids), 'token')}{cut}, {count(row.supervised)} with loss"
     is_prefix = row.is_prompt_a_prefix
     verdict = [("   prompt is a prefix: ", "dim"), ("yes", "good") if is_prefix else ("no", "warn")]
     if row.prompt_error:
-        failure = f"   no prompt: the model's template fails: {clean_line(row.prompt_error, 200)}"
+        failure = (
+            f"   no prompt: the model's template fails: {sanitize_line(row.prompt_error, 200)}"
+        )
         verdict = [(failure, "warn")]
     elif not row.prompt:
         verdict = [("   bare text has no prompt", "dim")]
@@ -138,13 +140,13 @@ def page(answer: Answer, width: int, style: TextStyle) -> str:
     """The whole of it, for a terminal without a screen."""
     parts: list[list[Row]] = [source_rows(answer.sources, None, width)]
     for source in answer.sources:
-        name: Row = [(f"{clean_line(source.name)}: {clean_line(source.format)}", "")]
+        name: Row = [(f"{sanitize_line(source.name)}: {sanitize_line(source.format)}", "")]
         lengths = length_rows(source, _PRINTED_BARS, style)
         parts.append([name, *finding_rows(source, UNBROKEN), *lengths])
     parts.append([*template_rows(answer, UNBROKEN), style.legend])
     total = len(answer.rows)
     for number, row in enumerate(answer.rows, 1):
-        place = f"row {number} of {total} ({clean_line(row.source)})"
+        place = f"row {number} of {total} ({sanitize_line(row.source)})"
         parts.append([*head_rows(row, place, UNBROKEN), *body(row, width, style)])
     written = coloured if style.has_colour else plain
     return "\n\n".join("\n".join(written(row).rstrip() for row in rows) for rows in parts)

@@ -34,7 +34,7 @@ _JSON_ESCAPES = {code: json.dumps(chr(code)).strip('"') for code in (*_TABLE, 0x
 _JSON_ESCAPES |= {0x7F: "\\u007f", ord("\t"): "\t", ord("\r"): " "}
 
 
-def clean(text: object, limit: int = _LIMIT) -> str:
+def sanitize(text: object, limit: int = _LIMIT) -> str:
     """The text with every control, direction and invisible character made visible.
 
     Line breaks stay, whatever their spelling; what is beyond the limit is counted, not shown.
@@ -45,9 +45,9 @@ def clean(text: object, limit: int = _LIMIT) -> str:
     return shown if shown.isascii() and shown.isprintable() else shown.translate(_TABLE)
 
 
-def clean_line(text: object, limit: int = _LIMIT) -> str:
+def sanitize_line(text: object, limit: int = _LIMIT) -> str:
     """The text on one line: breaks and runs of blanks become one blank."""
-    return " ".join(clean(text, limit).split())
+    return " ".join(sanitize(text, limit).split())
 
 
 def harmless_json(line: bytes) -> bytes:
@@ -62,6 +62,6 @@ def as_json(document: Any) -> str:
     return text if text.isprintable() else text.translate(_JSON_ESCAPES)
 
 
-def clean_path(path: PurePath) -> str:
+def sanitize_path(path: PurePath) -> str:
     """A path in full, harmless."""
-    return clean_line(str(path))
+    return sanitize_line(str(path))

@@ -7,7 +7,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 
 Span = tuple[str, str]
 """Text and its ink, a name of the palette."""
@@ -59,7 +59,7 @@ def wrap_spans(spans: Iterable[Span], width: int) -> list[list[Span]]:
 
 def wrap(text: str, width: int) -> list[str]:
     """Harmless lines of at most so many cells, one at least; its own line breaks stay."""
-    lines = Text(clean(text)).wrap(_CONSOLE, max(2, width))
+    lines = Text(sanitize(text)).wrap(_CONSOLE, max(2, width))
     return [line.plain.rstrip() for line in lines]
 
 
@@ -72,7 +72,7 @@ def wrapped(text: str, ink: str, width: int, lead: Span = ("", "")) -> list[Row]
 
 def fit(text: str, width: int) -> str:
     """The text in exactly so many cells, cut with an ellipsis or filled with blanks."""
-    shown = clean(text).replace("\n", " ")
+    shown = sanitize(text).replace("\n", " ")
     if cell_len(shown) <= width:
         return shown + " " * (width - cell_len(shown))
     return set_cell_size(shown, max(0, width - 1)) + "…"[: max(0, width)]
@@ -80,7 +80,7 @@ def fit(text: str, width: int) -> str:
 
 def fit_end(text: str, width: int) -> str:
     """The end of the text in at most so many cells, cut with an ellipsis."""
-    shown = clean(text).replace("\n", " ")
+    shown = sanitize(text).replace("\n", " ")
     if cell_len(shown) <= width:
         return shown
     end = shown[-width:] if width > 0 else ""

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from engine.sessions import preview
 from engine.sessions.preview import Row as DataRow
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 from workbench.text.styled import Span, wrap_spans
 
 _LOSS, _DIFFERENT = {"loss", "good", "other loss"}, {"other", "other loss"}
@@ -71,7 +71,7 @@ def prompt(row: DataRow, width: int, style: TextStyle) -> list[list[Span]]:
 
 
 def _inked(span: preview.Span, style: TextStyle) -> Span:
-    text = clean(span.text, len(span.text))
+    text = sanitize(span.text, len(span.text))
     if span.is_supervised or span.is_different:
         text = text.replace("\n", f"{style.newline}\n")
     if span.is_different:

@@ -6,7 +6,7 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item
 
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 
 _SHORT = 0x10000
 """From here on TOML's escape has eight digits."""
@@ -42,7 +42,7 @@ def of_setting(value: Any) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    return bool(text) and text == text.strip() and clean(text) == text and "\n" not in text
+    return bool(text) and text == text.strip() and sanitize(text) == text and "\n" not in text
 
 
 def _is_no_toml(text: str) -> bool:
@@ -54,6 +54,6 @@ def _is_no_toml(text: str) -> bool:
 
 
 def _escaped(char: str) -> str:
-    if clean(char) == char and char != "\t":
+    if sanitize(char) == char and char != "\t":
         return char
     return f"\\u{ord(char):04x}" if ord(char) < _SHORT else f"\\U{ord(char):08x}"

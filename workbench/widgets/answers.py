@@ -1,6 +1,8 @@
 """What base and adapter answer to the same prompts, side by side: in a run's samples and a talk."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import zip_longest
 from typing import ClassVar
@@ -10,13 +12,18 @@ from textual.binding import Binding, BindingType
 from engine.events import Sample
 from engine.sessions.playground import SIDES
 from workbench.sessions.chat import Chat, Exchange, Reply
-from workbench.text import word_diff
-from workbench.text.sanitize import clean, clean_line
+from workbench.text.sanitize import sanitize, sanitize_line
 from workbench.text.styled import Row, Span, cells, fit, wrap, wrap_spans, wrapped
-from workbench.text.word_diff import Piece
 from workbench.widgets.canvas import Pager
 
 _GAP: Span = ("  ", "")
+_OWN = "\u3040-\u30ff\u4e00-\u9fff"
+_WORDS = re.compile(rf"(?:[{_OWN}]|[^\W{_OWN}]+|\S)\s*|\s+")
+"""Words and marks with the blanks behind them; Chinese and Japanese, which set none, by letter."""
+_MOST_WORDS = 1_500
+"""Longer texts are not compared: the time grows with the square of their length."""
+Piece = tuple[str, bool]
+"""Text, and whether the other side has not got it."""
 _MIN_TRACK = 8
 _ENDS = {"stop": "", "length": ", cut at max_new_tokens", "stopped": ", stopped"}
 
@@ -100,7 +107,7 @@ def _column(width: int) -> int:
 
 def side_by_side(left: str, right: str, column: int) -> list[Row]:
     """Two texts in columns of so many cells; what only one of them has stands out."""
-    lefts, rights = word_diff.words(clean(left), clean(right))
+    lefts, rights = words(sanitize(left), sanitize(right))
     pairs = zip_longest(_inked(lefts, "dim", column), _inked(rights, "good", column))
     rows: list[Row] = [
         [*(own or []), (" " * (column - cells(own or [])), ""), _GAP, *(other or [])]
@@ -111,6 +118,28 @@ def side_by_side(left: str, right: str, column: int) -> list[Row]:
 
 def _inked(pieces: list[Piece], own: str, column: int) -> list[list[Span]]:
     return wrap_spans([(text, own if is_own else "") for text, is_own in pieces], column)
+
+
+def words(left: str, right: str) -> tuple[list[Piece], list[Piece]]:
+    """Both texts in pieces, by which words of each the other has not."""
+    lefts, rights = _WORDS.findall(left), _WORDS.findall(right)
+    if left == right or max(len(lefts), len(rights)) > _MOST_WORDS:
+        return [(left, False)], [(right, False)]
+    blocks = SequenceMatcher(None, lefts, rights, autojunk=False).get_matching_blocks()
+    return (
+        _pieces(lefts, ((block.a, block.size) for block in blocks)),
+        _pieces(rights, ((block.b, block.size) for block in blocks)),
+    )
+
+
+def _pieces(parts: list[str], common: Iterable[tuple[int, int]]) -> list[Piece]:
+    pieces: list[Piece] = []
+    done = 0
+    for start, size in common:
+        own, shared = "".join(parts[done:start]), "".join(parts[start : start + size])
+        pieces += [(text, is_own) for text, is_own in ((own, True), (shared, False)) if text]
+        done = start + size
+    return pieces
 
 
 def talk_rows(talk: Chat, width: int) -> list[Row]:
@@ -140,7 +169,7 @@ def _plain_columns(left: str, right: str, ink: str, column: int) -> list[Row]:
 def _ending(reply: Reply) -> str:
     """How an answer went."""
     if reply.reason == "failed":
-        return f"failed: {clean_line(reply.error)}"
+        return f"failed: {sanitize_line(reply.error)}"
     rate = reply.tokens_per_s
     figures = f"{reply.tokens} tokens, {rate:.0f} tokens/s" if rate else "no token"
     if not reply.reason:
@@ -154,17 +183,17 @@ def talk_head(talk: Chat) -> list[Row]:
         if talk.failed is not None:
             return []
         if talk.phase is not None:
-            detail = clean_line(talk.phase.detail)
+            detail = sanitize_line(talk.phase.detail)
             return [[(talk.phase.name, "accent"), (f"  {detail} ...", "dim")]]
         waits = "the engine loads its libraries" if talk.is_started else "the engine starts"
         return [[("starting", "accent"), (f"  {waits} ...", "dim")]]
     opened = talk.opened
     step = opened.adapter if opened.step is None else f"step {opened.step}"
     numbers = opened.dtype if opened.quantization == "none" else opened.quantization
-    row: list[Span] = [("adapter of ", "dim"), (clean_line(step), "strong"), ("   ", "")]
+    row: list[Span] = [("adapter of ", "dim"), (sanitize_line(step), "strong"), ("   ", "")]
     for side in SIDES:
         rate = talk.rates.get(side)
         row += [(f"{side} ", "dim"), (f"{rate:.0f} " if rate else "- ", "")]
     # Where the line is too short, the model's name is what can be missed.
-    model = f"{clean_line(opened.model)}, {opened.device} {numbers}"
+    model = f"{sanitize_line(opened.model)}, {opened.device} {numbers}"
     return [[*row, (f"tokens/s   {model}", "dim")]]

@@ -12,7 +12,7 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 from workbench.text.styled import Row, Span
 from workbench.widgets.palette import palette
 
@@ -207,4 +207,4 @@ def _cells(row: Row, width: int) -> list[Span] | None:
 
 
 def _harmless(row: Row) -> Row:
-    return tuple((clean(text).replace("\n", " "), ink) for text, ink in row if text)
+    return tuple((sanitize(text).replace("\n", " "), ink) for text, ink in row if text)

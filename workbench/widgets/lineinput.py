@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from workbench.text.sanitize import clean
+from workbench.text.sanitize import sanitize
 
 
 class LineInput(Input):
@@ -34,7 +34,7 @@ class LineInput(Input):
 
     def replace(self, text: str, start: int, end: int) -> None:
         """Every way to put text in comes by here."""
-        super().replace(clean(text).replace("\n", " "), start, end)
+        super().replace(sanitize(text).replace("\n", " "), start, end)
 
     def action_leave(self) -> None:
         """Leave it as it was."""

@@ -8,7 +8,7 @@ _FILE = "theme"
 _MAX_BYTES = 1 << 10
 
 
-def theme() -> str:
+def read() -> str:
     """Name of the theme that was chosen last; empty where none was."""
     try:
         name = guarded.contents(user_dirs.data() / _FILE, _MAX_BYTES)
@@ -17,7 +17,7 @@ def theme() -> str:
     return name.decode(errors="replace").strip()
 
 
-def keep_theme(name: str) -> None:
+def save(name: str) -> None:
     """Keep the name; where that can't be done the theme lasts as long as the app."""
     with contextlib.suppress(OSError):
         user_dirs.data().mkdir(parents=True, exist_ok=True)
