@@ -13,7 +13,7 @@ from engine.sessions import session_dir
 from engine.sessions.playground import Command
 from engine.sessions.playground import decode as decode_command
 from engine.sessions.session_dir import SessionDir
-from workbench.sessions.playground_session import Playground
+from workbench.sessions.engine_session import Playground
 
 RECORDED = Path(__file__).parent / "data/playground.jsonl"
 PROMPTS = (

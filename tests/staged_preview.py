@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from engine.recipe.schema import Recipe
 from engine.sessions.preview import Answer, Reply, Row, Span
 from engine.sessions.source_report import SourceReport, TokenLengths
+from workbench.sessions.engine_session import Preview
 from workbench.sessions.prestarted_preview import PrestartedPreview
-from workbench.sessions.preview_session import Preview
 
 START, END = Span("<|turn>", 1, is_control=True), Span("<turn|>", 1, True, True)
 NUM_ROWS = 250

@@ -20,8 +20,8 @@ from engine.run.rundir import RunDir
 from engine.sessions import session_dir
 from engine.sessions.playground import SIDES, End, Message, Opening, Prompt, Settings, Side, Stop
 from tests import command
-from workbench.sessions import playground_session
-from workbench.sessions.playground_session import Playground
+from workbench.sessions import engine_session
+from workbench.sessions.engine_session import Playground
 
 STEPS = ["training.max_steps=40", "training.save_steps=20", "samples.max_new_tokens=16"]
 LONG = Settings(temperature=4.0, top_p=1.0, top_k=0, max_new_tokens=100_000)
@@ -76,7 +76,7 @@ def viewer(trained: RunDir, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One engine for all tests that leave it whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
-        played = playground_session.start(trained)
+        played = engine_session.start_playground(trained)
     seen = Viewer(played)
     seen.until(lambda: any(isinstance(event, Opened) for event in seen.told))
     yield seen
@@ -142,7 +142,7 @@ def test_it_ends_when_it_is_asked_to(trained: RunDir, tmp_path: Path) -> None:
 def started(run: RunDir, folder: Path, adapter: str = "") -> Playground:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(folder))
-        return playground_session.start(run, adapter)
+        return engine_session.start_playground(run, adapter)
 
 
 def test_it_ends_with_its_viewer_in_the_middle_of_an_answer(

@@ -25,7 +25,7 @@ from test_plain import HOSTILE
 
 from engine.events import Answered, Event, Failed, Opened, Phase, Piece
 from engine.run.rundir import RunDir
-from workbench.screens.navigation import NO_CHECKPOINT
+from workbench.screens.bench_screen import NO_CHECKPOINT
 from workbench.screens.playground import PlaygroundScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen

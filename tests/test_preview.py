@@ -28,8 +28,8 @@ from engine.sessions.preview import (
 )
 from engine.train.state import assembled
 from tests import command, tiny
-from workbench.sessions import preview_session
-from workbench.sessions.preview_session import Preview
+from workbench.sessions import engine_session
+from workbench.sessions.engine_session import Preview
 
 ROWS = [
     {"messages": [{"role": "user", "content": "What is a pear?"},
@@ -47,9 +47,9 @@ ROWS = [
 ]  # fmt: skip
 VIEWER = """
 import sys, time
-from workbench.sessions import preview_session
+from workbench.sessions import engine_session
 from engine.recipe import validate
-shown = preview_session.start()
+shown = engine_session.start_preview()
 shown.ask(validate.load(sys.argv[1], [])[0])
 while shown.poll() is None:
     time.sleep(0.01)
@@ -76,7 +76,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preview]:
     """One engine for all tests that leave it whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))
-        started = preview_session.start()
+        started = engine_session.start_preview()
     yield started
     started.close()
 
@@ -216,10 +216,10 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_closed_it_leaves_nothing_whenever_that_is(alone: Path, rows: Path) -> None:
-    early = preview_session.start()
+    early = engine_session.start_preview()
     pid = early._engine.pid
     early.close()
-    asked = preview_session.start()
+    asked = engine_session.start_preview()
     asked.ask(chosen(rows))
     waited(asked)
     asked.close()
@@ -230,7 +230,7 @@ def test_closed_it_leaves_nothing_whenever_that_is(alone: Path, rows: Path) -> N
 
 
 def test_an_engine_that_dies_is_told_and_its_log_kept(alone: Path, rows: Path) -> None:
-    asked = preview_session.start()
+    asked = engine_session.start_preview()
     asked.ask(chosen(rows))
     os.kill(asked._engine.pid, signal.SIGKILL)
     reply = waited(asked)

@@ -8,8 +8,8 @@ from staged_preview import Staged
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe
 from engine.sessions.preview import Answer
+from workbench.sessions.engine_session import Preview
 from workbench.sessions.prestarted_preview import PrestartedPreview
-from workbench.sessions.preview_session import Preview
 
 RECIPE = Recipe.model_validate({"data": {"sources": [{"path": "rows.jsonl"}]}})
 

@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from workbench.patches.driver import TerminalApp
-from workbench.screens import navigation
+from workbench.screens.bench_screen import open_run, show_mode
 from workbench.screens.setup import SetupScreen
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import saved_theme
@@ -94,15 +94,15 @@ class BenchApp(TerminalApp):
         """Show the run to attach to, over the table of runs; the setup stands otherwise."""
         self.theme_changed_signal.subscribe(self, lambda theme: saved_theme.save(theme.name))
         if self._first is not None:
-            navigation.open_run(self, self._first)
+            open_run(self, self._first)
 
     def action_show_setup(self) -> None:
         """Set up a new run."""
-        navigation.show_mode(self, "setup")
+        show_mode(self, "setup")
 
     def action_show_runs(self) -> None:
         """Show the table of runs."""
-        navigation.show_mode(self, "runs")
+        show_mode(self, "runs")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """List the keys that can be used where the palette was opened, and the themes."""

@@ -13,8 +13,8 @@ from engine.recipe import validate
 from engine.sessions.preview import Broken, Refused, Reply, check_source, published
 from workbench.commands import options
 from workbench.commands.status_line import StatusLine
-from workbench.sessions import preview_session
-from workbench.sessions.preview_session import Preview
+from workbench.sessions import engine_session
+from workbench.sessions.engine_session import Preview
 from workbench.text.harmless_output import say_painted
 from workbench.text.preview_page import page
 from workbench.text.sanitize import sanitize_line
@@ -45,7 +45,7 @@ def run(arguments: Namespace) -> int:
     check_source(recipe, arguments.source)
     if arguments.hardware:
         profiles.profile(arguments.hardware)
-    preview = preview_session.start()
+    preview = engine_session.start_preview()
     try:
         preview.ask(recipe, rows=arguments.rows, source=arguments.source)
         reply = _reply(preview)

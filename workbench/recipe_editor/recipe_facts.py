@@ -95,7 +95,7 @@ def _data(data: Data) -> list[Fact]:
 
 def _source(source: Source) -> str:
     """Its name, where it lies, how much is taken of it, how often each row is seen."""
-    where, line = source.id or _near(source.path or ""), source.label
+    where, line = source.id or near(source.path or ""), source.label
     folder = where.removesuffix(line)
     if folder == where:
         line = f"{line}: {where}"
@@ -108,7 +108,7 @@ def _source(source: Source) -> str:
     return line if source.weight == 1 else f"{line}, weight {source.weight:g}"
 
 
-def _near(path: str) -> str:
+def near(path: str) -> str:
     """From the current folder, where there still is one and the path lies below it."""
     with contextlib.suppress(OSError):
         return path.removeprefix(f"{os.getcwd()}{os.sep}")

@@ -17,6 +17,7 @@ from engine import guarded
 from engine.atomic import write_whole
 from engine.problems import Refusal
 from engine.recipe import files, schema
+from workbench.recipe_editor import recipe_facts
 from workbench.recipe_editor.draft import Draft
 from workbench.text import toml_text
 
@@ -120,5 +121,4 @@ def _item(key: str, value: Any, typed: str = "") -> Item:
 
 def _near(key: str, value: Any) -> Any:
     """A path below the current folder from there; anything else as it is."""
-    here = f"{Path.cwd()}{os.sep}"
-    return value.removeprefix(here) if key in _PATHS and isinstance(value, str) else value
+    return recipe_facts.near(value) if key in _PATHS and isinstance(value, str) else value

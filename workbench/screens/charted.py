@@ -41,8 +41,8 @@ class ChartedScreen(BenchScreen):
 
     @property
     def turning(self) -> Chart:
-        """The chart whose series can be chosen."""
-        raise NotImplementedError
+        """The chart beside the loss, whose series can be chosen."""
+        return self.query_one("#other", Chart)
 
     def _look(self, view: ChartWindow) -> None:
         self.view = view

@@ -73,11 +73,6 @@ class CompareScreen(ChartedScreen):
         known = {m.name: m for side in self.sides for m in metrics.of_run(side.run)}
         return [*known.values()] or metrics.of_run(RunState())
 
-    @property
-    def turning(self) -> Chart:
-        """The chart beside the loss."""
-        return self.query_one("#other", Chart)
-
     @work(thread=True, group="follow")
     def _follow(self) -> None:
         """Read and fold all runs in a thread, until none of them is at work."""

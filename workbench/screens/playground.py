@@ -13,9 +13,9 @@ from engine.problems import Problem, Refusal
 from engine.run.rundir import RunDir
 from engine.sessions.playground import Command, Stop
 from workbench.screens.bench_screen import BenchScreen
-from workbench.sessions import playground_session, saved_prompts
+from workbench.sessions import engine_session, saved_prompts
 from workbench.sessions.chat import Chat
-from workbench.sessions.playground_session import Playground
+from workbench.sessions.engine_session import Playground
 from workbench.text.layouts import log_rows, problem_rows
 from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets import answers
@@ -48,7 +48,7 @@ class PlaygroundScreen(BenchScreen):
     ]
 
     def __init__(
-        self, run: RunDir, start: Callable[[RunDir], Playground] = playground_session.start
+        self, run: RunDir, start: Callable[[RunDir], Playground] = engine_session.start_playground
     ) -> None:
         super().__init__()
         self.run = run

@@ -23,9 +23,8 @@ from workbench.run_view.run_facts import MemoryForecast
 from workbench.run_view.run_reader import RunReader, is_here
 from workbench.run_view.run_state import RunState
 from workbench.run_view.series import StepSeries
-from workbench.screens.bench_screen import pane_keys
+from workbench.screens.bench_screen import RunActions, pane_keys
 from workbench.screens.charted import ChartedScreen
-from workbench.screens.navigation import RunActions
 from workbench.text.layouts import fact_rows, log_rows
 from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.answers import Samples
@@ -135,11 +134,6 @@ class RunScreen(RunActions, ChartedScreen):
     def metrics(self) -> Sequence[Metric]:
         """What the run's steps carry."""
         return metrics.of_run(self.latest.run)
-
-    @property
-    def turning(self) -> Chart:
-        """The chart beside the loss."""
-        return self.query_one("#other", Chart)
 
     @work(thread=True, group="follow")
     def _follow(self) -> None:

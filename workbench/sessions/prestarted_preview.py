@@ -12,13 +12,13 @@ from engine.problems import Refusal
 if TYPE_CHECKING:
     from engine.recipe.schema import Recipe
     from engine.sessions.preview import Reply
-    from workbench.sessions.preview_session import Preview
+    from workbench.sessions.engine_session import Preview
 
 
 def _start() -> Preview:
-    from workbench.sessions import preview_session
+    from workbench.sessions import engine_session
 
-    return preview_session.start()
+    return engine_session.start_preview()
 
 
 class PrestartedPreview:

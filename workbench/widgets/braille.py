@@ -54,11 +54,8 @@ class Raster:
         """Every other cell of a line; what is beyond the scale's ends is left out."""
         dots = self._layer(ink)
         for x, value in enumerate(values):
-            if (
-                value is not None
-                and x // DOTS_X % 2
-                and self._scale.low <= value <= self._scale.high
-            ):
+            is_odd = x // DOTS_X % 2
+            if is_odd and value is not None and self._scale.low <= value <= self._scale.high:
                 dots.fill(x, self._dot(value), self._dot(value))
 
     def plot(self, *, is_ascii: bool) -> list[tuple[list[str], list[str]]]:
