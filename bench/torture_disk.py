@@ -4,9 +4,9 @@
 
 The run of `bench.torture` lies on a file system of its own, for which it needs the right to mount,
 and which is filled to its last byte at a random moment. Half of the recipes end the run by that,
-half go on. What ended goes on once there is room; every run has to come to the adapter of one that nothing
-happened to, and none may lose more than one save interval. Directories are removed, moved or
-replaced; their engines have to end, and to leave alone what lies there then.
+half go on. What ended goes on once there is room; every run has to come to the adapter of one that
+nothing happened to, and none may lose more than one save interval. Directories are removed, moved
+or replaced; their engines have to end, and to leave alone what lies there then.
 """
 
 import argparse
