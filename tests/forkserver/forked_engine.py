@@ -3,6 +3,7 @@
 It has imported nothing. It passes signals on to the fork, and ends as the fork ends.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -20,6 +21,7 @@ READ_ONCE = (
     "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "TRL_", "XDG_CACHE_HOME",
 )  # fmt: skip
 """How variables begin that a process reads as it starts, or packages as they are imported."""
+MOST_DESCRIPTORS = 64
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
@@ -29,6 +31,7 @@ def fork_in_place_of_this(folder: str) -> None:
     Returns where the environment differs from the server's in what is read once: the engine then
     starts as it does for users.
     """
+    inherited = _inherited()
     settings = json.loads(Path(folder, "settings.json").read_text())
     if _read_once(dict(os.environ)) != _read_once(settings["environment"]):
         return
@@ -46,8 +49,9 @@ def fork_in_place_of_this(folder: str) -> None:
         "umask": _umask(),
         "limits": [(limit, resource.getrlimit(limit)) for limit in _LIMITS],
         "ignored": ignored,
+        "descriptors": inherited,
     }
-    socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
+    socket.send_fds(server, [json.dumps(request).encode()], inherited)
     while server not in select.select([server, heard], [], [])[0]:
         server.send(heard.recv(64))
     _end_as(int(server.recv(64)))
@@ -55,6 +59,16 @@ def fork_in_place_of_this(folder: str) -> None:
 
 def _read_once(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(READ_ONCE)}
+
+
+def _inherited() -> list[int]:
+    """Files that were opened for the engine: its streams, and the pipe of its supervisor."""
+    numbers = []
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            numbers += [number] if os.get_inheritable(number) else []
+    assert max(numbers) < MOST_DESCRIPTORS
+    return numbers
 
 
 def _connected(folder: Path, settings: "dict[str, object]") -> socket.socket:

@@ -19,7 +19,7 @@ import tempfile
 from typing import Any
 
 import numpy
-from forked_engine import PASSED_ON
+from forked_engine import MOST_DESCRIPTORS, PASSED_ON
 
 HEAVY = (
     "torch", "transformers.integrations.bitsandbytes", "transformers.models.gemma3.modeling_gemma3",
@@ -34,6 +34,8 @@ HEAVY = (
 
 def main(address: str, owner: int) -> None:
     """Fork an engine for each connection until the owner is gone."""
+    while os.open(os.devnull, os.O_RDONLY) < MOST_DESCRIPTORS:
+        pass  # numbers that no package takes, so that an engine's files can have their own
     for name in HEAVY:
         importlib.import_module(name)
     gc.freeze()
@@ -55,7 +57,7 @@ def main(address: str, owner: int) -> None:
 
 def _fork_engine(client: socket.socket) -> None:
     """Returns in the engine; its parent here passes signals on and tells how it ended."""
-    message, descriptors, _, _ = socket.recv_fds(client, 1 << 20, 3)
+    message, descriptors, _, _ = socket.recv_fds(client, 1 << 20, MOST_DESCRIPTORS)
     engine = os.fork()
     if engine == 0:
         client.close()
@@ -88,8 +90,9 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
         is_ignored = number in request["ignored"]
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, signal.SIG_IGN if is_ignored else usual)
-    for place, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, place)
+    os.closerange(3, MOST_DESCRIPTORS)
+    for number, descriptor in zip(request["descriptors"], descriptors, strict=True):
+        os.dup2(descriptor, number)
         os.close(descriptor)
     os.chdir(request["cwd"])
     os.umask(request["umask"])
