@@ -22,7 +22,8 @@ ROW = Row("rows", "folder/rows.jsonl", 7, "".join(span.text for span in SPANS), 
 SOURCE = SourceReport(
     "rows", "messages", 1200, 1100, 1100,
     {"an empty answer": 100}, {"an empty answer": "folder/rows.jsonl:3"}, {}, {},
-    TokenLengths(20, 40, 90), 0.25, 0.5, ((25, 1000), (50, 0), (90, 100)),
+    tokens=TokenLengths(20, 40, 90), truncated_share=0.25, supervised_share=0.5,
+    histogram=((25, 1000), (50, 0), (90, 100)),
 )  # fmt: skip
 ANSWER = Answer(1, (SOURCE,), (ROW,), 64, "ab" * 32)
 

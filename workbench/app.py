@@ -17,7 +17,6 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from workbench.patches.driver import TerminalApp
-from workbench.screens.bench_screen import open_run, show_mode
 from workbench.screens.setup import SetupScreen
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import saved_theme
@@ -94,15 +93,34 @@ class BenchApp(TerminalApp):
         """Show the run to attach to, over the table of runs; the setup stands otherwise."""
         self.theme_changed_signal.subscribe(self, lambda theme: saved_theme.save(theme.name))
         if self._first is not None:
-            open_run(self, self._first)
+            self.open_run(self._first)
+
+    def open_run(self, run: RunDir) -> None:
+        """Watch a run, over the table of runs."""
+        from workbench.screens.run import RunScreen
+
+        self._show_alone("runs")
+        self.push_screen(RunScreen(run))
+
+    def play(self, run: RunDir) -> None:
+        """Talk with a run that has a checkpoint."""
+        from workbench.screens.playground import PlaygroundScreen
+
+        self.push_screen(PlaygroundScreen(run))
+
+    def _show_alone(self, mode: str) -> None:
+        """Show the screen of a mode, without those that lie on it."""
+        self.switch_mode(mode)
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
 
     def action_show_setup(self) -> None:
         """Set up a new run."""
-        show_mode(self, "setup")
+        self._show_alone("setup")
 
     def action_show_runs(self) -> None:
         """Show the table of runs."""
-        show_mode(self, "runs")
+        self._show_alone("runs")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """List the keys that can be used where the palette was opened, and the themes."""

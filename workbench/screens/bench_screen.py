@@ -1,13 +1,10 @@
-"""What the app's screens have in common: a frame, panes of which one may be shown, ways on.
-
-What is opened is imported then, not for the first paint.
-"""
+"""What the app's screens have in common: a frame, panes of which one may be shown, ways on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding
@@ -83,19 +80,19 @@ class BenchScreen(DisabledActions, Screen[None]):
         self.dismiss(None)
 
 
-def show_mode(app: App[Any], mode: str) -> None:
-    """Show the screen of a mode, without those that lie on it."""
-    app.switch_mode(mode)
-    while len(app.screen_stack) > 1:
-        app.pop_screen()
+class Bench(Protocol):
+    """The app, as its screens know it: what they ask for another screen."""
+
+    def open_run(self, run: RunDir) -> None:
+        """Watch a run, over the table of runs."""
+
+    def play(self, run: RunDir) -> None:
+        """Talk with a run that has a checkpoint."""
 
 
-def open_run(app: App[Any], run: RunDir) -> None:
-    """Watch a run, over the table of runs."""
-    from workbench.screens.run import RunScreen
-
-    show_mode(app, "runs")
-    app.push_screen(RunScreen(run))
+def bench(app: App[Any]) -> Bench:
+    """The app that a screen is one of."""
+    return cast(Bench, app)
 
 
 class RunActions:
@@ -128,9 +125,7 @@ class RunActions:
 
     def action_play(self) -> None:
         """Talk with base and adapter."""
-        from workbench.screens.playground import PlaygroundScreen
-
-        self.app.push_screen(PlaygroundScreen(self.run))
+        bench(self.app).play(self.run)
 
     def action_resume(self) -> None:
         """Let it go on, after reading all of a checkpoint to see that it is whole."""
@@ -146,4 +141,4 @@ def _resume(app: App[Any], run: RunDir) -> None:
     except (OSError, Refusal) as error:
         app.notify(sanitize_line(error), title="Not resumed", severity="error", markup=False)
     else:
-        app.call_later(open_run, app, run)
+        app.call_later(bench(app).open_run, run)

@@ -14,7 +14,7 @@ from engine.run.run_summary import RunSummary
 from engine.run.rundir import RunDir
 from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
-from workbench.screens.bench_screen import BenchScreen, RunActions, open_run
+from workbench.screens.bench_screen import BenchScreen, RunActions, bench
 from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.lineinput import LineInput
 
@@ -169,7 +169,7 @@ class RunsScreen(RunActions, BenchScreen):
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
-        open_run(self.app, self.run)
+        bench(self.app).open_run(self.run)
 
     def action_mark(self) -> None:
         """Mark the run, or take its mark away; the oldest mark goes where there are too many."""

@@ -18,7 +18,7 @@ from engine.hardware import profiles as hardware
 from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Problem, Refusal
 from engine.recipe import files
-from workbench.screens.bench_screen import BenchScreen, open_run
+from workbench.screens.bench_screen import BenchScreen, bench
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import format
 from workbench.text.layouts import fact_rows, problem_rows
@@ -338,7 +338,7 @@ class SetupScreen(BenchScreen):
     def action_attach(self) -> None:
         """Go to the run at work."""
         if self._alive:
-            open_run(self.app, self._alive)
+            bench(self.app).open_run(self._alive)
 
     def action_start(self) -> None:
         """Make the run and start its engine, which has more use for the machine than a forecast."""
@@ -370,7 +370,7 @@ class SetupScreen(BenchScreen):
     def _started(self, run: RunDir) -> None:
         """Watch it; the preview's engine would be in its way."""
         self.app.run_worker(self._preview.stop, thread=True, group="preview")
-        open_run(self.app, run)
+        bench(self.app).open_run(run)
 
     def _refused(self, problems: list[Problem]) -> None:
         """Say why, and let the user try again."""

@@ -64,7 +64,7 @@ def finding_rows(source: SourceReport, width: int) -> list[Row]:
     """Rows that were dropped or noted and files that were not read, by reason, with the first."""
     rows: list[Row] = []
     if source.loss_of_rows:
-        rows += wrapped(clean_line(source.loss_of_rows), "warn", width)
+        rows += wrapped(sanitize_line(source.loss_of_rows), "warn", width)
     rows += _reasons(("dropped ", "warn"), source.dropped, source.first_dropped, width)
     rows += _reasons(("noted ", "accent"), source.noted, source.first_noted, width)
     rows = rows or [[("no row was dropped", "good")]]
