@@ -37,7 +37,7 @@ from engine.run.request import Parent, Request  # noqa: E402
 from engine.run.rundir import RunDir  # noqa: E402
 from engine.run.tail import Tail  # noqa: E402
 from workbench.sessions import saved_prompts  # noqa: E402
-from workbench.text import theme_setting  # noqa: E402
+from workbench.text import saved_theme  # noqa: E402
 
 SPRINKLED = (
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u0000", b"\\ud800", b"\0", b"\n", b"\xff",
@@ -173,7 +173,7 @@ def file_readers(run: RunDir, events: list[bytes]) -> dict[str, tuple[Reader, li
     def read_prompts(data: bytes) -> bool:
         saved_prompts.path().parent.mkdir(exist_ok=True)
         saved_prompts.path().write_bytes(data)
-        theme_setting.theme()
+        saved_theme.read()
         try:
             return bool(saved_prompts.read())
         except ValueError:
