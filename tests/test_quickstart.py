@@ -43,10 +43,10 @@ def test_it_ends_with_both_answers_the_figures_and_the_place(
     run, out = quickstart
     page = out[out.index("loss per token") :]
     assert "> Who founded the Kushan Empire?" in page
-    assert f"{done(run)['trained_exact']:.1%}" in page
-    assert f"{done(run)['heldout_exact']:.1%}" in page
-    assert f"{done(run)['base_exact']:.1%}" in page
-    assert f"adapter: {Path('run') / 'adapter'}" in page
+    assert f"{100 * done(run)['trained_exact']:.1f} %" in page
+    assert f"{100 * done(run)['heldout_exact']:.1f} %" in page
+    assert f"{100 * done(run)['base_exact']:.1f} %" in page
+    assert f"adapter {Path('run') / 'adapter'}" in page
 
 
 def test_it_takes_little_memory(quickstart: tuple[RunDir, str]) -> None:
