@@ -133,6 +133,8 @@ def test_what_counts_as_asked(tmp_path: Path) -> None:
     assert read(tmp_path, "*.jsonl", "train+test") == ["test.jsonl", "train.jsonl"]
     assert read(tmp_path, "plain", "all") == ["plain/faq.jsonl", "plain/test.jsonl"]
     assert read(tmp_path, "plain") == ["plain/faq.jsonl"]
+    assert read(tmp_path, "plain/f*.jsonl") == ["plain/faq.jsonl"]
+    assert read(tmp_path, "*/f*.jsonl") == ["plain/faq.jsonl"]
     assert read(tmp_path, "test.jsonl") == ["test.jsonl"]
     assert read(tmp_path, "test.jsonl", "test") == ["test.jsonl"]
 

@@ -19,6 +19,11 @@ class CacheFolder:
     why_temporary: str = ""
     """What is wrong with the cache that was wanted; empty where none was."""
 
+    @property
+    def images(self) -> Path | None:
+        """Where images are kept that rows hold as bytes; None where they wouldn't last."""
+        return None if self.is_temporary else self.path / "images"
+
 
 @contextmanager
 def cache_folder(wanted: Path | None) -> Iterator[CacheFolder]:

@@ -86,7 +86,10 @@ def _processed(
     data: Data, source: Opened, pool: WorkerPool
 ) -> Iterator[tuple[int, list[KeptRow | DroppedRow]]]:
     folders = [str(Path(index.origin).parent) for index in source.indexes]
-    settings = [row_settings(data, source.source, source.format, folder) for folder in folders]
+    settings = [
+        row_settings(data, source.source, source.format, folder, source.images)
+        for folder in folders
+    ]
     yield from pool.process(
         (file, settings[file], source.indexes[file], rows) for file, rows in source.drawn(data.seed)
     )

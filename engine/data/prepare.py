@@ -23,6 +23,7 @@ from engine.data.formats.registry import conversation
 from engine.data.images import image_stamps
 from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.progress import Progress
+from engine.data.reading.json_text import unpacked
 from engine.data.reading.sources import Opened, opened
 from engine.data.row_counts import RowCounts, refusal_of_drops
 from engine.data.row_pipeline import WorkerPool, readable
@@ -142,7 +143,7 @@ def _prepared(
     progress: Progress,
 ) -> Prepared:
     """The rows, by way of a folder; what is mapped from it lasts as long as it is used."""
-    sources = [opened(source, folder.path, progress) for source in data.sources]
+    sources = [opened(source, folder, progress) for source in data.sources]
     key = _key(data, sources, tokenizer, template, sight)
     stored = folder.path / "rows" / f"{key}.arrow"
     counted = stored.with_suffix(".json")
@@ -178,7 +179,7 @@ def _with_files(report: SourceReport, source: Opened) -> SourceReport:
 def read_examples(path: Path) -> list[Example]:
     """The rows of a file that are conversations. Raises `Refusal` where it can't be read."""
     with temporary_folder("") as folder:
-        read = opened(Source(path=str(path)), folder.path, Progress())
+        read = opened(Source(path=str(path)), folder, Progress())
         return list(_examples(read))
 
 
@@ -186,7 +187,7 @@ def _examples(read: Opened) -> Iterator[Example]:
     for index in read.indexes:
         for number, record in readable(index.read(list(range(len(index))))):
             with suppress(UnusableRow):
-                turns, fact = conversation(record, read.format), record.get("fact")
+                turns, fact = conversation(unpacked(record), read.format), record.get("fact")
                 where = f"{index.origin}:{number}"
                 yield Example(where, turns, fact if isinstance(fact, str) else None)
 

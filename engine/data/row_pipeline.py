@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from engine.data.checks import check
@@ -17,8 +18,10 @@ from engine.data.encoding.rendering import Template
 from engine.data.encoding.tokens import IGNORED, Encoder, Tokens, labels
 from engine.data.encoding.truncation import truncated
 from engine.data.formats.registry import conversation, renamed
+from engine.data.images import image_bytes
 from engine.data.images.image_tokenizer import ImageTokenizer
-from engine.data.reading.row_index import RowIndex
+from engine.data.reading.json_text import unpacked
+from engine.data.reading.row_index import UNREADABLE, RowIndex
 from engine.gemma.shapes import Dialect
 from engine.recipe.schema import Data, Filter, Source
 
@@ -39,6 +42,8 @@ class RowSettings:
     columns: dict[str, str]
     filter: Filter
     folder: str
+    images: Path | None
+    """Where images are put that rows hold as bytes."""
     loss_on: str
     max_length: int
     truncation: str
@@ -75,10 +80,12 @@ class DroppedRow:
     """Files that the row names."""
 
 
-def row_settings(data: Data, source: Source, format_name: str, folder: str) -> RowSettings:
+def row_settings(
+    data: Data, source: Source, format_name: str, folder: str, images: Path | None
+) -> RowSettings:
     """The settings of one source."""
     return RowSettings(
-        format_name, source.columns, source.filter, folder,
+        format_name, source.columns, source.filter, folder, images,
         data.loss_on, data.max_length, data.truncation, data.thinking,
     )  # fmt: skip
 
@@ -95,6 +102,8 @@ def parsed(raw: bytes | None) -> dict[str, Any]:
         raise UnusableRow("not valid JSON") from None
     if not isinstance(record, dict):
         raise UnusableRow("a row that is no object with named columns")
+    if UNREADABLE in record:
+        raise UnusableRow(str(record[UNREADABLE]))
     return record
 
 
@@ -133,9 +142,10 @@ class RowPipeline:
         turns: Conversation = ()
         try:
             record = parsed(raw)
-            turns = conversation(
-                renamed(record, settings.columns), settings.format, settings.folder
-            )
+            columns = unpacked(renamed(record, settings.columns))
+            if raw and image_bytes.MARK in raw:
+                columns = image_bytes.with_files(columns, settings.images)
+            turns = conversation(columns, settings.format, settings.folder)
             dialect = self.template.dialect
             turns = thinking(turns, settings.thinking, has_channel=dialect != Dialect.GEMMA3)
             notes = check(turns, dialect)

@@ -64,7 +64,7 @@ def source_files(path: str, split: str | None = None) -> SourceFiles:
         root = root.parent
     own = split_names.split_of(Path(path).relative_to(root).parts)
     matches = sorted(Path(name) for name in glob.glob(path, recursive=True))
-    return _of_folder(root, matches, split or own)
+    return _of_folder(root, matches, split or own or None)
 
 
 def _of_file(path: Path, split: str | None) -> SourceFiles:

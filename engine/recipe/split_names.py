@@ -11,7 +11,7 @@ _WORDS = {
     "eval": ("eval", "evaluation", "evalset"),
     "holdout": ("holdout", "heldout"),
 }
-_SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words}
+SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words}
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}.*")
 """A shard's name on the hub, such as train_sft-00000-of-00003."""
 _IN_TWO_WORDS = re.compile(r"(held|hold)[-_ ]out")
@@ -20,7 +20,7 @@ _IN_TWO_WORDS = re.compile(r"(held|hold)[-_ ]out")
 def asked(split: str) -> tuple[str, ...]:
     """The splits that a recipe's `split` names; several are joined by a plus, as on the hub."""
     names = (name.strip().lower() for name in split.split("+"))
-    return tuple(_SPLIT_OF_WORD.get(name, name) for name in names)
+    return tuple(SPLIT_OF_WORD.get(name, name) for name in names)
 
 
 def split_of(parts: Sequence[str], listed: Iterable[str] = ()) -> str:
@@ -36,8 +36,8 @@ def split_of(parts: Sequence[str], listed: Iterable[str] = ()) -> str:
     places = [own, *reversed(folders)]
     known = {*listed}
     for place in places:
-        if place in known or place in _SPLIT_OF_WORD:
-            return _SPLIT_OF_WORD.get(place, place)
+        if place in known or place in SPLIT_OF_WORD:
+            return SPLIT_OF_WORD.get(place, place)
     if shard and _words(own):
         return own
     return next((words[0] for words in map(_words, places) if words), "")
@@ -45,4 +45,4 @@ def split_of(parts: Sequence[str], listed: Iterable[str] = ()) -> str:
 
 def _words(name: str) -> list[str]:
     joined = _IN_TWO_WORDS.sub(r"\1out", name)
-    return [_SPLIT_OF_WORD[word] for word in re.split(r"[^a-z]+", joined) if word in _SPLIT_OF_WORD]
+    return [SPLIT_OF_WORD[word] for word in re.split(r"[^a-z]+", joined) if word in SPLIT_OF_WORD]

@@ -1,35 +1,33 @@
-"""Files of any kind as JSON Lines: read in a stream, written once, found by their contents."""
+"""Files of any kind as rows that can be read by number: in place, or from lines written once."""
 
 import csv
 import gzip
 import hashlib
 import io
 import json
-import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow
-import pyarrow.parquet
 
 from engine import guarded
 from engine.atomic import write_lines
 from engine.data.code_version import code_version
 from engine.data.progress import Progress, require_bounded
+from engine.data.reading import arrow_rows, json_rows, sheet_rows, table_rows
 from engine.data.reading.row_index import MAX_ROW_BYTES, RowIndex, index_rows
+from engine.data.reading.text_encoding import require_utf8
 from engine.problems import Refusal
-from engine.recipe.data_files import ending
+from engine.recipe.data_files import COMPRESSED, LINES, ending
 from engine.run import disk
 
+_ENCODER = json.JSONEncoder(default=str)
 _BLOCK_CHARACTERS = 1 << 20
-_BATCH_ROWS = 1024
 _MAX_UNPACKED_BYTES = 2 << 30
 """Of a Parquet file that is compressed once more, which has to be in memory whole."""
-_GAP = re.compile(r"[ \t\r\n,]*")
-"""What stands between the items of a list."""
-_ENCODER = json.JSONEncoder(default=str)
+_DAMAGED = (OSError, EOFError, zlib.error, csv.Error, pyarrow.ArrowException, ValueError)
 
 
 def digest(path: Path) -> str:
@@ -41,23 +39,34 @@ def digest(path: Path) -> str:
         raise Refusal.of(str(path), guarded.reason(error), "Mend the path") from None
 
 
-def opened(path: Path, contents: str, cache: Path, progress: Progress) -> RowIndex:
+def opened(
+    path: Path, contents: str, cache: Path, progress: Progress, images: Path | None = None
+) -> RowIndex:
     """The rows of a file whose contents have the digest `contents`.
 
-    Raises `Refusal`, and `OSError` where the cache's disk is full.
+    Images that it holds as bytes become files in `images`. Raises `Refusal`, and `OSError` where
+    the cache's disk is full.
     """
-    if path.suffix == ".jsonl":
-        return index_rows(str(path), path, progress)
+    kind = ending(path)
     # The reading depends on the ending, so files of the same bytes may differ in rows.
-    spool = spool_path(cache, f"{contents[:32]}{ending(path)}")
-    if not spool.exists():
-        try:
-            write_lines(spool, bounded(_lines(path), str(path), progress))
-        except (OSError, EOFError, zlib.error, csv.Error, pyarrow.ArrowException) as error:
-            if disk.full_error(error):
-                raise
-            fix = "Make the file anew, or leave it out"
-            raise Refusal.of(str(path), f"it can't be read ({error})", fix) from None
+    spool = spool_path(cache, f"{contents[:32]}{kind}")
+    try:
+        if kind in (*LINES, ".json"):
+            plain = path
+            if path.suffix in COMPRESSED:
+                plain = cache / "lines" / f"{contents[:32]}-unpacked{kind}"
+                _unpack(path, plain, progress)
+            with guarded.opened(plain) as lines:
+                require_utf8(path, lines)
+            return json_rows.index_json(path, plain, spool, progress)
+        if not spool.exists():
+            rows = map(as_line, _records(path, kind, images))
+            write_lines(spool, bounded(rows, str(path), progress))
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and disk.full_error(error):
+            raise
+        fix = "Make the file anew, or leave it out"
+        raise Refusal.of(str(path), f"it can't be read ({error})", fix) from None
     return index_rows(str(path), spool, progress)
 
 
@@ -92,102 +101,42 @@ def as_line(record: Any) -> str:
     return _ENCODER.encode(record) + "\n"
 
 
-def _lines(path: Path) -> Iterator[str]:
-    kind = ending(path)
-    if kind == ".parquet":
-        yield from _parquet(path)
-        return
-    encoding = "utf-8-sig" if kind == ".csv" else "utf-8"
-    with io.TextIOWrapper(_bytes(path), encoding, "surrogateescape", newline="") as text:
-        if kind == ".csv":
-            yield from _table(text)
-        elif kind == ".json":
-            yield from _items(path, text)
-        else:
-            while block := text.read(_BLOCK_CHARACTERS):
-                yield block
+def _records(path: Path, kind: str, images: Path | None) -> Iterator[dict[str, Any]]:
+    if kind == ".xlsx":
+        return sheet_rows.records(path)
+    if kind in {".parquet", ".arrow"}:
+        packed = _whole(path) if path.suffix in COMPRESSED else None
+        return arrow_rows.records(path, kind, packed, images)
+    return _table(path, kind)
+
+
+def _table(path: Path, kind: str) -> Iterator[dict[str, Any]]:
+    with _bytes(path) as lines:
+        require_utf8(path, iter(lambda: lines.readline(MAX_ROW_BYTES), b""))
+    with io.TextIOWrapper(_bytes(path), "utf-8-sig", "surrogateescape", newline="") as text:
+        yield from table_rows.records(path, kind, text)
 
 
 def _bytes(path: Path) -> Any:
     if path.suffix == ".gz":
         return gzip.open(path)
     if path.suffix == ".zst":
-        return pyarrow.input_stream(str(path), compression="zstd")
-    return path.open("rb")
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
+    return guarded.opened(path)
 
 
-def _parquet(path: Path) -> Iterator[str]:
-    is_packed = path.suffix != ".parquet"
-    content = pyarrow.BufferReader(_unpacked(path)) if is_packed else path
-    for batch in pyarrow.parquet.ParquetFile(content).iter_batches(_BATCH_ROWS):
-        yield from map(as_line, batch.to_pylist())
+def _unpack(path: Path, plain: Path, progress: Progress) -> None:
+    """Write the contents of a compressed file of JSON, where they are not there yet."""
+    if plain.exists():
+        return
+    with io.TextIOWrapper(_bytes(path), "utf-8", "surrogateescape", newline="") as text:
+        pieces = iter(lambda: text.read(_BLOCK_CHARACTERS), "")
+        write_lines(plain, bounded(pieces, str(path), progress))
 
 
-def _unpacked(path: Path) -> Any:
+def _whole(path: Path) -> Any:
     content = _bytes(path).read(_MAX_UNPACKED_BYTES + 1)
     if len(content) > _MAX_UNPACKED_BYTES:
         reason = f"it unpacks into more than {_MAX_UNPACKED_BYTES >> 30} GiB"
         raise Refusal.of(str(path), reason, "Unpack it, and give the Parquet file")
     return content
-
-
-def _table(text: io.TextIOWrapper) -> Iterator[str]:
-    csv.field_size_limit(MAX_ROW_BYTES)
-    lines = iter(lambda: text.readline(MAX_ROW_BYTES + 1), "")
-    for record in csv.DictReader(map(_short, lines), restkey=""):
-        record.pop("", None)
-        yield as_line(record)
-
-
-def _short(line: str) -> str:
-    if len(line) > MAX_ROW_BYTES:
-        raise csv.Error(f"a line of more than {MAX_ROW_BYTES >> 20} MiB")
-    return line
-
-
-def _items(path: Path, text: io.TextIOWrapper) -> Iterator[str]:
-    """Items of a JSON list one by one; a file that opens with an object is read as JSON Lines.
-
-    A parser in C (ijson, yajl) is as fast, but takes lone surrogates for question marks, and one
-    bad byte or NaN for the end of the file, where here a row alone is dropped for it.
-    """
-    buffer = text.read(_BLOCK_CHARACTERS).lstrip("\ufeff \t\r\n")
-    if not buffer.startswith("["):
-        yield buffer
-        while block := text.read(_BLOCK_CHARACTERS):
-            yield block
-        return
-    decoder, position, line = json.JSONDecoder(), 1, 1
-    while True:
-        start = _end_of_gap(buffer, position)
-        if buffer.startswith("]", start):
-            return
-        try:
-            item, end = decoder.raw_decode(buffer, start)
-            # A number at the end of a block may go on in the next one.
-            if end == len(buffer):
-                raise json.JSONDecodeError("the list does not end", buffer, end)
-        except RecursionError as error:
-            raise _not_json(path, line, error) from None
-        except json.JSONDecodeError as error:
-            is_short = len(buffer) - position <= MAX_ROW_BYTES
-            more = is_short and text.read(max(_BLOCK_CHARACTERS, len(buffer) - position))
-            if not more:
-                error_line = line + buffer.count("\n", position, error.pos)
-                raise _not_json(path, error_line, error) from None
-            buffer, position = buffer[position:] + more, 0
-            continue
-        yield as_line(item)
-        line += buffer.count("\n", position, end)
-        position = end
-
-
-def _end_of_gap(buffer: str, position: int) -> int:
-    gap = _GAP.match(buffer, position)
-    return gap.end() if gap else position
-
-
-def _not_json(path: Path, line: int, error: Exception) -> Refusal:
-    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    fix = "Mend the list there, or write the rows as JSON Lines, one by line"
-    return Refusal.of(f"{path}:{line}", f"not valid JSON ({reason})", fix)

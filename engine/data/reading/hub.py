@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.atomic import write_lines
+from engine.data.cache_folder import CacheFolder
 from engine.data.progress import Progress
+from engine.data.reading.arrow_rows import restored
 from engine.data.reading.files import as_line, bounded, digest, spool_path
 from engine.data.reading.row_index import RowIndex, index_rows
 from engine.problems import Refusal
@@ -17,19 +19,19 @@ _HOST = ("huggingface.co", 443)
 _REACH_S = 3.0
 
 
-def opened(source: Source, cache: Path, progress: Progress) -> tuple[RowIndex, str]:
+def opened(source: Source, cache: CacheFolder, progress: Progress) -> tuple[RowIndex, str]:
     """The rows of a hub dataset and the digest of their contents. Raises `Refusal`."""
     rows = _loaded(source)
-    spool = spool_path(cache, rows._fingerprint)
+    spool = spool_path(cache.path, rows._fingerprint)
     if not spool.exists():
-        write_lines(spool, bounded(_lines(rows), str(source.id), progress))
+        write_lines(spool, bounded(_lines(rows, cache.images), str(source.id), progress))
     return index_rows(str(source.id), spool, progress), digest(spool)
 
 
-def _lines(rows: Any) -> Iterator[str]:
-    """Rows as they are stored: images and sounds are not decoded."""
+def _lines(rows: Any, images: Path | None) -> Iterator[str]:
+    """Rows as they are stored: images become files, sounds are not decoded."""
     for table in rows.with_format("arrow").iter(1024):
-        yield from map(as_line, table.to_pylist())
+        yield from map(as_line, restored(table, images))
 
 
 def _loaded(source: Source) -> Any:

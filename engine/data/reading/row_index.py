@@ -12,8 +12,10 @@ from engine.problems import Refusal
 
 MAX_ROW_BYTES = 16 << 20
 """Longer rows are dropped unread; a book has a tenth of it."""
+UNREADABLE = "\0unreadable"
+"""The only key of a line that stands for a row that can't be read; its value says why."""
 _BLOCK_BYTES = 8 << 20
-_NEWLINE = 10
+_NEWLINE, _RETURN = b"\n\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,6 @@ def index_rows(origin: str, lines: Path, progress: Progress) -> RowIndex:
     try:
         with guarded.opened(lines) as file:
             while block := file.read(_BLOCK_BYTES):
-                if not offset and block[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-                    raise Refusal.of(origin, "the file is UTF-16", "Save the file as UTF-8")
                 breaks.append(np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE) + offset)
                 offset += len(block)
                 num_rows += len(breaks[-1])
@@ -62,5 +62,10 @@ def index_rows(origin: str, lines: Path, progress: Progress) -> RowIndex:
     breaks.append(np.array([offset]))
     ends = np.concatenate(breaks)
     starts, ends = ends[:-1] + 1, ends[1:]
-    filled = np.flatnonzero(ends - starts > 1)
+    is_filled = ends > starts
+    (short,) = np.nonzero(ends - starts == 1)
+    if len(short):
+        # A line break of Windows on a line of its own is none.
+        is_filled[short] = np.memmap(lines, np.uint8, "r")[starts[short]] != _RETURN
+    filled = np.flatnonzero(is_filled)
     return RowIndex(origin, lines, filled + 1, starts[filled], ends[filled])

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from engine import guarded
+from engine.data.cache_folder import CacheFolder
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
 from engine.data.progress import Progress
 from engine.data.reading import files, hub
+from engine.data.reading.json_text import unpacked
 from engine.data.reading.row_index import RowIndex
 from engine.data.row_pipeline import CHUNK_ROWS, readable
 from engine.problems import Refusal
@@ -26,6 +28,8 @@ class Opened:
     contents: tuple[str, ...]
     """Digest of each file."""
     format: str
+    images: Path | None
+    """Where images are put that rows hold as bytes."""
     left_out: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     """Files of the source that aren't read, by reason."""
 
@@ -56,7 +60,7 @@ class Opened:
                 yield int(number), (part[owners == number] - firsts[number]).tolist()
 
 
-def opened(source: Source, cache: Path, progress: Progress) -> Opened:
+def opened(source: Source, cache: CacheFolder, progress: Progress) -> Opened:
     """Open a source and tell its format. Raises `Refusal`."""
     left_out: dict[str, tuple[Path, ...]] = {}
     if source.id:
@@ -69,19 +73,19 @@ def opened(source: Source, cache: Path, progress: Progress) -> Opened:
         left_out = named.left_out
         digests = [files.digest(path) for path in named.read]
         indexes = [
-            files.opened(path, digest, cache, progress)
+            files.opened(path, digest, cache.path, progress, cache.images)
             for path, digest in zip(named.read, digests, strict=True)
         ]
     if not any(len(index) for index in indexes):
         fix = "Give a file with at least one row"
         raise Refusal.of(str(source.path or source.id), "it holds no rows", fix)
     format_name = source.format or _detected(source, indexes)
-    return Opened(source, indexes, tuple(digests), format_name, left_out)
+    return Opened(source, indexes, tuple(digests), format_name, cache.images, left_out)
 
 
 def _detected(source: Source, indexes: list[RowIndex]) -> str:
     records = [
-        (f"{index.origin}:{number}", renamed(record, source.columns))
+        (f"{index.origin}:{number}", unpacked(renamed(record, source.columns)))
         for index in indexes
         for number, record in readable(index.read(list(range(min(len(index), DETECTED_FROM)))))
     ]

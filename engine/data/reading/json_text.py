@@ -1,0 +1,53 @@
+"""Lists that a column holds as text: CSV and many exports have no other way to write them."""
+
+import ast
+import json
+from typing import Any
+
+_LISTS = {
+    "messages", "conversations", "conversation", "dialog", "dialogue", "history", "images",
+    "choices", "chosen", "rejected", "prompt", "completion",
+}  # fmt: skip
+"""Columns that formats read as lists. Text of any other column is text, whatever it looks like."""
+_ALSO_TEXT = {"chosen", "rejected", "prompt", "completion"}
+"""Those of which a list counts only where it is one of messages."""
+_SPEAKERS = {"role", "from"}
+_MAX_LITERAL = 1 << 20
+"""Python's parser of literals takes a hundred times the memory of the text."""
+
+
+def unpacked(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with its lists read from their text, once; the record itself where it has none."""
+    lists = {
+        name: listed
+        for name in _LISTS & record.keys()
+        if isinstance(text := record[name], str) and (listed := _list(text, name)) is not None
+    }
+    return {**record, **lists} if lists else record
+
+
+def _list(text: str, name: str) -> list[Any] | None:
+    stripped = text.strip()
+    if not (stripped.startswith("[") and stripped.endswith("]")):
+        return None
+    try:
+        value = json.loads(stripped)
+    except (ValueError, RecursionError):
+        value = _literal(stripped)
+    if not isinstance(value, list) or (name in _ALSO_TEXT and not _are_messages(value)):
+        return None
+    return value
+
+
+def _literal(text: str) -> Any:
+    """A list as Python prints it, which is what pandas writes into a CSV."""
+    if len(text) > _MAX_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _are_messages(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(one, dict) and _SPEAKERS & one.keys() for one in value)

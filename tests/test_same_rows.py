@@ -1,0 +1,104 @@
+"""The same rows in any kind of file give the same ids and labels, row by row, in every format."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from datasets import Dataset
+from transformers import AutoTokenizer
+
+from engine.data.encoding.template import template
+from engine.data.prepare import prepare
+from engine.recipe.schema import Data, Source
+from tests.nine_formats import NINE
+
+
+def called(name: str, **arguments: Any) -> list[dict[str, Any]]:
+    call = {"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}}
+    shape = {key: {"type": "string", "description": key} for key in arguments}
+    return [
+        {"role": "user", "content": f"Do {name}."},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "done"},
+        {"role": "assistant", "content": f"{name} is done."},
+    ], [{"type": "function", "function": {
+        "name": name, "description": "", "parameters": {"type": "object", "properties": shape},
+    }}]  # fmt: skip
+
+
+CALLS = [
+    dict(zip(("messages", "tools"), called(name, **arguments), strict=True))
+    for name, arguments in (("move", {"column": 4}), ("lift", {"crate": "red"}), ("stop", {}))
+]
+"""Functions with different arguments: a table has the keys of all of them in every row."""
+MIXED = [
+    {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Yes."}]},
+    {"system": "Be brief.", "messages": [
+        {"role": "user", "name": "Ann", "content": "And you?"},
+        {"role": "assistant", "reasoning_content": "She asks.", "content": "I too."},
+    ]},
+]  # fmt: skip
+RESPONSES = [
+    {"instruction": "Name one.", "output": "A larch."},
+    {"instruction": "Another.", "response": "A birch.", "input": "of trees"},
+]
+SETS = {**NINE, "calls": CALLS, "mixed": MIXED, "responses": RESPONSES}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
+    return AutoTokenizer.from_pretrained(gemma_folder("embedded"))
+
+
+def written(folder: Path, rows: list[dict[str, Any]]) -> list[Path]:
+    """The rows as JSON Lines, and in every kind of file that can hold them."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "rows.json").write_text(json.dumps(rows, indent=1))
+    in_table = pyarrow.Table.from_pylist(rows, _schema(rows))
+    pyarrow.parquet.write_table(in_table, folder / "rows.parquet")
+    with pyarrow.ipc.new_file(folder / "rows.arrow", in_table.schema) as file:
+        file.write_table(in_table)
+    Dataset(in_table).save_to_disk(folder / "saved")
+    paths = [folder / name for name in ("rows.json", "rows.parquet", "rows.arrow", "saved")]
+    with (folder / "rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, in_table.column_names)
+        writer.writeheader()
+        writer.writerows(rows)
+    is_flat = all(isinstance(value, str) for row in rows for value in row.values())
+    is_whole = all(row.keys() == {*in_table.column_names} for row in rows)
+    return [*paths, folder / "rows.csv"] if is_flat and is_whole else paths
+
+
+def _schema(rows: list[dict[str, Any]]) -> Any:
+    """Of all rows: a table made of a list has the columns of its first row only."""
+    whole = [pyarrow.Table.from_pylist([row]).schema for row in rows]
+    return pyarrow.unify_schemas(whole, promote_options="permissive")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_rows_are_the_same_whatever_holds_them(name: str, tmp_path: Path, tokenizer: Any) -> None:
+    def read(path: Path) -> list[tuple[list[int], list[int]]]:
+        data = Data(sources=(Source(path=str(path)),), max_length=4096)
+        found = prepare(data, tokenizer, template("gemma4"), tmp_path / "cache")
+        return [(row.ids, row.labels) for row in found.rows]
+
+    others = written(tmp_path, SETS[name])
+    expected = read(tmp_path / "rows.jsonl")
+    assert len(expected) == len(SETS[name])
+    assert {path.name: read(path) == expected for path in others} == {
+        path.name: True for path in others
+    }
+
+
+def test_a_null_that_a_row_itself_holds_stays(tmp_path: Path, tokenizer: Any) -> None:
+    messages, tools = called("lift", crate=None)
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"messages": messages, "tools": tools}) + "\n")
+    data = Data(sources=(Source(path=str(path)),), max_length=4096)
+    found = prepare(data, tokenizer, template("gemma4"), tmp_path / "cache")
+    assert "crate:null" in tokenizer.decode(found.rows[0].ids)
