@@ -55,8 +55,8 @@ def test_another_release_of_a_package_changes_the_version(
 
 
 def test_changed_code_finds_no_cached_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, cache = tmp_path / "rows.json", tmp_path / "cache"
-    path.write_text('[{"question": "What?", "answer": "That."}]')
+    path, cache = tmp_path / "rows.csv", tmp_path / "cache"
+    path.write_text("question,answer\nWhat?,That.\n")
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS)
 
     def cached() -> list[int]:

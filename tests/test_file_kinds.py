@@ -17,9 +17,14 @@ from transformers import AutoTokenizer
 
 from engine.data.encoding.template import template
 from engine.data.prepare import Prepared, prepare
+from engine.data.progress import Progress
+from engine.data.reading import files
+from engine.data.reading.row_index import MAX_ROW_BYTES
 from engine.problems import Refusal
+from engine.recipe.data_files import COMPRESSED, ENDINGS
 from engine.recipe.schema import Data, Source
 from tests import command
+from tools import write_file_kinds
 
 ROWS = [
     {"instruction": f"Name a tree, {n}.", "output": f"A larch; {n}\tof them."} for n in range(3)
@@ -213,6 +218,21 @@ def test_without_its_extra_a_workbook_names_it(
         read(tmp_path / "rows.xlsx")
 
 
+def test_long_rows_and_long_lists_are_told_apart(
+    tmp_path: Path, read: Callable[..., Prepared]
+) -> None:
+    many = [{"question": f"{n}?", "answer": "word " * 5000} for n in range(900)]
+    (tmp_path / "list.json").write_text(json.dumps({"data": many}))
+    assert (tmp_path / "list.json").stat().st_size > MAX_ROW_BYTES
+    index = files.opened(
+        tmp_path / "list.json", files.digest(tmp_path / "list.json"), tmp_path, Progress()
+    )
+    assert [json.loads(raw or b"") for _, raw in index.read([0, 899])] == [many[0], many[899]]
+    long = {"question": "?", "answer": "x" * MAX_ROW_BYTES}
+    found = read(lines(tmp_path / "rows.jsonl", long, *ROWS))
+    assert (len(found.rows), dict(found.dropped)) == (3, {"a row of more than 16 MiB": 1})
+
+
 def test_a_separator_without_quotes_drops_its_row(
     tmp_path: Path, read: Callable[..., Prepared]
 ) -> None:
@@ -246,6 +266,14 @@ def test_advice_for_a_file_in_another_encoding_works(
     subprocess.run(["sh", "-c", advice], cwd=tmp_path, check=True)
     found = read(tmp_path / f"utf8.{ending}")
     assert [example.turns[-1].content for example in found.examples] == [r["answer"] for r in rows]
+
+
+def test_the_table_of_the_docs_is_what_the_engine_says() -> None:
+    """Written by `python -m tools.write_file_kinds`."""
+    text = write_file_kinds.PAGE.read_text("utf-8")
+    assert text == write_file_kinds.page(text)
+    named = " ".join(kind.endings for kind in write_file_kinds.KINDS)
+    assert all(ending in named for ending in (*ENDINGS, *COMPRESSED))
 
 
 def test_a_preview_reads_them_and_tells_a_refusal_once(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def index_json(origin: Path, file: Path, spool: Path, progress: Progress) -> Row
 def _is_in_lines(contents: mmap.mmap, start: int, suffix: str) -> bool:
     """Whether rows are lines: the first is whole and not the only one, or it begins no value."""
     end = contents.find(b"\n", start)
-    line = contents[start : min(end if end >= 0 else len(contents), start + MAX_ROW_BYTES)]
+    line = contents[start : min(end if end >= 0 else len(contents), start + MAX_ROW_BYTES + 1)]
     is_only = end < 0 or _end(_START, contents, end) == len(contents)
     if line.startswith(b"[") and suffix == ".json":
         return False
@@ -82,13 +82,16 @@ def _is_in_lines(contents: mmap.mmap, start: int, suffix: str) -> bool:
     except RecursionError:
         return True
     except ValueError:
-        return is_only or not _goes_on(contents, start)
+        # One line of any length may be a list within an object.
+        return len(line) <= MAX_ROW_BYTES if is_only else not _goes_on(contents, start)
     return not is_only
 
 
 def _goes_on(contents: mmap.mmap, start: int) -> bool:
     """Whether a value begins here that stands on several lines."""
     text = contents[start : start + _BLOCK_CHARACTERS].decode("utf-8", "replace")
+    if "\n" not in text:
+        return False
     try:
         json.JSONDecoder().raw_decode(text)
     except RecursionError:
