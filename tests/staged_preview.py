@@ -44,8 +44,10 @@ def source(name: str, taken: int = NUM_ROWS, **changed: Any) -> SourceReport:
         {"an empty answer": 3, "no assistant turn": 1},
         {"an empty answer": f"data/{name}.jsonl:17", "no assistant turn": f"data/{name}.jsonl:40"},
         {"control tokens in words": 2}, {"control tokens in words": f"data/{name}.jsonl:8"},
-        TokenLengths(28, 140, 1_811), 0.333, 0.52,
-        ((50, 120), (100, 60), (150, 31), (200, 20), (250, 0), (300, 9), (350, 4), (1_811, 6)),
+        tokens=TokenLengths(28, 140, 1_811), truncated_share=0.333, supervised_share=0.52,
+        histogram=(
+            (50, 120), (100, 60), (150, 31), (200, 20), (250, 0), (300, 9), (350, 4), (1_811, 6),
+        ),
     )  # fmt: skip
     return replace(made, **changed)
 
