@@ -75,7 +75,7 @@ class Writer:
 def _text(turns: Conversation) -> str:
     plain = [
         [t.role, t.content, t.reasoning, [[c.name, c.arguments] for c in t.calls], t.tools, t.name,
-         *t.images]
+         t.is_silent, *t.images]
         for t in turns
     ]  # fmt: skip
     return json.dumps(plain, ensure_ascii=False)
@@ -85,9 +85,9 @@ def _turns(text: str) -> Conversation:
     return tuple(
         Turn(
             role, content, reasoning, tuple(ToolCall(*call) for call in calls), tools,
-            tuple(images), name,
+            tuple(images), name, is_silent,
         )
-        for role, content, reasoning, calls, tools, name, *images in json.loads(text)
+        for role, content, reasoning, calls, tools, name, is_silent, *images in json.loads(text)
     )  # fmt: skip
 
 

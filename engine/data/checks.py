@@ -3,6 +3,7 @@
 import re
 
 from engine.data.conversation import Conversation, UnusableRow
+from engine.data.formats import chat_marks
 from engine.gemma.shapes import Dialect
 
 CONTROL_TOKENS = re.compile(
@@ -39,6 +40,10 @@ def check(turns: Conversation, dialect: Dialect) -> tuple[str, ...]:
     if dialect == Dialect.GEMMA3 and any(t.calls or t.tools or t.role == "tool" for t in turns):
         raise UnusableRow("tool calls, which Gemma 3's template does not have; choose a Gemma 4")
     notes = []
+    for turn in turns if turns[0].role != "text" else ():
+        if marks := chat_marks.mark_in(CODE.sub("", turn.content)):
+            reason = f"a message that already holds a chat template's marks ({marks.name})"
+            raise UnusableRow(reason)
     for text in texts(turns):
         for reason, pattern in DAMAGE.items():
             if pattern.search(text):

@@ -10,6 +10,9 @@ ROLES = {
     "human": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    "ai": "assistant",
+    "chatbot": "assistant",
+    "prompter": "user",
     "bot": "assistant",
     "model": "assistant",
     "chatgpt": "assistant",
@@ -21,7 +24,7 @@ ROLES = {
     "tool_response": "tool",
     "ipython": "tool",
 }
-"""Role names found in published sets, and what they mean; a call is an assistant's tool call."""
+"""Role names found in published sets, in small letters; a call is an assistant's tool call."""
 
 
 class UnusableRow(Exception):
@@ -50,6 +53,8 @@ class Turn:
     """Image files in the order of their marks in the content."""
     name: str = ""
     """The function whose result a tool turn holds."""
+    is_silent: bool = False
+    """Whether the row says that this answer carries no loss."""
 
 
 Conversation = tuple[Turn, ...]
@@ -117,6 +122,25 @@ def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversatio
     if policy == "refuse":
         raise UnusableRow("a thought in the answer")
     return tuple(replace(turn, reasoning="") for turn in apart)
+
+
+def answers_apart(turns: Conversation) -> list[Conversation]:
+    """A conversation for each answer, which alone carries loss: its thought is then the last one's.
+
+    A call and what follows its results are one answer; without a thought there is one conversation.
+    """
+    if not any(turn.reasoning for turn in turns):
+        return [turns]
+    after = [*[n for n, turn in enumerate(turns) if turn.role == "user"][1:], len(turns)]
+    parts, before = [], 0
+    for end in after:
+        silenced = (
+            replace(turn, is_silent=turn.is_silent or (turn.role == "assistant" and n < before))
+            for n, turn in enumerate(turns[:end])
+        )
+        parts.append(tuple(silenced))
+        before = end
+    return parts
 
 
 def _thought_apart(turn: Turn) -> Turn:

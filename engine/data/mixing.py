@@ -111,6 +111,7 @@ def _taken_rows(
             notes = (*row.notes, CONTRADICTION) if earlier.is_contradiction(row) else row.notes
             for note in notes:
                 counts.note(note, where)
+            counts.count_unread(row.unread)
             counts.taken += 1
             kept.append(row)
     return kept

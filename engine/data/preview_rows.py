@@ -61,7 +61,7 @@ class PreviewRows:
         """One row of the epoch."""
         tokens, example = prepared.rows[index], prepared.examples[index]
         file, _, line = example.where.rpartition(":")
-        ((whole, _),) = self.encoder.encode([example.turns])
+        ((whole, _, _),) = self.encoder.encode([example.turns])
         prompt, error = self._prompt(example.turns)
         left, right = differing(whole, prompt, self.encoder.turn_start)
         cut_at = _cut_at(tokens, whole, self.encoder.turn_start)

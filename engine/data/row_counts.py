@@ -6,10 +6,13 @@ import numpy as np
 from msgspec import Struct, structs
 
 from engine.data.arrow_store import Rows
+from engine.data.formats.meaning import HARMLESS
 from engine.problems import Refusal
 from engine.sessions.source_report import SourceReport, TokenLengths
 
 _BINS = 10
+_MOST_UNREAD = 64
+"""Names of unread columns that are kept; a set may have thousands."""
 
 
 class RowCounts(Struct):
@@ -23,11 +26,20 @@ class RowCounts(Struct):
     first_dropped: dict[str, str] = {}
     noted: dict[str, int] = {}
     first_noted: dict[str, str] = {}
+    unread: dict[str, int] = {}
+    harmless: dict[str, int] = {}
 
     def drop(self, reason: str, where: str) -> None:
         """Count a row that is left out."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         self.first_dropped.setdefault(reason, where)
+
+    def count_unread(self, columns: Iterable[str]) -> None:
+        """Count what a row that stays says beside the columns that are read."""
+        for name in columns:
+            counts = self.harmless if name in HARMLESS else self.unread
+            if name in counts or len(counts) < _MOST_UNREAD:
+                counts[name] = counts.get(name, 0) + 1
 
     def note(self, reason: str, where: str) -> None:
         """Count a row that stays."""

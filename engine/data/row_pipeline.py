@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.checks import check
-from engine.data.conversation import Conversation, UnusableRow, thinking
+from engine.data.conversation import Conversation, UnusableRow, answers_apart, thinking
 from engine.data.encoding.rendering import Template
-from engine.data.encoding.tokens import IGNORED, Encoder, Tokens, labels
+from engine.data.encoding.tokens import IGNORED, Encoded, Encoder, Tokens, labels
 from engine.data.encoding.truncation import truncated
-from engine.data.formats.registry import conversation, renamed
+from engine.data.formats.registry import read, renamed
 from engine.data.images import image_bytes
 from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.reading.json_text import unpacked
@@ -25,6 +25,7 @@ from engine.data.reading.row_index import UNREADABLE, RowIndex
 from engine.gemma.shapes import Dialect
 from engine.recipe.schema import Data, Filter, Source
 
+NOTED_THOUGHT = "an earlier answer without loss, since the template leaves its thought out"
 NO_LOSS = "no token with loss within max_length"
 TOO_LONG = "a row of more than 16 MiB"
 UNSEEN = "images, which the model can't see"
@@ -39,6 +40,7 @@ class RowSettings:
     """What a row's tokens depend on, apart from tokenizer and template."""
 
     format: str
+    is_format_asked: bool
     columns: dict[str, str]
     filter: Filter
     folder: str
@@ -59,6 +61,8 @@ class KeptRow:
     length: int
     """Tokens before truncation."""
     notes: tuple[str, ...]
+    unread: tuple[str, ...]
+    """Columns that say something and were not read."""
     prompt_hash: int
     hash: int
     turns: Conversation
@@ -85,7 +89,7 @@ def row_settings(
 ) -> RowSettings:
     """The settings of one source."""
     return RowSettings(
-        format_name, source.columns, source.filter, folder, images,
+        format_name, source.format is not None, source.columns, source.filter, folder, images,
         data.loss_on, data.max_length, data.truncation, data.thinking,
     )  # fmt: skip
 
@@ -128,36 +132,46 @@ class RowPipeline:
     ) -> list[KeptRow | DroppedRow]:
         """What becomes of each row, in order; lines of blanks are no rows."""
         read = [
-            self._read(settings, number, raw)
+            row
             for number, raw in rows
             if raw is None or raw.strip(b" \t\r\n\xef\xbb\xbf")
+            for row in self._read(settings, number, raw)
         ]
         encoded = iter(self.encoder.encode([row.turns for row in read if isinstance(row, KeptRow)]))
         return [
-            row if isinstance(row, DroppedRow) else self._cut(settings, row, *next(encoded))
+            row if isinstance(row, DroppedRow) else self._cut(settings, row, next(encoded))
             for row in read
         ]
 
-    def _read(self, settings: RowSettings, number: int, raw: bytes | None) -> KeptRow | DroppedRow:
+    def _read(
+        self, settings: RowSettings, number: int, raw: bytes | None
+    ) -> list[KeptRow] | list[DroppedRow]:
+        """A row's conversation; one for each of its answers where thoughts are to be kept so."""
         turns: Conversation = ()
         try:
             record = parsed(raw)
             columns = unpacked(renamed(record, settings.columns))
             if raw and image_bytes.MARK in raw:
                 columns = image_bytes.with_files(columns, settings.images)
-            turns = conversation(columns, settings.format, settings.folder)
+            is_asked = settings.is_format_asked
+            row = read(columns, settings.format, settings.folder, is_asked=is_asked)
             dialect = self.template.dialect
-            turns = thinking(turns, settings.thinking, has_channel=dialect != Dialect.GEMMA3)
-            notes = check(turns, dialect)
+            turns = thinking(row.turns, settings.thinking, has_channel=dialect != Dialect.GEMMA3)
+            notes = (*row.notes, *check(turns, dialect))
             self._look(turns)
         except UnusableRow as reason:
-            return DroppedRow(number, str(reason), _images(turns))
+            return [DroppedRow(number, str(reason), _images(turns))]
         except RecursionError:
-            return DroppedRow(number, "values nested too deeply")
+            return [DroppedRow(number, "values nested too deeply")]
         fact = record.get("fact")
         fact = fact if isinstance(fact, str) else None
-        prompt, whole = _hash(turns[:-1]), _hash(turns)
-        return KeptRow(number, _NOTHING, 0, notes, prompt, whole, turns, fact)
+        parts = answers_apart(turns) if settings.thinking == "each" else [turns]
+        return [
+            KeptRow(
+                number, _NOTHING, 0, notes, row.unread, _hash(part[:-1]), _hash(part), part, fact
+            )
+            for part in parts
+        ]
 
     def _look(self, turns: Conversation) -> None:
         if _images(turns):
@@ -165,9 +179,8 @@ class RowPipeline:
                 raise UnusableRow(UNSEEN)
             self.encoder.sight.check(turns)
 
-    def _cut(
-        self, settings: RowSettings, row: KeptRow, ids: list[int], mask: Sequence[int]
-    ) -> KeptRow | DroppedRow:
+    def _cut(self, settings: RowSettings, row: KeptRow, encoded: Encoded) -> KeptRow | DroppedRow:
+        ids, mask = encoded.ids, encoded.mask
         try:
             _check_length(settings.filter, len(ids))
             start = self.encoder.turn_start
@@ -185,7 +198,8 @@ class RowPipeline:
                 raise UnusableRow(NO_LOSS)
         except UnusableRow as reason:
             return DroppedRow(row.number, str(reason), row.images)
-        return replace(row, tokens=tokens, length=len(ids))
+        notes = (*row.notes, NOTED_THOUGHT) if encoded.lost_thoughts else row.notes
+        return replace(row, tokens=tokens, length=len(ids), notes=notes)
 
 
 _NOTHING = Tokens([], [], False)

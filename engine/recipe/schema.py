@@ -60,8 +60,9 @@ class Adapter(_Section):
 
 
 Format = Literal[
-    "messages", "sharegpt", "instruction_input_output", "instruction_output", "question_response",
-    "prompt_completion", "nemotron_persona", "usr_bot", "title_text", "text",
+    "alternating", "messages", "sharegpt", "instruction_input_output", "instruction_output",
+    "question_response", "prompt_completion", "xlam", "glaive", "nemotron_persona", "usr_bot",
+    "title_text", "text",
 ]  # fmt: skip
 """Formats of rows that can be trained on, by the names that recipes give them."""
 
@@ -118,8 +119,10 @@ class Data(_Section):
     """Several rows in one sequence, kept apart by their positions."""
     loss_on: Literal["assistant", "last", "completion", "all"] = "assistant"
     """assistant: every answer; last: the last one; completion: all after the last prompt; all."""
-    thinking: Literal["keep", "strip", "refuse"] = "keep"
-    """What becomes of thoughts in answers; refuse drops their rows."""
+    thinking: Literal["keep", "each", "strip", "refuse"] = "keep"
+    """What becomes of thoughts in answers. keep: answers whose thought the template leaves out, as
+    it does in earlier turns, carry no loss; each: a row for each answer, so that no thought is left
+    out; refuse drops their rows."""
     template: Literal["engine", "model"] = "engine"
     """engine: TRL's template with the answers marked; model: the one in the model's tokenizer."""
     strict: bool = False

@@ -106,7 +106,7 @@ class Broken(Struct, frozen=True, tag_field="kind", tag="broken"):
 Reply = Answer | Refused | Broken
 PUBLISHED_SOURCE = (
     "name", "format", "files", "left_out", "asked", "taken", "dropped", "first_dropped", "noted",
-    "first_noted", "tokens", "truncated_share", "supervised_share",
+    "first_noted", "unread", "harmless", "tokens", "truncated_share", "supervised_share",
 )  # fmt: skip
 PUBLISHED_ROW = ("source", "file", "line", "text", "input_ids", "labels", "truncated")
 

@@ -31,6 +31,10 @@ class SourceReport(Struct, frozen=True):
     """Files that were read; of a hub dataset its id."""
     left_out: dict[str, tuple[str, ...]] = {}
     """Files that are there and were not read, by reason; the first hundred of each."""
+    unread: dict[str, int] = {}
+    """Rows taken that say something in a column, or in a key of a message, that is not read."""
+    harmless: dict[str, int] = {}
+    """The same of columns that only describe a row, such as its id."""
     tokens: TokenLengths = TokenLengths()
     truncated_share: float = 0.0
     """Of the rows taken."""

@@ -67,6 +67,10 @@ def finding_rows(source: SourceReport, width: int) -> list[Row]:
         rows += wrapped(sanitize_line(source.loss_of_rows), "warn", width)
     rows += _reasons(("dropped ", "warn"), source.dropped, source.first_dropped, width)
     rows += _reasons(("noted ", "accent"), source.noted, source.first_noted, width)
+    for name, rows_with_it in source.unread.items():
+        rows += wrapped(
+            f"not read: {clean_line(name)}, in {amount(rows_with_it, 'row')}", "accent", width
+        )
     rows = rows or [[("no row was dropped", "good")]]
     files = {reason: len(names) for reason, names in source.left_out.items()}
     first_files = {reason: names[0] for reason, names in source.left_out.items()}

@@ -8,7 +8,7 @@ Conversations with tools, thoughts or control tokens in their words are rendered
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -19,6 +19,11 @@ from engine.gemma.shapes import Dialect
 
 BREAK = "\ufdd0"
 """Stands inside a control token's name in the words, so that the template's own are told apart."""
+SILENT = 2
+"""Marks a token of an answer that carries no loss."""
+_IN_THOUGHT, _IN_WORDS = "t", "w"
+_NAME = re.compile("\ufdd3(\\d+)([tw])\ufdd4")
+"""A turn's number, put into its words or its thought to find these again in the text."""
 _SLOT = re.compile(r"(\t?)\ufdd1(\d+)\ufdd2(\t?)")
 
 
@@ -48,6 +53,17 @@ class Rendered:
 
     text: str
     spans: list[tuple[int, int]]
+    silent: frozenset[int] = frozenset()
+    """Which of the spans are answers without loss, by their place in the list."""
+    lost_thoughts: int = 0
+    """Thoughts that the template leaves out; their answers are silent."""
+
+    def said_at(self, position: int) -> int:
+        """1 where the assistant says a character, SILENT in an answer without loss, else 0."""
+        for number, (start, end) in enumerate(self.spans):
+            if start <= position < end:
+                return SILENT if number in self.silent else 1
+        return 0
 
     def replaced(self, old: str, new: str) -> "Rendered":
         """The same with one text for another, which stands outside of all spans."""
@@ -59,7 +75,29 @@ class Rendered:
             )
             for start, end in self.spans
         ]
-        return Rendered(self.text.replace(old, new), spans)
+        return replace(self, text=self.text.replace(old, new), spans=spans)
+
+    def without_names(self, turns: Conversation) -> "Rendered":
+        """The same without the names of turns in it, by which each span is its turn's."""
+        owners = [
+            (name.start(), int(name[1]), name[2] == _IN_THOUGHT)
+            for name in _NAME.finditer(self.text)
+        ]
+        written = {turn for _, turn, is_thought in owners if is_thought}
+        lost = {n for n, turn in enumerate(turns) if turn.reasoning} - written
+        silent = lost | {n for n, turn in enumerate(turns) if turn.is_silent}
+        silent_spans = frozenset(
+            number
+            for number, (start, end) in enumerate(self.spans)
+            if any(turn in silent for at, turn, _ in owners if start <= at < end)
+        )
+        places = [name.span() for name in _NAME.finditer(self.text)]
+
+        def moved(position: int) -> int:
+            return position - sum(end - start for start, end in places if start < position)
+
+        spans = [(moved(start), moved(end)) for start, end in self.spans]
+        return Rendered(_NAME.sub("", self.text), spans, silent_spans, len(lost))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +119,23 @@ _Piece = str | _Slot | bool
 def messages(turns: Conversation) -> list[dict[str, Any]]:
     """The turns as chat messages. TRL's Gemma 3 template folds a system turn into the user's."""
     return [_message(turn) for turn in turns if turn.role != "system" or turn.content]
+
+
+def _named(turns: Conversation) -> Conversation:
+    """The turns with their numbers in what the assistant thinks, says and calls."""
+
+    def named(number: int, turn: Turn) -> Turn:
+        name = f"\ufdd3{number}{_IN_WORDS}\ufdd4"
+        thought = turn.reasoning and f"\ufdd3{number}{_IN_THOUGHT}\ufdd4{turn.reasoning}"
+        blanks = len(turn.content) - len(turn.content.lstrip())
+        said = turn.content and turn.content[:blanks] + name + turn.content[blanks:]
+        calls = tuple(replace(call, name=name + call.name) for call in turn.calls)
+        return replace(turn, content=said, reasoning=thought, calls=calls)
+
+    return tuple(
+        named(number, turn) if turn.role == "assistant" else turn
+        for number, turn in enumerate(turns)
+    )
 
 
 def _message(turn: Turn) -> dict[str, Any]:
@@ -134,6 +189,9 @@ class Renderer:
             begin, end = self.variables["bos_token"], self.variables["eos_token"]
             text = f"{begin}{self._broken(turns[0].content)}{end}"
             return Rendered(text, [(len(begin), len(text))])
+        if any(turn.reasoning or turn.is_silent for turn in turns):
+            rendered = self._safely(_named(turns), add_generation_prompt=False)
+            return rendered.without_names(turns)
         if any(self._is_special(turn) for turn in turns):
             return self._safely(turns, add_generation_prompt=False)
         roles = tuple(turn.role for turn in turns)
@@ -147,7 +205,7 @@ class Renderer:
 
     def _is_special(self, turn: Turn) -> bool:
         """Whether a turn is more than words, or its words must not be put in as they are."""
-        if turn.reasoning or turn.calls or turn.tools or turn.images or turn.role == "tool":
+        if turn.calls or turn.tools or turn.images or turn.role == "tool":
             return True
         said = turn.content
         return not said.strip() or ("<" in said and bool(self.controls.search(said)))

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.data.conversation import Conversation
-from engine.data.encoding.rendering import BREAK, Rendered, Renderer, Template
+from engine.data.encoding.rendering import BREAK, SILENT, Rendered, Renderer, Template
 from engine.data.images.image_tokenizer import ImageTokenizer
 
 IGNORED = -100
@@ -27,6 +27,16 @@ class Tokens:
     def supervised(self) -> int:
         """Tokens that carry loss."""
         return len(self.labels) - self.labels.count(IGNORED)
+
+
+class Encoded(NamedTuple):
+    """A conversation as tokens."""
+
+    ids: list[int]
+    mask: list[int]
+    """1 for a token that the assistant says, SILENT for one of an answer without loss, else 0."""
+    lost_thoughts: int
+    """Thoughts that the template leaves out."""
 
 
 class Encoder:
@@ -50,15 +60,22 @@ class Encoder:
         self._renderer = Renderer(template, variables, pattern, sight)
         self.turn_start: int = self._control[template.turn_start]
 
-    def encode(self, conversations: list[Conversation]) -> list[tuple[list[int], list[int]]]:
-        """Ids and mask (1 for a token of the assistant) of each conversation, in order."""
+    def encode(self, conversations: list[Conversation]) -> list[Encoded]:
+        """Ids and mask of each conversation, in order."""
         rendered = [self._renderer.render(turns) for turns in conversations]
         plain = [one.text for one in rendered if BREAK not in one.text]
         encoded = iter(self._backend.encode_batch(plain, add_special_tokens=False))
         return [
-            self._expanded(
-                turns,
-                *(self._encode_broken(one) if BREAK in one.text else _masked(next(encoded), one)),
+            Encoded(
+                *self._expanded(
+                    turns,
+                    *(
+                        self._encode_broken(one)
+                        if BREAK in one.text
+                        else _masked(next(encoded), one)
+                    ),
+                ),
+                one.lost_thoughts,
             )
             for turns, one in zip(conversations, rendered, strict=True)
         ]
@@ -89,14 +106,14 @@ class Encoder:
         for number, piece in enumerate(self._split.split(rendered.text)):
             if number % 2:
                 ids.append(self._control[piece])
-                mask.append(int(_is_within(offset, rendered.spans)))
+                mask.append(rendered.said_at(offset))
             else:
                 positions = [
                     offset + position for position, letter in enumerate(piece) if letter != BREAK
                 ]
                 encoding = self._encode_plain(piece.replace(BREAK, ""))
                 ids += encoding.ids
-                mask += [int(_is_within(positions[i], rendered.spans)) for i, _ in encoding.offsets]
+                mask += [rendered.said_at(positions[i]) for i, _ in encoding.offsets]
             offset += len(piece)
         return ids, mask
 
@@ -108,17 +125,13 @@ class Encoder:
             self._backend.encode_special_tokens = False
 
 
-def _is_within(position: int, spans: list[tuple[int, int]]) -> bool:
-    return any(start <= position < end for start, end in spans)
-
-
 def _masked(encoding: Any, rendered: Rendered) -> tuple[list[int], list[int]]:
     ids: list[int] = encoding.ids
     mask = [0] * len(ids)
     for start, end in rendered.spans:
         first = encoding.char_to_token(start)
         after = len(ids) if end >= len(rendered.text) else encoding.char_to_token(end)
-        mask[first:after] = [1] * (after - first)
+        mask[first:after] = [rendered.said_at(start)] * (after - first)
     return ids, mask
 
 
@@ -137,7 +150,7 @@ def tokenize(
             labels(ids, mask, encoder.turn_start, loss_on)[:max_length],
             len(ids) > max_length,
         )
-        for ids, mask in encoder.encode(conversations)
+        for ids, mask, _ in encoder.encode(conversations)
     ]
 
 
@@ -148,17 +161,22 @@ def labels(ids: list[int], assistant: Sequence[int], turn_start: int, loss_on: s
     The first token never carries loss, since nothing predicts it.
     """
     if loss_on == "all":
-        return [IGNORED, *ids[1:]]
+        return [IGNORED, *_unless_silent(ids, assistant, 1)]
     first = 1
     if loss_on != "assistant":
         first = len(ids) - ids[::-1].index(turn_start)
     if loss_on == "completion":
         first = next((start for start, _ in _runs(bytes(assistant), first)), len(ids))
-        return [IGNORED] * first + ids[first:]
+        return [IGNORED] * first + _unless_silent(ids, assistant, first)
     labelled = [IGNORED] * len(ids)
     for start, end in _runs(bytes(assistant), first):
         labelled[start:end] = ids[start:end]
     return labelled
+
+
+def _unless_silent(ids: list[int], assistant: Sequence[int], first: int) -> list[int]:
+    said = zip(ids[first:], assistant[first:], strict=True)
+    return [IGNORED if mark == SILENT else token for token, mark in said]
 
 
 def _runs(mask: bytes, first: int) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,13 @@
 """Rows that hold a list of messages: `messages`, and `sharegpt` with from and value."""
 
+import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from engine.data.conversation import IMAGE, ROLES, Turn, UnusableRow
+from engine.data.formats import meaning, tool_text
 from engine.data.formats.form import Form, Record, words
 from engine.data.formats.tools import calls, calls_of_text, declarations
 
@@ -12,6 +15,12 @@ _TEXT = ("text", "input_text", "output_text")
 _IMAGE = ("image", "image_url")
 _DIFFER = "image marks and image files differ in number"
 _IMAGE_KEYS = ("image", "image_url", "url", "path", "value")
+ROW_COLUMNS = frozenset({"system", "tools", "functions", "images", "image"})
+"""Columns of a row with messages that are read beside these."""
+_MESSAGE_KEYS = frozenset({
+    "role", "content", "from", "value", "tool_calls", "function_call", "tool_call_id", "name",
+    "tool_responses", *meaning.THOUGHTS, *meaning.LOSS_FLAGS,
+})  # fmt: skip
 
 
 def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
@@ -25,7 +34,16 @@ def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
     system = record.get("system")
     if isinstance(system, str) and system.strip() and not (read and read[0].role == "system"):
         read.insert(0, Turn("system", system))
-    return _with_tools(read, declarations(record.get("tools") or record.get("functions")))
+    read, declared = tool_text.read_out(read)
+    own = declarations(meaning.as_json(record.get("tools") or record.get("functions")))
+    return _with_tools(read, own or declared)
+
+
+def unread_keys(messages: Any) -> Iterator[str]:
+    """Keys of messages that say something and are not read, each once."""
+    objects = (message for message in messages if isinstance(message, dict))
+    names = (meaning.unread(message, _MESSAGE_KEYS, meaning.MESSAGE) for message in objects)
+    yield from dict.fromkeys(itertools.chain.from_iterable(names))
 
 
 def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
@@ -33,17 +51,29 @@ def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
     if not isinstance(message, dict):
         raise UnusableRow("a message that is no object")
     name = message.get(role)
-    kind = ROLES.get(name) if isinstance(name, str) else None
+    kind = ROLES.get(name.strip().lower()) if isinstance(name, str) else None
     if kind is None:
         raise UnusableRow(f"unknown role {str(name)[:30]!r}")
     if kind == "call":
         return Turn("assistant", "", calls=calls_of_text(words(message.get(content))))
     if message.get("tool_responses"):
         raise UnusableRow("tool responses within the message of their call")
-    called = calls(message.get("tool_calls"))
+    called = calls(meaning.as_json(message.get("tool_calls")))
+    if not called and not meaning.is_empty(message.get("function_call")):
+        called = calls([meaning.as_json(message["function_call"])])
     said, images = _content(message.get(content), is_optional=bool(called) or kind == "tool")
-    thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    return Turn(kind, said, words(thought), called, images=images)
+    is_silent = kind == "assistant" and meaning.is_silent(message)
+    return Turn(kind, said, meaning.thought(message), called, images=images, is_silent=is_silent)
+
+
+def silent(turn: Turn) -> Turn:
+    """The same turn, without loss where the assistant says it."""
+    return replace(turn, is_silent=turn.role == "assistant")
+
+
+def keys_of(message: dict[str, Any]) -> tuple[str, str]:
+    """What role and words of a message are called."""
+    return ("from", "value") if "from" in message else ("role", "content")
 
 
 def _named(messages: list[dict[str, Any]], read: list[Turn]) -> list[Turn]:
@@ -53,8 +83,8 @@ def _named(messages: list[dict[str, Any]], read: list[Turn]) -> list[Turn]:
     named = []
     for message, one in zip(messages, read, strict=True):
         if one.calls:
-            given = message.get("tool_calls") or [{}] * len(one.calls)
-            by_id |= {str(g.get("id")): c.name for g, c in zip(given, one.calls, strict=True)}
+            listed = meaning.as_json(message.get("tool_calls")) or [{}] * len(one.calls)
+            by_id |= {str(g.get("id")): c.name for g, c in zip(listed, one.calls, strict=True)}
             order = [call.name for call in one.calls]
         if one.role == "tool":
             next_name = order.pop(0) if order else ""
@@ -120,8 +150,10 @@ def _with_tools(read: list[Turn], tools: str) -> list[Turn]:
 MESSAGES = Form(
     lambda record: isinstance(record.get("messages"), list),
     lambda record: turns(record, record["messages"], "role", "content"),
+    ROW_COLUMNS | {"messages"},
 )
 SHAREGPT = Form(
     lambda record: isinstance(record.get("conversations"), list),
     lambda record: turns(record, record["conversations"], "from", "value"),
+    ROW_COLUMNS | {"conversations"},
 )

@@ -15,6 +15,8 @@ class Form:
 
     fits: Callable[[Record], bool]
     read: Callable[[Record], list[Turn]]
+    columns: frozenset[str]
+    """All that `read` looks at; what a row says beside them is told as unread."""
 
 
 def words(content: Any) -> str:

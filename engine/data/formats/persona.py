@@ -32,5 +32,7 @@ def read_persona(record: Record) -> list[Turn]:
 
 
 PERSONA = Form(
-    lambda record: "persona" in record and "professional_persona" in record, read_persona
+    lambda record: "persona" in record and "professional_persona" in record,
+    read_persona,
+    frozenset({"uuid", *QUESTIONS, *_TABLE["facts"]}),
 )

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.data.conversation import Conversation, Turn, UnusableRow, settled
-from engine.data.formats.chat import turn, turns
+from engine.data.formats import meaning
+from engine.data.formats.chat import keys_of, turn, turns
 from engine.data.formats.form import Record, words
 
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):[ ]?")
+_ANSWERS = {"messages", "conversations", "completion", "response", "output"}
+"""Columns with an answer that a label may judge."""
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
@@ -25,7 +28,7 @@ def is_preference(record: Record) -> bool:
     """Whether a row judges answers."""
     if "chosen" in record and "rejected" in record:
         return True
-    return isinstance(record.get("label"), bool) and bool({"messages", "completion"} & {*record})
+    return meaning.judgement(record) is not None and bool(_ANSWERS & record.keys())
 
 
 def pair(record: Record) -> Pair:
@@ -60,7 +63,7 @@ def _side(answer: Any, has_prompt: bool) -> list[Turn]:
     if isinstance(answer, str):
         return [Turn("assistant", answer)] if has_prompt else transcript(answer)
     if isinstance(answer, dict):
-        return [turn(answer, *(("from", "value") if "from" in answer else ("role", "content")))]
+        return [turn(answer, *keys_of(answer))]
     if isinstance(answer, list):
         return [item for message in answer for item in _side(message, has_prompt)]
     raise UnusableRow("content that is not text")

@@ -3,16 +3,25 @@
 from string import ascii_uppercase
 from typing import Any
 
-from engine.data.conversation import Turn
+from engine.data.conversation import Turn, UnusableRow
+from engine.data.formats import chat, meaning
 from engine.data.formats.form import Form, Record, words
 
 _NO_INPUT = {"<noinput>", "noinput", "no input", "<no input>", "nan", "n/a"}
 """What some Alpaca rows write where there is no input; read as none."""
+_BESIDE = frozenset({"system", "system_prompt", "choices", "history", *meaning.THOUGHTS})
+"""Columns that are read beside question, passages and answer."""
 
 
-def question_answer(*question: str, answer: tuple[str, ...], needs: tuple[str, ...] = ()) -> Form:
+def question_answer(
+    *question: str,
+    answer: tuple[str, ...],
+    needs: tuple[str, ...] = (),
+    passages: tuple[str, ...] = meaning.PASSAGES,
+) -> Form:
     """The columns of a question, joined by an empty line, and the first there is of an answer's.
 
+    Passages join the question, an earlier talk comes before it, a thought before the answer.
     It fits where the first column of the question, all of `needs`, and an answer are there.
     """
 
@@ -21,25 +30,61 @@ def question_answer(*question: str, answer: tuple[str, ...], needs: tuple[str, .
         return has_answer and all(name in record for name in (question[0], *needs))
 
     def read(record: Record) -> list[Turn]:
-        parts = [*(_part(record, name) for name in question), _choices(record.get("choices"))]
+        if isinstance(record.get(question[0]), list):
+            return _conversational(record, question[0], answer)
+        asked = [_part(record, name) for name in question]
+        asked += [*meaning.passages(record, passages), _choices(record.get("choices"))]
         reply = next(record[name] for name in answer if name in record)
         system = record.get("system") or record.get("system_prompt") or ""
         return [
             Turn("system", system if isinstance(system, str) else ""),
-            Turn("user", "\n\n".join(part for part in parts if part)),
-            Turn("assistant", words(reply)),
+            *_history(record.get("history")),
+            Turn("user", "\n\n".join(part for part in asked if part)),
+            Turn("assistant", words(reply), meaning.thought(record)),
         ]
 
-    return Form(fits, read)
+    return Form(fits, read, frozenset({*question, *answer, *passages}) | _BESIDE)
 
 
-def _choices(given: Any) -> str:
-    """Choices of a question as lines with letters, by which benchmarks answer."""
-    if not isinstance(given, list) or not all(isinstance(choice, str) for choice in given):
+def _conversational(record: Record, question: str, answer: tuple[str, ...]) -> list[Turn]:
+    """TRL's conversational prompt and completion; what the prompt answers carries no loss."""
+    prompt = chat.turns(record, record[question], "role", "content")
+    reply = next(record[name] for name in answer if name in record)
+    reply = reply if isinstance(reply, list) else [{"role": "assistant", "content": reply}]
+    return [*map(chat.silent, prompt), *(chat.turn(message) for message in reply)]
+
+
+def _history(earlier: Any) -> list[Turn]:
+    """Alpaca's earlier exchanges, a question and an answer each, or a list of messages."""
+    if meaning.is_empty(earlier):
+        return []
+    if not isinstance(earlier, list):
+        raise UnusableRow("a history that is no list")
+    turns: list[Turn] = []
+    for exchange in earlier:
+        if isinstance(exchange, dict):
+            turns.append(chat.turn(exchange, *chat.keys_of(exchange)))
+        elif isinstance(exchange, list) and len(exchange) == 2:
+            turns += [Turn("user", words(exchange[0])), Turn("assistant", words(exchange[1]))]
+        else:
+            raise UnusableRow("a history that holds no pairs of question and answer")
+    return turns
+
+
+def _choices(listed: Any) -> str:
+    """Choices of a question as lines with letters, by which benchmarks answer.
+
+    ARC's are {text, label}, two lists of the same length.
+    """
+    if isinstance(listed, dict) and {"text", "label"} <= listed.keys():
+        letters, texts = listed["label"], listed["text"]
+    else:
+        letters, texts = ascii_uppercase, listed
+    if meaning.is_empty(listed):
         return ""
-    return "\n".join(
-        f"{letter}. {choice}" for letter, choice in zip(ascii_uppercase, given, strict=False)
-    )
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise UnusableRow("choices that are no list of texts")
+    return "\n".join(f"{letter}. {text}" for letter, text in zip(letters, texts, strict=False))
 
 
 def _part(record: Record, name: str) -> str:
@@ -53,5 +98,5 @@ INSTRUCTION_INPUT_OUTPUT = question_answer(
 INSTRUCTION_OUTPUT = question_answer("instruction", answer=("output", "response"))
 QUESTION_RESPONSE = question_answer("question", answer=("response", "answer"))
 PROMPT_COMPLETION = question_answer("prompt", answer=("completion", "response"))
-TITLE_TEXT = question_answer("title", answer=("text",))
+TITLE_TEXT = question_answer("title", answer=("text",), passages=())
 """An article answers its title."""

@@ -1,21 +1,32 @@
 """Every format of rows by name, in the order in which rows are tried on them."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.data.conversation import Conversation, Turn, UnusableRow, settled
-from engine.data.formats import chat, persona, question_answer, text
+from engine.data.formats import (
+    alternating,
+    chat,
+    function_calling,
+    meaning,
+    persona,
+    question_answer,
+    text,
+)
 from engine.data.formats.form import Form, Record
 from engine.data.formats.preference import is_preference
 
 FORMATS: dict[str, Form] = {
+    "alternating": alternating.ALTERNATING,
     "messages": chat.MESSAGES,
     "sharegpt": chat.SHAREGPT,
     "instruction_input_output": question_answer.INSTRUCTION_INPUT_OUTPUT,
     "instruction_output": question_answer.INSTRUCTION_OUTPUT,
     "question_response": question_answer.QUESTION_RESPONSE,
     "prompt_completion": question_answer.PROMPT_COMPLETION,
+    "xlam": function_calling.XLAM,
+    "glaive": function_calling.GLAIVE,
     "nemotron_persona": persona.PERSONA,
     "usr_bot": text.USR_BOT,
     "title_text": question_answer.TITLE_TEXT,
@@ -24,6 +35,7 @@ FORMATS: dict[str, Form] = {
 PREFERENCE = "preference"
 """What rows that judge answers are detected as; they are for DPO."""
 
+NOTED_MARKS = "turns told from a chat template's marks in the text"
 DETECTED_FROM = 64
 """Rows at the head of a source that its format is told from."""
 
@@ -50,16 +62,55 @@ def renamed(record: Record, columns: dict[str, str]) -> Record:
     return kept | {name: taken[own] for name, own in columns.items() if own in taken}
 
 
+@dataclass(frozen=True, slots=True)
+class ReadRow:
+    """A row as turns, and what it says beside them."""
+
+    turns: Conversation
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    """Names of columns, and of keys of messages, that say something and were not read."""
+
+
 def conversation(record: Record, format_name: str, folder: str = "") -> Conversation:
+    """The record as turns. Raises `UnusableRow` as `read` does."""
+    return read(record, format_name, folder).turns
+
+
+def read(record: Record, format_name: str, folder: str = "", *, is_asked: bool = False) -> ReadRow:
     """The record as turns, with image files relative to `folder`.
 
+    `is_asked` says that the recipe names the format: bare text is then bare, whatever it holds.
     Raises `UnusableRow` with the reason.
     """
+    form = FORMATS[format_name]
+    meaning.refuse_unheard(record)
+    _refuse_unwanted(record, form)
+    is_bare = format_name == "text" and not is_asked
     try:
-        turns = FORMATS[format_name].read(record)
+        turns = text.read_untemplated(record) if is_bare else form.read(record)
     except (KeyError, StopIteration, TypeError, AttributeError, ValueError):
         raise UnusableRow(f"columns are not those of {format_name}") from None
-    return settled([_located(turn, folder) for turn in turns])
+    settled_turns = settled([_located(turn, folder) for turn in turns])
+    notes = (NOTED_MARKS,) if is_bare and settled_turns[0].role != "text" else ()
+    return ReadRow(settled_turns, notes, _unread(record, form))
+
+
+def _refuse_unwanted(record: Record, form: Form) -> None:
+    """Raises `UnusableRow` where a column judges the row's answer to be an unwanted one."""
+    judged = meaning.judgement(record)
+    if judged and not judged[1] and judged[0] not in form.columns:
+        raise UnusableRow(f"an answer that column {judged[0]} marks as unwanted")
+
+
+def _unread(record: Record, form: Form) -> tuple[str, ...]:
+    names = [*meaning.unread(record, form.columns)]
+    messages = next(
+        (record.get(c) for c in ("messages", "conversations") if c in form.columns), None
+    )
+    if isinstance(messages, list):
+        names += chat.unread_keys(messages)
+    return tuple(names)
 
 
 def _located(turn: Turn, folder: str) -> Turn:

@@ -3,6 +3,7 @@
 import re
 
 from engine.data.conversation import Turn, UnusableRow
+from engine.data.formats import chat_marks
 from engine.data.formats.form import Form, Record, words
 
 _MARK = re.compile(r"<(usr|bot|sys)>")
@@ -28,7 +29,16 @@ def read_text(record: Record) -> list[Turn]:
     return [Turn("text", words(record["text"]))]
 
 
+def read_untemplated(record: Record) -> list[Turn]:
+    """Bare text; where it was put through a chat template already, the turns of that."""
+    text = words(record["text"])
+    marks = chat_marks.mark_in(text)
+    return chat_marks.turns_of(text, marks) if marks else read_text(record)
+
+
 USR_BOT = Form(
-    lambda record: isinstance(record.get("text"), str) and "<bot>" in record["text"], read_marked
+    lambda record: isinstance(record.get("text"), str) and "<bot>" in record["text"],
+    read_marked,
+    frozenset({"text"}),
 )
-TEXT = Form(lambda record: "text" in record, read_text)
+TEXT = Form(lambda record: "text" in record, read_text, frozenset({"text"}))

@@ -1,0 +1,129 @@
+"""What columns beside a format's own mean: thoughts, passages, judgements, or nothing for training.
+
+A row's key that is neither read, nor refused here, nor harmless is noted by its name.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from engine.data.conversation import UnusableRow
+from engine.data.formats.form import Record, words
+
+THOUGHTS = (
+    "reasoning_content", "reasoning", "thinking", "thought", "analysis", "reasoning_details", "cot",
+)  # fmt: skip
+"""Keys under which published sets keep what was thought before an answer."""
+PASSAGES = ("context", "passage", "document")
+"""Columns with a text that the question is about."""
+LOSS_FLAGS = ("weight", "loss", "loss_weight", "training", "train")
+"""Keys of a message that say whether it carries loss."""
+_JUDGEMENTS = ("label", "kto_tag", "rating")
+_WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+_UNHEARD = {"audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
+_HARMLESS = {
+    "id", "idx", "index", "uuid", "_id", "row_id", "prompt_id", "message_id", "conversation_id",
+    "conversation_hash", "source", "dataset", "origin", "url", "lang", "language", "locale",
+    "category", "categories", "topic", "subject", "domain", "task", "type", "tags", "meta",
+    "metadata", "info", "license", "author", "model", "generator", "created", "created_at", "date",
+    "timestamp", "time", "version", "split", "hash", "token_count", "num_tokens", "difficulty",
+    "level", "fact", "__index_level_0__", "refusal", "annotations", "finish_reason", "turn",
+}  # fmt: skip
+MESSAGE = "a message's "
+"""What names of keys of messages begin with."""
+HARMLESS = frozenset({*_HARMLESS, *(f"{MESSAGE}{name}" for name in _HARMLESS)})
+"""Keys that describe a row or a message and say nothing that is learned; they are counted alone."""
+_MOST_NAMES = 16
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value says nothing."""
+    return value is None or value in ("", [], {})
+
+
+def thought(said: Record) -> str:
+    """What was thought before an answer, under any of its names. Raises `UnusableRow` for two."""
+    texts = dict.fromkeys(filter(None, (_thought(said[k]) for k in THOUGHTS if k in said)))
+    if len(texts) > 1:
+        raise UnusableRow("two different thoughts before one answer")
+    return next(iter(texts), "")
+
+
+def _thought(value: Any) -> str:
+    """Text, or OpenRouter's list of parts with a text or a summary each."""
+    if is_empty(value):
+        return ""
+    if isinstance(value, list):
+        parts = [part if isinstance(part, dict) else {"text": part} for part in value]
+        return "\n".join(words(part.get("text") or part.get("summary")) for part in parts)
+    return words(value)
+
+
+def passages(record: Record, names: tuple[str, ...] = PASSAGES) -> list[str]:
+    """The texts that a question is about; of a list each. Raises `UnusableRow` for other shapes."""
+    texts: list[str] = []
+    for name in names:
+        value = record.get(name)
+        if is_empty(value):
+            continue
+        for text in value if isinstance(value, list) else [value]:
+            if not isinstance(text, str):
+                raise UnusableRow(f"a {name} that is no text")
+            texts.append(text.strip())
+    return texts
+
+
+def is_silent(message: Record) -> bool:
+    """Whether a message says that it carries no loss. Raises `UnusableRow` for other weights."""
+    for name in LOSS_FLAGS:
+        value = message.get(name)
+        if value is None:
+            continue
+        flag = verdict(value)
+        if flag is None:
+            raise UnusableRow(f"a message's {name} that is neither 0 nor 1")
+        if not flag:
+            return True
+    return False
+
+
+def verdict(value: Any) -> bool | None:
+    """Yes or no, however it is written; None where it is neither."""
+    if isinstance(value, str):
+        return _WORDS.get(value.strip().lower())
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        return bool(value)
+    return None
+
+
+def judgement(record: Record) -> tuple[str, bool] | None:
+    """The column that judges the row's answer, and whether it is wanted; None where none does."""
+    verdicts = ((name, verdict(record.get(name))) for name in _JUDGEMENTS)
+    return next(((name, flag) for name, flag in verdicts if flag is not None), None)
+
+
+def refuse_unheard(record: Record) -> None:
+    """Raises `UnusableRow` where a row holds what no Gemma of this project is trained on."""
+    for name, kind in _UNHEARD.items():
+        if not is_empty(record.get(name)):
+            raise UnusableRow(f"{kind} in column {name}, which is not trained on")
+
+
+def unread(record: Record, columns: frozenset[str], before: str = "") -> Iterator[str]:
+    """Names of a record's columns that say something and are not read, at most the first few."""
+    names = [name for name, value in record.items() if name not in columns and not is_empty(value)]
+    yield from (f"{before}{name}" for name in names[:_MOST_NAMES])
+    if len(names) > _MOST_NAMES:
+        yield f"{before}(more than {_MOST_NAMES} others)"
+
+
+def as_json(value: Any) -> Any:
+    """A value that is JSON text, once or twice over, as what it stands for; others as they are."""
+    for _ in range(2):
+        if not isinstance(value, str) or value.strip()[:1] not in ("{", "[", '"'):
+            return value
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
