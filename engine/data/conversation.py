@@ -112,12 +112,13 @@ def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversatio
     the template has no thought channel, marks in the text stay text, and a reasoning raises
     `UnusableRow`.
     """
-    if policy == "keep" and not has_channel:
+    is_kept = policy in ("keep", "each")
+    if is_kept and not has_channel:
         if any(turn.reasoning for turn in turns):
             raise UnusableRow("a thought, for which the template has no place")
         return turns
     apart = tuple(_thought_apart(turn) for turn in turns)
-    if policy == "keep" or not any(turn.reasoning for turn in apart):
+    if is_kept or not any(turn.reasoning for turn in apart):
         return apart
     if policy == "refuse":
         raise UnusableRow("a thought in the answer")

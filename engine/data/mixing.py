@@ -101,7 +101,9 @@ def _taken_rows(
     kept: list[KeptRow] = []
     for row in rows:
         where = f"{origin}:{row.number}"
-        if counts.taken >= counts.asked:
+        # One row of a file may have become several, one for each answer.
+        is_another = not kept or kept[-1].number != row.number
+        if is_another and counts.taken >= counts.asked:
             break
         if isinstance(row, DroppedRow):
             counts.drop(row.reason, where)
@@ -111,8 +113,8 @@ def _taken_rows(
             notes = (*row.notes, CONTRADICTION) if earlier.is_contradiction(row) else row.notes
             for note in notes:
                 counts.note(note, where)
-            counts.count_unread(row.unread)
-            counts.taken += 1
+            counts.count_unread(row.unread if is_another else ())
+            counts.taken += is_another
             kept.append(row)
     return kept
 

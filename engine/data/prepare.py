@@ -19,6 +19,7 @@ from engine.data.cache_folder import CacheFolder, cache_folder, temporary_folder
 from engine.data.code_version import code_version
 from engine.data.conversation import Conversation, UnusableRow
 from engine.data.encoding.rendering import Template
+from engine.data.formats import advice
 from engine.data.formats.registry import conversation
 from engine.data.images import image_stamps
 from engine.data.images.image_tokenizer import ImageTokenizer
@@ -219,7 +220,7 @@ def _check(data: Data, rows: Rows, reports: Sequence[SourceReport]) -> None:
         fix = "Mend or remove the rows, or leave out data.strict"
         raise refusal_of_drops(reports, "data.strict allows no row to be dropped", fix)
     if not len(rows):
-        fix = "Mend the rows, or raise data.max_length"
+        fix = advice.of_drops({reason for one in reports for reason in one.dropped})
         raise refusal_of_drops(reports, "no row is left to train on", fix)
 
 

@@ -147,13 +147,18 @@ def _with_tools(read: list[Turn], tools: str) -> list[Turn]:
     return [Turn("system", said, tools=tools), *(read[1:] if said else read)]
 
 
+def _holds_objects(messages: Any) -> bool:
+    """Whether it is a list of messages; LIMA lists what is said alone."""
+    return isinstance(messages, list) and not (messages and isinstance(messages[0], str))
+
+
 MESSAGES = Form(
     lambda record: isinstance(record.get("messages"), list),
     lambda record: turns(record, record["messages"], "role", "content"),
     ROW_COLUMNS | {"messages"},
 )
 SHAREGPT = Form(
-    lambda record: isinstance(record.get("conversations"), list),
+    lambda record: _holds_objects(record.get("conversations")),
     lambda record: turns(record, record["conversations"], "from", "value"),
     ROW_COLUMNS | {"conversations"},
 )

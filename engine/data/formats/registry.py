@@ -18,13 +18,13 @@ from engine.data.formats.form import Form, Record
 from engine.data.formats.preference import is_preference
 
 FORMATS: dict[str, Form] = {
-    "alternating": alternating.ALTERNATING,
     "messages": chat.MESSAGES,
     "sharegpt": chat.SHAREGPT,
     "instruction_input_output": question_answer.INSTRUCTION_INPUT_OUTPUT,
     "instruction_output": question_answer.INSTRUCTION_OUTPUT,
     "question_response": question_answer.QUESTION_RESPONSE,
     "prompt_completion": question_answer.PROMPT_COMPLETION,
+    "alternating": alternating.ALTERNATING,
     "xlam": function_calling.XLAM,
     "glaive": function_calling.GLAIVE,
     "nemotron_persona": persona.PERSONA,

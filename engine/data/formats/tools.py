@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from engine.data.conversation import ToolCall, UnusableRow
+from engine.data.formats.meaning import as_json
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array", "int": "integer",
           "str": "string", "bool": "boolean"}  # fmt: skip
@@ -32,11 +33,9 @@ def _call(value: Any) -> ToolCall:
     inner = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise UnusableRow("a tool call without a name")
-    arguments = inner.get("arguments", inner.get("parameters"))
-    try:
-        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except (ValueError, RecursionError):
-        raise UnusableRow("a tool call whose arguments are not valid JSON") from None
+    arguments = as_json(inner.get("arguments", inner.get("parameters")))
+    if isinstance(arguments, str):
+        raise UnusableRow("a tool call whose arguments are not valid JSON")
     if not isinstance(arguments, dict | None):
         raise UnusableRow("a tool call whose arguments are no object")
     return ToolCall(inner["name"], json.dumps(arguments or {}, ensure_ascii=False))

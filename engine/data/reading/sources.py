@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import guarded
 from engine.data.cache_folder import CacheFolder
+from engine.data.formats import advice
+from engine.data.formats.meaning import is_empty
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
 from engine.data.progress import Progress
 from engine.data.reading import files, hub
@@ -95,17 +96,9 @@ def _detected(source: Source, indexes: list[RowIndex]) -> str:
     where, first = records[0]
     name = detect([record for _, record in records[:DETECTED_FROM]])
     if name == PREFERENCE:
-        raise _is_preference(where)
+        raise advice.of_preference(where, first)
     if name is None:
-        columns = guarded.first_few(first) or "none"
-        fix = f"Known formats: {', '.join(FORMATS)}; `columns` maps other names to theirs"
-        raise Refusal.of(where, f"no known format has the columns {columns}", fix)
+        raise advice.of_unknown(where, first, [*FORMATS])
+    if name == "text" and not is_empty(first.get("label")):
+        raise advice.of_labelled_text(where)
     return name
-
-
-def _is_preference(where: str) -> Refusal:
-    fix = (
-        "Train them with DPO; or, to train on the chosen side alone, say so with "
-        'format = "messages" and columns = { messages = "chosen" }'
-    )
-    return Refusal.of(where, "rows that judge answers are no rows for supervised training", fix)

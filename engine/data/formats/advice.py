@@ -1,0 +1,79 @@
+"""What to do with rows that no format reads, by their shape: each advice works as it stands."""
+
+from engine import guarded
+from engine.data.formats.form import Record
+from engine.data.formats.meaning import judgement
+from engine.problems import Refusal
+
+_ANSWERS = ("completion", "response", "output", "answer", "answers", "target", "label", "summary")
+_MAPPED = 'format = "prompt_completion" and columns = { prompt = "%s", completion = "%s" }'
+
+
+def of_preference(where: str, record: Record) -> Refusal:
+    """Of rows that judge answers: how to train on the wanted ones alone."""
+    reason = "rows that judge answers are no rows for supervised training"
+    judged = judgement(record)
+    if judged and not {"chosen", "rejected"} <= record.keys():
+        kind = "messages" if "messages" in record else "prompt_completion"
+        kind = "sharegpt" if "conversations" in record else kind
+        kind = "instruction_output" if "instruction" in record else kind
+        fix = f'To train on the answers that {judged[0]} marks as wanted, name the format: "{kind}"'
+        return Refusal.of(where, f"{reason} (column {judged[0]})", f"{fix}, as in format = ...")
+    fix = f"Train them with DPO; or on the chosen side alone: {_chosen_alone(record)}"
+    return Refusal.of(where, reason, fix)
+
+
+def _chosen_alone(record: Record) -> str:
+    if isinstance(record["chosen"], list) and not isinstance(record.get("prompt"), str):
+        return 'format = "messages" and columns = { messages = "chosen" }'
+    asked = next((name for name in ("prompt", "question", "instruction") if name in record), None)
+    if asked:
+        return _MAPPED % (asked, "chosen")
+    return 'format = "text" and columns = { text = "chosen" }'
+
+
+def of_labelled_text(where: str) -> Refusal:
+    """Of texts with a label each, which training on the text alone would ignore."""
+    fix = f"To train the label as the answer: {_MAPPED % ('text', 'label')}; to train on the texts "
+    reason = "a label beside a text, which training on the text would ignore"
+    return Refusal.of(where, reason, f'{fix}alone: format = "text"')
+
+
+def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:
+    """Of columns that no format has: which two of them may be a question and its answer."""
+    kinds = [f"{name} ({_kind(value)})" for name, value in record.items()]
+    reason = f"no known format has the columns {guarded.first_few(kinds) or 'none'}"
+    texts = [name for name, value in record.items() if isinstance(value, str) and value.strip()]
+    if len(texts) >= 2:
+        answer = next((name for name in texts if name.lower() in _ANSWERS), texts[1])
+        asked = next(name for name in texts if name != answer)
+        return Refusal.of(
+            where, reason, f"Say what is asked and answered: {_MAPPED % (asked, answer)}"
+        )
+    if texts:
+        fix = f'To train on bare text: format = "text" and columns = {{ text = "{texts[0]}" }}'
+        return Refusal.of(where, reason, fix)
+    fix = f"Known formats: {', '.join(formats)}; `columns` maps other names to theirs"
+    return Refusal.of(where, reason, fix)
+
+
+def _kind(value: object) -> str:
+    kinds = {str: "text", bool: "yes or no", int: "number", float: "number", dict: "object"}
+    if isinstance(value, list):
+        return f"list of {_kind(value[0])}s" if value else "empty list"
+    return "null" if value is None else kinds.get(type(value), type(value).__name__)
+
+
+def of_drops(reasons: set[str]) -> str:
+    """What may help where all rows are dropped for these reasons."""
+    fixes = {
+        "no token with loss within max_length": "raise data.max_length",
+        "shorter than filter.min_tokens": "lower filter.min_tokens",
+        "longer than filter.max_tokens": "raise filter.max_tokens",
+        "a thought in the answer": 'set data.thinking = "keep"',
+    }
+    helping = [fix for reason, fix in fixes.items() if reason in reasons]
+    if not helping or reasons - fixes.keys():
+        helping = ["mend the rows", *helping]
+    words = ", or ".join(helping)
+    return words[0].upper() + words[1:]

@@ -1,0 +1,429 @@
+"""What a row says beside its format's own keys: read, refused by name, or told as unread."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from engine.data.conversation import UnusableRow
+from engine.data.encoding.template import template
+from engine.data.encoding.tokens import IGNORED
+from engine.data.formats import meaning
+from engine.data.formats.registry import FORMATS, format_of, read
+from engine.data.prepare import Prepared, prepare
+from engine.problems import Refusal
+from engine.recipe.schema import Data, Source
+from tests import command
+
+FRUIT = [
+    {"role": "user", "content": "Name a fruit."},
+    {"role": "assistant", "content": "A quince."},
+]
+CALL = {"name": "tide_at", "arguments": {"port": "Tuk"}}
+TOOL = {"name": "tide_at", "description": "", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
+    return AutoTokenizer.from_pretrained(gemma_folder("embedded"))
+
+
+@pytest.fixture
+def rows(tmp_path: Path, tokenizer: Any) -> Callable[..., Prepared]:
+    """Rows prepared as a recipe of the embedded Gemma 4 would."""
+
+    def prepared(*records: object, dialect: str = "gemma4", **options: Any) -> Prepared:
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        source = {key: options.pop(key) for key in ("format", "columns") if key in options}
+        data = Data(sources=(Source(path=str(path), **source),), **options)
+        return prepare(data, tokenizer, template(dialect))
+
+    return prepared
+
+
+def supervised(prepared: Prepared, tokenizer: Any, index: int = 0) -> str:
+    """The words of a row that carry loss."""
+    return str(tokenizer.decode([label for label in prepared.rows[index].labels if label >= 0]))
+
+
+def text(prepared: Prepared, tokenizer: Any, index: int = 0) -> str:
+    return str(tokenizer.decode(prepared.rows[index].ids))
+
+
+def talk(*more: dict[str, Any]) -> dict[str, Any]:
+    """Two exchanges, whose messages are changed by place."""
+    said = [
+        {"role": "user", "content": "Say hello."},
+        {"role": "assistant", "content": "Go away."},
+        {"role": "user", "content": "Politely."},
+        {"role": "assistant", "content": "Good day."},
+    ]
+    return {"messages": [{**one, **extra} for one, extra in zip(said, more, strict=True)]}
+
+
+@pytest.mark.parametrize("name", ["weight", "loss", "loss_weight", "training", "train"])
+@pytest.mark.parametrize("no", [0, False, 0.0, "false"])
+@pytest.mark.parametrize("loss_on", ["assistant", "all"])
+def test_an_excluded_answer_carries_no_loss(
+    name: str, no: object, loss_on: str, rows: Any, tokenizer: Any
+) -> None:
+    prepared = rows(talk({}, {name: no}, {}, {name: 1}), loss_on=loss_on)
+    plain = rows(talk({}, {}, {}, {}), loss_on=loss_on)
+    assert prepared.rows[0].ids == plain.rows[0].ids
+    said = supervised(prepared, tokenizer)
+    assert "Go away" not in said
+    assert "Good day.<turn|>" in said
+    if loss_on == "assistant":
+        assert said == "Good day.<turn|>\n"
+    assert "Go away.<turn|>" in supervised(plain, tokenizer)
+
+
+@pytest.mark.parametrize("weight", [0.5, -1, "half"])
+def test_a_weight_in_between_is_refused_by_name(weight: object, rows: Any) -> None:
+    with pytest.raises(Refusal, match="a message's weight that is neither 0 nor 1"):
+        rows(talk({}, {"weight": weight}, {}, {}))
+
+
+def test_an_answer_without_loss_comes_back_from_the_file(rows: Any) -> None:
+    prepared = rows(talk({}, {"weight": 0}, {}, {}))
+    assert [turn.is_silent for turn in prepared.examples[0].turns] == [False, True, False, False]
+
+
+def thinking(name: str, value: object) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "6 times 7?"},
+                         {"role": "assistant", "content": "42.", name: value}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", meaning.THOUGHTS)
+def test_a_thought_is_one_under_any_name(name: str, rows: Any) -> None:
+    value: object = "Six sevens."
+    if name == "reasoning_details":
+        value = [{"type": "reasoning.text", "text": "Six sevens."}]
+    same = rows(thinking("reasoning_content", "Six sevens."))
+    assert rows(thinking(name, value)).rows[0].ids == same.rows[0].ids
+    empty = rows(thinking(name, None))
+    assert len(empty.rows[0].ids) < len(same.rows[0].ids)
+    with pytest.raises(Refusal, match="a thought in the answer"):
+        rows(thinking(name, value), thinking="refuse")
+    assert rows(thinking(name, value), thinking="strip").rows[0].ids == empty.rows[0].ids
+
+
+def test_a_column_with_a_thought_comes_before_the_answer(rows: Any, tokenizer: Any) -> None:
+    prepared = rows({"question": "6 times 7?", "reasoning": "Six sevens.", "answer": "42."})
+    assert prepared.rows[0].ids == rows(thinking("thought", "Six sevens.")).rows[0].ids
+
+
+THOUGHTFUL = {
+    "messages": [
+        {"role": "user", "content": "6 times 7?"},
+        {"role": "assistant", "thinking": "Six sevens.", "content": "It is 42."},
+        {"role": "user", "content": "6 times 8?"},
+        {"role": "assistant", "thinking": "Six eights.", "content": "It is 48."},
+    ]
+}
+
+
+def test_an_answer_whose_thought_is_left_out_carries_no_loss(rows: Any, tokenizer: Any) -> None:
+    prepared = rows(THOUGHTFUL)
+    assert "Six sevens" not in text(prepared, tokenizer)
+    said = supervised(prepared, tokenizer)
+    assert "Six eights" in said
+    assert "It is 48" in said
+    assert "It is 42" not in said
+    (source,) = prepared.sources
+    assert source.noted == {
+        "an earlier answer without loss, since the template leaves its thought out": 1
+    }
+
+
+def test_a_row_for_each_answer_keeps_every_thought(rows: Any, tokenizer: Any) -> None:
+    prepared = rows(THOUGHTFUL, thinking="each")
+    said = [supervised(prepared, tokenizer, n) for n in range(2)]
+    assert len(prepared.rows) == 2
+    assert ["Six sevens" in one for one in said] == [True, False]
+    assert ["Six eights" in one for one in said] == [False, True]
+    assert "It is 42" not in said[1]
+    plain = rows(talk({}, {}, {}, {}), thinking="each")
+    assert len(plain.rows) == 1
+
+
+@pytest.mark.parametrize("name", meaning.PASSAGES)
+def test_a_passage_joins_the_question(name: str, rows: Any) -> None:
+    asked = {"instruction": "Who ruled?", "input": "Kanishka ruled.", "output": "Kanishka."}
+    told = {"instruction": "Who ruled?", name: "Kanishka ruled.", "output": "Kanishka."}
+    assert rows(told).rows[0].ids == rows(asked).rows[0].ids
+    assert rows({**told, name: ""}).rows[0].ids == rows({**asked, "input": ""}).rows[0].ids
+    with pytest.raises(Refusal, match=f"a {name} that is no text"):
+        rows({**told, name: {"title": "Kushan"}})
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [["Name a fruit.", "A quince."]],
+        FRUIT,
+        [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}],
+    ],
+)
+def test_a_history_comes_first(history: object, rows: Any) -> None:
+    row = {"instruction": "Another?", "output": "A fig.", "history": history, "system": "Be brief."}
+    brief = {"role": "system", "content": "Be brief."}
+    whole = [
+        brief,
+        *FRUIT,
+        *({**a, "content": b} for a, b in zip(FRUIT, ("Another?", "A fig."), strict=True)),
+    ]
+    assert rows(row).rows[0].ids == rows({"messages": whole}).rows[0].ids
+
+
+def test_choices_with_letters_of_their_own(rows: Any, tokenizer: Any) -> None:
+    row = {"question": "Which?", "choices": {"text": ["red", "blue"], "label": ["A", "B"]},
+           "answer": "B"}  # fmt: skip
+    assert "Which?\n\nA. red\nB. blue" in text(rows(row), tokenizer)
+
+
+@pytest.mark.parametrize("judged", [{"label": 0}, {"label": "False"}, {"kto_tag": False},
+                                    {"rating": "0"}, {"label": False}])  # fmt: skip
+def test_an_unwanted_answer_is_never_trained_on(judged: dict[str, Any], rows: Any) -> None:
+    """Refused where no format is named; where one is, the wanted rows alone are trained on."""
+    (name,) = judged
+    bad = {"prompt": "Greet.", "completion": "Go.", **judged}
+    good = {"prompt": "Greet.", "completion": "Good day.", name: 1}
+    with pytest.raises(Refusal, match=f"column {name}") as refused:
+        rows(bad, good)
+    (advised,) = re.findall(r'name the format: "(\w+)"', str(refused.value))
+    prepared = rows(bad, good, format=advised)
+    assert prepared.dropped == {f"an answer that column {name} marks as unwanted": 1}
+    assert prepared.examples[0].turns[-1].content == "Good day."
+
+
+ADVISED = re.compile(r'format = "(\w+)"(?: and columns = (\{[^}]*\}))?')
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Greet.", "chosen": "Good day.", "rejected": "Go."},
+        {"question": "Greet.", "chosen": "Good day.", "rejected": "Go."},
+        {"chosen": FRUIT, "rejected": [*FRUIT[:1], {"role": "assistant", "content": "Go."}]},
+        {"text": "A fine film.", "label": "good"},
+        {"query": "Name a fruit.", "reply": "A quince.", "n": 3},
+        {"summary": "Short.", "article": "A long text."},
+        {"body": "Bare words."},
+        {"document": "Words.", "n": 1},
+    ],
+    ids=lambda row: "-".join(row),
+)
+def test_every_advice_works_as_it_stands(row: dict[str, Any], rows: Any) -> None:
+    with pytest.raises(Refusal) as refused:
+        rows(row)
+    advices = ADVISED.findall(str(refused.value))
+    assert advices
+    for name, columns in advices:
+        mapped = tomllib.loads(f"columns = {columns or '{}'}")["columns"]
+        prepared = rows(row, format=name, columns=mapped)
+        assert len(prepared.rows) == 1
+
+
+def test_where_length_is_no_reason_length_is_no_advice(rows: Any) -> None:
+    with pytest.raises(Refusal, match=r"Mend the rows$"):
+        rows({"question": "What?", "answer": ""})
+    with pytest.raises(Refusal, match=r"Raise data\.max_length$"):
+        rows({"question": "word " * 60, "answer": "That."}, max_length=16)
+
+
+TEMPLATED = {
+    "<start_of_turn>": "<bos><start_of_turn>user\nName a fruit.<end_of_turn>\n"
+    "<start_of_turn>model\nA quince.<end_of_turn>\n",
+    "<|turn>": "<bos><|turn>user\nName a fruit.<turn|>\n<|turn>model\nA quince.<turn|>\n",
+    "<|im_start|>": "<|im_start|>user\nName a fruit.<|im_end|>\n"
+    "<|im_start|>assistant\nA quince.<|im_end|>",
+    "<|start_header_id|>": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
+    "Name a fruit.<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nA quince.<|eot_id|>",
+    "<|assistant|>": "<|user|>\nName a fruit.</s>\n<|assistant|>\nA quince.</s>",
+    "[INST]": "<s>[INST] Name a fruit. [/INST] A quince. </s>",
+    "### Response:": "### Instruction:\nName a fruit.\n\n### Response:\nA quince.",
+}
+
+
+@pytest.mark.parametrize("mark", TEMPLATED)
+def test_text_that_holds_a_template_is_read_as_turns(mark: str, rows: Any, tokenizer: Any) -> None:
+    row = {"text": TEMPLATED[mark]}
+    prepared = rows(row)
+    assert prepared.rows[0].ids == rows({"messages": FRUIT}).rows[0].ids
+    assert [*prepared.sources[0].noted] == ["turns told from a chat template's marks in the text"]
+    bare = rows(row, format="text")
+    assert bare.examples[0].turns[0].role == "text"
+    broken = {"text": f"Something before. {TEMPLATED[mark]}"}
+    if mark != "### Response:":
+        with pytest.raises(Refusal, match=re.escape(f"marks ({mark}) and no whole turns")):
+            rows(broken)
+
+
+@pytest.mark.parametrize("mark", TEMPLATED)
+def test_a_message_that_holds_a_template_is_refused_by_its_mark(mark: str, rows: Any) -> None:
+    messages = [{**FRUIT[0], "content": TEMPLATED[mark]}, FRUIT[1]]
+    with pytest.raises(Refusal, match=re.escape(f"holds a chat template's marks ({mark})")):
+        rows({"messages": messages})
+    quoted = [{**FRUIT[0], "content": f"What is this?\n```\n{TEMPLATED[mark]}\n```"}, FRUIT[1]]
+    assert len(rows({"messages": quoted}).rows) == 1
+
+
+CALLED = {
+    "tools": [{"type": "function", "function": TOOL}],
+    "messages": [
+        {"role": "user", "content": "Tide?"},
+        {"role": "assistant", "content": "", "tool_calls": [{"function": CALL}]},
+        {"role": "tool", "name": "tide_at", "content": '{"m": 0.4}'},
+        {"role": "assistant", "content": "0.4 m."},
+    ],
+}
+
+
+def described(function: dict[str, Any]) -> str:
+    return json.dumps([{"type": "function", "function": function}])
+
+
+def test_calls_in_the_words_are_calls(rows: Any, tokenizer: Any) -> None:
+    """Hermes' tags and ToolACE's Python, with what they declare in their system text."""
+    hermes = [
+        {"from": "system", "value": f"<tools> {described(TOOL)} </tools>"},
+        {"from": "human", "value": "Tide?"},
+        {"from": "gpt", "value": f"<tool_call>\n{json.dumps(CALL)}\n</tool_call>"},
+        {"from": "tool", "value": '<tool_response>\n{"m": 0.4}\n</tool_response>'},
+        {"from": "gpt", "value": "0.4 m."},
+    ]
+    toolace = [
+        {"from": "user", "value": "Tide?"},
+        {"from": "assistant", "value": '[tide_at(port="Tuk")]'},
+        {"from": "tool", "value": '[{"name": "tide_at", "results": {"m": 0.4}}]'},
+        {"from": "assistant", "value": "0.4 m."},
+    ]
+    whole = rows(CALLED).rows[0].ids
+    assert rows({"conversations": hermes}).rows[0].ids == whole
+    assert rows({"system": json.dumps([TOOL]), "conversations": toolace}).rows[0].ids == whole
+    toolace[1]["value"] = "[tide_at(*ports)]"
+    with pytest.raises(Refusal, match="Python text that can't be read"):
+        rows({"system": json.dumps([TOOL]), "conversations": toolace})
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_arguments_and_tools_may_be_json_text(times: int, rows: Any) -> None:
+    def text_of(value: Any) -> Any:
+        for _ in range(times):
+            value = json.dumps(value)
+        return value
+
+    call = {"name": "tide_at", "arguments": text_of(CALL["arguments"])}
+    legacy = [CALLED["messages"][0],
+              {"role": "assistant", "content": None, "function_call": call},
+              {"role": "function", "name": "tide_at", "content": '{"m": 0.4}'},
+              CALLED["messages"][3]]  # fmt: skip
+    row = {"messages": legacy, "tools": text_of(CALLED["tools"])}
+    assert rows(row).rows[0].ids == rows(CALLED).rows[0].ids
+
+
+def test_public_sets_of_calls(rows: Any, tokenizer: Any) -> None:
+    xlam = {"id": 1, "query": "Tide?", "answers": json.dumps([CALL]),
+            "tools": json.dumps([{"name": "tide_at", "description": "",
+                                  "parameters": {"port": {"type": "str"}}}])}  # fmt: skip
+    prepared = rows(xlam)
+    assert supervised(prepared, tokenizer).startswith('<|tool_call>call:tide_at{port:<|"|>Tuk')
+    assert 'port:{type:<|"|>STRING' in text(prepared, tokenizer)
+    glaive = {
+        "system": f"SYSTEM: You may call functions -\n{json.dumps(TOOL)}\n",
+        "chat": "USER: Tide?\n\n\nASSISTANT: <functioncall> "
+        '{"name": "tide_at", "arguments": \'{"port": "Tuk"}\'} <|endoftext|>\n\n\n'
+        'FUNCTION RESPONSE: {"m": 0.4}\n\n\nASSISTANT: 0.4 m. <|endoftext|>',
+    }
+    messages = [{"role": "system", "content": "You may call functions -"}, *CALLED["messages"]]
+    same = rows({**CALLED, "messages": messages})
+    assert rows(glaive).rows[0].ids == same.rows[0].ids
+
+
+def test_conversational_prompts_and_lists_of_what_is_said(rows: Any, tokenizer: Any) -> None:
+    whole = rows({"messages": FRUIT}).rows[0]
+    row = {"prompt": FRUIT[:1], "completion": FRUIT[1:]}
+    assert rows(row).rows[0] == whole
+    assert rows({"data": ["Name a fruit.", "A quince."], "id": "7"}).rows[0] == whole
+    assert rows({"conversations": ["Name a fruit.", "A quince."]}).rows[0] == whole
+    earlier = {"prompt": [*FRUIT, {"role": "user", "content": "Another?"}],
+               "completion": [{"role": "assistant", "content": "A fig."}]}  # fmt: skip
+    assert supervised(rows(earlier), tokenizer) == "A fig.<turn|>\n"
+
+
+@pytest.mark.parametrize("name", ["audio", "audios", "video", "videos"])
+def test_what_can_not_be_heard_is_refused(name: str, rows: Any) -> None:
+    with pytest.raises(Refusal, match=f"in column {name}, which is not trained on"):
+        rows({"messages": FRUIT, name: ["a.wav"]})
+    assert len(rows({"messages": FRUIT, name: []}).rows) == 1
+
+
+@pytest.mark.parametrize("role", ["User", "HUMAN", " user ", "Prompter"])
+def test_roles_are_read_in_any_case(role: str, rows: Any) -> None:
+    row = {"messages": [{**FRUIT[0], "role": role}, {**FRUIT[1], "role": "AI"}]}
+    assert rows(row).rows[0] == rows({"messages": FRUIT}).rows[0]
+
+
+def test_what_is_not_read_is_told_by_preview(tmp_path: Path) -> None:
+    row = {"messages": [{**FRUIT[0], "mood": "calm"}, FRUIT[1]], "id": 7, "persona_of": "Ann"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "mine.toml").write_text('[data]\nsources = [{ path = "rows.jsonl" }]\n')
+    code, out, err = command.call(tmp_path, "preview", "mine.toml", "--json")
+    assert (code, err) == (0, "")
+    (source,) = json.loads(out)["sources"]
+    assert source["unread"] == {"persona_of": 1, "a message's mood": 1}
+    assert source["harmless"] == {"id": 1}
+    code, out, _ = command.call(tmp_path, "preview", "mine.toml")
+    assert "not read: persona_of, in 1 row" in out
+
+
+WORDS = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=6)
+SAID = st.one_of(WORDS, st.integers(), st.none(), st.lists(WORDS, max_size=2), st.just({"a": 1}))
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(FORMATS)), st.dictionaries(WORDS, SAID, max_size=5))
+def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
+    """A key is its format's, empty, refused, or told."""
+    own = {
+        "messages": {"messages": FRUIT},
+        "sharegpt": {"conversations": FRUIT_FROM},
+        "alternating": {"data": ["a", "b"]},
+        "xlam": {"query": "q", "answers": [CALL], "tools": [TOOL]},
+        "glaive": {"system": "", "chat": "USER: a\nASSISTANT: b"},
+        "nemotron_persona": {"uuid": "1", "persona": "p", "professional_persona": "q"},
+        "usr_bot": {"text": "<usr> a <bot> b"},
+        "text": {"text": "words"},
+        "title_text": {"title": "t", "text": "words"},
+        "prompt_completion": {"prompt": "p", "completion": "c"},
+        "question_response": {"question": "p", "response": "c"},
+        "instruction_output": {"instruction": "p", "output": "c"},
+        "instruction_input_output": {"instruction": "p", "input": "i", "output": "c"},
+    }[name]
+    record = {**more, **own}
+    try:
+        row = read(record, name)
+    except UnusableRow:
+        return
+    for key, value in record.items():
+        is_known = key in FORMATS[name].columns or meaning.is_empty(value)
+        assert is_known != (key in row.unread)
+    assert format_of(own) == name
+
+
+FRUIT_FROM = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}]
+
+
+def test_labels_hold_no_silent_token(rows: Any) -> None:
+    labels = rows(talk({}, {"weight": 0}, {}, {"weight": 0}), talk({}, {}, {}, {})).rows
+    assert len(labels) == 1
+    assert labels[0].labels.count(IGNORED) < len(labels[0].labels)
