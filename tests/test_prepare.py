@@ -71,7 +71,9 @@ def test_no_row_left_is_refused_with_reasons(tmp_path: Path, tokenizer: Any) -> 
 
 def test_unknown_columns_are_refused_with_the_known_formats(tmp_path: Path, tokenizer: Any) -> None:
     path = written(tmp_path / "rows.jsonl", {"a": 1, "b": 2})
-    with pytest.raises(Refusal, match=r"columns a \(number\), b \(number\)\. Known formats: messages, sharegpt"):
+    with pytest.raises(
+        Refusal, match=r"columns a \(number\), b \(number\)\. Known formats: messages, sharegpt"
+    ):
         prepared(path, tokenizer)
 
 

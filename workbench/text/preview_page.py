@@ -69,7 +69,7 @@ def finding_rows(source: SourceReport, width: int) -> list[Row]:
     rows += _reasons(("noted ", "accent"), source.noted, source.first_noted, width)
     for name, rows_with_it in source.unread.items():
         rows += wrapped(
-            f"not read: {clean_line(name)}, in {amount(rows_with_it, 'row')}", "accent", width
+            f"not read: {sanitize_line(name)}, in {amount(rows_with_it, 'row')}", "accent", width
         )
     rows = rows or [[("no row was dropped", "good")]]
     files = {reason: len(names) for reason, names in source.left_out.items()}
