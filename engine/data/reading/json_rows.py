@@ -26,6 +26,7 @@ _START = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*")
 _GAP = re.compile(r"[ \t\r\n,]*")
 """What stands between the items of a list."""
 _GAP_OF_BYTES = re.compile(_GAP.pattern.encode())
+_TALKS = {"messages", "conversations", "data"}
 _WRAPPERS = {
     "data", "dataset", "entries", "examples", "instances", "items", "records", "rows", "samples",
     *split_names.SPLIT_OF_WORD,
@@ -121,7 +122,7 @@ def _in_place(
 def _of_object(origin: Path, members: dict[str, msgspec.Raw]) -> msgspec.Raw | Iterator[str] | None:
     """The list of rows within an object, or rows made of its columns; None where it is a row."""
     lists = [name for name, value in members.items() if _begins(value, b"[")]
-    wrapped = [name for name in lists if name in _WRAPPERS]
+    wrapped = [name for name in lists if name in _WRAPPERS and not _lists_texts(members[name])]
     if "columns" in lists and "data" in lists:
         raise Refusal.of(str(origin), "columns and data stand apart", _BY_PANDAS)
     if len(wrapped) > 1:
@@ -137,10 +138,16 @@ def _of_object(origin: Path, members: dict[str, msgspec.Raw]) -> msgspec.Raw | I
     return None
 
 
+def _lists_texts(value: msgspec.Raw) -> bool:
+    """Whether a list begins with a text: what is said by turns, as UltraChat's rows list it."""
+    return bytes(memoryview(value)[1:_BLOCK_CHARACTERS]).lstrip()[:1] == b'"'
+
+
 def _of_columns(origin: Path, members: dict[str, msgspec.Raw]) -> Iterator[str] | None:
     columns = {name: _RAWS.decode(value) for name, value in members.items()}
-    if any(_begins(item, b"{") for column in columns.values() for item in column):
-        # A list of objects is a row's messages.
+    is_talk = columns.keys() <= _TALKS
+    if is_talk or any(_begins(item, b"{") for column in columns.values() for item in column):
+        # A list of objects, or under such a name of texts, is what is said in one row.
         return None
     sizes = {name: len(column) for name, column in columns.items()}
     if len({*sizes.values()}) > 1:
