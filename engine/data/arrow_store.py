@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, overload
 
@@ -25,6 +26,7 @@ SCHEMA = pyarrow.schema(
         "supervised": pyarrow.int32(),
         "is_truncated": pyarrow.bool_(),
         "fact": pyarrow.string(),
+        "group": pyarrow.int64(),
         "turns": pyarrow.string(),
         "images": pyarrow.list_(pyarrow.string()),
     }
@@ -53,6 +55,7 @@ class Writer:
             [row.tokens.supervised for row in rows],
             [row.tokens.is_truncated for row in rows],
             [row.fact for row in rows],
+            [row.group for row in rows],
             [_text(row.turns) for row in rows],
             [row.tokens.images for row in rows],
         ]
@@ -105,6 +108,12 @@ class Rows(Sequence[Tokens]):
 
     def __len__(self) -> int:
         return len(self.order)
+
+    def once(self) -> "Rows":
+        """The same rows with each of them once, whatever weights repeat."""
+        rows = copy(self)
+        rows.order = np.unique(self.order)
+        return rows
 
     @overload
     def __getitem__(self, index: int) -> Tokens: ...

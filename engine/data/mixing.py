@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.data import heldout
 from engine.data.arrow_store import Rows, Writer
+from engine.data.heldout import HELD_OUT
 from engine.data.progress import Progress
 from engine.data.reading.sources import Opened
 from engine.data.row_counts import RowCounts, measured
@@ -20,14 +22,16 @@ CONTRADICTION = "the prompt of an earlier row with another answer"
 class _Seen:
     """Which rows and prompts came before, by their hashes."""
 
-    def __init__(self) -> None:
-        self._rows: set[int] = set()
+    def __init__(self, held_out: set[int] | None = None) -> None:
+        self.held_out = held_out or set()
+        """Hashes of rows that are not to be trained on."""
+        self.rows: set[int] = set()
         self._prompts: set[int] = set()
 
     def is_duplicate(self, row: KeptRow) -> bool:
         """Whether the very row came before."""
-        is_known = row.hash in self._rows
-        self._rows.add(row.hash)
+        is_known = row.hash in self.rows
+        self.rows.add(row.hash)
         return is_known
 
     def is_contradiction(self, row: KeptRow) -> bool:
@@ -40,6 +44,7 @@ class _Seen:
 def write(
     data: Data,
     sources: list[Opened],
+    held_out: Opened | None,
     pool: WorkerPool,
     path: Path,
     images: set[str],
@@ -47,11 +52,13 @@ def write(
 ) -> list[RowCounts]:
     """Write the rows of all sources, one after the other, with counts of each.
 
+    Those of a file that is held out have the number after the last source's, and its counts stand
+    last; what is in it is dropped from the sources.
     `images` gets the image files that any row names.
     """
     writer = Writer(path)
     try:
-        all_counts = _written(data, sources, pool, writer, images, progress)
+        all_counts = _written(data, sources, held_out, pool, writer, images, progress)
     except BaseException:
         writer.discard()
         raise
@@ -62,13 +69,19 @@ def write(
 def _written(
     data: Data,
     sources: list[Opened],
+    held_out: Opened | None,
     pool: WorkerPool,
     writer: Writer,
     images: set[str],
     progress: Progress,
 ) -> list[RowCounts]:
-    all_counts, earlier = [], _Seen()
-    for number, source in enumerate(sources):
+    all_counts: list[RowCounts] = []
+    judged = _Seen()
+    order = [*([(len(sources), held_out)] if held_out else ()), *enumerate(sources)]
+    earlier = judged
+    for number, source in order:
+        if source is not held_out and earlier is judged:
+            earlier = _Seen(judged.rows)
         counts, done = RowCounts(source.source.label, source.format, source.asked), 0
         for file, rows in _processed(data, source, pool):
             images.update(image for row in rows for image in row.images)
@@ -79,7 +92,7 @@ def _written(
             if counts.taken >= source.asked:
                 break
         all_counts.append(counts)
-    return all_counts
+    return all_counts[1:] + all_counts[:1] if held_out else all_counts
 
 
 def _processed(
@@ -107,6 +120,8 @@ def _taken_rows(
             break
         if isinstance(row, DroppedRow):
             counts.drop(row.reason, where)
+        elif row.hash in earlier.held_out:
+            counts.drop(HELD_OUT, where)
         elif earlier.is_duplicate(row):
             counts.drop(DUPLICATE, where)
         else:
@@ -119,17 +134,24 @@ def _taken_rows(
     return kept
 
 
+def held_out(data: Data, rows: Rows) -> np.ndarray:
+    """Which rows are not trained on: (rows,) of bool."""
+    if isinstance(data.heldout, float):
+        return heldout.drawn(rows.column("group"), data.heldout, data.seed)
+    return rows.column("source") == len(data.sources)
+
+
 def epoch(
-    data: Data, rows: Rows, counts: Sequence[RowCounts]
+    data: Data, rows: Rows, counts: Sequence[RowCounts], is_held: np.ndarray
 ) -> tuple[np.ndarray, tuple[SourceReport, ...]]:
     """Rows of one epoch, each as often as its source's weight says, and a report of each source.
 
-    The rows are int64 indices into `rows`.
+    The rows are int64 indices into `rows`; those of `is_held`, (rows,) of bool, are none of them.
     """
     owners = rows.column("source")
     parts, reports = [np.zeros(0, np.int64)], []
-    for number, (source, count) in enumerate(zip(data.sources, counts, strict=True)):
-        own = np.flatnonzero(owners == number)
+    for number, (source, count) in enumerate(zip(data.sources, counts, strict=False)):
+        own = np.flatnonzero((owners == number) & ~is_held)
         whole, part = divmod(source.weight, 1.0)
         draw = np.random.default_rng([data.seed, source.seed, number])
         drawn = round(part * len(own)) if whole else max(1, round(part * len(own)))

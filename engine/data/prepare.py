@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, overload
 
 import msgspec
+import numpy as np
 
 from engine import atomic
-from engine.data import mixing
+from engine.data import heldout, mixing
 from engine.data.arrow_store import Rows
 from engine.data.cache_folder import CacheFolder, cache_folder, temporary_folder
 from engine.data.code_version import code_version
@@ -28,9 +29,10 @@ from engine.data.reading.json_text import unpacked
 from engine.data.reading.sources import Opened, opened
 from engine.data.row_counts import RowCounts, refusal_of_drops
 from engine.data.row_pipeline import WorkerPool, readable
+from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
 from engine.run import disk
-from engine.sessions.source_report import SourceReport
+from engine.sessions.source_report import HeldoutReport, SourceReport
 
 _LISTED_FILES = 100
 """A folder may hold pictures by the ten thousand beside its rows."""
@@ -80,6 +82,9 @@ class Prepared:
     sources: tuple[SourceReport, ...]
     fingerprint: str
     """SHA-256 over all ids, labels and images in order, shortened to 16 hexadecimal digits."""
+    heldout: Examples | None = None
+    """Rows that are kept for judging, each once; none of them is among `rows`."""
+    heldout_report: HeldoutReport | None = None
     why_not_cached: str = ""
     """What is wrong with the cache, where rows could not be kept there."""
 
@@ -145,7 +150,11 @@ def _prepared(
 ) -> Prepared:
     """The rows, by way of a folder; what is mapped from it lasts as long as it is used."""
     sources = [opened(source, folder, progress) for source in data.sources]
-    key = _key(data, sources, tokenizer, template, sight)
+    judged = None
+    if isinstance(data.heldout, str):
+        judged = opened(Source(path=data.heldout), folder, progress)
+    files = [*sources, *([judged] if judged else ())]
+    key = _key(data, files, tokenizer, template, sight)
     stored = folder.path / "rows" / f"{key}.arrow"
     counted = stored.with_suffix(".json")
     stamps = stored.with_suffix(".images")
@@ -153,17 +162,44 @@ def _prepared(
         images: set[str] = set()
         read = sum(min(source.asked, len(source)) for source in sources)
         with WorkerPool(tokenizer, template, read, processes, sight) as pool:
-            counts = mixing.write(data, sources, pool, stored, images, progress)
+            counts = mixing.write(data, sources, judged, pool, stored, images, progress)
         image_stamps.write(images, stamps, sight)
         atomic.write_lines(counted, [msgspec.json.encode(counts).decode()])
     counts = msgspec.json.decode(counted.read_bytes(), type=list[RowCounts])
     rows = Rows(stored)
-    rows.order, reports = mixing.epoch(data, rows, counts)
+    is_held = mixing.held_out(data, rows)
+    rows.order, reports = mixing.epoch(data, rows, counts, is_held)
     reports = tuple(map(_with_files, reports, sources))
     _check(data, rows, reports)
-    origins = tuple(tuple(index.origin for index in one.indexes) for one in sources)
-    fingerprint = _fingerprint(rows)
-    return Prepared(rows, Examples(rows, origins), reports, fingerprint, folder.why_temporary)
+    origins = tuple(tuple(index.origin for index in one.indexes) for one in files)
+    held = _held(stored, is_held, origins) if data.heldout is not None else None
+    return Prepared(
+        rows=rows,
+        examples=Examples(rows, origins),
+        sources=reports,
+        fingerprint=_fingerprint(rows),
+        heldout=held,
+        heldout_report=_compared(stored, rows, held, progress) if held else None,
+        why_not_cached=folder.why_temporary,
+    )
+
+
+def _held(stored: Path, is_held: np.ndarray, origins: tuple[tuple[str, ...], ...]) -> Examples:
+    rows = Rows(stored)
+    rows.order = np.flatnonzero(is_held)
+    if not len(rows):
+        fix = "Give a file whose rows can be read, as gemma-bench preview shows them"
+        raise Refusal.of("data.heldout", "no row of it can be used", fix)
+    return Examples(rows, origins)
+
+
+def _compared(stored: Path, rows: Rows, held: Examples, progress: Progress) -> HeldoutReport:
+    """How like the rows trained on are to those held out, found once for the same rows."""
+    kept = stored.with_suffix(".heldout.json")
+    if not kept.exists():
+        report = heldout.near_duplicates(rows, held.rows, held.origins, progress)
+        atomic.write_lines(kept, [msgspec.json.encode(report).decode()])
+    return msgspec.json.decode(kept.read_bytes(), type=HeldoutReport)
 
 
 def _with_files(report: SourceReport, source: Opened) -> SourceReport:

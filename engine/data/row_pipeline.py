@@ -73,6 +73,11 @@ class KeptRow:
         """Files that the row names."""
         return _images(self.turns)
 
+    @property
+    def group(self) -> int:
+        """A hash of what the row begins with: of its first turn that is not the system's."""
+        return _hash(tuple(turn for turn in self.turns if turn.role != "system")[:1])
+
 
 @dataclass(frozen=True, slots=True)
 class DroppedRow:

@@ -85,6 +85,7 @@ class PreviewServer:
             sources=prepared.sources,
             rows=tuple(preview.row(prepared, index) for index in sample(prepared, question)),
             max_length=data.max_length,
+            heldout=prepared.heldout_report,
             template_sha256=template.sha256,
             template_difference=difference(tokenizer, template),
             elapsed_s=round(time.monotonic() - began, 3),

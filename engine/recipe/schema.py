@@ -127,8 +127,10 @@ class Data(_Section):
     """engine: TRL's template with the answers marked; model: the one in the model's tokenizer."""
     strict: bool = False
     """Refuse to train where any row would be dropped."""
+    heldout: float | str | None = None
+    """Conversations that are never trained on but kept for judging: a share, or a file of them."""
     seed: int = Field(default=0, ge=0)
-    """Order of the rows."""
+    """Order of the rows, and which are held out."""
 
 
 class Training(_Section):
@@ -265,7 +267,7 @@ def _absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _absolute_under(key: str, value: Any, folder: Path) -> Any:
     if key == "model.path" and isinstance(value, str) and os.path.exists(folder / value):
         return str(folder.absolute() / value)
-    if key == "score.heldout" and isinstance(value, str):
+    if key in {"score.heldout", "data.heldout"} and isinstance(value, str):
         return str(folder.absolute() / value)
     if key == "data.sources" and isinstance(value, list):
         return [

@@ -213,11 +213,20 @@ def _not_cached(path: str) -> Problem:
 
 
 def _check_data(section: dict[str, Any]) -> list[Problem]:
-    return [
+    return _check_heldout(section.get("heldout")) + [
         problem
         for index, source in enumerate(section.get("sources", ()))
         for problem in _check_source(f"data.sources.{index}", source)
     ]
+
+
+def _check_heldout(heldout: float | str | None) -> list[Problem]:
+    if isinstance(heldout, str):
+        return _check_rows("data.heldout", heldout)
+    if heldout is None or 0 < heldout < 1:
+        return []
+    fix = "Give a share such as 0.05, or a file of rows"
+    return [Problem("data.heldout", str(heldout), "it is no share between 0 and 1", fix)]
 
 
 def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from engine.problems import Problem, Refusal
 from engine.recipe.schema import Recipe
 from engine.sessions import wire
-from engine.sessions.source_report import SourceReport
+from engine.sessions.source_report import HeldoutReport, SourceReport
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True, tag_field="want", tag="preview"):
@@ -78,6 +78,7 @@ class Answer(Struct, frozen=True, tag_field="kind", tag="answer"):
     template_sha256: str
     template_difference: str = ""
     """How the model's own template (-) writes a talk otherwise; empty where it doesn't."""
+    heldout: HeldoutReport | None = None
     elapsed_s: float = 0.0
 
 
@@ -132,4 +133,5 @@ def published(answer: Answer) -> dict[str, Any]:
         "sources": [{key: one[key] for key in PUBLISHED_SOURCE} for one in record["sources"]],
         "rows": [{key: row[key] for key in PUBLISHED_ROW} for row in record["rows"]],
         "template_sha256": answer.template_sha256,
+        **({"heldout": record["heldout"]} if answer.heldout else {}),
     }

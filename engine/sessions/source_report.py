@@ -11,6 +11,28 @@ class TokenLengths(Struct, frozen=True):
     max: int = 0
 
 
+class HeldoutReport(Struct, frozen=True):
+    """Rows that are kept for judging, and how many of those trained on are nearly the same."""
+
+    rows: int
+    near_duplicates: int
+    """Rows trained on that are like one that is held out, as MinHash judges."""
+    first_trained: str = ""
+    """Where the first of them stands."""
+    first_held: str = ""
+    """And the row that it is like."""
+
+    @property
+    def warning(self) -> str:
+        """In words, that judging by the held-out rows would flatter; empty where it wouldn't."""
+        if not self.near_duplicates:
+            return ""
+        return (
+            f"{self.near_duplicates:,} rows trained on are nearly the same as held-out ones "
+            f"(first: {self.first_trained}, like {self.first_held})"
+        )
+
+
 class SourceReport(Struct, frozen=True):
     """One source's rows: asked for, taken, dropped and noted by reason, and how long they are."""
 

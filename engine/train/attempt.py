@@ -115,6 +115,10 @@ def _read_rows(context: RunContext) -> Rows:
         log.append(_not_cached(prepared.why_not_cached))
     for warning in (*_unseen(prepared.sources), *_mostly_dropped(prepared.sources)):
         log.append(warning)
+    if prepared.heldout_report and prepared.heldout_report.warning:
+        fix = "Leave these rows out, or hold out others by data.seed or a file"
+        message = prepared.heldout_report.warning
+        log.append(events.Warned(code="heldout_near_duplicates", message=message, fix=fix))
     return Rows(prepared, template, images if prepared.rows.hold_images else None)
 
 

@@ -28,6 +28,8 @@ _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets",
 def accounts(recipe: Recipe, prepared: Prepared, num_sequences: int) -> dict[str, Any]:
     """What plan.json holds of the data beside the plan: each source, and how well rows pack."""
     told: dict[str, Any] = {"sources": msgspec.to_builtins(prepared.sources)}
+    if prepared.heldout_report:
+        told["heldout"] = msgspec.to_builtins(prepared.heldout_report)
     if recipe.data.packing:
         share = efficiency(prepared.tokens, num_sequences, recipe.data.max_length)
         told["packing"] = {"sequences": num_sequences, "efficiency": round(share, 4)}

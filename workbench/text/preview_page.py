@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from engine.sessions.preview import Answer
 from engine.sessions.preview import Row as DataRow
-from engine.sessions.source_report import SourceReport
+from engine.sessions.source_report import HeldoutReport, SourceReport
 from workbench.text.format import amount, count, share
 from workbench.text.sanitize import sanitize, sanitize_line
 from workbench.text.styled import (
@@ -89,6 +89,12 @@ def _reasons(
     return rows
 
 
+def heldout_rows(heldout: HeldoutReport, width: int) -> list[Row]:
+    """How many rows are held out, and whether those trained on are like them."""
+    kept: list[Row] = [[("held out ", "dim"), (amount(heldout.rows, "row"), "")]]
+    return kept + (wrapped(heldout.warning, "warn", width) if heldout.warning else [])
+
+
 def template_rows(answer: Answer, width: int) -> list[Row]:
     """Which template it is, and how it differs from the model's own."""
     rows: list[Row] = [[("template ", "dim"), (answer.template_sha256[:16], "")]]
@@ -147,6 +153,8 @@ def page(answer: Answer, width: int, style: TextStyle) -> str:
         name: Row = [(f"{sanitize_line(source.name)}: {sanitize_line(source.format)}", "")]
         lengths = length_rows(source, _PRINTED_BARS, style)
         parts.append([name, *finding_rows(source, UNBROKEN), *lengths])
+    if answer.heldout:
+        parts.append(heldout_rows(answer.heldout, UNBROKEN))
     parts.append([*template_rows(answer, UNBROKEN), style.legend])
     total = len(answer.rows)
     for number, row in enumerate(answer.rows, 1):
