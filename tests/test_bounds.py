@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow
 import pytest
 
-from engine.data.progress import MAX_ROWS, Progress, require_bounded
 from engine.data.reading import files
+from engine.data.reading.progress import MAX_ROWS, Progress, require_bounded
 from engine.data.reading.row_index import MAX_ROW_BYTES, RowIndex
 from engine.problems import Refusal
 from engine.recipe import validate
@@ -69,7 +69,7 @@ def test_a_long_line_that_was_compressed_is_dropped_like_any_other(
 OPEN = """
 import resource, sys
 from pathlib import Path
-from engine.data.progress import Progress
+from engine.data.reading.progress import Progress
 from engine.data.reading import files
 from engine.problems import Refusal
 path = Path(sys.argv[1])

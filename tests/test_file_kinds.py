@@ -17,8 +17,8 @@ from transformers import AutoTokenizer
 
 from engine.data.encoding.template import template
 from engine.data.prepare import Prepared, prepare
-from engine.data.progress import Progress
 from engine.data.reading import files
+from engine.data.reading.progress import Progress
 from engine.data.reading.row_index import MAX_ROW_BYTES
 from engine.problems import Refusal
 from engine.recipe.data_files import COMPRESSED, ENDINGS

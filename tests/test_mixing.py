@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 
 from engine.data.encoding.template import template
 from engine.data.prepare import Prepared, prepare
-from engine.data.progress import Progress
 from engine.data.reading import files
+from engine.data.reading.progress import Progress
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
 

@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.data.progress import Progress
 from engine.data.reading import files
+from engine.data.reading.progress import Progress
 from engine.problems import Refusal
 from engine.recipe.data_files import source_files
 

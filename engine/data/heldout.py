@@ -9,7 +9,7 @@ import numpy as np
 from engine.data.arrow_store import Rows
 from engine.data.checks import texts
 from engine.data.conversation import Conversation
-from engine.data.progress import Progress
+from engine.data.reading.progress import Progress
 from engine.problems import Refusal
 from engine.sessions.source_report import HeldoutReport
 

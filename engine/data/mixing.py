@@ -8,7 +8,7 @@ import numpy as np
 from engine.data import heldout
 from engine.data.arrow_store import Rows, Writer
 from engine.data.heldout import HELD_OUT
-from engine.data.progress import Progress
+from engine.data.reading.progress import Progress
 from engine.data.reading.sources import Opened
 from engine.data.row_counts import RowCounts, measured
 from engine.data.row_pipeline import DroppedRow, KeptRow, WorkerPool, row_settings

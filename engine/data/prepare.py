@@ -24,8 +24,8 @@ from engine.data.formats import advice
 from engine.data.formats.registry import conversation
 from engine.data.images import image_stamps
 from engine.data.images.image_tokenizer import ImageTokenizer
-from engine.data.progress import Progress
 from engine.data.reading.json_text import unpacked
+from engine.data.reading.progress import Progress
 from engine.data.reading.sources import Opened, opened
 from engine.data.row_counts import RowCounts, refusal_of_drops
 from engine.data.row_pipeline import WorkerPool, readable

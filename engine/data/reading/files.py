@@ -15,8 +15,8 @@ import pyarrow
 from engine import guarded
 from engine.atomic import write_lines
 from engine.data.code_version import code_version
-from engine.data.progress import Progress, require_bounded
 from engine.data.reading import arrow_rows, json_rows, sheet_rows, table_rows
+from engine.data.reading.progress import Progress, require_bounded
 from engine.data.reading.row_index import MAX_ROW_BYTES, RowIndex, index_rows
 from engine.data.reading.text_encoding import require_utf8
 from engine.problems import Refusal

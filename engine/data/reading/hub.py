@@ -8,9 +8,9 @@ from typing import Any
 
 from engine.atomic import write_lines
 from engine.data.cache_folder import CacheFolder
-from engine.data.progress import Progress
 from engine.data.reading.arrow_rows import restored
 from engine.data.reading.files import as_line, bounded, digest, spool_path
+from engine.data.reading.progress import Progress
 from engine.data.reading.row_index import RowIndex, index_rows
 from engine.problems import Refusal
 from engine.recipe.schema import Source

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from engine.atomic import write_lines
-from engine.data.progress import Progress, require_bounded
+from engine.data.reading.progress import Progress, require_bounded
 from engine.data.reading.row_index import MAX_ROW_BYTES, RowIndex, index_rows
 from engine.problems import Refusal
 from engine.recipe import split_names

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from engine import guarded
-from engine.data.progress import Progress, require_bounded
+from engine.data.reading.progress import Progress, require_bounded
 from engine.problems import Refusal
 
 MAX_ROW_BYTES = 16 << 20

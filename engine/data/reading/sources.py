@@ -10,9 +10,9 @@ from engine.data.cache_folder import CacheFolder
 from engine.data.formats import advice
 from engine.data.formats.meaning import is_empty
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
-from engine.data.progress import Progress
 from engine.data.reading import files, hub
 from engine.data.reading.json_text import unpacked
+from engine.data.reading.progress import Progress
 from engine.data.reading.row_index import RowIndex
 from engine.data.row_pipeline import CHUNK_ROWS, readable
 from engine.problems import Refusal
