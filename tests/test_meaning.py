@@ -21,6 +21,7 @@ from engine.data.prepare import Prepared, prepare
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
 from tests import command
+from tools import write_row_formats
 
 FRUIT = [
     {"role": "user", "content": "Name a fruit."},
@@ -421,6 +422,12 @@ def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
 
 
 FRUIT_FROM = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}]
+
+
+def test_the_page_of_formats_is_the_engine_s() -> None:
+    """Written by `python -m tools.write_row_formats`."""
+    text = write_row_formats.PAGE.read_text("utf-8")
+    assert text == write_row_formats.page(text)
 
 
 def test_labels_hold_no_silent_token(rows: Any) -> None:

@@ -104,7 +104,7 @@ ORDER = [
     "workbench.sessions", "workbench.widgets", "workbench.patches", "workbench.screens",
     "workbench.app", "workbench.commands", "workbench.cli",
     "tools.embedded_model", "tools.simulator", "tools.write_recipes",
-    "tools.golden_figures", "tools.write_file_kinds",
+    "tools.golden_figures", "tools.write_file_kinds", "tools.write_row_formats",
 ]  # fmt: skip
 """Rooms from the ground up: each imports those before it only."""
 

@@ -1,0 +1,112 @@
+"""Write the table of row formats in docs/data.md: `python -m tools.write_row_formats`.
+
+Columns are those that the formats declare; what is refused are the engine's own words about a row.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.data.conversation import UnusableRow
+from engine.data.formats.meaning import THOUGHTS
+from engine.data.formats.registry import FORMATS, read
+
+PAGE = Path(__file__).parents[1] / "docs" / "data.md"
+BEGIN, END = "<!-- python -m tools.write_row_formats -->\n", "<!-- end of formats -->\n"
+_USER = {"role": "user", "content": "a"}
+_ANSWER = {"role": "assistant", "content": "b"}
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """One line of the table; each of `refused` is a row of the format's own columns."""
+
+    read: str
+    refused: tuple[dict[str, Any], ...]
+
+
+_ANSWERED = (
+    "the question, passages and choices after it, what was said before, a thought; an answer"
+)
+FORMATS_SAID: dict[str, RowFormat] = {
+    "messages": RowFormat(
+        "a list of messages with `role` and `content` (text or parts), `tool_calls` or "
+        "`function_call`, a thought, `weight`",
+        (
+            {"messages": [_USER]},
+            {"messages": [_USER, {**_ANSWER, "weight": 0.5}]},
+            {"messages": [_USER, _ANSWER], "audio": "a.wav"},
+            {"messages": [_USER, _ANSWER], "label": 0},
+        ),
+    ),
+    "sharegpt": RowFormat(
+        "the same with `from` and `value`; calls as turns, or as Hermes and ToolACE write them",
+        ({"conversations": [{"from": "narrator", "value": "a"}]},),
+    ),
+    "instruction_input_output": RowFormat(
+        _ANSWERED, ({"instruction": "a", "input": "", "output": 7},)
+    ),
+    "instruction_output": RowFormat(_ANSWERED, ({"instruction": "a", "output": ""},)),
+    "question_response": RowFormat(
+        _ANSWERED, ({"question": "a", "answer": "b", "context": {"title": "c"}},)
+    ),
+    "prompt_completion": RowFormat(
+        f"{_ANSWERED}; or two lists of messages, of which the second carries loss",
+        ({"prompt": "a", "completion": "b", "kto_tag": False},),
+    ),
+    "alternating": RowFormat(
+        "a list of what user and assistant say by turns (UltraChat, LIMA)", ({"data": ["a"]},)
+    ),
+    "xlam": RowFormat(
+        "a question, functions and the calls that answer it, lists or JSON text",
+        ({"query": "a", "answers": "none", "tools": "[]"},),
+    ),
+    "glaive": RowFormat(
+        "a talk as one text, its functions at the end of the system text",
+        ({"system": "{", "chat": "USER: a"},),
+    ),
+    "nemotron_persona": RowFormat(
+        "descriptions of a person, asked for by fixed questions",
+        ({"persona": "a", "professional_persona": ""},),
+    ),
+    "usr_bot": RowFormat(
+        "a text with `<usr>`, `<bot>` and `<sys>`", ({"text": "a <usr> b <bot> c"},)
+    ),
+    "title_text": RowFormat("an article answers its title", ({"title": "a", "text": None},)),
+    "text": RowFormat(
+        "bare text, trained on whole; where it holds a chat template's marks, its turns",
+        ({"text": "a <|im_start|>user\nb<|im_end|>\n<|im_start|>assistant\nc<|im_end|>"},),
+    ),
+}
+
+
+def table() -> str:
+    """The table in Markdown."""
+    lines = ["| format | columns | what is read | what drops a row |", "|---|---|---|---|"]
+    for name, form in FORMATS.items():
+        said = FORMATS_SAID[name]
+        names = [f"`{column}`" for column in sorted(form.columns - {*THOUGHTS})]
+        names += ["a thought's"] if {*THOUGHTS} <= form.columns else []
+        columns = ", ".join(names)
+        refused = "; ".join(_refusal(name, row) for row in said.refused)
+        lines.append(f"| `{name}` | {columns} | {said.read} | {refused} |")
+    return "\n".join(lines) + "\n"
+
+
+def _refusal(name: str, row: dict[str, Any]) -> str:
+    try:
+        read(row, name)
+    except UnusableRow as reason:
+        return str(reason).replace("|", "\\|")
+    raise ValueError(f"{row} is read")
+
+
+def page(text: str) -> str:
+    """A page with the table that it holds made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{table()}{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
