@@ -36,6 +36,7 @@ hypothesis_settings.load_profile("same")
 
 
 SLOW_FILES = (
+    "test_planted_bugs",
     "test_simulated_figures", "test_resume", "test_policies", "test_endings", "test_doctor_command",
     "test_generate_job", "test_hygiene", "test_terminal", "test_flat_memory", "test_ledger",
     "test_quickstart", "test_branch", "test_host_runs", "test_doctor", "test_simulated_step",

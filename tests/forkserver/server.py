@@ -16,11 +16,13 @@ import signal
 import socket
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy
 from forked_engine import MOST_DESCRIPTORS, PASSED_ON
 
+ROOT = str(Path(__file__).parents[2])
 HEAVY = (
     "torch", "transformers.integrations.bitsandbytes", "transformers.models.gemma3.modeling_gemma3",
     "transformers.models.gemma4.modeling_gemma4",
@@ -49,6 +51,8 @@ def main(address: str, owner: int) -> None:
         if os.fork() == 0:
             listener.close()
             _fork_engine(client)
+            if bug := os.environ.get("GEMMA_BENCH_PLANTED_BUG"):
+                _plant(bug)
             runpy.run_module("engine", run_name="__main__", alter_sys=True)
             return
         client.close()
@@ -74,6 +78,19 @@ def _fork_engine(client: socket.socket) -> None:
         client.send(str(os.waitstatus_to_exitcode(status)).encode())
     finally:
         os._exit(0)
+
+
+def _plant(bug: str) -> None:
+    """Plant a bug of `tests/planted_bugs.py` ahead of the doctor."""
+    right = importlib.import_module
+
+    def planting(name: str, package: str | None = None) -> Any:
+        if name == "engine.jobs.doctor_job":
+            sys.path.append(ROOT)
+            getattr(right("tests.planted_bugs"), bug)()
+        return right(name, package)
+
+    importlib.import_module = planting
 
 
 def _reap() -> None:
