@@ -49,8 +49,8 @@ def test_the_json_is_what_scripts_rely_on(here: Path) -> None:
         "mine", "question_response", 10, 9,
     ]  # fmt: skip
     assert set(source) - {"name", "format", "asked", "taken"} == {
-        "files", "left_out", "dropped", "first_dropped", "noted", "first_noted", "tokens",
-        "truncated_share", "supervised_share",
+        "files", "left_out", "dropped", "first_dropped", "noted", "first_noted", "unread",
+        "harmless", "tokens", "truncated_share", "supervised_share",
     }  # fmt: skip
     assert source["files"] == [str(here / "rows.jsonl")]
     assert source["left_out"] == source["noted"] == source["first_noted"] == {}
