@@ -133,7 +133,7 @@ def test_of_thousands_of_columns_the_first_are_named(tmp_path: Path) -> None:
         tmp_path, "preview", "quickstart", "--set", "data.sources=[{path='rows.csv'}]"
     )
     assert (code, out) == (2, "")
-    assert "column 0, column 1" in err
+    assert "column 0 (text), column 1 (text)" in err
     assert "more" in err
     assert len(err) < 1_500
 
