@@ -46,7 +46,8 @@ ALL = [
     "NF4 layers after an answer",
 ]
 SHORT = [
-    *("--set", "training.max_steps=1", "--set", "samples.prompts=[]"),
+    *("--set", "training.max_steps=1", "--set", "training.warmup_steps=0"),
+    *("--set", "samples.prompts=[]"),
     *("--set", "score.max_new_tokens=1", "--out", "run"),
 ]
 OTHER_VERSION = """

@@ -81,7 +81,8 @@ def judge_saved(model: Any, folder: Path) -> Iterator[Warned]:
             code="adapter_is_zero",
             message=f"all {len(largest_b)} B matrices of the adapter are zero (the largest entry "
             "is 0.0): it answers as its base does",
-            fix="See gemma-bench doctor; nothing was learned, so don't hand this adapter on",
+            fix="Where a warm-up had the rate at zero throughout, train more steps; else see "
+            "gemma-bench doctor. Don't hand this adapter on: nothing was learned",
         )
     saved = load_file(folder / SAFETENSORS_WEIGHTS_NAME)
     others = [name for name in sorted({*saved, *trained}) if not _is_equal(name, saved, trained)]
