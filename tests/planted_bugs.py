@@ -323,10 +323,11 @@ def no_line_break() -> None:
 
     def change(_: Any, rows: Any) -> Any:
         return [
-            tuple(
-                [one for place, one in enumerate(part) if kept(ids, place)] for part in (ids, mask)
+            row._replace(
+                ids=[one for place, one in enumerate(row.ids) if kept(row.ids, place)],
+                mask=[one for place, one in enumerate(row.mask) if kept(row.ids, place)],
             )
-            for ids, mask in rows
+            for row in rows
         ]
 
     returned(Encoder, "encode", change)
@@ -338,11 +339,13 @@ def no_loss_on_the_end() -> None:
 
 def begin_twice() -> None:
     returned(Encoder, "encode",
-             lambda _, rows: [([BEGIN, *ids], [0, *mask]) for ids, mask in rows])  # fmt: skip
+             lambda _, rows: [row._replace(ids=[BEGIN, *row.ids], mask=[0, *row.mask])
+                              for row in rows])  # fmt: skip
 
 
 def users_supervised() -> None:
-    returned(Encoder, "encode", lambda _, rows: [(ids, [1] * len(ids)) for ids, _ in rows])
+    returned(Encoder, "encode",
+             lambda _, rows: [row._replace(mask=[1] * len(row.ids)) for row in rows])  # fmt: skip
 
 
 def no_clipping() -> None:

@@ -125,7 +125,7 @@ def test_no_runs_are_no_error(here: Path) -> None:
         (["--run", "quikstart"], ["quikstart.toml", "no such recipe", "Did you mean quickstart?"]),
         (["--run", ""], ["no such recipe", "quickstart"]),
         (["--run", "gone.toml"], ["gone.toml", "no such recipe", "Known recipes"]),
-        (["--run", "folder.toml"], ["folder.toml", "directory", "readable recipe"]),
+        (["--run", "folder.toml"], ["folder.toml", "directory", "Give a recipe file"]),
         (["--run", "torn.toml"], ["torn.toml", "not valid TOML", "line 1"]),
         (["--run", "typo.toml"], ["typo.toml", "training.lerning_rate", "unknown key",
                                   "Did you mean training.learning_rate?"]),
@@ -288,7 +288,7 @@ def test_attach_shows_how_a_run_ended(here: Path, name: str | None) -> None:
     arguments = ["attach", *([name] if name else [])]
     code, out, err = command.call(here, *arguments)
     assert (code, err) == (0, "")
-    assert "done: 2 steps" in out
+    assert "done  2 steps in " in out
     assert str(run.adapter) in out
     code, out, err = command.call(here, *arguments, "--json")
     assert (code, out, err) == (0, encode(DONE).decode(), "")

@@ -168,7 +168,9 @@ def begin_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         Encoder,
         "encode",
-        lambda self, talks: [([BEGIN, *ids], [0, *mask]) for ids, mask in right(self, talks)],
+        lambda self, talks: [
+            row._replace(ids=[BEGIN, *row.ids], mask=[0, *row.mask]) for row in right(self, talks)
+        ],
     )
 
 

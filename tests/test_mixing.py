@@ -192,7 +192,7 @@ def test_a_list_of_many_blocks_is_read_to_the_last_byte(tmp_path: Path) -> None:
 def test_columns_are_mapped_to_the_formats_names(tmp_path: Path, tokenizer: Any) -> None:
     rows = [{"frage": "Why?", "antwort": "Because."}]
     path = str(jsonl(tmp_path / "rows.jsonl", rows))
-    with pytest.raises(Refusal, match="columns frage, antwort"):
+    with pytest.raises(Refusal, match=r"columns frage \(text\), antwort \(text\)"):
         mixed(tokenizer, Source(path=path))
     result = mixed(tokenizer, Source(path=path, columns={"question": "frage", "answer": "antwort"}))
     assert asked(result) == ["Why?"]

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="GEMMA_BENCH_REAL_ROWS names no folder of published rows"
 )
 DUPLICATE, PLACEHOLDER = "a duplicate of an earlier row", "an unfilled {{placeholder}}"
+CONTROLS, LABEL = "control characters in the text", "a label beside a text"
 IMAGES = "images, which the model can't see"
 FFFD = "replacement characters (U+FFFD) in the text"
 JUDGED, UNKNOWN = "rows that judge answers", "no known format has the columns"
@@ -35,7 +36,11 @@ KEPT: dict[str, tuple[str, int, dict[str, int]]] = {
     "kmmlu_dev_cot": ("question_response", 225, {}),
     "koalpaca_v1": ("instruction_input_output", 500, {}),
     "lithuanian_messages_role_model": ("messages", 13, {}),
-    "mmlu_dev_cot": ("question_response", 280, {"content that is null": 1, DUPLICATE: 1}),
+    "mmlu_dev_cot": (
+        "question_response",
+        278,
+        {"content that is null": 1, DUPLICATE: 1, CONTROLS: 2},
+    ),
     "open_korean_instructions_usrbot": ("usr_bot", 500, {}),
     "sft_v1_messages_parts": ("messages", 449, {PLACEHOLDER: 50, DUPLICATE: 1}),
     "sharegpt_dummy_vicuna": ("sharegpt", 500, {}),
@@ -54,7 +59,9 @@ REFUSED = {
 }
 """Questions without answers, judged answers, images: nothing that supervised training can take."""
 NASTY = {
-    "kept": 12,
+    "kept": 9,
+    CONTROLS: 2,
+    LABEL: 1,
     FFFD: 2,
     JUDGED: 7,
     UNKNOWN: 1,
