@@ -1,9 +1,7 @@
 """The command as a shell sees it: help, lists, and every bad input told once and left at that."""
 
 import json
-import os
 import re
-import signal
 import struct
 import subprocess
 import sys
@@ -294,12 +292,24 @@ def test_attach_shows_how_a_run_ended(here: Path, name: str | None) -> None:
     assert (code, out, err) == (0, encode(DONE).decode(), "")
 
 
-def test_ctrl_c_before_anything_started_is_no_traceback(here: Path) -> None:
-    os.mkfifo(here / "slow.toml")
-    process = command.start(here, "--run", "slow.toml")
-    with (here / "slow.toml").open("wb"):
-        process.send_signal(signal.SIGINT)
-        code, _, err = command.finish(process, 20)
+INTERRUPTED = """
+import os, signal, tomllib
+right = tomllib.loads
+def loads(text):
+    os.kill(os.getpid(), signal.SIGINT)
+    return right(text)
+tomllib.loads = loads
+"""
+"""Ctrl-C arrives while the recipe is read."""
+
+
+def test_ctrl_c_before_anything_started_is_no_traceback(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "interrupted").mkdir()
+    (here / "interrupted/sitecustomize.py").write_text(INTERRUPTED)
+    monkeypatch.setenv("PYTHONPATH", str(here / "interrupted"))
+    code, _, err = command.call(here, "--run", "quickstart")
     assert code == 130
     assert err.startswith("gemma-bench: interrupted")
     assert "Traceback" not in err
