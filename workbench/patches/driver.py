@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 WRITTEN_FOR = WrittenFor(
     "textual",
-    "==8.2.*",
+    ">=8.1,<8.3",
     (
         "textual._compositor:ChopsUpdate.render_segments",
         "textual.app:App._close_messages_no_wait",

@@ -11,7 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from engine.written_for import WrittenFor
 
 WRITTEN_FOR = WrittenFor(
-    "peft", "==0.21.*", ("peft.tuners.tuners_utils:BaseTunerLayer._disable_adapters",)
+    "peft", ">=0.20,<0.22", ("peft.tuners.tuners_utils:BaseTunerLayer._disable_adapters",)
 )
 
 

@@ -16,7 +16,7 @@ from engine.written_for import WrittenFor
 _LAYER = "peft.tuners.lora:Linear"
 WRITTEN_FOR = WrittenFor(
     "peft",
-    "==0.21.*",
+    ">=0.20,<0.22",
     (
         f"{_LAYER}.forward",
         f"{_LAYER}.disable_adapters",
