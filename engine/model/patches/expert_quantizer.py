@@ -22,7 +22,7 @@ _METHOD = "bitsandbytes_4bit"
 _QUANTIZER = "transformers.quantizers.quantizer_bnb_4bit:Bnb4BitHfQuantizer"
 WRITTEN_FOR = WrittenFor(
     "transformers",
-    ">=5.22,<5.25",
+    ">=5.22,<5.24",
     (
         "transformers.integrations.bitsandbytes:Bnb4bitQuantize.convert",
         "transformers.quantizers.auto:AUTO_QUANTIZER_MAPPING",

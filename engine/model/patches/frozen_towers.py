@@ -12,7 +12,7 @@ from engine.written_for import WrittenFor
 
 WRITTEN_FOR = WrittenFor(
     "transformers",
-    ">=5.22,<5.25",
+    ">=5.22,<5.24",
     tuple(
         f"transformers.models.{module}.modeling_{module}:{kind}.get_image_features"
         for module, kind in (

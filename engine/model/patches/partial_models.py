@@ -23,7 +23,7 @@ from engine.written_for import WrittenFor
 _MULTIMODAL = (Gemma3Model, Gemma4Model, Gemma4UnifiedModel)
 WRITTEN_FOR = WrittenFor(
     "transformers",
-    ">=5.22,<5.25",
+    ">=5.22,<5.24",
     (
         "transformers:PreTrainedModel._keys_to_ignore_on_load_unexpected",
         "transformers.models.gemma4.modeling_gemma4:Gemma4TextScaledWordEmbedding",

@@ -15,7 +15,7 @@ from transformers import modeling_utils
 from engine.model.patches.replaced import replaced
 from engine.written_for import WrittenFor
 
-WRITTEN_FOR = WrittenFor("transformers", ">=5.22,<5.25", ("transformers.modeling_utils:safe_open",))
+WRITTEN_FOR = WrittenFor("transformers", ">=5.22,<5.24", ("transformers.modeling_utils:safe_open",))
 
 
 @contextmanager
