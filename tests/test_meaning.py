@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from engine.data.conversation import UnusableRow
+from engine.data import conversation
+from engine.data.conversation import Turn, UnusableRow
 from engine.data.encoding.template import template
 from engine.data.encoding.tokens import IGNORED
-from engine.data.formats import meaning
+from engine.data.formats import advice, meaning
 from engine.data.formats.registry import FORMATS, format_of, read
 from engine.data.prepare import Prepared, prepare
 from engine.problems import Refusal
@@ -117,6 +118,27 @@ def test_a_thought_is_one_under_any_name(name: str, rows: Any) -> None:
     assert rows(thinking(name, value), thinking="strip").rows[0].ids == empty.rows[0].ids
 
 
+@pytest.mark.parametrize("said", ["<think>Six sevens.</think>42.", "Six sevens.</think>\n\n42."])
+def test_a_thought_in_the_words_is_one_too(said: str, rows: Any) -> None:
+    """With both of its marks, or with the last alone, where the template has a place for it."""
+    row = {"question": "6 times 7?", "answer": said}
+    assert rows(row).rows[0].ids == rows(thinking("reasoning", "Six sevens.")).rows[0].ids
+    talk = (Turn("user", "6 times 7?"), Turn("assistant", "Six sevens.</think>42."))
+    with pytest.raises(UnusableRow, match="template has no place") as refused:
+        conversation.thinking(talk, "keep", has_channel=False)
+    assert advice.of_drops({str(refused.value)}) == 'Set data.thinking = "strip"'
+    stripped = conversation.thinking(talk, "strip", has_channel=False)
+    assert stripped == (talk[0], Turn("assistant", "42."))
+
+
+def test_a_mark_without_its_other_one_is_named(rows: Any) -> None:
+    with pytest.raises(Refusal, match=r"a thought that is not closed \(<think>\)"):
+        rows({"question": "6 times 7?", "answer": "<think>Six"})
+    call = {"from": "gpt", "value": '<tool_call>{"name": "tide_at"'}
+    with pytest.raises(Refusal, match=r"a tool call that is not closed \(<tool_call>\)"):
+        rows({"conversations": [{"from": "human", "value": "Tide?"}, call]})
+
+
 def test_a_column_with_a_thought_comes_before_the_answer(rows: Any, tokenizer: Any) -> None:
     prepared = rows({"question": "6 times 7?", "reasoning": "Six sevens.", "answer": "42."})
     assert prepared.rows[0].ids == rows(thinking("thought", "Six sevens.")).rows[0].ids
@@ -192,7 +214,8 @@ def test_choices_with_letters_of_their_own(rows: Any, tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("judged", [{"label": 0}, {"label": "False"}, {"kto_tag": False},
-                                    {"rating": "0"}, {"label": False}])  # fmt: skip
+                                    {"rating": "0"}, {"label": False}, {"label": "undesirable"},
+                                    {"label": -1}, {"is_correct": False}])  # fmt: skip
 def test_an_unwanted_answer_is_never_trained_on(judged: dict[str, Any], rows: Any) -> None:
     """Refused where no format is named; where one is, the wanted rows alone are trained on."""
     (name,) = judged
@@ -200,7 +223,7 @@ def test_an_unwanted_answer_is_never_trained_on(judged: dict[str, Any], rows: An
     good = {"prompt": "Greet.", "completion": "Good day.", name: 1}
     with pytest.raises(Refusal, match=f"column {name}") as refused:
         rows(bad, good)
-    (advised,) = re.findall(r'name the format: "(\w+)"', str(refused.value))
+    (advised,) = re.findall(r'format = "(\w+)"', str(refused.value))
     prepared = rows(bad, good, format=advised)
     assert prepared.dropped == {f"an answer that column {name} marks as unwanted": 1}
     assert prepared.examples[0].turns[-1].content == "Good day."
@@ -250,6 +273,8 @@ TEMPLATED = {
     "<|start_header_id|>": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
     "Name a fruit.<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nA quince.<|eot_id|>",
     "<|assistant|>": "<|user|>\nName a fruit.</s>\n<|assistant|>\nA quince.</s>",
+    "<｜Assistant｜>": "<｜begin▁of▁sentence｜><｜User｜>Name a fruit.<｜Assistant｜>A quince."
+    "<｜end▁of▁sentence｜>",
     "[INST]": "<s>[INST] Name a fruit. [/INST] A quince. </s>",
     "### Response:": "### Instruction:\nName a fruit.\n\n### Response:\nA quince.",
 }

@@ -1,6 +1,7 @@
 """A conversation as turns, and the rules its turns must keep."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 ROLES = {
@@ -73,6 +74,9 @@ _BELONGS = {"user": "assistant", "tool": "assistant", "call": "tool"}
 _THOUGHT = re.compile(
     r"\s*(?:<think>|<\|channel>thought\n)(.*?)(?:</think>|<channel\|>)\s*", re.DOTALL
 )
+_UNOPENED = re.compile(r"((?:(?!<think>).)*?)</think>\s*", re.DOTALL)
+"""DeepSeek's and Qwen's prompts open the thought, so that answers hold its end alone."""
+_NO_PLACE = "a thought, for which the template has no place"
 
 
 def settled(turns: list[Turn]) -> Conversation:
@@ -110,12 +114,12 @@ def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversatio
 
     A thought is a message's reasoning, or what its answer opens with between thought marks. Where
     the template has no thought channel, marks in the text stay text, and a reasoning raises
-    `UnusableRow`.
+    `UnusableRow`; so does a mark without its other one.
     """
     is_kept = policy in ("keep", "each")
     if is_kept and not has_channel:
-        if any(turn.reasoning for turn in turns):
-            raise UnusableRow("a thought, for which the template has no place")
+        if any(turn.reasoning or _UNOPENED.match(turn.content) for turn in _answers(turns)):
+            raise UnusableRow(_NO_PLACE)
         return turns
     apart = tuple(_thought_apart(turn) for turn in turns)
     if is_kept or not any(turn.reasoning for turn in apart):
@@ -144,8 +148,16 @@ def answers_apart(turns: Conversation) -> list[Conversation]:
     return parts
 
 
+def _answers(turns: Conversation) -> Iterator[Turn]:
+    return (turn for turn in turns if turn.role == "assistant")
+
+
 def _thought_apart(turn: Turn) -> Turn:
-    thought = _THOUGHT.match(turn.content) if turn.role == "assistant" else None
+    if turn.role != "assistant":
+        return turn
+    thought = _THOUGHT.match(turn.content) or _UNOPENED.match(turn.content)
+    if not thought and turn.content.lstrip().startswith("<think>"):
+        raise UnusableRow("a thought that is not closed (<think>)")
     if not thought or turn.reasoning:
         return turn
     return replace(turn, reasoning=thought[1].strip(), content=turn.content[thought.end() :])

@@ -17,8 +17,9 @@ def of_preference(where: str, record: Record) -> Refusal:
         kind = "messages" if "messages" in record else "prompt_completion"
         kind = "sharegpt" if "conversations" in record else kind
         kind = "instruction_output" if "instruction" in record else kind
-        fix = f'To train on the answers that {judged[0]} marks as wanted, name the format: "{kind}"'
-        return Refusal.of(where, f"{reason} (column {judged[0]})", f"{fix}, as in format = ...")
+        kind = "question_response" if "question" in record else kind
+        fix = f'To train on the answers that {judged[0]} marks as wanted alone: format = "{kind}"'
+        return Refusal.of(where, f"{reason} (column {judged[0]})", fix)
     fix = f"Train them with DPO; or on the chosen side alone: {_chosen_alone(record)}"
     return Refusal.of(where, reason, fix)
 
@@ -71,6 +72,7 @@ def of_drops(reasons: set[str]) -> str:
         "shorter than filter.min_tokens": "lower filter.min_tokens",
         "longer than filter.max_tokens": "raise filter.max_tokens",
         "a thought in the answer": 'set data.thinking = "keep"',
+        "a thought, for which the template has no place": 'set data.thinking = "strip"',
     }
     helping = [fix for reason, fix in fixes.items() if reason in reasons]
     if not helping or reasons - fixes.keys():

@@ -36,6 +36,7 @@ TABLE = (
     _marks(
         "<|assistant|>", rf"<\|{_ROLE}\|>\s", "</s>", "<|end|>", "<|endoftext|>",
     ),
+    _marks("<｜Assistant｜>", r"<｜(User|Assistant)｜>", "<｜end▁of▁sentence｜>"),
     _marks(
         "[INST]", r"(\[INST\]|\[/INST\])", "</s>", "<s>",
     ),
@@ -45,7 +46,7 @@ TABLE = (
         instruction="user", input="user", response="assistant",
     ),
 )  # fmt: skip
-_BEGINNINGS = ("<bos>", "<s>", "<|begin_of_text|>")
+_BEGINNINGS = ("<｜begin▁of▁sentence｜>", "<bos>", "<s>", "<|begin_of_text|>")
 _SYSTEM = re.compile(r"\s*<<SYS>>\s*(.*?)\s*<</SYS>>\s*", re.DOTALL)
 _ROLE_OF_BRACKETS = {"[INST]": "user", "[/INST]": "assistant"}
 

@@ -18,8 +18,13 @@ PASSAGES = ("context", "passage", "document")
 """Columns with a text that the question is about."""
 LOSS_FLAGS = ("weight", "loss", "loss_weight", "training", "train")
 """Keys of a message that say whether it carries loss."""
-_JUDGEMENTS = ("label", "kto_tag", "rating")
-_WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+_JUDGEMENTS = (
+    "label", "kto_tag", "rating", "feedback", "desirable", "is_desirable", "correct", "is_correct",
+)  # fmt: skip
+_WORDS = {
+    **dict.fromkeys(("true", "1", "yes", "desirable", "good", "chosen", "accepted"), True),
+    **dict.fromkeys(("false", "0", "no", "undesirable", "bad", "rejected"), False),
+}
 _UNHEARD = {"audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
 _HARMLESS = {
     "id", "idx", "index", "uuid", "_id", "row_id", "prompt_id", "message_id", "conversation_id",
@@ -98,7 +103,10 @@ def verdict(value: Any) -> bool | None:
 
 def judgement(record: Record) -> tuple[str, bool] | None:
     """The column that judges the row's answer, and whether it is wanted; None where none does."""
-    verdicts = ((name, verdict(record.get(name))) for name in _JUDGEMENTS)
+    verdicts = (
+        (name, False if record.get(name) == -1 else verdict(record.get(name)))
+        for name in _JUDGEMENTS
+    )
     return next(((name, flag) for name, flag in verdicts if flag is not None), None)
 
 

@@ -10,7 +10,7 @@ from engine.data.formats.chat import keys_of, turn, turns
 from engine.data.formats.form import Record, words
 
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):[ ]?")
-_ANSWERS = {"messages", "conversations", "completion", "response", "output"}
+_ANSWERS = {"messages", "conversations", "completion", "response", "output", "answer"}
 """Columns with an answer that a label may judge."""
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 

@@ -39,6 +39,8 @@ def _hermes(turns: list[Turn]) -> tuple[list[Turn], str]:
         elif turn.role == "assistant":
             calls = [c for text in _CALL.findall(turn.content) for c in calls_of_text(text)]
             said = _CALL.sub("", turn.content).strip() if calls else turn.content
+            if said.startswith("<tool_call>"):
+                raise UnusableRow("a tool call that is not closed (<tool_call>)")
             turn = replace(turn, content=said, calls=(*turn.calls, *calls))
         elif turn.role == "tool" and (results := _RESPONSE.findall(turn.content)):
             read += [_result(turn, text) for text in results]

@@ -74,7 +74,8 @@ def bit_sums(model: Any) -> dict[str, int]:
 
 def judge_saved(model: Any, folder: Path) -> Iterator[Warned]:
     """Warn where a saved adapter adds nothing to its base, or isn't the one that was trained."""
-    trained = get_peft_model_state_dict(model)
+    # No table is adapted; "auto" would ask the hub about the base's vocabulary.
+    trained = get_peft_model_state_dict(model, save_embedding_layers=False)
     largest_b = [float(t.abs().max()) for name, t in trained.items() if "lora_B" in name]
     if largest_b and not any(largest_b):
         yield Warned(
