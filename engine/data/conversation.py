@@ -74,7 +74,7 @@ _BELONGS = {"user": "assistant", "tool": "assistant", "call": "tool"}
 _THOUGHT = re.compile(
     r"\s*(?:<think>|<\|channel>thought\n)(.*?)(?:</think>|<channel\|>)\s*", re.DOTALL
 )
-_UNOPENED = re.compile(r"((?:(?!<think>).)*?)</think>\s*", re.DOTALL)
+_UNOPENED = re.compile(r"(.*?)</think>\s*", re.DOTALL)
 """DeepSeek's and Qwen's prompts open the thought, so that answers hold its end alone."""
 _NO_PLACE = "a thought, for which the template has no place"
 
@@ -118,7 +118,7 @@ def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversatio
     """
     is_kept = policy in ("keep", "each")
     if is_kept and not has_channel:
-        if any(turn.reasoning or _UNOPENED.match(turn.content) for turn in _answers(turns)):
+        if any(turn.reasoning or _unopened(turn.content) for turn in _answers(turns)):
             raise UnusableRow(_NO_PLACE)
         return turns
     apart = tuple(_thought_apart(turn) for turn in turns)
@@ -152,10 +152,14 @@ def _answers(turns: Conversation) -> Iterator[Turn]:
     return (turn for turn in turns if turn.role == "assistant")
 
 
+def _unopened(content: str) -> re.Match[str] | None:
+    return None if "<think>" in content else _UNOPENED.match(content)
+
+
 def _thought_apart(turn: Turn) -> Turn:
     if turn.role != "assistant":
         return turn
-    thought = _THOUGHT.match(turn.content) or _UNOPENED.match(turn.content)
+    thought = _THOUGHT.match(turn.content) or _unopened(turn.content)
     if not thought and turn.content.lstrip().startswith("<think>"):
         raise UnusableRow("a thought that is not closed (<think>)")
     if not thought or turn.reasoning:
