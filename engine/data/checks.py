@@ -24,6 +24,8 @@ DAMAGE = {
     ),
 }
 """What makes a row unfit, by reason; the ranges in mojibake are UTF-8 read as Latin-1."""
+_ASCII_DAMAGE = [*DAMAGE.items()][:1]
+"""The one that ASCII can have."""
 
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}")
@@ -47,7 +49,7 @@ def check(turns: Conversation, dialect: Dialect) -> tuple[str, ...]:
             reason = f"a message that already holds a chat template's marks ({marks.name})"
             raise UnusableRow(reason)
     for text in texts(turns):
-        for reason, pattern in DAMAGE.items():
+        for reason, pattern in _ASCII_DAMAGE if text.isascii() else DAMAGE.items():
             if pattern.search(text):
                 raise UnusableRow(reason)
         if "{{" in text and PLACEHOLDER.search(CODE.sub("", text)):

@@ -41,8 +41,8 @@ def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
 
 def unread_keys(messages: Any) -> Iterator[str]:
     """Keys of messages that say something and are not read, each once."""
-    objects = (message for message in messages if isinstance(message, dict))
-    names = (meaning.unread(message, _MESSAGE_KEYS, meaning.MESSAGE) for message in objects)
+    with_more = (m for m in messages if isinstance(m, dict) and not m.keys() <= _MESSAGE_KEYS)
+    names = (meaning.unread(message, _MESSAGE_KEYS, meaning.MESSAGE) for message in with_more)
     yield from dict.fromkeys(itertools.chain.from_iterable(names))
 
 

@@ -48,6 +48,8 @@ def is_empty(value: Any) -> bool:
 
 def thought(said: Record) -> str:
     """What was thought before an answer, under any of its names. Raises `UnusableRow` for two."""
+    if said.keys().isdisjoint(THOUGHTS):
+        return ""
     texts = dict.fromkeys(filter(None, (_thought(said[k]) for k in THOUGHTS if k in said)))
     if len(texts) > 1:
         raise UnusableRow("two different thoughts before one answer")
@@ -80,6 +82,8 @@ def passages(record: Record, names: tuple[str, ...] = PASSAGES) -> list[str]:
 
 def is_silent(message: Record) -> bool:
     """Whether a message says that it carries no loss. Raises `UnusableRow` for other weights."""
+    if message.keys().isdisjoint(LOSS_FLAGS):
+        return False
     for name in LOSS_FLAGS:
         value = message.get(name)
         if value is None:
