@@ -1,30 +1,21 @@
 """Rows that list what user and assistant say by turns, without names: UltraChat and LIMA."""
 
-from engine.data.conversation import Turn, UnusableRow
-from engine.data.formats.form import Form, Record, words
+from engine.data.conversation import Turn
+from engine.data.formats.form import Form, Record
 
 _COLUMNS = ("data", "conversations")
 
 
-def _said(record: Record) -> list[str] | None:
-    lists = (record.get(name) for name in _COLUMNS)
-    return next((one for one in lists if isinstance(one, list) and one and _is_text(one)), None)
-
-
-def _is_text(said: list[object]) -> bool:
-    return all(isinstance(text, str) for text in said)
+def _said(record: Record) -> list[str]:
+    """What is said by turns; empty where no column lists texts."""
+    lists = (record[name] for name in _COLUMNS if isinstance(record.get(name), list))
+    return next((said for said in lists if all(isinstance(text, str) for text in said)), [])
 
 
 def read_alternating(record: Record) -> list[Turn]:
     """The user begins."""
     said = _said(record)
-    if said is None:
-        raise UnusableRow("no list of what is said by turns")
-    return [
-        Turn(("user", "assistant")[number % 2], words(text)) for number, text in enumerate(said)
-    ]
+    return [Turn(("user", "assistant")[number % 2], text) for number, text in enumerate(said)]
 
 
-ALTERNATING = Form(
-    lambda record: _said(record) is not None, read_alternating, frozenset({*_COLUMNS})
-)
+ALTERNATING = Form(lambda record: bool(_said(record)), read_alternating, frozenset({*_COLUMNS}))

@@ -1,6 +1,7 @@
 """Tool calls written into the words of turns: Hermes' XML tags and ToolACE's Python."""
 
 import ast
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -119,11 +120,8 @@ def _leading_json(text: str, start: int) -> tuple[Any, int]:
 
 def _json(text: str) -> Any:
     """A JSON value, or one object a line, as Hermes' set writes either."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (ValueError, RecursionError):
-        raise UnusableRow("functions between <tools> that are not valid JSON") from None
+    lines = ",".join(line for line in text.splitlines() if line.strip())
+    for written in (text, f"[{lines}]"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(written)
+    raise UnusableRow("functions between <tools> that are not valid JSON")
