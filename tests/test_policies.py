@@ -15,6 +15,7 @@ from engine.data.conversation import Turn
 from engine.data.encoding.template import template
 from engine.events import Warned
 from engine.gemma.config import dialect_of
+from engine.loss_bounds import sane_loss
 from engine.model import lora
 from engine.model.answers.generate import Cut
 from engine.recipe.schema import Training
@@ -251,9 +252,10 @@ def test_a_run_is_warned_of_a_spike(tmp_path: Path) -> None:
         metrics = {"loss": loss, "grad_norm": loss, "token_accuracy": 0.5}
         warnings.on_step_end(NO_STATE, StepResult(step, 4, 4, metrics))
     (warned,) = (record for record in command.records(run) if record["kind"] == "warning")
-    assert (warned["code"], "the loss of step 31 is 9.000" in warned["message"]) == (
-        "loss_spike", True,
-    )  # fmt: skip
+    assert warned["code"] == "loss_spike"
+    assert warned["message"] == (
+        "the loss of step 31 is 9, where the 30 steps before it had a median of 2.01"
+    )
 
 
 def test_what_was_skipped_counts_on_after_a_resumption(gemma_folder: Any, tmp_path: Path) -> None:
@@ -286,9 +288,36 @@ def test_a_stop_cuts_answers_short(gemma_folder: Any, tmp_path: Path) -> None:
 def test_a_spike_is_told_once() -> None:
     spikes = Spikes()
     calm = [2.0 + 0.1 * math.sin(n) for n in range(40)]
-    assert [spikes.judge(step, loss) for step, loss in enumerate(calm)] == [None] * 40
-    told = [spikes.judge(40 + n, 6.0) for n in range(5)]
+    assert [spikes.judge(step, loss, 700) for step, loss in enumerate(calm)] == [None] * 40
+    told = [spikes.judge(40 + n, 6.0, 700) for n in range(5)]
     assert told[0]
     assert told[0].code == "loss_spike"
     assert "median of 2.0" in told[0].message
     assert told[1:] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("usual", "loss", "supervised_tokens", "is_spike"),
+    [
+        (2.80, 4.86, 56, False),
+        (2.80, 4.86, 700, True),
+        (2.80, 9.00, 350, True),
+        (0.0003, 0.001, 700, False),
+        (0.0003, 0.21, 700, True),
+        (0.0003, 0.21, 7, False),
+        (2.80, 4.10, 700, False),
+    ],
+)
+def test_a_spike_is_judged_by_its_rise_and_its_tokens(
+    usual: float, loss: float, supervised_tokens: int, is_spike: bool
+) -> None:
+    """A step of 56 tokens among steps of 700, and ten times nearly nothing, are none."""
+    spikes = Spikes()
+    for step in range(30):
+        assert spikes.judge(step, usual * (1 + 0.01 * math.sin(step)), 650 + step % 90) is None
+    assert (spikes.judge(30, loss, supervised_tokens) is not None) == is_spike
+
+
+def test_where_nearly_all_was_right_the_bound_of_a_loss_has_a_floor() -> None:
+    assert sane_loss(1.0, 262_144) == sane_loss(0.995, 262_144) == pytest.approx(0.105, abs=1e-3)
+    assert sane_loss(0.66, 262_144) == pytest.approx(4.2426, abs=1e-3)

@@ -12,6 +12,7 @@ from recording import TRAINED, compared, healthy, load, opening, samples, steps,
 from engine.events import Checkpoint, Event, Hello, Step, Warned
 from workbench.run_view import metrics, run_facts
 from workbench.run_view.run_state import RunState
+from workbench.text.styled import plain
 
 
 def test_a_healthy_run() -> None:
@@ -199,3 +200,18 @@ def test_a_metric_that_comes_now_and_then_is_a_series_of_its_own() -> None:
     assert run.steps.at("eval_loss", 11) is None
     assert run.steps.at("loss", 11) is not None
     assert ("eval_loss", "not a number", "bad") in run_facts.of_last_step(run)
+
+
+def test_a_run_that_has_ended_is_not_advised_to_stop() -> None:
+    warnings = [
+        Warned(code="loss_spike", message="it rose", fix="Stop and go on."),
+        Warned(code="rows_dropped", message="3 rows", fix="See them."),
+    ]
+    alive, ended = (
+        "\n".join(plain(row) for row in run_facts.warning_rows(warnings, is_alive, 80))
+        for is_alive in (True, False)
+    )
+    assert "it rose. Stop and go on." in alive
+    assert "it rose" in ended
+    assert "Stop" not in ended
+    assert "3 rows. See them." in ended

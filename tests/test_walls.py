@@ -94,7 +94,8 @@ def test_an_offender_is_named() -> None:
 
 GRAPH = import_graph(("engine", "workbench", "tools"))
 ORDER = [
-    "engine.paths", "engine.written_for", "engine.problems", "engine.units", "engine.installed",
+    "engine.paths", "engine.written_for", "engine.problems", "engine.units", "engine.loss_bounds",
+    "engine.installed",
     "engine.atomic", "engine.guarded", "engine.user_dirs", "engine.hardware", "engine.gemma",
     "engine.recipe", "engine.events",
     "engine.budget", "engine.run", "engine.sessions", "engine.kernels", "engine.data",

@@ -24,6 +24,8 @@ _LEFT_ROOM = len("1:00:00 left")
 """Room kept for what changes, so that the bar stands still."""
 _HOT_C, _FULL_SHARE, _LITTLE_DISK_GIB = 85, 0.95, 5
 _GAP: Span = ("    ", "")
+_CODES_OF_LIVE_ADVICE = {"loss_spike"}
+"""Warnings whose remedy is to stop the run, of no use once it has ended."""
 
 
 def status_rows(
@@ -108,9 +110,14 @@ def _labelled(name: str, text: str, width: int) -> list[Row]:
     return wrapped(text, "", width, (f"{name:<8}", "dim"))
 
 
-def warning_rows(warnings: Iterable[Warned], width: int) -> list[Row]:
-    """What is the matter, then the remedy; the newest comes first."""
-    texts = [f"{one.message}. {one.fix}" if one.fix else one.message for one in warnings]
+def warning_rows(warnings: Iterable[Warned], is_alive: bool, width: int) -> list[Row]:
+    """What is the matter, then the remedy while there is one; the newest comes first."""
+    texts = [
+        f"{one.message}. {one.fix}"
+        if one.fix and (is_alive or one.code not in _CODES_OF_LIVE_ADVICE)
+        else one.message
+        for one in warnings
+    ]
     lead = ("warning  ", "warn")
     return [row for text in reversed(texts) for row in wrapped(text, "", width, lead)]
 

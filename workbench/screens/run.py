@@ -1,6 +1,5 @@
 """One run, live: its charts, figures, answers and log, and the wishes that its engine hears."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from textual.worker import get_current_worker
 
 from engine.events import Metric
 from engine.hardware.monitor import HardwareMonitor, HardwareUsage
+from engine.loss_bounds import sane_loss
 from engine.run.rundir import RunDir, RunStatus, State, Want
 from workbench.run_view import metrics, run_facts
 from workbench.run_view.run_facts import MemoryForecast
@@ -214,7 +214,7 @@ class RunScreen(RunActions, ChartedScreen):
         )
         warnings = self.query_one("#warnings", Pager)
         warnings.set_class(bool(run.warnings), "-some")
-        warnings.show_lines(partial(run_facts.warning_rows, run.warnings))
+        warnings.show_lines(partial(run_facts.warning_rows, run.warnings, state.is_alive))
         self._choose_memory(run, run_facts.forecast_beside(newest.forecast, run.memory))
         step, plan = run_facts.of_last_step(run), run_facts.of_plan(run.plan)
         self.query_one("#step", Pager).show_lines(partial(fact_rows, step))
@@ -237,9 +237,8 @@ class RunScreen(RunActions, ChartedScreen):
             return
         self._has_old_curves, self._drawn_at_s = False, time.monotonic()
         if run.plan is not None:
-            most = math.log(run.plan.vocab_size)
-            bound = ("token_accuracy", lambda accuracy: (1 - accuracy) * most)
-            self.query_one("#loss", Chart).bound(bound)
+            sane = partial(sane_loss, vocab_size=run.plan.vocab_size)
+            self.query_one("#loss", Chart).bound(("token_accuracy", sane))
         total_steps = run.plan.total_steps if run.plan else None
         for chart in self.query(Chart):
             chart.show((Curve(run.steps),), total_steps, run.marks)

@@ -5,13 +5,16 @@ import statistics
 from collections import deque
 
 from engine.events import Warned
+from engine.loss_bounds import sane_loss, uniform_loss
 from engine.run.event_log import EventLog
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
 from engine.train.state import TrainingState
 
 _WINDOW_STEPS, _FEWEST_STEPS, _QUIET_STEPS = 50, 20, 20
-_SPIKE_DEVIATIONS, _SPIKE_RATIO = 8.0, 1.5
+_SPIKE_DEVIATIONS, _SPIKE_RATIO, _SPIKE_NATS = 8.0, 1.5, 0.2
+"""How far above the others it is: by their own spread, by half of their median, and by this much
+per token, since ten times nearly nothing is still nothing."""
 _NORMAL = 1.4826
 """The standard deviation of normal numbers over their median absolute deviation."""
 
@@ -34,7 +37,7 @@ class LossWarnings(Hook):
         """Append the warnings of a step, ahead of its own event."""
         loss = result.metrics["loss"]
         if math.isfinite(loss):
-            warnings = [self._spikes.judge(result.step, loss)]
+            warnings = [self._spikes.judge(result.step, loss, result.supervised_tokens)]
             if self._is_first:
                 accuracy = result.metrics.get("token_accuracy", 0.0)
                 warnings.append(sanity(loss, accuracy, self._vocab_size, self._accumulation_steps))
@@ -44,27 +47,34 @@ class LossWarnings(Hook):
 
 
 class Spikes:
-    """Watches for a loss far above those before it."""
+    """Watches for a loss far above those before it, as far as its number of tokens can tell."""
 
     def __init__(self) -> None:
-        self._losses: deque[float] = deque(maxlen=_WINDOW_STEPS)
-        self._told_at = -math.inf
+        self._steps: deque[tuple[float, int]] = deque(maxlen=_WINDOW_STEPS)
+        self._warned_at = -math.inf
 
-    def judge(self, step: int, loss: float) -> Warned | None:
-        """A warning where it is one: far from the median by the others' own spread, and by half."""
-        losses = list(self._losses)
-        self._losses.append(loss)
-        if len(losses) < _FEWEST_STEPS or step - self._told_at < _QUIET_STEPS:
+    def judge(self, step: int, loss: float, supervised_tokens: int) -> Warned | None:
+        """A warning where it is one.
+
+        The mean of n tokens strays from the others by 1 / sqrt(n), so each distance from the
+        median counts times sqrt(n / the median of n): a step of few tokens has to be further off.
+        """
+        steps = list(self._steps)
+        self._steps.append((loss, supervised_tokens))
+        if len(steps) < _FEWEST_STEPS or step - self._warned_at < _QUIET_STEPS:
             return None
-        median = statistics.median(losses)
-        spread = _NORMAL * statistics.median(abs(one - median) for one in losses)
-        if loss <= max(median + _SPIKE_DEVIATIONS * spread, _SPIKE_RATIO * median):
+        median = statistics.median(loss for loss, _ in steps)
+        usual_tokens = max(1, statistics.median(tokens for _, tokens in steps))
+        distances = [(one - median) * math.sqrt(tokens / usual_tokens) for one, tokens in steps]
+        spread = _NORMAL * statistics.median(map(abs, distances))
+        rise = (loss - median) * math.sqrt(min(1.0, supervised_tokens / usual_tokens))
+        if rise <= max(_SPIKE_DEVIATIONS * spread, (_SPIKE_RATIO - 1) * median, _SPIKE_NATS):
             return None
-        self._told_at = step
+        self._warned_at = step
         return Warned(
             code="loss_spike",
-            message=f"the loss of step {step} is {loss:.3f}, where the {len(losses)} steps before "
-            f"it had a median of {median:.3f}",
+            message=f"the loss of step {step} is {loss:.3g}, where the {len(steps)} steps before "
+            f"it had a median of {median:.3g}",
             fix="Where it stays up, stop and go on from an older checkpoint with a lower "
             "training.learning_rate: gemma-bench resume RUN --branch",
         )
@@ -75,19 +85,18 @@ def sanity(
 ) -> Warned | None:
     """What a first loss tells about the run: nothing, a broken forward pass, or a wrong mean.
 
-    A uniform guess over the vocabulary costs ln(vocab_size) per token, and tokens answered right
-    cost next to nothing, so a mean per token stays below (1 - accuracy) * ln(vocab_size) unless
-    the model is sure of wrong answers. A small model can be, so that the second bound counts only
-    where there are accumulation steps that a wrong mean could have summed.
+    A mean per token stays below `sane_loss` unless the model is sure of wrong answers. A small
+    model can be, so that this counts only where there are accumulation steps that a wrong mean
+    could have summed.
     """
-    uniform = math.log(vocab_size)
+    uniform = uniform_loss(vocab_size)
     if loss > uniform:
         return Warned(
             code="forward_broken",
             message=f"the first loss is {loss:.2f}, worse than a uniform guess ({uniform:.2f})",
             fix="Check the model's files; on text in a script it never saw this can be honest",
         )
-    bound = (1 - token_accuracy) * uniform
+    bound = sane_loss(token_accuracy, vocab_size)
     if accumulation_steps > 1 and loss > bound:
         return Warned(
             code="loss_not_a_mean",
