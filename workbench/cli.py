@@ -43,6 +43,12 @@ def exit_code_of(call: Callable[[], int]) -> int:
 
 
 def _run_app() -> int:
+    """Show it. Raises `Refusal` where there is no terminal, as under cron or behind a pipe."""
+    from workbench.text.terminal import why_no_screen
+
+    if reason := why_no_screen():
+        fix = "Give it one, as ssh -t HOST gemma-bench does, or do without: gemma-bench run RECIPE"
+        raise Refusal.of("the app needs a terminal", reason, fix)
     from workbench.app import run_app
 
     return run_app()

@@ -1,10 +1,10 @@
 """`gemma-bench attach`: follow a run, in the app on a terminal, in lines elsewhere."""
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from engine.run import runs
 from workbench.commands import follow, options
+from workbench.text.terminal import why_no_screen
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Follow it; its exit code, or the app's. Raises `Refusal` where there is no such run."""
     followed = runs.find(arguments.run_name)
-    if arguments.json or not sys.stdout.isatty():
+    if arguments.json or why_no_screen():
         return follow.follow(followed, as_json=arguments.json)
     from workbench.app import run_app
 

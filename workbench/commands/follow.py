@@ -12,6 +12,7 @@ from engine import events
 from engine.problems import ExitCode
 from engine.run.rundir import RunDir, RunStatus, Want
 from engine.run.tail import Tail
+from workbench.text.terminal import is_dumb
 
 _POLL_S = 0.1
 
@@ -159,7 +160,7 @@ def follow(run: RunDir, *, as_json: bool, known_bytes: int = 0) -> int:
     printer: Printer
     if as_json:
         printer = Json()
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and not is_dumb():
         printer = ProgressLine(run)
     else:
         printer = Lines(run)

@@ -18,7 +18,7 @@ from workbench.sessions.engine_session import Preview
 from workbench.text.harmless_output import say_painted
 from workbench.text.preview_page import page
 from workbench.text.sanitize import sanitize_line
-from workbench.text.terminal import prints_utf8
+from workbench.text.terminal import is_dumb, prints_utf8
 from workbench.text.token_marks import TextStyle
 
 _POLL_S = 0.02
@@ -77,5 +77,5 @@ def _reply(preview: Preview) -> Reply:
 
 
 def _text_style() -> TextStyle:
-    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    is_plain = "NO_COLOR" in os.environ or is_dumb()
     return TextStyle(sys.stdout.isatty() and not is_plain, prints_utf8())

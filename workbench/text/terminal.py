@@ -20,6 +20,23 @@ _PLAIN = {
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 
 
+def why_no_screen() -> str:
+    """Say what the app lacks here: it reads keys from stdin and draws on stderr; empty for nothing.
+
+    With stdout elsewhere its last words would go astray.
+    """
+    names = {"stdin": sys.__stdin__, "stdout": sys.__stdout__, "stderr": sys.__stderr__}
+    for name, stream in names.items():
+        if stream is None or stream.closed or not stream.isatty():
+            return f"{name} is no terminal"
+    return f"TERM={os.environ.get('TERM', '')!r} can't place text" if is_dumb() else ""
+
+
+def is_dumb() -> bool:
+    """Whether TERM tells of nothing, or of a terminal whose cursor can't be moved."""
+    return os.environ.get("TERM", "") in {"", "dumb", "unknown"}
+
+
 def takes_utf8() -> bool:
     """Whether the locale is one of UTF-8; where none is set, as in a container, it is taken to be.
 
