@@ -34,7 +34,11 @@ def main(arguments: list[str]) -> int:
     if not run.exists:
         print(f"{run.path}: no run was created here", file=sys.stderr)
         return ExitCode.BAD_INPUT
-    engine_lock = lock.hold(run.lock, lock.ENGINE)
+    try:
+        engine_lock = lock.hold(run.lock, lock.ENGINE)
+    except lock.NoLocks as error:
+        print(f"{run.path}: {error.strerror}", file=sys.stderr)
+        return ExitCode.BAD_INPUT
     if engine_lock is None:
         holder = lock.holder(run.lock) or "an engine"
         print(f"{run.path}: {holder} is at work in it", file=sys.stderr)

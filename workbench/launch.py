@@ -102,6 +102,7 @@ def resume(run: RunDir) -> int:
     checkpoint to go on from.
     """
     run.require_own()
+    run.require_locks()
     state = run.state()
     if state.name is RunStatus.DAMAGED:
         raise Refusal.of(str(run.path), state.cause, "Start another run of its recipe")

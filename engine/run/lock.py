@@ -5,6 +5,7 @@ process that took them. They also fall when that process closes the file anywher
 once and kept.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -19,11 +20,25 @@ ENGINE = 0
 SUPERVISOR = 1
 """Byte held by the supervisor, which also covers the engine's start and its ending."""
 
+HELD = {errno.EAGAIN, errno.EACCES}
+"""What a lock is refused with where another has it; all else is the file system's (fcntl(2))."""
+
+
+class NoLocks(OSError):
+    """A file system that grants no locks, as Lustre, NFS and FUSE may: who is at work, none knows.
+
+    Two engines could write into one run there.
+    """
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        why = f"its file system grants no locks ({(error.strerror or str(error)).lower()})"
+        super().__init__(error.errno, why, str(path.parent))
+
 
 def hold(path: Path, byte: int, patience_s: float = 0.5) -> int | None:
     """Take one byte of the lock file; the descriptor to keep, or None where another has it.
 
-    A reader's probe holds the byte for microseconds, hence the patience.
+    A reader's probe holds the byte for microseconds, hence the patience. Raises `NoLocks`.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + patience_s
@@ -31,11 +46,14 @@ def hold(path: Path, byte: int, patience_s: float = 0.5) -> int | None:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
             return fd
-        except OSError:
-            if time.monotonic() > deadline:
-                os.close(fd)
+        except OSError as error:
+            if error.errno in HELD and time.monotonic() <= deadline:
+                time.sleep(0.02)
+                continue
+            os.close(fd)
+            if error.errno in HELD:
                 return None
-            time.sleep(0.02)
+            raise NoLocks(path, error) from None
 
 
 def sign(fd: int) -> None:
@@ -72,14 +90,30 @@ def _identity(pid: int) -> dict[str, str]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether an engine or a supervisor is alive; not to be asked by the one that holds it."""
+    """Whether an engine or a supervisor is alive; not to be asked by the one that holds it.
+
+    Where no locks are granted none can have begun.
+    """
+    error = _refusal(path)
+    return error is not None and error.errno in HELD
+
+
+def require(path: Path) -> None:
+    """Raises `NoLocks` where the file system of a file grants none; not for a lock that is held."""
+    error = _refusal(path)
+    if error and error.errno not in HELD:
+        raise NoLocks(path, error)
+
+
+def _refusal(path: Path) -> OSError | None:
+    """What keeps this process from sharing both bytes; None too where there is no such file."""
     try:
         file = guarded.opened(path)
     except (OSError, guarded.Unreadable):
-        return False
+        return None
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 2, ENGINE)
-        except OSError:
-            return True
-        return False
+        except OSError as error:
+            return error
+    return None

@@ -100,9 +100,17 @@ class RunDir:
 
     def require_own(self) -> None:
         """Raises `Refusal` where it is another user's: an engine would work on what they wrote."""
-        if self.path.stat().st_uid != os.geteuid():
+        if not _is_own(self.path):
             fix = "Copy it and go on with the copy, or ask its owner"
             raise Refusal.of(str(self.path), "it belongs to another user", fix)
+
+    def require_locks(self) -> None:
+        """Raises `Refusal` where its file system grants none, by which engines keep apart."""
+        try:
+            lock.require(self.request)
+        except lock.NoLocks as error:
+            fix = "Copy the run to another disk and go on with the copy"
+            raise Refusal.of(str(self.path), str(error.strerror), fix) from None
 
     def at_work(self) -> Refusal:
         """Refuse to start another engine in it."""
@@ -128,6 +136,10 @@ class RunDir:
             return State(RunStatus.FAILED, last.error)
         if is_alive:
             return State(RunStatus.RUNNING if last else RunStatus.STARTING)
+        try:
+            lock.require(self.lock)
+        except lock.NoLocks as error:
+            return State(RunStatus.DAMAGED, f"{error.strerror}, so none can tell if it is at work")
         return State(RunStatus.DIED, self._cause_of_death())
 
     def damage(self) -> str:
@@ -230,11 +242,13 @@ def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
         else:
             _take_empty(run)
         write_whole(run.recipe, recipe)
+        lock.require(run.recipe)
         run.write_request(request)
     except OSError as error:
         _unmake(run, existing)
         reason = (error.strerror or str(error)).lower()
-        fix = "Give a folder you may write to with --out"
+        kind = "on another disk" if isinstance(error, lock.NoLocks) else "you may write to"
+        fix = f"Give a folder {kind} with --out" + (", or start from one" if out is None else "")
         raise Refusal.of(str(run.path), reason, fix) from None
     except KeyboardInterrupt:
         _unmake(run, existing)
@@ -274,11 +288,20 @@ def _take_empty(run: RunDir) -> None:
     if os.path.exists(run.path) and any(run.path.iterdir()):
         raise Refusal.of(str(run.path), "the folder is not empty", "Give another --out")
     run.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    run.path.chmod(0o700)
+    try:
+        run.path.chmod(0o700)
+    except OSError as error:
+        # FAT, CIFS and some FUSE give all files the modes that they were mounted with.
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS} or not _is_own(run.path):
+            raise
     try:  # of two that take the same folder at the same time, one gets it
         os.close(os.open(run.recipe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise _occupied(run) from None
+
+
+def _is_own(folder: Path) -> bool:
+    return folder.stat().st_uid == os.geteuid()
 
 
 def _unmake(run: RunDir, existing: set[Path]) -> None:

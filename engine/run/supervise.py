@@ -6,6 +6,7 @@ could not learn its exit code or signal; the file ENDING tells it.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -13,6 +14,7 @@ import sys
 import time
 
 LOCK_BYTE = 1
+_HELD = {errno.EAGAIN, errno.EACCES}
 ALREADY_RUNNING = 3
 SIGNATURE_AT, SIGNATURE_BYTES = 512, 16
 """Where in the lock file the one that holds it for a run says its process number."""
@@ -86,7 +88,9 @@ def _hold_lock(path: str) -> "int | None":
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, LOCK_BYTE)
             return fd
-        except OSError:
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.02)

@@ -25,9 +25,18 @@ class SessionDir(RunDir):
         self.viewer = path / "viewer.lock"
         self.diagnosis = path / "diagnosis.json"
 
-    def hold_for_viewer(self) -> int | None:
-        """Take the viewer's lock; the engine ends when it is let go, however that comes."""
-        return lock.hold(self.viewer, lock.ENGINE)
+    def hold_for_viewer(self) -> int:
+        """Take the viewer's lock; the engine ends when it is let go, however that comes.
+
+        Raises `Refusal` where none is granted; nothing of the session is left then.
+        """
+        try:
+            held = lock.hold(self.viewer, lock.ENGINE)
+        except OSError as error:
+            self.remove()
+            raise _refused(error) from None
+        assert held is not None
+        return held
 
     def has_viewer(self) -> bool:
         """Whether its viewer lives; not to be asked by the viewer, which would lose its lock."""
@@ -70,10 +79,19 @@ def create(request: dict[str, Any]) -> SessionDir:
         session = SessionDir(Path(tempfile.mkdtemp(prefix=_PREFIX)))
         write_json(session.request, request)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        fix = "Free space there, or set TMPDIR to a folder you may write to"
-        raise Refusal.of(tempfile.gettempdir(), reason, fix) from None
+        raise _refused(error) from None
     return session
+
+
+def _refused(error: OSError) -> Refusal:
+    """Say what is wrong with the folder for temporary files, or that there is none."""
+    reason = (error.strerror or str(error)).lower()
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = "no folder for temporary files"
+    fix = "Free space there, or set TMPDIR to a folder on another disk that you may write to"
+    return Refusal.of(folder, reason, fix)
 
 
 def sweep(own: SessionDir) -> None:

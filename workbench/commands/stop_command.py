@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from engine.problems import ExitCode, Refusal
 from engine.run import runs
-from engine.run.rundir import Want
+from engine.run.rundir import RunStatus, Want
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -16,7 +16,10 @@ def run(arguments: Namespace) -> int:
     """Ask it. Raises `Refusal` where it is not running."""
     running = runs.find(arguments.run_name)
     if not running.is_alive():
-        reason = f"it is not running but {running.state().name}"
+        state = running.state()
+        if state.name is RunStatus.DAMAGED:
+            raise Refusal.of(running.name, state.cause, f"See what its log tells: {running.log}")
+        reason = f"it is not running but {state.name}"
         raise Refusal.of(running.name, reason, "Nothing is left to stop")
     running.ask(Want.STOP, "gemma-bench stop")
     name = running.name

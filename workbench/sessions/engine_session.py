@@ -84,7 +84,6 @@ def start(kind: type[_Kind], job: Job, request: dict[str, Any], device: str = "c
     """Start a job on a request, in the hands of that kind. Raises `Refusal`."""
     files = session_dir.create(request)
     lock = files.hold_for_viewer()
-    assert lock is not None
     return kind(files, lock, launch.start_beside(files, job, device))
 
 

@@ -1,0 +1,115 @@
+"""Disks without locks (Lustre, some NFS and FUSE), without flushes of folders, without modes."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+from odd_disk import NEEDS_GCC, Odd, library, odd
+from recording import lay_down, load
+from terminal import APP, Tmux
+
+from engine.run.rundir import RunDir
+from tests import command
+
+NAME = "2026-11-21-0930-mine"
+NO_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
+pytestmark = NEEDS_GCC
+
+
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return library(tmp_path_factory.mktemp("library"), "odd_disk")
+
+
+@pytest.fixture
+def odd_here(preloaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Odd:
+    return odd(monkeypatch, preloaded, tmp_path)
+
+
+@pytest.fixture
+def half_way(tmp_path: Path) -> RunDir:
+    """A run that told some steps, and whose engine is not at work."""
+    run = lay_down(tmp_path / "runs", NAME, load("healthy")[:30])
+    run.lock.touch()
+    return run
+
+
+def everything(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+@pytest.mark.parametrize("error", NO_LOCKS)
+def test_a_run_without_locks_is_refused_and_leaves_nothing(
+    error: int, odd_here: Odd, tmp_path: Path
+) -> None:
+    odd_here(LOCKS=error)
+    for out in ([], ["--out", "a/b"]):
+        code, said, err = command.call(tmp_path, "--run", "quickstart", *out)
+        assert (code, said, err.count("gemma-bench: ")) == (2, "", 1)
+        assert err.startswith(f"gemma-bench: {'a/b' if out else 'runs/'}")
+        assert "grants no locks" in err
+        assert "--out" in err
+    assert everything(tmp_path) == []
+
+
+def test_the_advice_makes_a_run(odd_here: Odd, tmp_path: Path) -> None:
+    """Only the named folder's disk is odd, and a run elsewhere starts from there."""
+    (tmp_path / "odd").mkdir()
+    odd_here(LOCKS=errno.ENOLCK, only=tmp_path / "odd")
+    out = str(tmp_path / "even")
+    code, said, err = command.call(
+        tmp_path / "odd", "run", "quickstart", *command.SHORT, "--out", out, "--detach"
+    )
+    assert (code, said.strip(), err) == (0, out, "")
+    command.wait(lambda: not RunDir(Path(out)).is_alive())
+    assert RunDir(Path(out)).state().name == "done"
+
+
+@pytest.mark.parametrize("error", NO_LOCKS[:2])
+def test_runs_on_such_a_disk_are_told_as_they_are(
+    error: int, odd_here: Odd, half_way: RunDir, tmp_path: Path
+) -> None:
+    """Nobody waits for one, takes it for one at work, or for dead."""
+    ended = lay_down(tmp_path / "runs", "2026-11-21-0931-ended", load("healthy"))
+    odd_here(LOCKS=error)
+    code, said, _ = command.call(tmp_path, "runs", "--json")
+    states = {line["run"]: line for line in map(json.loads, said.splitlines())}
+    assert (code, states[ended.name]["state"]) == (0, "done")
+    assert states[NAME]["state"] == "damaged"
+    assert "grants no locks" in states[NAME]["cause"]
+    for arguments, expected in ((["attach", NAME], 1), (["stop", NAME], 2), (["resume", NAME], 2)):
+        before = everything(tmp_path)
+        code, said, err = command.call(tmp_path, *arguments)
+        assert code == expected, arguments
+        assert "grants no locks" in said + err
+        assert everything(tmp_path) == before
+    code, said, _ = command.call(tmp_path, "attach", ended.name)
+    assert (code, "trained facts" in said) == (0, True)
+
+
+def test_the_app_tells_it_too(odd_here: Odd, half_way: RunDir, tmp_path: Path) -> None:
+    odd_here(LOCKS=errno.ENOLCK)
+    with Tmux(tmp_path, APP, 120, 40) as terminal:
+        terminal.until("starts the run")
+        terminal.press("s")
+        terminal.until("grants no locks")
+        terminal.press("r")
+        terminal.until("damaged")
+        terminal.press("Enter")
+        terminal.until("grants no locks")
+        terminal.press("q")
+        terminal.until("left with 0")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [NAME]
+
+
+def test_a_temporary_folder_without_locks_is_named(
+    odd_here: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    odd_here(LOCKS=errno.ENOSYS)
+    code, said, err = command.call(tmp_path, "preview", "quickstart")
+    assert (code, said) == (2, "")
+    assert err.startswith(f"gemma-bench: {tmp_path}: its file system grants no locks")
+    assert "TMPDIR" in err
+    assert everything(tmp_path) == []
