@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,25 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = ["training.max_steps=2000", "training.save_steps=2", "samples.every=0"]
 
 
-def started(folder: Path) -> tuple[RunDir, "subprocess.Popen[bytes]"]:
-    """A run that has saved, and its supervisor, whose standard error is ours."""
+def has_saved(run: RunDir) -> bool:
+    return "checkpoint" in command.kinds(run)
+
+
+def is_loading(run: RunDir) -> bool:
+    return any(record.get("name") == "loading" for record in command.records(run))
+
+
+def started(
+    folder: Path, is_ready: Callable[[RunDir], bool] = has_saved
+) -> tuple[RunDir, "subprocess.Popen[bytes]"]:
+    """A run that has come so far, and its supervisor, whose standard error is ours."""
     run = launch.propose("quickstart", SETTINGS, "cpu", folder / "run").make()
     line = [
         sys.executable, "-I", "-S", supervise.__file__, str(run.lock), str(run.ending),
         sys.executable, "-P", "-m", "engine", "train", str(run.path),
     ]  # fmt: skip
     supervisor = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    command.wait(lambda: "checkpoint" in command.kinds(run))
+    command.wait(lambda: is_ready(run))
     return run, supervisor
 
 
@@ -60,6 +71,17 @@ def test_the_engine_ends_within_a_step(tmp_path: Path, fate: str) -> None:
         assert "was moved to" in json.loads(moved.ending.read_bytes())["cause"]
     else:
         assert "went with it" in told
+
+
+def test_one_that_is_replaced_while_a_model_is_loaded_is_left_alone(tmp_path: Path) -> None:
+    run, supervisor = started(tmp_path, is_loading)
+    run.path.rename(tmp_path / "elsewhere")
+    run.path.mkdir()
+    run.request.write_text("{}")
+    _, said = supervisor.communicate(timeout=60)
+    assert "was moved to" in said.decode()
+    assert [path.name for path in run.path.iterdir()] == ["request.json"]
+    assert not RunDir(tmp_path / "elsewhere").plan.exists()
 
 
 def test_those_who_follow_one_are_told(tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def attempt(
     model = lora.attach(loaded.model, context.recipe.adapter, training.seed)
     state = _assembled(context, rows, loaded, model)
     answers = Answers(model, loaded.tokenizer, rows.template, log, control)
+    # Loading took its time, and what lies here by now may be another's.
+    context.stop_if_asked()
     checkpoints = Checkpoints(run, training.save_total_limit, facts)
     hooks = hooks_of(context, answers, checkpoints, loaded.vocab_size)
     plan = _plan(context, loaded, rows, targets, state, hooks)
