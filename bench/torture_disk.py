@@ -102,8 +102,9 @@ def gone(side: Ours, folder: Path, draw: random.Random, whole_s: float) -> str:
     if fate == "replaced":
         run.path.mkdir()
         run.request.write_text("{}")
-    if fate != "moved":
-        shutil.rmtree(elsewhere)
+    while fate != "moved" and elsewhere.exists():
+        # What the engine still wrote into it by open files is removed by the next try.
+        shutil.rmtree(elsewhere, ignore_errors=True)
     began = time.monotonic()
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         assert time.monotonic() - began < PATIENCE_S, "it trains on"
