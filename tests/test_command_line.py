@@ -6,11 +6,13 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from engine.events import Done, Failed, Phase, encode
+from engine.hardware import profiles
 from engine.run import rundir
 from engine.run.rundir import RunDir
 from tests import command
@@ -97,6 +99,35 @@ def test_help_tells_every_command_option_and_exit_code(here: Path) -> None:
     assert (code, err) == (0, "")
     for word in ("--hardware", "--set", "--out", "--json", "--detach", "--anyway", "4 doesn't fit"):
         assert word in out
+
+
+def test_recipes_and_hardware_are_listed(here: Path) -> None:
+    code, out, err = command.call(here, "recipes")
+    assert (code, err) == (0, "")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert [*lines][:6] == [
+        "recipe", "evil.toml", "sound.toml", "torn.toml", "typo.toml", "quickstart",
+    ]  # fmt: skip
+    assert re.search(r"lora +rtx-3060-8gb +Gemma 3 270M on school", lines["gemma3-270m-lora-sft"])
+    assert "qlora" in lines["gemma3-4b-qlora-sft"]
+    assert "can't be read" in lines["torn.toml"]
+    records = [json.loads(line) for line in command.call(here, "recipes", "--json")[1].splitlines()]
+    assert [record["recipe"] for record in records] == [*lines][1:]
+    assert [r["path"] for r in records if r["recipe"] == "sound.toml"] == [str(here / "sound.toml")]
+    code, out, err = command.call(here, "hardware")
+    assert (code, err) == (0, "")
+    listed = [line.split()[0] for line in out.partition("\n\n")[0].splitlines()[1:]]
+    assert listed == profiles.names()
+    assert "auto is this machine: " in out
+    records = [
+        json.loads(line) for line in command.call(here, "hardware", "--json")[1].splitlines()
+    ]
+    assert [record["name"] for record in records] == listed
+    assert all(0 < record["usable_gib"] < record["memory_gib"] for record in records)
+
+
+def test_the_version_is_told(here: Path) -> None:
+    assert command.call(here, "--version") == (0, f"gemma-bench {version('gemma-bench')}\n", "")
 
 
 def test_help_loads_neither_screen_nor_schema(here: Path) -> None:

@@ -3,6 +3,8 @@
 import argparse
 import io
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from engine.problems import ExitCode
 from engine.run.job import Job
 from tests import command
 from workbench import cli
+from workbench.commands import unknown_word
 from workbench.commands.registry import COMMANDS, module
 from workbench.commands.status_line import StatusLine
 
@@ -38,6 +41,16 @@ def test_each_has_its_own_help(listed: str, capsys: pytest.CaptureFixture[str]) 
     assert COMMANDS[listed][1:] in out
     assert "exit codes: 0 done" in out
     assert {flag for flag in own if flag not in out} == set()
+
+
+def test_every_example_is_a_line_that_is_taken() -> None:
+    for name in COMMANDS:
+        examples = module(name).EXAMPLES.splitlines()
+        assert examples
+        for example in examples:
+            line = re.split(r"  +", example.strip().partition(" | ")[0])[0]
+            called, _ = parsed(*shlex.split(line)[1:])
+            assert called == name, example
 
 
 @pytest.mark.parametrize("listed", COMMANDS)
@@ -71,7 +84,7 @@ def test_run_is_a_command_and_an_option(alias: list[str], plain: list[str]) -> N
 
 def test_without_a_command_it_is_the_app() -> None:
     assert cli._command([]) == ("", [])
-    assert vars(cli._parsed("", [])) == {"run": None}
+    assert vars(cli._parsed("", [])) == {"run": None, "version": None}
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
@@ -79,6 +92,29 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     assert code == 0
     listed = " ".join(out.split())
     assert [name for name, help in COMMANDS.items() if f"{name} {help}" not in listed] == []
+
+
+def test_a_word_that_is_no_command_names_a_line_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my own.toml", "rows.jsonl"):
+        Path(name).touch()
+    named = {
+        "quickstart": "run quickstart", "my own.toml": "run 'my own.toml'",
+        "rows.jsonl": "run rows.jsonl", "gemma3-270": "run gemma3-270m-lora-sft",
+        "trian": "train", "Prewiev": "preview", "ls": "runs", "help": "--help",
+        "qwertz": "", "": "",
+    }  # fmt: skip
+    assert {word: unknown_word.meant(word) for word in named} == {
+        word: f"gemma-bench {line}" if line else "" for word, line in named.items()
+    }
+    options = {"--help", "--version"}
+    assert {*unknown_word.WORDS.values()} - options <= {*COMMANDS}
+
+
+def test_train_is_run() -> None:
+    assert parsed("train", "mine", "--detach") == parsed("run", "mine", "--detach")
 
 
 def test_every_module_of_a_command_is_listed() -> None:

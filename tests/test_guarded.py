@@ -9,10 +9,10 @@ import pytest
 
 from engine import guarded, user_dirs
 from engine.problems import Refusal
-from engine.recipe import validate
+from engine.recipe import nearby, validate
 from engine.sessions import doctor_report
 from tests import command
-from workbench.recipe_editor import draft, user_recipes
+from workbench.recipe_editor import draft
 from workbench.sessions import saved_prompts
 from workbench.text import saved_theme
 
@@ -56,8 +56,8 @@ def test_recipes_of_the_folder_are_listed_beside_damaged_ones(
         Path(f"{kind}.toml").write_bytes(content)
     Path("mine.toml").write_text("[data]\nsources = []\n")
     os.mkfifo("pipe.toml")
-    assert "mine.toml" in user_recipes.names()
-    assert "pipe.toml" not in user_recipes.names()
+    assert "mine.toml" in nearby.recipes()
+    assert "pipe.toml" not in nearby.recipes()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "directory", "socket"])

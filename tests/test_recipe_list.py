@@ -11,8 +11,7 @@ from test_preview_screen import MARKUP, UNSAFE, enabled, every_line, told
 from textual import events
 from textual.pilot import Pilot
 
-from engine.recipe import files
-from workbench.recipe_editor import user_recipes
+from engine.recipe import files, nearby
 from workbench.screens.setup import SetupScreen
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.widgets.choices import Choices
@@ -158,7 +157,7 @@ def test_files_that_are_no_recipes_are_not_listed() -> None:
     os.mkfifo("pipe.toml")
     Path("gone.toml").symlink_to("nowhere")
     Path("large.toml").write_text(f"[data]\n#{' ' * (1 << 20)}")
-    assert user_recipes.names() == ["-x.toml", "bytes.toml", "mine.toml", "torn.toml"]
+    assert nearby.recipes() == ["-x.toml", "bytes.toml", "mine.toml", "torn.toml"]
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), MARKUP])

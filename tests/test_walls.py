@@ -95,7 +95,7 @@ def test_an_offender_is_named() -> None:
 GRAPH = import_graph(("engine", "workbench", "tools"))
 ORDER = [
     "engine.paths", "engine.written_for", "engine.problems", "engine.units", "engine.loss_bounds",
-    "engine.installed",
+    "engine.installed", "engine.likeness",
     "engine.atomic", "engine.guarded", "engine.user_dirs", "engine.hardware", "engine.gemma",
     "engine.recipe", "engine.events",
     "engine.budget", "engine.run", "engine.sessions", "engine.kernels", "engine.data",

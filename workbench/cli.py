@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable
 
 from engine.problems import ExitCode, Refusal
-from workbench.commands.registry import COMMANDS, module
+from workbench.commands import unknown_word
+from workbench.commands.registry import COMMANDS, SYNONYMS, module
 from workbench.text.harmless_output import harmless_output
 
-_EXIT_CODES = (
-    "exit codes: 0 done, 1 failed, 2 bad input, 3 already running, 4 doesn't fit, "
-    "130 and 143 stopped"
-)
+_EXIT_CODES = """exit codes: 0 done, 1 failed, 2 bad input, 3 already running, 4 doesn't fit,
+  130 and 143 stopped"""
+_EXAMPLES = """examples:
+  gemma-bench                                open the app
+  gemma-bench run quickstart                 fine-tune the small Gemma that comes along
+  gemma-bench recipes                        what else can be trained"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,37 +69,63 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
         recipes = [recipe] if is_joined else []
         return "run", [*arguments[:index], *recipes, *arguments[index + 1 :]]
     for index, argument in enumerate(arguments):
-        if argument in COMMANDS:
-            return argument, [*arguments[:index], *arguments[index + 1 :]]
+        command = SYNONYMS.get(argument, argument)
+        if command in COMMANDS:
+            return command, [*arguments[:index], *arguments[index + 1 :]]
     return "", arguments
 
 
 def _parsed(command: str, arguments: list[str]) -> argparse.Namespace:
     """The options of a command; without one, of the app, which has none."""
     if command:
-        help = COMMANDS[command]
-        parser = argparse.ArgumentParser(
-            prog=f"gemma-bench {command}",
-            description=f"{help[0].upper()}{help[1:]}.",
-            epilog=_EXIT_CODES,
-        )
-        module(command).add_arguments(parser)
-        return parser.parse_args(arguments)
+        return command_parser(command).parse_args(arguments)
+    parser = _app_parser()
+    if arguments and not arguments[0].startswith("-"):
+        parser.error(unknown_word.message(arguments[0]))
+    if arguments and arguments[0] not in {"-h", "--help", "--version"}:
+        flag = arguments[0].partition("=")[0]
+        parser.error(f"{flag} is not taken without a command, as in: gemma-bench run RECIPE")
+    return parser.parse_args(arguments)
+
+
+def command_parser(command: str, prog: str = "gemma-bench") -> argparse.ArgumentParser:
+    """What a command takes, with examples of it."""
+    help, code = COMMANDS[command], module(command)
+    parser = argparse.ArgumentParser(
+        prog=f"{prog} {command}",
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=f"examples:\n{code.EXAMPLES}\n{_EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    code.add_arguments(parser)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks it up where it is asked for only, which takes a moment."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from engine import installed
+
+        print(f"{installed.PROJECT} {installed.version(installed.PROJECT)}")
+        parser.exit()
+
+
+def _app_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gemma-bench",
         description="Fine-tune Google Gemma on your own hardware. Without a command: the app.",
-        epilog=_EXIT_CODES,
+        epilog=f"{_EXAMPLES}\n\n{_EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     parser.add_argument(
         "--run", metavar="RECIPE", help="the same as the command run, with all its options"
     )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands, each with its own --help")
     for name, help in COMMANDS.items():
         commands.add_parser(name, help=help)
-    if arguments and arguments[0].startswith("-") and arguments[0] not in {"-h", "--help"}:
-        flag = arguments[0].partition("=")[0]
-        parser.error(f"{flag} is not taken without a command, as in: gemma-bench run RECIPE")
-    return parser.parse_args(arguments)
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Where the recipes that come with the project lie, and what their names and first comments say."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -38,8 +39,20 @@ def family(name: str) -> str:
 
 def hardware_of(name: str) -> str:
     """The hardware profile that a recipe of the project says it fits; empty where it says none."""
-    found = _FITS.search(find(name).read_text("utf-8"))
+    return hardware_in(find(name).read_text("utf-8"))
+
+
+def hardware_in(text: str) -> str:
+    """The hardware profile that a recipe's text says it fits; empty where it says none."""
+    found = _FITS.search(text)
     return found[1] if found else ""
+
+
+def purpose(text: str) -> str:
+    """What a recipe's opening comment says of it."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    told = (line for line in lines if not line.startswith(SCHEMA_DIRECTIVE))
+    return " ".join(line.lstrip("# ").rstrip() for line in told)
 
 
 def with_reachable_schema(text: str) -> str:

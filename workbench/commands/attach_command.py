@@ -6,6 +6,10 @@ from engine.run import runs
 from workbench.commands import follow, options
 from workbench.text.terminal import why_no_screen
 
+EXAMPLES = """\
+  gemma-bench attach                         the newest run, or the one at work
+  gemma-bench attach 2026-01-02-0900-quickstart --json"""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A run, or none for the newest."""

@@ -19,6 +19,12 @@ from workbench.text import budget_page
 _ALL = "all"
 
 
+EXAMPLES = """\
+  gemma-bench budget gemma4-e4b-qlora-sft --hardware rtx-4060-ti-16gb
+  gemma-bench budget gemma3-4b-lora-sft --hardware all
+  gemma-bench budget all                     each recipe on the hardware it fits"""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, or all, on one device or several."""
     options.add_recipe(parser, "a recipe's name or path; all: each that comes along")

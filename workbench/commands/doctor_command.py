@@ -48,6 +48,11 @@ def _start(*, is_fast: bool) -> Doctor:
     return engine_session.start(Doctor, Job.DOCTOR, request)
 
 
+EXAMPLES = """\
+  gemma-bench doctor                         all checks, in some minutes
+  gemma-bench doctor --fast                  those that a run begins with"""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """All checks, or the fast ones."""
     parser.add_argument("--fast", action="store_true", help="only those that a run begins with")

@@ -24,6 +24,11 @@ from workbench.text.token_marks import TextStyle
 _POLL_S = 0.02
 
 
+EXAMPLES = """\
+  gemma-bench preview quickstart             a row of each source, token by token
+  gemma-bench preview quickstart --rows 5"""
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and which of its rows."""
     options.add_recipe(parser)

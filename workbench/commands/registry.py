@@ -7,6 +7,8 @@ COMMANDS = {
     "run": "start a run of a recipe and follow it",
     "preview": "show the rows as they will be trained on",
     "budget": "what a recipe needs: memory, time, and what saves",
+    "recipes": "list the recipes that come along, and those of this folder",
+    "hardware": "list the hardware profiles, and what this machine is",
     "doctor": "prove that the installed packages train right",
     "attach": "follow a run (default: the newest)",
     "resume": "go on with a run that ended early",
@@ -14,8 +16,14 @@ COMMANDS = {
     "stop": "ask a run to stop and save",
 }
 """What each does."""
+SYNONYMS = {"train": "run"}
+"""Other words that are taken for a command."""
 
 
 def module(name: str) -> Any:
-    """The command's module: `add_arguments(parser)`, and `run(arguments) -> exit code`."""
+    """The command's module.
+
+    It has `EXAMPLES`, lines for its help, `add_arguments(parser)`, and `run(arguments) -> exit
+    code`.
+    """
     return import_module(f"workbench.commands.{name}_command")

@@ -8,6 +8,10 @@ from engine.run.job import Job
 from workbench import launch
 from workbench.commands import follow, options
 
+EXAMPLES = """\
+  gemma-bench resume 2026-01-02-0900-quickstart
+  gemma-bench resume 2026-01-02-0900-quickstart --branch --set training.learning_rate=1e-4"""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A run, and what its branch changes."""

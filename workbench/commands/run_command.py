@@ -6,6 +6,12 @@ from engine.hardware.profiles import AUTO
 from workbench import launch
 from workbench.commands import doctor_command, follow, options
 
+EXAMPLES = """\
+  gemma-bench run quickstart                 fine-tune the small Gemma that comes along
+  gemma-bench run my.toml --set training.learning_rate=1e-4
+  gemma-bench run quickstart --detach        start it and leave
+  gemma-bench run quickstart --json | jq 'select(.kind == "step").metrics.loss'"""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, its hardware, and how it is started."""

@@ -8,6 +8,10 @@ from engine.run.rundir import RunDir, State
 from workbench.commands import options
 from workbench.text.sanitize import as_json, sanitize_line
 
+EXAMPLES = """\
+  gemma-bench runs                           what became of them
+  gemma-bench runs --json | jq -r 'select(.state == "failed").path'"""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Lines for people, or JSON."""

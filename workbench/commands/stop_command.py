@@ -6,6 +6,9 @@ from engine.problems import ExitCode, Refusal
 from engine.run import runs
 from engine.run.rundir import RunStatus, Want
 
+EXAMPLES = """\
+  gemma-bench stop 2026-01-02-0900-quickstart"""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A run."""

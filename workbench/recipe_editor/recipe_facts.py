@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -54,7 +53,7 @@ def of_pace(pace: Pace | None, steps: int | None) -> list[Fact]:
 
 def of_recipe(recipe: Recipe, text: str, shape: Gemma | None = None) -> list[Fact]:
     """What the recipe says of itself, and the settings that decide what comes out."""
-    purpose = _opening_comment(text)
+    purpose = files.purpose(text)
     model, adapter, data, training = recipe.model, recipe.adapter, recipe.data, recipe.training
     quantization = "" if model.quantization == "none" else f", {model.quantization}"
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
@@ -143,13 +142,6 @@ def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
         adapts_experts=adapter.target_experts,
     )
     return f"{there}{experts} in {layers}, {format.count(trained)} trained parameters"
-
-
-def _opening_comment(text: str) -> str:
-    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    return " ".join(
-        line.lstrip("# ").rstrip() for line in lines if not line.startswith(files.SCHEMA_DIRECTIVE)
-    )
 
 
 def _samples(recipe: Recipe) -> str:

@@ -1,4 +1,4 @@
-"""The user's own recipes: those of the current folder, and a draft that is saved there.
+"""A draft that is saved as a recipe of the user's own, in the current folder.
 
 What is saved is the original's text with what is changed, and no more.
 """
@@ -13,7 +13,6 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Item
 
-from engine import guarded
 from engine.atomic import write_whole
 from engine.problems import Refusal
 from engine.recipe import files, schema
@@ -23,22 +22,6 @@ from workbench.text import toml_text
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATHS = {"path", "heldout"}
-
-
-def names() -> list[str]:
-    """TOML files with a section of a recipe, or that can't be read; named as `load` takes them."""
-    found = (path for path in Path().glob("*.toml") if not path.name.startswith("."))
-    return sorted(str(path) for path in found if _may_be_recipe(path))
-
-
-def _may_be_recipe(path: Path) -> bool:
-    """Pipes and devices are not opened."""
-    try:
-        if not path.is_file() or path.stat().st_size > files.MAX_BYTES:
-            return False
-        return not schema.SECTIONS.keys().isdisjoint(guarded.toml_document(path, files.MAX_BYTES))
-    except (OSError, ValueError):
-        return True
 
 
 def name_problem(name: str) -> str:

@@ -119,11 +119,11 @@ class SetupScreen(BenchScreen):
 
     @work(thread=True, exclusive=True, group="look")
     def _look(self) -> None:
+        from engine.recipe import nearby
         from engine.run import runs
-        from workbench.recipe_editor import user_recipes
 
         alive = next((run for run in runs.every() if run.is_alive()), None)
-        self.call_later(self._take, self._detect(), alive, user_recipes.names())
+        self.call_later(self._take, self._detect(), alive, nearby.recipes())
 
     def _take(self, here: Profile, alive: RunDir | None, own_recipes: list[str]) -> None:
         """Say what this machine is, and offer the run at work."""
