@@ -62,7 +62,8 @@ def own_means(
 
     def loss(self: Any, score: Any, batch: Any) -> Loss:
         right = right_loss(self, score, batch)
-        return Loss(scaled(right.total / weighed.pop(0), micro_batches[0]), right.sums)
+        total = scaled(right.total / weighed.pop(0), micro_batches[0])
+        return right._replace(total=total)
 
     patch.setattr(SupervisedFineTuning, "weight", weight)
     patch.setattr(SupervisedFineTuning, "loss", loss)
@@ -105,8 +106,8 @@ def mask_of_ones(patch: pytest.MonkeyPatch) -> None:
 def positions_that_go_on(patch: pytest.MonkeyPatch) -> None:
     right = batches._joined
 
-    def wrong(rows: list[Tokens]) -> TokenSequence:
-        joined = right(rows)
+    def wrong(rows: list[Tokens], is_weighed: bool) -> TokenSequence:
+        joined = right(rows, is_weighed)
         return TokenSequence(joined.input_ids, joined.labels, list(range(len(joined.labels))))
 
     patch.setattr(batches, "_joined", wrong)
@@ -125,7 +126,7 @@ def division_by_no_token(patch: pytest.MonkeyPatch) -> None:
     def wrong(self: Any, score: Any, batch: Any) -> Loss:
         count = (batch["labels"][:, 1:] != tokens.IGNORED).sum()
         loss = right(self, score, batch)
-        return Loss(loss.total * count / count, loss.sums)
+        return loss._replace(total=loss.total * count / count)
 
     patch.setattr(SupervisedFineTuning, "loss", wrong)
 

@@ -68,6 +68,28 @@ def test_the_head_is_cross_entropy(tokens: int, softcap: float | None) -> None:
 
 
 @pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("softcap", [None, 3.0])
+def test_the_head_weighs_tokens(softcap: float | None) -> None:
+    hidden, weight, targets = drawn(11)
+    with torch.no_grad():
+        targets[:5] = (hidden @ weight.t()).argmax(1)[:5]
+    weights = torch.linspace(0.1, 1, 11)
+    loss, hits = head.cross_entropy(hidden, weight, targets, softcap, weights)
+    (gradient,) = torch.autograd.grad(loss * 3, hidden)
+    each = [plain(hidden[n : n + 1], weight, targets[n : n + 1], softcap) for n in range(11)]
+    expected = sum(share * one[0] for share, one in zip(weights, each, strict=True))
+    (expected_gradient,) = torch.autograd.grad(expected * 3, hidden)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+    assert float(hits) == pytest.approx(
+        float(weights @ torch.stack([one[1].float() for one in each]))
+    )
+    ones = head.cross_entropy(hidden, weight, targets, softcap, torch.ones(11))
+    without = head.cross_entropy(hidden, weight, targets, softcap)
+    assert [value.item() for value in ones] == [value.item() for value in without]
+
+
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("softcap", [None, 30.0])
 def test_the_head_holds_where_exponentials_overflow_and_where_it_is_sure(
     softcap: float | None,

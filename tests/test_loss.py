@@ -1,7 +1,8 @@
 """The loss is a mean per supervised token, however the rows are split over micro-batches."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 from trl.trainer import utils as trl_utils
 
-from engine.data.batches import pack
+from engine.data.batches import apart, pack
+from engine.data.encoding.tokens import Tokens
 from engine.hardware import kernel_choice
 from engine.kernels import head
+from engine.model.load import Loaded
 from tests import tiny
 from tests.conftest import KINDS
 
@@ -69,6 +72,72 @@ def test_the_loss_is_transformers_own_over_full_logits(
     )
     trainer.train()
     assert kept.losses[0] == pytest.approx(float(expected), rel=1e-4)
+
+
+def weighed(gemma: Loaded, weights: Sequence[float]) -> list[Tokens]:
+    """The rows of `tiny`, each with one weight for all of its tokens."""
+    pairs = zip(tiny.rows(gemma), weights, strict=True)
+    return [replace(row, weights=[weight] * len(row.ids)) for row, weight in pairs]
+
+
+def weighed_step(gemma: Loaded, weights: Sequence[float], **settings: Any) -> tiny.Gradients:
+    kept = tiny.Gradients()
+    rows = apart(weighed(gemma, weights), is_weighed=True)
+    tiny.trainer(gemma, kept, sequences=rows, **settings).train()
+    return kept
+
+
+WEIGHTS = (0.1, 1.0, 0.5, 0.25, 1.0, 0.75, 0.3, 0.6)
+
+
+@pytest.mark.parametrize("has_own_head", [True, False])
+def test_weighed_answers_have_the_weighted_mean_as_their_loss(
+    has_own_head: bool, gemma_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of full logits in transformers; the same packed, in parts, and by either head."""
+    monkeypatch.setattr(kernel_choice, "are_used", lambda device: has_own_head)
+    folder = gemma_folder("embedded")
+    gemma = tiny.loaded(folder)
+    kept = tiny.Gradients()
+    rows = apart(weighed(gemma, WEIGHTS), is_weighed=True)
+    trainer = tiny.trainer(gemma, kept, sequences=rows, per_device_train_batch_size=8)
+    batch = trainer.batch()
+    inputs = {name: batch[name] for name in ("input_ids", "position_ids")}
+    with torch.no_grad():
+        logits = trainer.model.get_base_model()(**inputs, use_cache=False).logits[:, :-1]
+    targets, weights = batch["labels"][:, 1:], batch["loss_weights"][:, 1:]
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), reduction="none"
+    ).view_as(targets)
+    counted = weights * (targets >= 0)
+    hits = counted * (logits.argmax(-1) == targets)
+    trainer.train()
+    assert kept.losses == pytest.approx([float((losses * counted).sum() / counted.sum())], rel=1e-4)
+    told = trainer.state.last_metrics
+    assert told["token_accuracy"] == pytest.approx(float(hits.sum() / counted.sum()))
+    assert trainer.state.progress.supervised_tokens == int((targets >= 0).sum())
+    parts = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    assert_same(kept, weighed_step(tiny.loaded(folder), WEIGHTS, **parts))
+    packed = pack(weighed(gemma, WEIGHTS), 80, is_weighed=True)
+    again = tiny.Gradients()
+    size = {"per_device_train_batch_size": len(packed)}
+    tiny.trainer(tiny.loaded(folder), again, sequences=packed, **size).train()
+    assert_same(kept, again)
+
+
+@pytest.mark.parametrize("has_own_head", [True, False])
+def test_weights_of_one_change_no_bit_and_equal_weights_nothing(
+    has_own_head: bool, gemma_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_choice, "are_used", lambda device: has_own_head)
+    folder = gemma_folder("embedded")
+    plain = one_step(folder, folder, per_device_train_batch_size=8)
+    ones = weighed_step(tiny.loaded(folder), [1.0] * 8, per_device_train_batch_size=8)
+    assert ones.losses == plain.losses
+    for name, gradient in plain.gradients.items():
+        assert torch.equal(gradient, ones.gradients[name]), name
+    halves = weighed_step(tiny.loaded(folder), [0.5] * 8, per_device_train_batch_size=8)
+    assert_same(plain, halves)
 
 
 @pytest.mark.parametrize("kind", ["embedded", "gemma4_multimodal"])

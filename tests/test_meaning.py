@@ -14,14 +14,12 @@ from transformers import AutoTokenizer
 
 from engine.data import conversation
 from engine.data.conversation import Turn, UnusableRow
-from engine.data.encoding.template import template
-from engine.data.encoding.tokens import IGNORED
 from engine.data.formats import advice, meaning
 from engine.data.formats.registry import FORMATS, format_of, read
-from engine.data.prepare import Prepared, prepare
+from engine.data.prepare import Prepared
 from engine.problems import Refusal
-from engine.recipe.schema import Data, Source
-from tests import command
+from tests import command, prepared_rows
+from tests.prepared_rows import supervised, talk
 from tools import write_row_formats
 
 FRUIT = [
@@ -41,62 +39,14 @@ def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
 def rows(tmp_path: Path, tokenizer: Any) -> Callable[..., Prepared]:
     """Rows prepared as a recipe of the embedded Gemma 4 would."""
 
-    def prepared(*records: object, dialect: str = "gemma4", **options: Any) -> Prepared:
-        path = tmp_path / "rows.jsonl"
-        path.write_text("".join(json.dumps(record) + "\n" for record in records))
-        source = {key: options.pop(key) for key in ("format", "columns") if key in options}
-        data = Data(sources=(Source(path=str(path), **source),), **options)
-        return prepare(data, tokenizer, template(dialect))
+    def prepared(*records: object, **options: Any) -> Prepared:
+        return prepared_rows.prepared(tmp_path / "rows.jsonl", tokenizer, records, **options)
 
     return prepared
 
 
-def supervised(prepared: Prepared, tokenizer: Any, index: int = 0) -> str:
-    """The words of a row that carry loss."""
-    return str(tokenizer.decode([label for label in prepared.rows[index].labels if label >= 0]))
-
-
 def text(prepared: Prepared, tokenizer: Any, index: int = 0) -> str:
     return str(tokenizer.decode(prepared.rows[index].ids))
-
-
-def talk(*more: dict[str, Any]) -> dict[str, Any]:
-    """Two exchanges, whose messages are changed by place."""
-    said = [
-        {"role": "user", "content": "Say hello."},
-        {"role": "assistant", "content": "Go away."},
-        {"role": "user", "content": "Politely."},
-        {"role": "assistant", "content": "Good day."},
-    ]
-    return {"messages": [{**one, **extra} for one, extra in zip(said, more, strict=True)]}
-
-
-@pytest.mark.parametrize("name", ["weight", "loss", "loss_weight", "training", "train"])
-@pytest.mark.parametrize("no", [0, False, 0.0, "false"])
-@pytest.mark.parametrize("loss_on", ["assistant", "all"])
-def test_an_excluded_answer_carries_no_loss(
-    name: str, no: object, loss_on: str, rows: Any, tokenizer: Any
-) -> None:
-    prepared = rows(talk({}, {name: no}, {}, {name: 1}), loss_on=loss_on)
-    plain = rows(talk({}, {}, {}, {}), loss_on=loss_on)
-    assert prepared.rows[0].ids == plain.rows[0].ids
-    said = supervised(prepared, tokenizer)
-    assert "Go away" not in said
-    assert "Good day.<turn|>" in said
-    if loss_on == "assistant":
-        assert said == "Good day.<turn|>\n"
-    assert "Go away.<turn|>" in supervised(plain, tokenizer)
-
-
-@pytest.mark.parametrize("weight", [0.5, -1, "half"])
-def test_a_weight_in_between_is_refused_by_name(weight: object, rows: Any) -> None:
-    with pytest.raises(Refusal, match="a message's weight that is neither 0 nor 1"):
-        rows(talk({}, {"weight": weight}, {}, {}))
-
-
-def test_an_answer_without_loss_comes_back_from_the_file(rows: Any) -> None:
-    prepared = rows(talk({}, {"weight": 0}, {}, {}))
-    assert [turn.is_silent for turn in prepared.examples[0].turns] == [False, True, False, False]
 
 
 def thinking(name: str, value: object) -> dict[str, Any]:
@@ -453,9 +403,3 @@ def test_the_page_of_formats_is_the_engine_s() -> None:
     """Written by `python -m tools.write_row_formats`."""
     text = write_row_formats.PAGE.read_text("utf-8")
     assert text == write_row_formats.page(text)
-
-
-def test_labels_hold_no_silent_token(rows: Any) -> None:
-    labels = rows(talk({}, {"weight": 0}, {}, {"weight": 0}), talk({}, {}, {}, {})).rows
-    assert len(labels) == 1
-    assert labels[0].labels.count(IGNORED) < len(labels[0].labels)

@@ -57,11 +57,30 @@ def test_the_json_is_what_scripts_rely_on(here: Path) -> None:
     assert source["first_dropped"] == {"an empty answer": f"{here / 'rows.jsonl'}:10"}
     assert set(source["tokens"]) == {"p50", "p95", "max"}
     first, last = told["rows"]
-    assert list(first) == ["source", "file", "line", "text", "input_ids", "labels", "truncated"]
+    assert list(first) == [
+        "source", "file", "line", "text", "input_ids", "labels", "truncated", "weights",
+    ]  # fmt: skip
+    assert first["weights"] == []
     assert (first["line"], last["line"], first["file"]) == (1, 9, str(here / "rows.jsonl"))
     assert len(first["input_ids"]) == len(first["labels"])
     assert "Question 0?" in first["text"]
     assert first["truncated"] is False
+
+
+def test_weights_of_answers_are_shown(here: Path) -> None:
+    said = [("user", "Is it so?", {}), ("assistant", "Yes it is.", {"weight": 0.25}),
+            ("user", "Sure?", {}), ("assistant", "Yes.", {})]  # fmt: skip
+    messages = [{"role": role, "content": text, **more} for role, text, more in said]
+    write(here / "rows.jsonl", {"messages": messages})
+    code, out, err = command.call(here, "preview", "sound.toml", "--json")
+    assert (code, err) == (0, "")
+    (row,) = json.loads(out)["rows"]
+    weighed = [label for label, w in zip(row["labels"], row["weights"], strict=True) if w == 0.25]
+    assert set(row["weights"]) == {0.25, 1}
+    assert -100 not in weighed
+    _, page, _ = command.call(here, "preview", "sound.toml")
+    assert f" with loss, {len(weighed)} of them x 0.25   prompt" in page
+    assert "noted 1 x an answer whose weight is between 0 and 1" in page
 
 
 def test_a_page_shows_sources_and_rows(here: Path) -> None:

@@ -31,10 +31,10 @@ _ANSWERED = (
 FORMATS_SAID: dict[str, RowFormat] = {
     "messages": RowFormat(
         "a list of messages with `role` and `content` (text or parts), `tool_calls` or "
-        "`function_call`, a thought, `weight`",
+        "`function_call`, a thought, `weight` from 0 to 1",
         (
             {"messages": [_USER]},
-            {"messages": [_USER, {**_ANSWER, "weight": 0.5}]},
+            {"messages": [_USER, {**_ANSWER, "weight": 2}]},
             {"messages": [_USER, _ANSWER], "audio": "a.wav"},
             {"messages": [_USER, _ANSWER], "label": 0},
         ),

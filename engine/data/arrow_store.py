@@ -29,6 +29,7 @@ SCHEMA = pyarrow.schema(
         "group": pyarrow.int64(),
         "turns": pyarrow.string(),
         "images": pyarrow.list_(pyarrow.string()),
+        "weights": pyarrow.large_list(pyarrow.float64()),
     }
 )
 
@@ -58,6 +59,7 @@ class Writer:
             [row.group for row in rows],
             [_text(row.turns) for row in rows],
             [row.tokens.images for row in rows],
+            [row.tokens.weights for row in rows],
         ]
         arrays = [
             pyarrow.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)
@@ -78,7 +80,7 @@ class Writer:
 def _text(turns: Conversation) -> str:
     plain = [
         [t.role, t.content, t.reasoning, [[c.name, c.arguments] for c in t.calls], t.tools, t.name,
-         t.is_silent, *t.images]
+         t.weight, *t.images]
         for t in turns
     ]  # fmt: skip
     return json.dumps(plain, ensure_ascii=False)
@@ -88,9 +90,9 @@ def _turns(text: str) -> Conversation:
     return tuple(
         Turn(
             role, content, reasoning, tuple(ToolCall(*call) for call in calls), tools,
-            tuple(images), name, is_silent,
+            tuple(images), name, weight,
         )
-        for role, content, reasoning, calls, tools, name, is_silent, *images in json.loads(text)
+        for role, content, reasoning, calls, tools, name, weight, *images in json.loads(text)
     )  # fmt: skip
 
 
@@ -104,7 +106,12 @@ class Rows(Sequence[Tokens]):
         self._firsts = np.cumsum([0, *sizes])
         self.order = np.arange(self._firsts[-1])
         """Row of the file for each row of the epoch, int64; a weight repeats or leaves out rows."""
-        self.hold_images = any(len(batch.column("images").flatten()) for batch in self._batches)
+        self.hold_images = self._hold("images")
+        self.hold_weights = self._hold("weights")
+
+    def _hold(self, name: str) -> bool:
+        """Whether any row's list in a column has something in it."""
+        return any(len(batch.column(name).flatten()) for batch in self._batches)
 
     def __len__(self) -> int:
         return len(self.order)
@@ -126,7 +133,8 @@ class Rows(Sequence[Tokens]):
         batch, at = self._place(index)
         ids, labels = (batch.column(name)[at].values.to_pylist() for name in ("ids", "labels"))
         images = tuple(batch.column("images")[at].as_py()) if self.hold_images else ()
-        return Tokens(ids, labels, batch.column("is_truncated")[at].as_py(), images)
+        weights = batch.column("weights")[at].values.to_pylist() if self.hold_weights else ()
+        return Tokens(ids, labels, batch.column("is_truncated")[at].as_py(), images, weights)
 
     def _place(self, index: int) -> tuple[Any, int]:
         row = int(self.order[index])
@@ -155,7 +163,7 @@ class Rows(Sequence[Tokens]):
         return np.concatenate([np.zeros(0, np.int64), *parts])[self.order]
 
     def contents(self) -> Iterator[bytes]:
-        """Bytes that differ where ids, labels, their bounds, the order or images do.
+        """Bytes that differ where ids, labels, their bounds and weights, the order or images do.
 
         Of an image its name and size count.
         """
@@ -164,6 +172,7 @@ class Rows(Sequence[Tokens]):
             yield ids.value_lengths().to_numpy().tobytes()
             yield ids.flatten().to_numpy().tobytes()
             yield (labels.flatten().to_numpy() != IGNORED).tobytes()
+            yield batch.column("weights").flatten().to_numpy().tobytes()
         yield self.order.tobytes()
         for image in self.images():
             yield f"{Path(image).name} {os.path.getsize(image)}\n".encode()

@@ -14,21 +14,26 @@ import torch
 
 from engine.data.encoding.tokens import IGNORED, Tokens
 
+WEIGHTS = "loss_weights"
+"""What the weights of the loss are called in a batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
-    """One or more rows in a line; all three lists have the same length."""
+    """One or more rows in a line; all lists of tokens have the same length."""
 
     input_ids: list[int]
     labels: list[int]
     position_ids: list[int]
     images: tuple[str, ...] = ()
     """Files of the images among the tokens, in order."""
+    loss_weights: Sequence[float] = ()
+    """What the loss of each token is multiplied by; of a run's sequences all have some, or none."""
 
 
 def alone(row: Tokens) -> TokenSequence:
     """A row as its own sequence."""
-    return TokenSequence(row.ids, row.labels, list(range(len(row.ids))), row.images)
+    return _joined([row], is_weighed=bool(row.weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,8 @@ class TokenSequences(Sequence[TokenSequence]):
     rows: Sequence[Tokens]
     groups: list[list[int]]
     """Which rows stand in each sequence."""
+    is_weighed: bool = False
+    """Whether any row weighs the loss of its tokens; then all sequences have weights."""
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -50,20 +57,27 @@ class TokenSequences(Sequence[TokenSequence]):
         """One sequence."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return _joined([self.rows[row] for row in self.groups[index]])
+        return _joined([self.rows[row] for row in self.groups[index]], self.is_weighed)
 
 
-def apart(rows: Sequence[Tokens]) -> TokenSequences:
+def apart(rows: Sequence[Tokens], *, is_weighed: bool = False) -> TokenSequences:
     """Each row as its own sequence."""
-    return TokenSequences(rows, [[row] for row in range(len(rows))])
+    return TokenSequences(rows, [[row] for row in range(len(rows))], is_weighed)
 
 
-def pack(rows: Sequence[Tokens], length: int, sizes: list[int] | None = None) -> TokenSequences:
+def pack(
+    rows: Sequence[Tokens],
+    length: int,
+    sizes: list[int] | None = None,
+    *,
+    is_weighed: bool = False,
+) -> TokenSequences:
     """Rows in as few sequences of at most `length` tokens as best-fit decreasing finds.
 
     `sizes` are the rows' tokens, where they are known without reading the rows.
     """
-    return TokenSequences(rows, bins(sizes or [len(row.ids) for row in rows], length))
+    groups = bins(sizes or [len(row.ids) for row in rows], length)
+    return TokenSequences(rows, groups, is_weighed)
 
 
 def bins(sizes: list[int], length: int) -> list[list[int]]:
@@ -95,12 +109,14 @@ def efficiency(tokens: int, sequences: int, length: int) -> float:
     return tokens / (sequences * length)
 
 
-def _joined(rows: list[Tokens]) -> TokenSequence:
+def _joined(rows: list[Tokens], is_weighed: bool) -> TokenSequence:
+    ones = ((row, [1.0] * len(row.ids)) for row in rows if is_weighed)
     return TokenSequence(
         [token for row in rows for token in row.ids],
         [label for row in rows for label in row.labels],
         [position for row in rows for position in range(len(row.ids))],
         tuple(image for row in rows for image in row.images),
+        [weight for row, plain in ones for weight in row.weights or plain],
     )
 
 
@@ -119,21 +135,27 @@ class Collate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Collator:
-    """Sequences (as dictionaries of lists) to a batch of int64 tensors, each (batch, longest)."""
+    """Sequences (as dictionaries of lists) to a batch of int64 tensors, each (batch, longest).
+
+    Weights of the loss are float32, and there where the sequences have them.
+    """
 
     pad_token_id: int
 
-    def __call__(self, sequences: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    def __call__(self, sequences: list[dict[str, list[Any]]]) -> dict[str, torch.Tensor]:
         """Pad at the right; padding counts positions of its own from 0."""
         longest = max(len(sequence["input_ids"]) for sequence in sequences)
 
-        def padded(name: str, padding: list[int]) -> torch.Tensor:
+        def padded(name: str, padding: list[Any]) -> torch.Tensor:
             return torch.tensor(
                 [s[name] + padding[: longest - len(s["input_ids"])] for s in sequences]
             )
 
-        return {
+        batch = {
             "input_ids": padded("input_ids", [self.pad_token_id] * longest),
             "labels": padded("labels", [IGNORED] * longest),
             "position_ids": padded("position_ids", list(range(longest))),
         }
+        if WEIGHTS in sequences[0]:
+            batch[WEIGHTS] = padded(WEIGHTS, [1.0] * longest)
+        return batch

@@ -54,8 +54,8 @@ class Turn:
     """Image files in the order of their marks in the content."""
     name: str = ""
     """The function whose result a tool turn holds."""
-    is_silent: bool = False
-    """Whether the row says that this answer carries no loss."""
+    weight: float = 1.0
+    """What the loss of this answer's tokens is multiplied by, from 0 (no loss) to 1."""
 
 
 Conversation = tuple[Turn, ...]
@@ -140,7 +140,7 @@ def answers_apart(turns: Conversation) -> list[Conversation]:
     parts, before = [], 0
     for end in after:
         silenced = (
-            replace(turn, is_silent=turn.is_silent or (turn.role == "assistant" and n < before))
+            replace(turn, weight=0.0) if turn.role == "assistant" and n < before else turn
             for n, turn in enumerate(turns[:end])
         )
         parts.append(tuple(silenced))

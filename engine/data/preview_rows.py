@@ -61,7 +61,7 @@ class PreviewRows:
         """One row of the epoch."""
         tokens, example = prepared.rows[index], prepared.examples[index]
         file, _, line = example.where.rpartition(":")
-        ((whole, _, _),) = self.encoder.encode([example.turns])
+        whole = self.encoder.encode([example.turns])[0].ids
         prompt, error = self._prompt(example.turns)
         left, right = differing(whole, prompt, self.encoder.turn_start)
         cut_at = _cut_at(tokens, whole, self.encoder.turn_start)
@@ -80,6 +80,7 @@ class PreviewRows:
             spans=self._spans(tokens.ids, supervised, marks, cut_at),
             prompt=self._spans(prompt, [False] * len(prompt), right, None),
             prompt_error=error,
+            weights=tuple(tokens.weights),
         )
 
     def _prompt(self, turns: Conversation) -> tuple[list[int], str]:

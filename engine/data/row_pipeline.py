@@ -26,6 +26,7 @@ from engine.gemma.shapes import Dialect
 from engine.recipe.schema import Data, Filter, Source
 
 NOTED_THOUGHT = "an earlier answer without loss, since the template leaves its thought out"
+NOTED_WEIGHT = "an answer whose weight is between 0 and 1, by which its loss is multiplied"
 NO_LOSS = "no token with loss within max_length"
 TOO_LONG = "a row of more than 16 MiB"
 UNSEEN = "images, which the model can't see"
@@ -196,7 +197,7 @@ class RowPipeline:
                     IGNORED if token in sight.frame else label
                     for token, label in zip(ids, carried, strict=True)
                 ]
-            whole = Tokens(ids, carried, False, tuple(row.images))
+            whole = Tokens(ids, carried, False, tuple(row.images), encoded.weights)
             seen = sight.image_token if sight else None
             tokens = truncated(whole, settings.max_length, settings.truncation, start, seen)
             if not tokens.supervised:
@@ -204,6 +205,7 @@ class RowPipeline:
         except UnusableRow as reason:
             return DroppedRow(row.number, str(reason), row.images)
         notes = (*row.notes, NOTED_THOUGHT) if encoded.lost_thoughts else row.notes
+        notes = (*notes, NOTED_WEIGHT) if tokens.weights else notes
         return replace(row, tokens=tokens, length=len(ids), notes=notes)
 
 

@@ -13,16 +13,21 @@ from engine.hardware.kernel_choice import TILE_TOKENS, TILE_VOCABULARY
 
 
 def cross_entropy(
-    hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, softcap: float | None
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    softcap: float | None,
+    token_weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Negative log-likelihood summed over tokens, and how many targets had the largest logit.
 
     Hidden states are (tokens, width), the head's weight (vocabulary, width), targets (tokens,).
     Logits are `softcap * tanh(logits / softcap)` where that is given. Products are in the type of
     the weight, all sums in float32 or wider. Only the hidden states get a gradient. A tie for the
-    largest logit counts.
+    largest logit counts. With `token_weights`, float32 (tokens,), loss and hits are sums of each
+    token's own times its weight.
     """
-    return _CrossEntropy.apply(hidden.to(weight.dtype), weight, targets, softcap)
+    return _CrossEntropy.apply(hidden.to(weight.dtype), weight, targets, softcap, token_weights)
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -35,21 +40,28 @@ class _CrossEntropy(torch.autograd.Function):
         weight: torch.Tensor,
         targets: torch.Tensor,
         softcap: float | None,
+        token_weights: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss, a scalar of float32 or wider, and hits, a scalar of the targets' type."""
+        """Loss, a scalar of float32 or wider, and hits, one of the targets' or weights' type."""
         wide = torch.promote_types(hidden.dtype, torch.float32)
         loss = hidden.new_zeros((), dtype=wide)
-        hits = torch.zeros_like(targets[:0].sum())
+        hits = (targets if token_weights is None else token_weights)[:0].sum()
         gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         tiles = _Tiles(hidden, weight, softcap)
         for start in range(0, len(hidden), TILE_TOKENS):
             part = slice(start, start + TILE_TOKENS)
             sums = _Sums(hidden[part], targets[part], wide, has_gradient=gradient is not None)
             tiles.fold(hidden[part], sums)
-            loss += sums.loss().sum()
-            hits += (sums.target >= sums.highest).sum()
+            losses, is_hit = sums.loss(), sums.target >= sums.highest
+            if token_weights is not None:
+                losses, is_hit = losses * token_weights[part], is_hit * token_weights[part]
+            loss += losses.sum()
+            hits += is_hit.sum()
             if gradient is not None:
-                gradient[part] = sums.finished_gradient(weight, softcap)
+                finished = sums.finished_gradient(weight, softcap)
+                if token_weights is not None:
+                    finished *= token_weights[part, None]
+                gradient[part] = finished
         if gradient is not None:
             ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(hits)
@@ -59,7 +71,7 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         """(tokens, width) in the hidden states' type, scaled by the gradient of the loss."""
         (gradient,) = ctx.saved_tensors
-        return gradient * gradients[0].to(gradient.dtype), None, None, None
+        return gradient * gradients[0].to(gradient.dtype), None, None, None, None
 
 
 class _Sums:

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from trl.trainer.utils import add_fused_lm_head
 
+from engine.data.batches import WEIGHTS
 from engine.data.encoding.tokens import IGNORED
 from engine.kernels import head
 from engine.model.load import Loaded
@@ -15,18 +16,21 @@ from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.patches.supervised_only import score_supervised_only
 
 Batch = dict[str, Any]
-"""`input_ids`, `labels` and `position_ids`, each int64 (rows, tokens); pixels of images."""
+"""`input_ids`, `labels` and `position_ids`, each int64 (rows, tokens); pixels of images.
+
+Where rows weigh their loss also `loss_weights`, float32 (rows, tokens).
+"""
 
 
 class Scores(NamedTuple):
     """Sums over a micro-batch, each a scalar tensor."""
 
     loss: torch.Tensor
-    """Negative log-likelihood of the supervised tokens, float32."""
+    """Negative log-likelihood of the supervised tokens, each times its weight; float32."""
     supervised: torch.Tensor
     """Tokens that carry loss, int64."""
     correct: torch.Tensor
-    """Those of them that the model thinks most likely, int64."""
+    """Those of them that the model thinks most likely, int64; float32 with their weights."""
 
 
 Scorer = Callable[[Batch], Scores]
@@ -53,8 +57,14 @@ def put_on_trl_head(model: Any) -> None:
 
 def by_trl(model: Any, batch: Batch) -> Scores:
     """By the fused head that TRL has put on the model: Triton's kernels where these run."""
-    outputs = model(**batch, use_cache=False, fused_lm_head=True)
-    return Scores(-outputs.log_probs.sum(), outputs.label_mask.sum(), outputs.is_top1.sum())
+    inputs = {name: tensor for name, tensor in batch.items() if name != WEIGHTS}
+    outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+    log_probs, is_top1 = outputs.log_probs, outputs.is_top1
+    if WEIGHTS in batch:
+        # It gives one of each token, 0 where there is no loss, so that a weight is a product.
+        weights = batch[WEIGHTS][:, 1:]
+        log_probs, is_top1 = log_probs * weights, is_top1 * weights
+    return Scores(-log_probs.sum(), outputs.label_mask.sum(), is_top1.sum())
 
 
 def by_own_head(model: Any, batch: Batch, precision: AbstractContextManager[Any]) -> Scores:
@@ -64,14 +74,15 @@ def by_own_head(model: Any, batch: Batch, precision: AbstractContextManager[Any]
     computes all logits once more in the backward pass.
     """
     base = model.get_base_model()
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", WEIGHTS)}
     with precision:
         hidden = base.base_model(**inputs, use_cache=False).last_hidden_state
     targets = batch["labels"][:, 1:]
     is_supervised = targets != IGNORED
     softcap = getattr(base.config.get_text_config(), "final_logit_softcapping", None)
     weight = base.get_output_embeddings().weight
+    token_weights = batch[WEIGHTS][:, 1:][is_supervised] if WEIGHTS in batch else None
     loss, correct = head.cross_entropy(
-        hidden[:, :-1][is_supervised], weight, targets[is_supervised], softcap
+        hidden[:, :-1][is_supervised], weight, targets[is_supervised], softcap, token_weights
     )
     return Scores(loss, is_supervised.sum(), correct)

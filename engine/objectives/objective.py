@@ -19,6 +19,8 @@ class Loss(NamedTuple):
 
     total: torch.Tensor
     """What is minimised, once it is divided by the weight of the whole optimizer step; float32."""
+    supervised: torch.Tensor
+    """Tokens that carry loss, int64."""
     sums: dict[str, torch.Tensor]
     """By metric, what is divided by the same weight for the step's figure."""
 
@@ -51,7 +53,10 @@ class Objective(Protocol):
         ...
 
     def weight(self, batch: Batch) -> torch.Tensor:
-        """What a micro-batch counts in the mean of its step: a scalar tensor, int64."""
+        """What a micro-batch counts in the mean of its step: a scalar tensor.
+
+        It is int64, or float32 where the rows of the run weigh their loss.
+        """
         ...
 
     def loss(self, score: Scorer, batch: Batch) -> Loss:

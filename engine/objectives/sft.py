@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from engine import user_dirs
-from engine.data.batches import Collate, Collator, TokenSequences, apart, pack
+from engine.data.batches import WEIGHTS, Collate, Collator, TokenSequences, apart, pack
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.tokens import IGNORED
 from engine.data.images.image_tokenizer import ImageTokenizer
@@ -19,7 +19,12 @@ from engine.recipe.schema import Data
 
 
 class SupervisedFineTuning:
-    """Rows are conversations; their marked answers carry loss, each token as much as any other."""
+    """Rows are conversations; their marked answers carry loss, each token as much as any other.
+
+    Where rows weigh their answers the loss is the weighted mean: the sum of each token's negative
+    log-likelihood times its weight, by the sum of the weights. So an answer of weight 0 counts as
+    if it carried no loss, and rows that all weigh the same count as if they had no weights.
+    """
 
     metrics: tuple[Metric, ...] = (LOSS, TOKEN_ACCURACY)
 
@@ -36,20 +41,27 @@ class SupervisedFineTuning:
 
     def sequences(self, data: Data, prepared: Prepared) -> TokenSequences:
         """Rows packed up to the recipe's length, or each by itself."""
+        rows = prepared.rows
         if data.packing:
-            return pack(prepared.rows, data.max_length, prepared.rows.sizes().tolist())
-        return apart(prepared.rows)
+            sizes = rows.sizes().tolist()
+            return pack(rows, data.max_length, sizes, is_weighed=rows.hold_weights)
+        return apart(rows, is_weighed=rows.hold_weights)
 
     def collator(self, pad_token_id: int) -> Collate:
         """Sequences padded at the right to the longest of them."""
         return Collator(pad_token_id)
 
     def weight(self, batch: Batch) -> torch.Tensor:
-        """Tokens that carry loss: labels are shifted by one, so the first is never predicted."""
-        count: torch.Tensor = (batch["labels"][:, 1:] != IGNORED).sum()
-        return count
+        """Tokens that carry loss: labels are shifted by one, so the first is never predicted.
+
+        The sum of their weights where they have some.
+        """
+        counted: torch.Tensor = batch["labels"][:, 1:] != IGNORED
+        if WEIGHTS in batch:
+            counted = counted * batch[WEIGHTS][:, 1:]
+        return counted.sum()
 
     def loss(self, score: Scorer, batch: Batch) -> Loss:
         """Summed negative log-likelihood of a micro-batch, and how often its labels come first."""
         scores = score(batch)
-        return Loss(scores.loss, {"token_accuracy": scores.correct})
+        return Loss(scores.loss, scores.supervised, {"token_accuracy": scores.correct})

@@ -1,5 +1,6 @@
 """What viewers ask of a preview, and what its engine answers."""
 
+from collections import Counter
 from typing import Any
 
 from msgspec import Struct
@@ -57,6 +58,15 @@ class Row(Struct, frozen=True):
     prompt_error: str = ""
     """Why there is no prompt, where the model's own template fails on the row."""
 
+    weights: tuple[float, ...] = ()
+    """What the loss of each token is multiplied by; empty where by 1."""
+
+    @property
+    def weighed(self) -> dict[float, int]:
+        """Tokens that carry a part of their loss, by their weight."""
+        pairs = zip(self.weights, self.labels, strict=False)
+        return Counter(weight for weight, label in pairs if weight < 1 and label >= 0)
+
     @property
     def supervised(self) -> int:
         """Tokens that carry loss."""
@@ -109,7 +119,7 @@ PUBLISHED_SOURCE = (
     "name", "format", "files", "left_out", "asked", "taken", "dropped", "first_dropped", "noted",
     "first_noted", "unread", "harmless", "tokens", "truncated_share", "supervised_share",
 )  # fmt: skip
-PUBLISHED_ROW = ("source", "file", "line", "text", "input_ids", "labels", "truncated")
+PUBLISHED_ROW = ("source", "file", "line", "text", "input_ids", "labels", "truncated", "weights")
 
 
 def check_source(recipe: Recipe, name: str) -> None:

@@ -15,7 +15,7 @@ from datasets.arrow_writer import ArrowWriter
 from torch.utils.data import DataLoader, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from engine.data.batches import Collate, TokenSequence
+from engine.data.batches import WEIGHTS, Collate, TokenSequence
 from engine.data.images.image_tokenizer import FILES, ImageTokenizer
 from engine.model import host_embeddings
 from engine.model.host_embeddings import TablePrefetcher
@@ -126,6 +126,8 @@ def mapped(
     The file is gone when they are let go. Of images the names are kept.
     """
     columns = dict.fromkeys(_COLUMNS, List(Value("int32")))
+    if len(sequences) and sequences[0].loss_weights:
+        columns[WEIGHTS] = List(Value("float32"))
     images = {FILES: List(Value("string"))} if with_images else {}
     lengths = []
     with tempfile.TemporaryDirectory(prefix="gemma-bench-") as folder:
@@ -134,7 +136,7 @@ def mapped(
         with ArrowWriter(path=path, features=features, writer_batch_size=_WRITTEN_ROWS) as writer:
             for sequence in sequences:
                 lengths.append(len(sequence.input_ids))
-                row = {name: getattr(sequence, name) for name in _COLUMNS}
+                row = {name: getattr(sequence, name) for name in columns}
                 writer.write({**row, **({FILES: sequence.images} if with_images else {})})
             writer.finalize()
         return Dataset.from_file(path), lengths

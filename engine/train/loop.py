@@ -144,7 +144,8 @@ def _accumulate(state: TrainingState, batches: list[Batch]) -> StepResult:
             state.accelerator.backward(share)
         loss += share.detach()
         names = [*part.sums]
-        sums.append(torch.stack([tokens, weights[number - 1], *part.sums.values()]))
+        counts = tokens, part.supervised, weights[number - 1]
+        sums.append(torch.stack([*counts, *part.sums.values()]))
         # What is left of the graph goes before the next one is built.
         del part, share
     return _result(state, loss, torch.stack(sums).sum(0), names)
@@ -153,12 +154,15 @@ def _accumulate(state: TrainingState, batches: list[Batch]) -> StepResult:
 def _result(
     state: TrainingState, loss: torch.Tensor, sums: torch.Tensor, names: list[str]
 ) -> StepResult:
-    """The step's figures, read from the device once. `sums` is int64, (2 + names,)."""
+    """The step's figures, read from the device once.
+
+    `sums` is (3 + names,): int64, or float32 (exact up to 16 million tokens) as the weights are.
+    """
     loss, sums = state.world.sum(loss) / state.world.size, state.world.sum(sums)
-    tokens, weight, *counts = sums.tolist()
-    shares = {name: n / max(weight, 1) for name, n in zip(names, counts, strict=True)}
+    tokens, supervised, weight, *counts = sums.tolist()
+    shares = {name: n / (weight or 1) for name, n in zip(names, counts, strict=True)}
     step = state.progress.step + 1
-    return StepResult(step, tokens, weight, {"loss": float(loss), **shares})
+    return StepResult(step, int(tokens), int(supervised), {"loss": float(loss), **shares})
 
 
 def _inputs(batch: Batch, device: torch.device) -> Batch:

@@ -130,7 +130,9 @@ def head_rows(row: DataRow, place: str, width: int) -> list[Row]:
     """Where a row comes from, how long it is, and how it compares to the prompt."""
     origin = fit_end(f"{sanitize_line(row.file)}:{row.line}", width - len(place) - 2)
     cut = f", cut from {count(row.whole_tokens)}" if row.truncated else ""
-    figures = f"{amount(len(row.input_ids), 'token')}{cut}, {count(row.supervised)} with loss"
+    weighed = "".join(f", {count(n)} of them x {weight:g}" for weight, n in row.weighed.items())
+    tokens = amount(len(row.input_ids), "token")
+    figures = f"{tokens}{cut}, {count(row.supervised)} with loss{weighed}"
     is_prefix = row.is_prompt_a_prefix
     verdict = [("   prompt is a prefix: ", "dim"), ("yes", "good") if is_prefix else ("no", "warn")]
     if row.prompt_error:

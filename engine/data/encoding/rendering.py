@@ -21,6 +21,8 @@ BREAK = "\ufdd0"
 """Stands inside a control token's name in the words, so that the template's own are told apart."""
 SILENT = 2
 """Marks a token of an answer that carries no loss."""
+WEIGHED = 3
+"""Marks, its span's number added, a token of an answer that carries a part of its loss."""
 _IN_THOUGHT, _IN_WORDS = "t", "w"
 _NAME = re.compile("\ufdd3(\\d+)([tw])\ufdd4")
 """A turn's number, put into its words or its thought to find these again in the text."""
@@ -53,17 +55,23 @@ class Rendered:
 
     text: str
     spans: list[tuple[int, int]]
-    silent: frozenset[int] = frozenset()
-    """Which of the spans are answers without loss, by their place in the list."""
+    weights: dict[int, float] = field(default_factory=dict)
+    """What the loss of a span is multiplied by, by its place in the list; 1 where none stands."""
     lost_thoughts: int = 0
-    """Thoughts that the template leaves out; their answers are silent."""
+    """Thoughts that the template leaves out; their answers carry no loss."""
 
     def said_at(self, position: int) -> int:
-        """1 where the assistant says a character, SILENT in an answer without loss, else 0."""
+        """1 where the assistant says a character, SILENT or WEIGHED where that is less, else 0."""
         for number, (start, end) in enumerate(self.spans):
             if start <= position < end:
-                return SILENT if number in self.silent else 1
+                if number not in self.weights:
+                    return 1
+                return WEIGHED + number if self.weights[number] else SILENT
         return 0
+
+    def weights_of(self, mask: list[int]) -> list[float]:
+        """What the loss of each token is multiplied by, as `said_at` marks them."""
+        return [self.weights[mark - WEIGHED] if mark >= WEIGHED else 1.0 for mark in mask]
 
     def replaced(self, old: str, new: str) -> "Rendered":
         """The same with one text for another, which stands outside of all spans."""
@@ -85,11 +93,10 @@ class Rendered:
         ]
         written = {turn for _, turn, is_thought in owners if is_thought}
         lost = {n for n, turn in enumerate(turns) if turn.reasoning} - written
-        silent = lost | {n for n, turn in enumerate(turns) if turn.is_silent}
-        silent_spans = frozenset(
-            number
-            for number, (start, end) in enumerate(self.spans)
-            if any(turn in silent for at, turn, _ in owners if start <= at < end)
+        weights = {n: turn.weight for n, turn in enumerate(turns)} | dict.fromkeys(lost, 0.0)
+        least = (
+            min((weights[turn] for at, turn, _ in owners if start <= at < end), default=1.0)
+            for start, end in self.spans
         )
         places = [name.span() for name in _NAME.finditer(self.text)]
 
@@ -97,7 +104,8 @@ class Rendered:
             return position - sum(end - start for start, end in places if start < position)
 
         spans = [(moved(start), moved(end)) for start, end in self.spans]
-        return Rendered(_NAME.sub("", self.text), spans, silent_spans, len(lost))
+        below_one = {number: weight for number, weight in enumerate(least) if weight < 1}
+        return Rendered(_NAME.sub("", self.text), spans, below_one, len(lost))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +197,7 @@ class Renderer:
             begin, end = self.variables["bos_token"], self.variables["eos_token"]
             text = f"{begin}{self._broken(turns[0].content)}{end}"
             return Rendered(text, [(len(begin), len(text))])
-        if any(turn.reasoning or turn.is_silent for turn in turns):
+        if any(turn.reasoning or turn.weight < 1 for turn in turns):
             rendered = self._safely(_named(turns), add_generation_prompt=False)
             return rendered.without_names(turns)
         if any(self._is_special(turn) for turn in turns):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from engine.data.conversation import Conversation
-from engine.data.encoding.rendering import BREAK, SILENT, Rendered, Renderer, Template
+from engine.data.encoding.rendering import BREAK, SILENT, WEIGHED, Rendered, Renderer, Template
 from engine.data.images.image_tokenizer import ImageTokenizer
 
 IGNORED = -100
@@ -22,6 +22,8 @@ class Tokens:
     is_truncated: bool
     images: tuple[str, ...] = ()
     """Files of the images among the tokens, in order."""
+    weights: Sequence[float] = ()
+    """What the loss of each token is multiplied by; empty where by 1."""
 
     @property
     def supervised(self) -> int:
@@ -37,6 +39,8 @@ class Encoded(NamedTuple):
     """1 for a token that the assistant says, SILENT for one of an answer without loss, else 0."""
     lost_thoughts: int
     """Thoughts that the template leaves out."""
+    weights: Sequence[float] = ()
+    """What the loss of each token is multiplied by; empty where by 1."""
 
 
 class Encoder:
@@ -65,19 +69,16 @@ class Encoder:
         rendered = [self._renderer.render(turns) for turns in conversations]
         plain = [one.text for one in rendered if BREAK not in one.text]
         encoded = iter(self._backend.encode_batch(plain, add_special_tokens=False))
-        return [
-            Encoded(
-                *self._expanded(
-                    turns,
-                    *(
-                        self._encode_broken(one)
-                        if BREAK in one.text
-                        else _masked(next(encoded), one)
-                    ),
-                ),
-                one.lost_thoughts,
+        masked = [
+            self._expanded(
+                turns,
+                *(self._encode_broken(one) if BREAK in one.text else _masked(next(encoded), one)),
             )
             for turns, one in zip(conversations, rendered, strict=True)
+        ]
+        return [
+            _weighed(ids, mask, one) if one.weights else Encoded(ids, mask, one.lost_thoughts)
+            for (ids, mask), one in zip(masked, rendered, strict=True)
         ]
 
     def prompt(self, turns: Conversation) -> list[int]:
@@ -135,6 +136,14 @@ def _masked(encoding: Any, rendered: Rendered) -> tuple[list[int], list[int]]:
     return ids, mask
 
 
+def _weighed(ids: list[int], mask: list[int], rendered: Rendered) -> Encoded:
+    """Tokens of a conversation in which some answers carry less loss than others."""
+    if not any(rendered.weights.values()):
+        return Encoded(ids, mask, rendered.lost_thoughts)
+    plain = [1 if mark >= WEIGHED else mark for mark in mask]
+    return Encoded(ids, plain, rendered.lost_thoughts, rendered.weights_of(mask))
+
+
 def tokenize(
     tokenizer: Any,
     template: Template,
@@ -150,7 +159,7 @@ def tokenize(
             labels(ids, mask, encoder.turn_start, loss_on)[:max_length],
             len(ids) > max_length,
         )
-        for ids, mask, _ in encoder.encode(conversations)
+        for ids, mask, *_ in encoder.encode(conversations)
     ]
 
 

@@ -32,6 +32,7 @@ def truncated(
         [row.labels[position] for position in positions],
         True,
         _images_left(row, set(positions), image_token) if row.images else (),
+        [row.weights[position] for position in positions] if row.weights else (),
     )
 
 

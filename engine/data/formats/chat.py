@@ -17,9 +17,13 @@ _DIFFER = "image marks and image files differ in number"
 _IMAGE_KEYS = ("image", "image_url", "url", "path", "value")
 ROW_COLUMNS = frozenset({"system", "tools", "functions", "images", "image"})
 """Columns of a row with messages that are read beside these."""
+ASKED_LOSS = f"{meaning.MESSAGE}weight, where others than the assistant speak"
+"""What of weights is not read: only what the assistant says ever carries loss."""
+_LEAST_KEYS = 2
+"""Who speaks, and what."""
 _MESSAGE_KEYS = frozenset({
     "role", "content", "from", "value", "tool_calls", "function_call", "tool_call_id", "name",
-    "tool_responses", *meaning.THOUGHTS, *meaning.LOSS_FLAGS,
+    "tool_responses", *meaning.THOUGHTS, *meaning.LOSS_WEIGHTS,
 })  # fmt: skip
 
 
@@ -41,9 +45,19 @@ def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
 
 def unread_keys(messages: Any) -> Iterator[str]:
     """Keys of messages that say something and are not read, each once."""
-    with_more = (m for m in messages if isinstance(m, dict) and not m.keys() <= _MESSAGE_KEYS)
+    with_more = [m for m in messages if isinstance(m, dict) and len(m) > _LEAST_KEYS]
     names = (meaning.unread(message, _MESSAGE_KEYS, meaning.MESSAGE) for message in with_more)
     yield from dict.fromkeys(itertools.chain.from_iterable(names))
+    if any(_asks_for_loss(message) for message in with_more):
+        yield ASKED_LOSS
+
+
+def _asks_for_loss(message: dict[str, Any]) -> bool:
+    """Whether words that the assistant doesn't say are to be trained on."""
+    role = message.get(keys_of(message)[0])
+    kind = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
+    asked = not message.keys().isdisjoint(meaning.LOSS_WEIGHTS)
+    return asked and kind in ("system", "user", "tool") and meaning.asks_for_loss(message)
 
 
 def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
@@ -62,13 +76,13 @@ def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
     if not called and not meaning.is_empty(message.get("function_call")):
         called = calls([meaning.as_json(message["function_call"])])
     said, images = _content(message.get(content), is_optional=bool(called) or kind == "tool")
-    is_silent = kind == "assistant" and meaning.is_silent(message)
-    return Turn(kind, said, meaning.thought(message), called, images=images, is_silent=is_silent)
+    weight = meaning.weight(message) if kind == "assistant" else 1.0
+    return Turn(kind, said, meaning.thought(message), called, images=images, weight=weight)
 
 
 def silent(turn: Turn) -> Turn:
     """The same turn, without loss where the assistant says it."""
-    return replace(turn, is_silent=turn.role == "assistant")
+    return replace(turn, weight=0.0) if turn.role == "assistant" else turn
 
 
 def keys_of(message: dict[str, Any]) -> tuple[str, str]:

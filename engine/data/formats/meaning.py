@@ -5,6 +5,7 @@ A row's key that is neither read, nor refused here, nor harmless is noted by its
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from engine.data.conversation import UnusableRow
@@ -16,8 +17,8 @@ THOUGHTS = (
 """Keys under which published sets keep what was thought before an answer."""
 PASSAGES = ("context", "passage", "document")
 """Columns with a text that the question is about."""
-LOSS_FLAGS = ("weight", "loss", "loss_weight", "training", "train")
-"""Keys of a message that say whether it carries loss."""
+LOSS_WEIGHTS = ("weight", "loss", "loss_weight", "training", "train")
+"""Keys of a message that say whether it carries loss, or how much of it."""
 _JUDGEMENTS = (
     "label", "kto_tag", "rating", "feedback", "desirable", "is_desirable", "correct", "is_correct",
 )  # fmt: skip
@@ -80,20 +81,29 @@ def passages(record: Record, names: tuple[str, ...] = PASSAGES) -> list[str]:
     return texts
 
 
-def is_silent(message: Record) -> bool:
-    """Whether a message says that it carries no loss. Raises `UnusableRow` for other weights."""
-    if message.keys().isdisjoint(LOSS_FLAGS):
-        return False
-    for name in LOSS_FLAGS:
-        value = message.get(name)
-        if value is None:
-            continue
-        flag = verdict(value)
-        if flag is None:
-            raise UnusableRow(f"a message's {name} that is neither 0 nor 1")
-        if not flag:
-            return True
-    return False
+def weight(message: Record) -> float:
+    """What a message says that its loss is multiplied by: the least it says, and 1 where nothing.
+
+    Raises `UnusableRow` for what is neither yes, no nor a number from 0 to 1.
+    """
+    if message.keys().isdisjoint(LOSS_WEIGHTS):
+        return 1.0
+    return min((_weight(name, message.get(name)) for name in LOSS_WEIGHTS), default=1.0)
+
+
+def asks_for_loss(message: Record) -> bool:
+    """Whether a message says that its words carry loss, be it a part."""
+    said = [message[name] for name in LOSS_WEIGHTS if message.get(name) is not None]
+    return bool(said) and all(verdict(value) is not False for value in said)
+
+
+def _weight(name: str, value: Any) -> float:
+    flag = True if value is None else verdict(value)
+    with suppress(ValueError, TypeError, OverflowError):
+        share = float(value if flag is None else flag)
+        if 0 <= share <= 1:
+            return share
+    raise UnusableRow(f"a message's {name} that is no number from 0 to 1")
 
 
 def verdict(value: Any) -> bool | None:
