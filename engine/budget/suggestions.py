@@ -8,6 +8,7 @@ from engine.budget.forecast import Budget
 from engine.budget.placement import RecipeForecast, forecast_recipe
 from engine.gemma import catalog, parameters
 from engine.gemma.lora_targets import ATTENTION
+from engine.recipe import dotted
 from engine.recipe.schema import Recipe
 
 Changes = dict[str, Any]
@@ -100,10 +101,9 @@ def applied(recipe: Recipe, changes: Changes) -> Recipe:
 
     Raises `ValueError` where a key is unknown or a value is not one it takes.
     """
-    document = recipe.model_dump()
+    document = recipe.model_dump(exclude_none=True)
     for key, value in changes.items():
-        section, _, name = key.partition(".")
-        document[section] = {**(document.get(section) or {}), name: value}
+        dotted.put(document, key, value)
     return Recipe.model_validate(document)
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine import guarded
 from engine.gemma.lora_targets import ATTENTION, MLP, Targets
 from engine.gemma.shapes import EMBEDDED
+from engine.recipe import dotted
 
 
 class _Section(BaseModel):
@@ -207,6 +208,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "samples": Samples,
     "score": Score,
 }
+FIELDS = dotted.fields(SECTIONS)
+"""Every setting by its dotted key."""
 
 
 def settings(text: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -223,11 +226,14 @@ def settings(text: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 def override(document: dict[str, Any], overrides: list[str]) -> None:
     """Change keys of a document. Raises `ValueError` as above."""
-    for given in overrides:
-        key, equals, value = given.partition("=")
+    for setting in overrides:
+        key, equals, text = setting.partition("=")
         if not equals or not key.strip():
-            raise ValueError(f"{given!r} is not KEY=VALUE")
-        _insert(document, key.strip(), _value(value))
+            raise ValueError(f"{setting!r} is not KEY=VALUE")
+        change: dict[str, Any] = {}
+        dotted.put(change, key.strip(), _value(text))
+        value = dotted.get(_absolute(change, Path.cwd()), key.strip())
+        dotted.put(document, key.strip(), value)
 
 
 def _value(text: str) -> Any:
@@ -238,19 +244,6 @@ def _value(text: str) -> Any:
         return text.strip()
     except guarded.Unreadable as error:
         raise ValueError(f"{text[:40]}...: {error}") from None
-
-
-def _insert(document: dict[str, Any], key: str, value: Any) -> None:
-    *outer, last = key.split(".")
-    given: dict[str, Any] = {last: value}
-    for name in reversed(outer):
-        given = {name: given}
-    given = _absolute(given, Path.cwd())
-    for name in outer:
-        given, document = given[name], document.setdefault(name, {})
-        if not isinstance(document, dict):
-            raise ValueError(f"{key}: {name} is not a table")
-    document[last] = given[last]
 
 
 def _absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:

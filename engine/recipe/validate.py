@@ -7,13 +7,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from engine import guarded
 from engine.gemma import catalog, lora_targets
 from engine.gemma.shapes import EMBEDDED
 from engine.problems import Problem, Refusal
-from engine.recipe import data_files, files, image_rows, schema, validate_adapter
+from engine.recipe import data_files, dotted, files, image_rows, schema, validate_adapter
 from engine.recipe.schema import Adapter, Model, Recipe
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -27,6 +27,7 @@ _REASONS = {
 """What pydantic says in Python's words, in TOML's; by its type of error."""
 _UNION = {lora_targets.NAMES, lora_targets.EXPRESSION}
 """What pydantic puts between a key that takes several kinds of values and what is wrong with it."""
+_KEYS = [*schema.FIELDS, *dotted.fields({"data.sources": schema.Source})]
 
 
 def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Recipe, bytes]:
@@ -63,12 +64,12 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
         invalid: list[Problem] = []
     except ValidationError as error:
         invalid = _invalid(error)
-    faulty = {tuple(problem.key.split(".")[:2]) for problem in invalid}
+    faulty = {dotted.setting(problem.key) for problem in invalid}
     valid = {
         section: {
             key: table[key]
             for key in model.model_fields
-            if key in table and (section, key) not in faulty
+            if key in table and f"{section}.{key}" not in faulty
         }
         for section, model in schema.SECTIONS.items()
         if isinstance(table := document.get(section), dict)
@@ -128,8 +129,8 @@ def _unknown(detail: Any, key: str, value: str) -> Problem:
         near = difflib.get_close_matches(key, schema.SECTIONS, 1)
     else:
         names = [part for part in detail["loc"] if isinstance(part, str)]
-        ends = {known.rpartition(".")[2]: known for known in _keys()}
-        near = difflib.get_close_matches(".".join(names), _keys(), 1, 0.7)
+        ends = {known.rpartition(".")[2]: known for known in _KEYS}
+        near = difflib.get_close_matches(".".join(names), _KEYS, 1, 0.7)
         near = near or [ends[end] for end in difflib.get_close_matches(names[-1], ends, 1)]
     nearest = near[0] if near else ""
     return Problem(
@@ -138,25 +139,12 @@ def _unknown(detail: Any, key: str, value: str) -> Problem:
 
 
 def _fix(key: str) -> str:
-    field = _field(key)
+    field = schema.FIELDS.get(dotted.setting(key))
     if field is None:
         return "Give a value of that kind"
     default = field.get_default(call_default_factory=True)
     shown = f" The default is {default!r}" if not field.is_required() else ""
     return f"{field.description or 'Give a value of that kind.'}{shown}"
-
-
-def _field(key: str) -> Any:
-    section, _, name = key.partition(".")
-    model = schema.SECTIONS.get(section)
-    return model.model_fields.get(name.split(".")[0]) if model else None
-
-
-def _keys() -> list[str]:
-    sections: dict[str, type[BaseModel]] = {**schema.SECTIONS, "data.sources": schema.Source}
-    return [
-        f"{section}.{name}" for section, model in sections.items() for name in model.model_fields
-    ]
 
 
 def _check_model(section: dict[str, Any]) -> list[Problem]:
@@ -277,8 +265,7 @@ def _check_rows(key: str, path: str) -> list[Problem]:
         with guarded.opened(file) as rows:
             head = rows.read(1 << 16)
     except FileNotFoundError:
-        setting = ".".join(key.split(".")[:2])
-        fix = f"Put it there, or name a file of yours in {setting}"
+        fix = f"Put it there, or name a file of yours in {dotted.setting(key)}"
         return [Problem(key, path, "no such file", fix)]
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", "") or str(error)).lower()

@@ -14,6 +14,7 @@ from engine.data.prepare import Prepared
 from engine.model import host_embeddings
 from engine.model.load import Loaded
 from engine.problems import Refusal
+from engine.recipe import dotted
 from engine.recipe.schema import Recipe, Training
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.request import Request
@@ -109,7 +110,7 @@ def require_same(
     """
     if start is None or parent(request, start):
         return
-    before, today = _leaves(_of_today(start.facts)), _leaves(now)
+    before, today = dotted.leaves(_of_today(start.facts)), dotted.leaves(now)
     changed = [
         f"{key}: {before.get(key)!r} became {today.get(key)!r}"
         for key in sorted({*before, *today})
@@ -149,11 +150,3 @@ def position(start: Checkpoint, told: events.Plan) -> events.Warned | None:
         f"{start.step} steps are {now:.2f} epochs, from where it goes on",
         fix="Rows in between come twice or not in that epoch; keep the batch to avoid it",
     )
-
-
-def _leaves(document: dict[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in document.items():
-        inner = _leaves(value, f"{before}{key}.") if isinstance(value, dict) else {}
-        found |= inner or {f"{before}{key}": value}
-    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine import guarded
 from engine.problems import Problem, Refusal
-from engine.recipe import schema, validate
+from engine.recipe import dotted, schema, validate
 from engine.recipe.schema import Recipe
 from engine.run import checkpoint_manifest, rundir
 from engine.run.checkpoint_manifest import Checkpoint
@@ -63,20 +63,14 @@ def _changed(parent: RunDir, was: Recipe, overrides: list[str]) -> Recipe:
 def _other_tensors(was: Recipe, now: Recipe) -> list[Problem]:
     """Name the changes that a checkpoint's weights and optimizer would not fit."""
     fix = "Leave it, or start a run of its own"
-    pairs = [
-        (f"{section}.{key}", getattr(getattr(was, section), key), getattr(part, key))
-        for section, part in (("model", now.model), ("adapter", now.adapter))
-        for key in type(part).model_fields
-        if f"{section}.{key}" not in _FREE
-    ]
-    pairs.append(("training.optim", was.training.optim, now.training.optim))
-    ratios = was.training.loraplus_lr_ratio, now.training.loraplus_lr_ratio
-    if (ratios[0] == 1) != (ratios[1] == 1):
-        pairs.append(("training.loraplus_lr_ratio", *ratios))
+    before, after = (dotted.leaves(recipe.model_dump()) for recipe in (was, now))
+    keys = [key for key in after if key.startswith(("model.", "adapter.")) and key not in _FREE]
+    if (was.training.loraplus_lr_ratio == 1) != (now.training.loraplus_lr_ratio == 1):
+        keys.append("training.loraplus_lr_ratio")
     return [
-        Problem(key, repr(new), f"the checkpoint was made with {old!r}", fix)
-        for key, old, new in pairs
-        if old != new
+        Problem(key, repr(after[key]), f"the checkpoint was made with {before[key]!r}", fix)
+        for key in [*keys, "training.optim"]
+        if before[key] != after[key]
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import guarded
 from engine.problems import Problem
-from engine.recipe import files, schema, validate
+from engine.recipe import dotted, files, schema, validate
 from workbench.text import toml_text
 
 Changes = dict[str, str]
@@ -85,18 +85,10 @@ def read(name: str, changes: Changes) -> Draft | None:
         return None
 
 
-def value_of(document: dict[str, Any], key: str) -> Any:
-    """The value of a dotted key; None where there is none."""
-    section, _, name = key.partition(".")
-    found = document.get(section)
-    return found.get(name) if isinstance(found, dict) else None
-
-
 def setting_of(document: dict[str, Any], key: str) -> str:
     """The value of a dotted key, else its default, as --set takes it; empty where it has none."""
-    value = value_of(document, key)
+    value = dotted.get(document, key)
     if value is None:
-        section, _, name = key.partition(".")
-        field = schema.SECTIONS[section].model_fields[name]
+        field = schema.FIELDS[key]
         value = None if field.is_required() else field.get_default()
     return toml_text.of_setting(value)

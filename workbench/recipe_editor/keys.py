@@ -14,7 +14,7 @@ from tomlkit.items import Comment, Table
 
 from engine.gemma import lora_targets
 from engine.problems import Problem
-from engine.recipe import schema
+from engine.recipe import dotted, schema
 from workbench.recipe_editor import draft
 from workbench.recipe_editor.draft import Draft
 from workbench.text.styled import Row, wrapped
@@ -45,16 +45,12 @@ class Key:
 def of_draft(edited: Draft) -> list[Key]:
     """All keys, section by section, in the schema's order."""
     comments = comments_of(edited.text)
-    return [
-        _key(edited, f"{section}.{name}", field, comments)
-        for section, model in schema.SECTIONS.items()
-        for name, field in model.model_fields.items()
-    ]
+    return [_key(edited, name, field, comments) for name, field in schema.FIELDS.items()]
 
 
 def _key(edited: Draft, name: str, field: FieldInfo, comments: dict[str, str]) -> Key:
     own = draft.setting_of(edited.own, name)
-    is_set = draft.value_of(edited.own, name) is not None
+    is_set = dotted.get(edited.own, name) is not None
     origin: Origin = "recipe" if is_set else "default"
     return Key(
         name,

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from engine.events import Metric
+from engine.recipe import dotted
 from engine.run.rundir import State
 from workbench.run_view import metrics
 from workbench.run_view.run_state import RunState
@@ -31,17 +32,12 @@ class Side:
     state: State
 
 
-def keys(recipe: Any, prefix: str = "") -> dict[str, str]:
-    """A nested recipe by dotted keys; a table within a list is named by its place."""
-    if isinstance(recipe, dict):
-        pairs = [
-            (f"{prefix}.{key}" if prefix else str(key), value) for key, value in recipe.items()
-        ]
-    elif isinstance(recipe, list) and any(isinstance(item, dict) for item in recipe):
-        pairs = [(f"{prefix}[{index}]", item) for index, item in enumerate(recipe)]
-    else:
-        return {prefix: "not set" if recipe is None else toml_text.of_value(recipe)}
-    return {key: text for name, value in pairs for key, text in keys(value, name).items()}
+def keys(recipe: Any) -> dict[str, str]:
+    """The values of a recipe as text, by dotted key."""
+    return {
+        key: "not set" if value is None else toml_text.of_value(value)
+        for key, value in dotted.leaves(recipe).items()
+    }
 
 
 def differences(sides: Sequence[Side]) -> list[Line]:

@@ -1,0 +1,50 @@
+"""Dotted keys of recipes, such as "data.max_length": read, set and listed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+
+def setting(key: str) -> str:
+    """The setting that a key lies in: data.sources of data.sources.0.path."""
+    return ".".join(key.split(".")[:2])
+
+
+def get(document: Any, key: str) -> Any:
+    """The value at a key of nested tables; None where there is none."""
+    for name in key.split("."):
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def put(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value, in new tables where need be. Raises `ValueError` where it goes through a value
+    that is no table."""
+    *tables, last = key.split(".")
+    for name in tables:
+        document = document.setdefault(name, {})
+        if not isinstance(document, dict):
+            raise ValueError(f"{key}: {name} is not a table")
+    document[last] = value
+
+
+def leaves(document: Any, key: str = "") -> dict[str, Any]:
+    """Values by key; a table within a list is named by its place, as in data.sources[0].path."""
+    if isinstance(document, dict) and document:
+        inner = [(f"{key}.{name}" if key else str(name), v) for name, v in document.items()]
+    elif isinstance(document, list) and any(isinstance(item, dict) for item in document):
+        inner = [(f"{key}[{index}]", item) for index, item in enumerate(document)]
+    else:
+        return {key: document}
+    return {leaf: value for name, part in inner for leaf, value in leaves(part, name).items()}
+
+
+def fields(models: Mapping[str, type[BaseModel]]) -> dict[str, FieldInfo]:
+    """The fields of models by key, each behind the key that its model is given at."""
+    return {
+        f"{outer}.{name}": field
+        for outer, model in models.items()
+        for name, field in model.model_fields.items()
+    }
