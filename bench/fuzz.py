@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from engine.events import KINDS, Metric, decode, decode_all, encode  # noqa: E402
 from engine.hardware import profiles  # noqa: E402
 from engine.problems import Refusal  # noqa: E402
-from engine.recipe import schema, validate  # noqa: E402
+from engine.recipe import toml_document, validate  # noqa: E402
 from engine.run import checkpoint_manifest, lock, run_summary  # noqa: E402
 from engine.run.control import RunControl  # noqa: E402
 from engine.run.request import Parent, Request  # noqa: E402
@@ -97,7 +97,7 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
 
     def read_recipe(data: bytes) -> bool:
         try:
-            document = schema.settings(data.decode(), folder, [])
+            document = toml_document.settings(data.decode(), folder, [])
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, RecursionError):
             return False
         validate.problems(document, on_paper=True)

@@ -101,9 +101,9 @@ def test_a_page_shows_sources_and_rows(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["gone.toml"], ["gone.toml", "no such recipe", "Known recipes"]),
+        (["gone.toml"], ["gone.toml", "no such recipe", "gemma-bench recipes lists all"]),
         (["sound.toml", "--source", "yours"], ["no source 'yours'", "Its sources: mine"]),
-        (["sound.toml", "--hardware", "rtx-9999"], ["rtx-9999", "Known names: auto"]),
+        (["sound.toml", "--hardware", "rtx-9999"], ["rtx-9999", "gemma-bench hardware lists all"]),
         (["sound.toml", "--set", "data.max_length=2"], ["data.max_length", "8"]),
         (["sound.toml", "--set", "model.path=bare"], ["model.path", "folder of a Gemma"]),
         (["sound.toml", "--set", "data.sources=[{path='odd.jsonl'}]"],

@@ -8,7 +8,7 @@ import pytest
 
 from engine.paths import RECIPES
 from engine.problems import Problem, Refusal
-from engine.recipe import files, validate
+from engine.recipe import aliases, files, schema, validate
 from engine.recipe.schema import Recipe
 from tests.test_variants import ROWS_TO_GIVE
 
@@ -101,6 +101,8 @@ def test_mistakes_of_all_sections_come_at_once(mistakes: Mistakes) -> None:
         ('[data]\nsources = [{ path = "rows.jsonl", pth = 1 }]\n', "data.sources.0.pth",
          "data.sources.path"),
         (DATA + "[training]\nxyzzy = 1\n", "training.xyzzy", ""),
+        (DATA + "[training]\nlr = 1e-3\n", "training.lr", "training.learning_rate"),
+        ("Max-Seq-Length = 9\n" + DATA, "Max-Seq-Length", "data.max_length"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_names_the_nearest(
@@ -111,6 +113,18 @@ def test_an_unknown_key_names_the_nearest(
     assert found[key].reason == "unknown key"
     assert found[key].nearest == nearest
     assert nearest in found[key].fix
+
+
+def test_a_name_of_another_trainer_names_a_key(mistakes: Mistakes) -> None:
+    every = {*schema.FIELDS, *(f"data.sources.{name}" for name in schema.Source.model_fields)}
+    assert {*aliases.ALIASES.values()} <= every
+    found = mistakes("".join(f"{alias} = 1\n" for alias in aliases.ALIASES) + DATA)
+    assert {key: problem.nearest for key, problem in found.items()} == aliases.ALIASES
+
+
+def test_a_section_that_is_no_table_names_its_first_key(mistakes: Mistakes) -> None:
+    found = mistakes('model = "google/gemma-3-1b-it"\n' + DATA)
+    assert found["model"].fix == "Did you mean model.path?"
 
 
 @pytest.mark.parametrize(
@@ -237,9 +251,14 @@ def test_what_is_no_text_is_refused(folder: Path) -> None:
 
 
 def test_a_recipe_that_is_not_there_names_the_nearest(folder: Path) -> None:
-    with pytest.raises(Refusal, match="Did you mean quickstart") as refused:
+    with pytest.raises(Refusal, match=r"Did you mean quickstart\? gemma-bench recipes lists all$"):
         validate.load("quikstart", [])
-    assert all(name in str(refused.value) for name in files.names())
+    with pytest.raises(Refusal, match=r"Did you mean gemma3-1b-lora-sft or gemma3-1b-qlora-sft\?"):
+        validate.load("gemma3-1b", [])
+    Path("towns.toml").write_text(DATA)
+    with pytest.raises(Refusal, match=r"Did you mean towns\.toml\?"):
+        validate.load("twons", [])
+    validate.load("towns.toml", [], on_paper=True)
     with pytest.raises(Refusal, match=r"(?i)is a directory"):
         validate.load(f"{folder}/.", [])
 
@@ -270,7 +289,9 @@ def test_the_last_set_wins_and_leaves_the_rest(load: Load) -> None:
     assert (loaded.adapter.r, loaded.adapter.lora_alpha) == (4, 5)
 
 
-@pytest.mark.parametrize("override", ["training", "=3", "data.sources.path=x", "a.b.c"])
+@pytest.mark.parametrize(
+    "override", ["training", "=3", "data.sources.path=x", "data.sources.1=x", "a.b.c"]
+)
 def test_set_that_sets_nothing_is_refused(mistakes: Mistakes, override: str) -> None:
     assert mistakes(DATA, override).keys() == {"--set"}
 

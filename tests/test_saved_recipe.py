@@ -12,7 +12,7 @@ from test_draft import GOOD, VALUES, drafted
 
 from engine.paths import RECIPE_SCHEMA, RECIPES
 from engine.problems import Refusal
-from engine.recipe import files, schema, validate
+from engine.recipe import files, toml_document, validate
 from workbench.recipe_editor import draft, user_recipes
 
 OTHER = """# Of another folder.
@@ -65,6 +65,26 @@ def test_it_is_the_same_recipe_for_every_key(key: str, name: str) -> None:
     is_same_for(name, {key: VALUES[key]} if key else {})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data.sources": "rows.jsonl"},
+        {"data.sources": "a/b"},
+        {"data.sources": '["rows.jsonl"]'},
+        {"samples.prompts": '"Who?"'},
+        {"samples.prompts": "Who?"},
+        {"adapter.target_modules": "q_proj"},
+        {"score": "none"},
+        {"samples": "none", "model.path": "model"},
+        {"data.seed": "3", "data.heldout": "none"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_typed_loosely_or_left_out_is_saved(name: str, changes: dict[str, str]) -> None:
+    is_same_for(name, changes, keeps_comments="none" not in changes.values())
+
+
 @pytest.mark.parametrize("name", files.names())
 def test_every_recipe_can_be_saved(name: str) -> None:
     is_same_for(name, {"data.max_length": VALUES["data.max_length"]})
@@ -76,17 +96,17 @@ def test_it_is_the_same_recipe_for_many_keys(name: str, keys: set[str]) -> None:
     is_same_for(name, {key: VALUES[key] for key in sorted(keys)})
 
 
-def is_same_for(name: str, changes: dict[str, str]) -> None:
+def is_same_for(name: str, changes: dict[str, str], *, keeps_comments: bool = True) -> None:
     edited = drafted(name, **changes)
     Path("mine.toml").unlink(missing_ok=True)
     assert user_recipes.save(edited, "mine") == "mine.toml"
     overrides = draft.overrides(changes)
     kept = Path("mine.toml").read_bytes().decode()
-    there = schema.settings(edited.text, edited.folder, overrides)
-    assert schema.settings(kept, Path.cwd(), []) == there
+    there = toml_document.settings(edited.text, edited.folder, overrides)
+    assert toml_document.settings(kept, Path.cwd(), []) == there
     if not validate.problems(there):
         assert validate.load("mine.toml", [])[0] == validate.load(name, overrides)[0]
-    if "data.sources" not in changes:
+    if "data.sources" not in changes and keeps_comments:
         text = files.with_reachable_schema(edited.text)
         comments = [line for line in text.splitlines() if line.strip().startswith("#")]
         assert [line for line in kept.splitlines() if line.strip().startswith("#")] == comments

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engine import likeness
 from engine.hardware import nvml, torch_probe
 from engine.hardware.gpu import Absence, Gpu
 from engine.paths import RECIPES
@@ -85,7 +86,7 @@ def profile(name: str) -> Profile:
     if name == AUTO:
         return detect()
     if name not in {path.stem for path in PROFILES.glob("*.toml")}:
-        fix = f"Known names: {', '.join(names())}"
+        fix = f"{likeness.question(name, names())} gemma-bench hardware lists all".strip()
         raise Refusal.of("--hardware", f"there is no profile {name!r}", fix)
     named = _of_file(name)
     return _with_memory_of_this_machine(named) if named.is_unified else named

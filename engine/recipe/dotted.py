@@ -13,21 +13,43 @@ def setting(key: str) -> str:
 
 
 def get(document: Any, key: str) -> Any:
-    """The value at a key of nested tables; None where there is none."""
+    """The value at a key of nested tables, and of lists by place; None where there is none."""
     for name in key.split("."):
-        document = document.get(name) if isinstance(document, dict) else None
+        if isinstance(document, list) and name.isdigit() and int(name) < len(document):
+            document = document[int(name)]
+        else:
+            document = document.get(name) if isinstance(document, dict) else None
     return document
 
 
 def put(document: dict[str, Any], key: str, value: Any) -> None:
     """Set a value, in new tables where need be. Raises `ValueError` where it goes through a value
-    that is no table."""
-    *tables, last = key.split(".")
-    for name in tables:
-        document = document.setdefault(name, {})
-        if not isinstance(document, dict):
+    that is no table, or through a list that has no such place."""
+    *outer, last = key.split(".")
+    table: Any = document
+    for name in outer:
+        table = table.setdefault(name, {}) if isinstance(table, dict) else _item(table, name, key)
+        if not isinstance(table, dict | list):
             raise ValueError(f"{key}: {name} is not a table")
-    document[last] = value
+    if isinstance(table, list):
+        _item(table, last, key)
+        table[int(last)] = value
+    else:
+        table[last] = value
+
+
+def _item(items: list[Any], name: str, key: str) -> Any:
+    if not name.isdigit() or int(name) >= len(items):
+        raise ValueError(f"{key}: {name} is no place in a list of {len(items)}; the first is 0")
+    return items[int(name)]
+
+
+def remove(document: dict[str, Any], key: str) -> None:
+    """Remove a key where it is there."""
+    *tables, last = key.split(".")
+    outer = get(document, ".".join(tables)) if tables else document
+    if isinstance(outer, dict):
+        outer.pop(last, None)
 
 
 def leaves(document: Any, key: str = "") -> dict[str, Any]:

@@ -1,16 +1,10 @@
-"""The recipe: what a user chose, as frozen sections read from TOML.
+"""The recipe: what a user chose, as frozen sections."""
 
-Paths in a recipe file are relative to that file; those in `--set` to the current folder.
-"""
-
-import os
-import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine import guarded
 from engine.gemma.lora_targets import ATTENTION, MLP, Targets
 from engine.gemma.shapes import EMBEDDED
 from engine.recipe import dotted
@@ -210,63 +204,3 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 FIELDS = dotted.fields(SECTIONS)
 """Every setting by its dotted key."""
-
-
-def settings(text: str, folder: Path, overrides: list[str]) -> dict[str, Any]:
-    """The document of a recipe with overrides applied and its paths made absolute.
-
-    Raises `tomllib.TOMLDecodeError` where the text isn't TOML, `guarded.Unreadable` where it is out
-    of bounds, and `ValueError` where an override isn't KEY=VALUE or goes through something that is
-    no table.
-    """
-    document = _absolute(guarded.parsed_toml(text), folder)
-    override(document, overrides)
-    return document
-
-
-def override(document: dict[str, Any], overrides: list[str]) -> None:
-    """Change keys of a document. Raises `ValueError` as above."""
-    for setting in overrides:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.strip():
-            raise ValueError(f"{setting!r} is not KEY=VALUE")
-        change: dict[str, Any] = {}
-        dotted.put(change, key.strip(), _value(text))
-        value = dotted.get(_absolute(change, Path.cwd()), key.strip())
-        dotted.put(document, key.strip(), value)
-
-
-def _value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none, so that a bare word needs no quotes."""
-    try:
-        return guarded.parsed_toml(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()
-    except guarded.Unreadable as error:
-        raise ValueError(f"{text[:40]}...: {error}") from None
-
-
-def _absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    return {
-        section: {
-            key: _absolute_under(f"{section}.{key}", value, folder) for key, value in t.items()
-        }
-        if isinstance(t, dict)
-        else t
-        for section, t in document.items()
-    }
-
-
-def _absolute_under(key: str, value: Any, folder: Path) -> Any:
-    if key == "model.path" and isinstance(value, str) and os.path.exists(folder / value):
-        return str(folder.absolute() / value)
-    if key in {"score.heldout", "data.heldout"} and isinstance(value, str):
-        return str(folder.absolute() / value)
-    if key == "data.sources" and isinstance(value, list):
-        return [
-            {**source, "path": str(folder.absolute() / source["path"])}
-            if isinstance(source, dict) and isinstance(source.get("path"), str)
-            else source
-            for source in value
-        ]
-    return value

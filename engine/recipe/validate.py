@@ -9,14 +9,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine import guarded
+from engine import guarded, likeness
 from engine.gemma import catalog, lora_targets
 from engine.gemma.shapes import EMBEDDED
 from engine.problems import Problem, Refusal
-from engine.recipe import data_files, dotted, files, image_rows, schema, validate_adapter
+from engine.recipe import (
+    aliases,
+    data_files,
+    dotted,
+    files,
+    image_rows,
+    nearby,
+    schema,
+    toml_document,
+    typed_value,
+    validate_adapter,
+)
 from engine.recipe.schema import Adapter, Model, Recipe
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SECRET = re.compile(r"token$|secret|password|api_key", re.IGNORECASE)
 """What keys are called whose values are nobody's business; no recipe has one."""
 _REASONS = {
@@ -27,6 +37,11 @@ _REASONS = {
 """What pydantic says in Python's words, in TOML's; by its type of error."""
 _UNION = {lora_targets.NAMES, lora_targets.EXPRESSION}
 """What pydantic puts between a key that takes several kinds of values and what is wrong with it."""
+_FIRST_KEYS = {
+    "model": "model.path", "adapter": "adapter.method", "data": "data.sources",
+    "samples": "samples.prompts", "score": "score.heldout",
+}  # fmt: skip
+"""What is meant by a section that is given a value of its own."""
 _KEYS = [*schema.FIELDS, *dotted.fields({"data.sources": schema.Source})]
 
 
@@ -38,7 +53,7 @@ def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Re
     path = files.find(name)
     try:
         text = guarded.contents(path, files.MAX_BYTES)
-        document = schema.settings(text.decode("utf-8"), path.resolve().parent, overrides)
+        document = toml_document.settings(text.decode("utf-8"), path.resolve().parent, overrides)
     except OSError as error:
         raise _unreadable(name, path, error) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -90,10 +105,10 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
 def _unreadable(name: str, path: Path, error: OSError) -> Refusal:
     if not isinstance(error, FileNotFoundError):
         return Refusal.of(str(path), error.strerror or str(error), "Give a readable recipe file")
-    near = difflib.get_close_matches(Path(name).stem, files.names(), 1)
-    meant = f"Did you mean {near[0]}? " if near else ""
-    known = ", ".join(files.names())
-    return Refusal.of(str(path), "there is no such recipe", f"{meant}Known recipes: {known}")
+    names = {Path(known).stem: known for known in (*files.names(), *nearby.recipes())}
+    near = [names[stem] for stem in likeness.nearest(Path(name).stem, names)]
+    meant = f"Did you mean {' or '.join(near)}? " if near else ""
+    return Refusal.of(str(path), "there is no such recipe", f"{meant}gemma-bench recipes lists all")
 
 
 def _invalid(error: ValidationError) -> list[Problem]:
@@ -124,21 +139,28 @@ def _problem(detail: Any) -> Problem:
 
 
 def _unknown(detail: Any, key: str, value: str) -> Problem:
-    """An unknown key, with the nearest one: of all, else of those that end alike."""
-    if len(detail["loc"]) == 1 and isinstance(detail["input"], dict):
-        near = difflib.get_close_matches(key, schema.SECTIONS, 1)
-    else:
-        names = [part for part in detail["loc"] if isinstance(part, str)]
-        ends = {known.rpartition(".")[2]: known for known in _KEYS}
-        near = difflib.get_close_matches(".".join(names), _KEYS, 1, 0.7)
-        near = near or [ends[end] for end in difflib.get_close_matches(names[-1], ends, 1)]
-    nearest = near[0] if near else ""
-    return Problem(
-        key, value, "unknown key", f"Did you mean {nearest}?" if near else "Remove it", nearest
-    )
+    """An unknown key, with the one that another trainer's name means, or the nearest one."""
+    names = [part for part in detail["loc"] if isinstance(part, str)]
+    nearest = aliases.key_of(names[-1]) if len(names) <= 2 else ""
+    if not nearest and len(detail["loc"]) == 1 and isinstance(detail["input"], dict):
+        nearest = next(iter(difflib.get_close_matches(key, schema.SECTIONS, 1)), "")
+    elif not nearest:
+        nearest = _alike(names)
+    fix = f"Did you mean {nearest}?" if nearest else "Remove it"
+    return Problem(key, value, "unknown key", fix, nearest)
+
+
+def _alike(names: list[str]) -> str:
+    """The nearest key: of all, else of those that end alike; empty where none is alike."""
+    ends = {known.rpartition(".")[2]: known for known in _KEYS}
+    near = difflib.get_close_matches(".".join(names), _KEYS, 1, 0.7)
+    near = near or [ends[end] for end in difflib.get_close_matches(names[-1], ends, 1)]
+    return near[0] if near else ""
 
 
 def _fix(key: str) -> str:
+    if key in _FIRST_KEYS:
+        return f"Did you mean {_FIRST_KEYS[key]}?"
     field = schema.FIELDS.get(dotted.setting(key))
     if field is None:
         return "Give a value of that kind"
@@ -153,7 +175,7 @@ def _check_model(section: dict[str, Any]) -> list[Problem]:
         return []
     if os.path.exists(path):
         return [Problem("model.path", path, "no config.json in it", "Give a model folder")]
-    if _HUB_ID.fullmatch(path) and not os.path.exists(os.path.dirname(path)):
+    if typed_value.HUB_ID.fullmatch(path) and not os.path.exists(os.path.dirname(path)):
         return [] if not _is_offline() or _is_cached(path) else [_not_cached(path)]
     fix = 'Give a model folder, a hub id such as google/gemma-3-1b-it, or "embedded"'
     return [Problem("model.path", path, "there is no such folder", fix)]
@@ -227,7 +249,7 @@ def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:
     elif path is not None:
         found = _check_files(key, path, source.get("split"))
         found += [_without_hub(key, name) for name in _ON_THE_HUB if source.get(name)]
-    elif hub_id is not None and not _HUB_ID.fullmatch(hub_id):
+    elif hub_id is not None and not typed_value.HUB_ID.fullmatch(hub_id):
         fix = "Write owner/name, as on its page"
         found = [Problem(f"{key}.id", hub_id, "it is no dataset's id", fix)]
     if isinstance(rows, float) and rows > 1:

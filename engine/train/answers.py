@@ -122,7 +122,7 @@ def _can_be_asked(example: Example) -> bool:
 _NOTHING_TO_SCORE = Warned(
     code="not_scored",
     message="the rows trained on name no facts, so the recipe's score section was left out",
-    fix='Give the rows a "fact" column, or leave out the score section',
+    fix='Give the rows a "fact" column, or leave the section out: --set score=none',
 )
 
 

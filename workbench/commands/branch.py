@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine import guarded
 from engine.problems import Problem, Refusal
-from engine.recipe import dotted, schema, validate
+from engine.recipe import dotted, toml_document, validate
 from engine.recipe.schema import Recipe
 from engine.run import checkpoint_manifest, rundir
 from engine.run.checkpoint_manifest import Checkpoint
@@ -49,7 +49,7 @@ def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bo
 def _changed(parent: RunDir, was: Recipe, overrides: list[str]) -> Recipe:
     document = was.model_dump(mode="json", exclude_none=True)
     try:
-        schema.override(document, overrides)
+        toml_document.override(document, overrides)
     except ValueError as error:
         raise Refusal.of("--set", str(error), "Write --set training.learning_rate=2e-4") from None
     if problems := validate.problems(document):

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import guarded
 from engine.problems import Problem
-from engine.recipe import dotted, files, schema, validate
+from engine.recipe import dotted, files, schema, toml_document, validate
 from workbench.text import toml_text
 
 Changes = dict[str, str]
@@ -34,12 +34,12 @@ class Draft:
     @cached_property
     def own(self) -> dict[str, Any]:
         """The recipe's document without the changes."""
-        return schema.settings(self.text, self.folder, [])
+        return toml_document.settings(self.text, self.folder, [])
 
     @cached_property
     def document(self) -> dict[str, Any]:
         """The recipe's document with them."""
-        return schema.settings(self.text, self.folder, overrides(self.changes))
+        return toml_document.settings(self.text, self.folder, overrides(self.changes))
 
     @property
     def folder(self) -> Path:

@@ -21,6 +21,8 @@ from workbench.text.styled import Row, wrapped
 
 Origin = Literal["default", "recipe", "changed"]
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_LIST = 'text, or a list: ["one", "two"]'
+_SOURCES = "a file, a folder, owner/name on the hub, or a list of these or of tables"
 BOOLS = ("false", "true")
 
 
@@ -79,7 +81,7 @@ def _kind(annotation: Any) -> str:
     if annotation == get_args(lora_targets.Targets)[0]:
         return 'a list: ["one", "two"], or one regular expression'
     if get_origin(annotation) is tuple:
-        return 'a list: ["one", "two"]' if get_args(annotation)[0] is str else "a list of tables"
+        return _LIST if get_args(annotation)[0] is str else _SOURCES
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(_choices(annotation))}"
     return next((kind for of, kind in _KINDS.items() if of in (annotation, *get_args(annotation))))

@@ -15,7 +15,7 @@ from tomlkit.items import Item
 
 from engine.atomic import write_whole
 from engine.problems import Refusal
-from engine.recipe import files, schema
+from engine.recipe import files, own_paths, toml_document
 from workbench.recipe_editor import recipe_facts
 from workbench.recipe_editor.draft import Draft
 from workbench.text import toml_text
@@ -56,15 +56,27 @@ def text_of(edited: Draft) -> str:
     here = Path.cwd()
     try:
         document = tomlkit.parse(edited.text)
-        _put(document, schema.settings(edited.text, here, []), edited)
+        lying_here = toml_document.settings(edited.text, here, [])
+        _leave_out(document, lying_here, edited.document)
+        _put(document, lying_here, edited)
         text = files.with_reachable_schema(document.as_string())
-        is_same = schema.settings(text, here, []) == edited.document
+        is_same = toml_document.settings(text, here, []) == edited.document
     except (TOMLKitError, ValueError, KeyError, TypeError) as error:
         raise Refusal.of(edited.name, str(error), "Copy the file, and edit the copy") from None
     if not is_same:
         reason = "its copy in this folder would mean something else"
         raise Refusal.of(edited.name, reason, "Copy the file, and edit the copy")
     return text
+
+
+def _leave_out(document: Any, here: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Every section, and every key of one, that is there and not to be kept."""
+    for section, table in here.items():
+        if section not in kept:
+            del document[section]
+        elif isinstance(table, dict):
+            for key in table.keys() - kept[section].keys():
+                del document[section][key]
 
 
 def _put(document: tomlkit.TOMLDocument, here: dict[str, Any], edited: Draft) -> None:
@@ -79,7 +91,8 @@ def _put(document: tomlkit.TOMLDocument, here: dict[str, Any], edited: Draft) ->
             if isinstance(value, list) and key in table and len(table[key]) == len(value):
                 _put_inside(table[key], here[section][key], value)
             else:
-                table[key] = _item(key, value, edited.changes.get(f"{section}.{key}", ""))
+                setting = f"{section}.{key}"
+                table[key] = _typed(setting, value, edited.changes.get(setting, ""))
 
 
 def _put_inside(items: Any, here: list[Any], values: list[Any]) -> None:
@@ -95,13 +108,23 @@ def _put_inside(items: Any, here: list[Any], values: list[Any]) -> None:
             items[at] = new
 
 
-def _item(key: str, value: Any, typed: str = "") -> Item:
-    """The value as it was typed, where that is TOML."""
+def _typed(setting: str, value: Any, typed: str) -> Item:
+    """The value as it was typed, where that is TOML and means it."""
     with contextlib.suppress(TOMLKitError):
-        return tomlkit.value(typed.strip())
+        item = tomlkit.value(typed.strip())
+        if own_paths.value_at(setting, item.unwrap(), Path.cwd()) == value:
+            return item
+    return _item(setting.rpartition(".")[2], value)
+
+
+def _item(key: str, value: Any) -> Item:
     return tomlkit.value(toml_text.of_value(_near(key, value)))
 
 
 def _near(key: str, value: Any) -> Any:
-    """A path below the current folder from there; anything else as it is."""
+    """With paths below the current folder told from there."""
+    if isinstance(value, list):
+        return [_near(key, item) for item in value]
+    if isinstance(value, dict):
+        return {name: _near(name, inner) for name, inner in value.items()}
     return recipe_facts.near(value) if key in _PATHS and isinstance(value, str) else value
