@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,4 +109,25 @@ def test_a_run_without_its_folder_is_not_made_anew_by_a_save(tmp_path: Path) -> 
         checkpoints._make_folder()
     with pytest.raises(OSError, match="No such file"):
         save_adapter(run, None)
+    assert not run.path.exists()
+
+
+def test_what_peft_saves_does_not_make_a_removed_run_anew(tmp_path: Path, gemma_folder: Any) -> None:
+    """PEFT makes the folders that it saves into; this run goes as it begins to."""
+    from engine.model import lora
+    from engine.train.checkpoints import save_adapter
+    from tests import tiny
+
+    run = RunDir(tmp_path / "gone")
+    run.path.mkdir()
+    model: Any = lora.attach(tiny.loaded(gemma_folder("gemma3")).model, tiny.ADAPTER, 0)
+    save = model.save_pretrained
+
+    def removed_first(folder: str) -> None:
+        shutil.rmtree(run.path)
+        save(folder)
+
+    model.save_pretrained = removed_first
+    with pytest.raises(OSError, match="No such file"):
+        save_adapter(run, model)
     assert not run.path.exists()

@@ -57,8 +57,8 @@ class Checkpoints:
             self._make_folder()
             self._staging.mkdir(mode=0o700)
             failpoint.reached("checkpoint.begun")
-            with numbered_disk_errors():
-                state.model.save_pretrained(str(self._staging))
+            with numbered_disk_errors(), path_of_this(self._staging) as staging:
+                state.model.save_pretrained(staging)
                 failpoint.reached("checkpoint.adapter")
                 training.save(state, self._staging)
                 failpoint.reached("checkpoint.state")
@@ -141,8 +141,8 @@ def save_adapter(run: RunDir, model: Any) -> None:
     for left in (partial, older):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(mode=0o700)
-    with numbered_disk_errors():
-        model.save_pretrained(str(partial))
+    with numbered_disk_errors(), path_of_this(partial) as folder:
+        model.save_pretrained(folder)
     _flush(partial)
     failpoint.reached("adapter.written")
     if run.adapter.exists():
@@ -150,6 +150,21 @@ def save_adapter(run: RunDir, model: Any) -> None:
     partial.rename(run.adapter)
     checkpoint_manifest.sync_folder(run.path)
     shutil.rmtree(older, ignore_errors=True)
+
+
+@contextmanager
+def path_of_this(folder: Path) -> Iterator[str]:
+    """Name the folder by its open descriptor, where the system can.
+
+    PEFT makes the folder that it saves into, and all above it: by its path, those of a run that was
+    removed a moment ago.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        by_descriptor = f"/proc/self/fd/{fd}"
+        yield by_descriptor if os.path.isdir(by_descriptor) else str(folder)
+    finally:
+        os.close(fd)
 
 
 _NUMBER = re.compile(r"os error (\d+)")

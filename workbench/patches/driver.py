@@ -135,9 +135,11 @@ class TerminalApp(App[None]):
         """Take the signals and watch the terminal, where there is one."""
         if self.is_headless:
             return
+        # asyncio's own handlers tell the loop by a pipe alone, which every key writes to as well: a
+        # signal that comes while it is full would be lost.
         loop = asyncio.get_running_loop()
         for number in _ENDING_SIGNALS:
-            loop.add_signal_handler(number, self._end_by, number)
+            signal.signal(number, lambda came, _: loop.call_soon_threadsafe(self._end_by, came))
         Thread(target=_end_when_hung_up, daemon=True).start()
 
     async def run_action(
@@ -153,7 +155,7 @@ class TerminalApp(App[None]):
             return True
         return await super().run_action(action, default_namespace, namespaces)
 
-    def _end_by(self, number: signal.Signals) -> None:
+    def _end_by(self, number: int) -> None:
         self.exit(return_code=128 + number)
 
     def _fatal_error(self) -> None:

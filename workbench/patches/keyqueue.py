@@ -7,14 +7,18 @@ that of `/s` the s would start a run instead of being searched for.
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from textual import events
 from textual.app import App
+from textual.dom import DOMNode
 from textual.message import Message
 
 _PATIENCE_S = 0.5
 """After that a key is taken for done: the widget that had it may be gone."""
+_FLOOD_KEYS = 64
+"""From so many characters on nobody types: they were pasted, though the terminal did not say so."""
 Handle = Callable[[events.Event], Awaitable[None]]
 
 
@@ -51,10 +55,29 @@ class KeyQueue:
 
     async def _go_on(self) -> None:
         while self._waiting and self._at_work is None:
-            key = self._waiting.popleft()
             target = self._app.focused or self._app.screen
-            await self._handle(key)
-            if key.is_forwarded and target.post_message(KeyPassed(key)):
+            key = self._waiting[0]
+            typed = [*takewhile(lambda key: key.is_printable, self._waiting)]
+            is_flood = len(typed) >= _FLOOD_KEYS
+            for _ in typed if is_flood else (key,):
+                self._waiting.popleft()
+            if is_flood:
+                self._paste("".join(key.character or "" for key in typed), target)
+            else:
+                await self._handle(key)
+            if (is_flood or key.is_forwarded) and target.post_message(KeyPassed(key)):
                 self._at_work = key
                 self._app.set_timer(_PATIENCE_S, partial(self._let_go, key))
                 return
+
+    def _paste(self, text: str, target: DOMNode) -> None:
+        """Put it into a line at once; where there is none, its letters are not taken for keys."""
+        from textual.widgets import Input  # the first paint needs none
+
+        if isinstance(target, Input):
+            target.post_message(events.Paste(text))
+        else:
+            words = (
+                f"{len(text):,} pasted characters were left out: no line to type in has the focus"
+            )
+            self._app.notify(words, markup=False)

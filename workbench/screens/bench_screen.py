@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding
-from textual.screen import Screen
 
 from engine.problems import Refusal
 from workbench.text.sanitize import sanitize_line
 from workbench.text.terminal import draws_braille
 from workbench.widgets.canvas import Drawing
-from workbench.widgets.frame import DisabledActions, KeyLine, TitleBar, TooSmall, pane_names
+from workbench.widgets.frame import (
+    DisabledActions,
+    FocusKeeper,
+    KeyLine,
+    TitleBar,
+    TooSmall,
+    pane_names,
+)
 
 if TYPE_CHECKING:
     from engine.run.rundir import RunDir, State
@@ -30,7 +36,7 @@ def pane_keys(names: Iterable[str]) -> list[Binding]:
     ]
 
 
-class BenchScreen(DisabledActions, Screen[None]):
+class BenchScreen(DisabledActions, FocusKeeper[None]):
     """A title, a body, and the keys."""
 
     NAME: ClassVar[str]
@@ -73,7 +79,8 @@ class BenchScreen(DisabledActions, Screen[None]):
             self.set_class(place == index, f"-{name}")
         self.query_one("#panes", Drawing).show(lambda width, height: [pane_names(names, index)])
         target = self.PANES[names[index]]
-        self.set_focus(self.query_one(target) if target else None)
+        self._latest_focus = self.query_one(target) if target else None
+        self.set_focus(self._latest_focus)
 
     def action_leave(self) -> None:
         """Back to where it was opened from."""

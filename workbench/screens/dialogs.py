@@ -16,6 +16,7 @@ from engine.problems import Refusal
 from workbench.recipe_editor import user_recipes
 from workbench.recipe_editor.draft import Draft
 from workbench.text.sanitize import sanitize_line
+from workbench.widgets.frame import FocusKeeper
 from workbench.widgets.lineinput import LineInput
 
 JUMP_LETTERS = "asdfghjkl"
@@ -59,7 +60,7 @@ class ConfirmScreen(ModalScreen[bool]):
             yield _keys(*self._choices)
 
 
-class NamingScreen(ModalScreen[str]):
+class NamingScreen(FocusKeeper[str], ModalScreen[str]):
     """Saves a recipe; its new name as setup lists it, empty where the user wants none."""
 
     CSS_PATH = "dialogs.tcss"
@@ -76,6 +77,10 @@ class NamingScreen(ModalScreen[str]):
             yield LineInput(placeholder="its name")
             yield Static("", markup=False, id="verdict")
             yield _keys("save", "cancel")
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one(LineInput).focus()
 
     @on(LineInput.Changed)
     def _judge(self, typed: LineInput.Changed) -> None:

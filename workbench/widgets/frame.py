@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from textual import events
+from textual import events, on
 from textual.binding import Binding
-from textual.screen import Screen
+from textual.screen import Screen, ScreenResultType
+from textual.widget import Widget
 
 from workbench.text.styled import Row, Span, fit
 from workbench.widgets.canvas import Canvas, Drawing
@@ -60,6 +61,32 @@ def pane_names(names: Sequence[str], chosen: int) -> Row:
         number_ink, ink = ("accent", "strong") if index == chosen else ("dim", "dim")
         spans += [(f"{index + 1} ", number_ink), (name, ink), ("    ", "")]
     return spans
+
+
+def is_displayed(widget: Widget) -> bool:
+    """Whether no style hides it or what it lies in."""
+    return all(node.display for node in widget.ancestors_with_self)
+
+
+class FocusKeeper(Screen[ScreenResultType]):
+    """A screen that focuses what it is for by itself, and again after it was too small for that."""
+
+    AUTO_FOCUS = ""
+    _latest_focus: Widget | None = None
+
+    def on_descendant_focus(self, focus: events.DescendantFocus) -> None:
+        """Remember it: what is hidden loses the focus."""
+        self._latest_focus = focus.widget
+
+    @on(events.Resize)
+    def _sizes_change(self) -> None:
+        """Look at the focus once they have settled."""
+        self.call_after_refresh(self._give_focus_back)
+
+    def _give_focus_back(self) -> None:
+        latest = self._latest_focus
+        if self.focused is None and latest is not None and is_displayed(latest):
+            self.set_focus(latest)
 
 
 class TooSmall(Canvas):

@@ -8,6 +8,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from workbench.text.sanitize import sanitize
+from workbench.widgets.frame import is_displayed
 
 
 class LineInput(Input):
@@ -23,6 +24,10 @@ class LineInput(Input):
 
     def __init__(self, value: str = "", placeholder: str = "", *, id: str | None = None) -> None:
         super().__init__(value, placeholder, compact=True, select_on_focus=False, id=id)
+
+    def allow_focus(self) -> bool:
+        """Only where it is seen."""
+        return super().allow_focus() and is_displayed(self)
 
     async def on_key(self, event: events.Key) -> None:
         """Its own keys at once: Textual's way to them lets letters that come with them go ahead."""
