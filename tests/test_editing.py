@@ -276,13 +276,16 @@ async def test_the_pointer_and_far_keys(tmp_path: Path) -> None:
         assert keys(pilot).key.name == "model.path"
 
 
-async def test_a_window_that_changes_ends_the_typing(tmp_path: Path) -> None:
+async def test_a_window_that_changes_takes_the_typed_line_along(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         await opened(pilot, "adapter.r")
         await typed(pilot, "4")
         await pilot.resize_terminal(120, 40)
-        await until(pilot, lambda: not pilot.app.screen.query(LineInput))
-        assert keys(pilot).has_focus
+        line = pilot.app.screen.query_one(LineInput)
+        place = keys(pilot)
+        row = place.content_region.y + place.chosen_row
+        await until(pilot, lambda: line.region.y == row and line.region.right < 120)
+        assert (line.value, line.has_focus) == ("4", True)
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), MARKUP])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from bench_app import lay_down_runs, make_app, until
+from test_preview_screen import enabled
 from textual.widgets import DataTable, Input
 
 from workbench.screens.bench_screen import BenchScreen
@@ -37,9 +38,11 @@ async def test_the_focus_comes_back(
     monkeypatch.chdir(tmp_path)
     lay_down_runs()
     keys, name = WAYS[way]
-    async with make_app(tmp_path).run_test(size=size) as pilot:
+    async with make_app(tmp_path, recipes=["quickstart"]).run_test(size=size) as pilot:
+        await until(pilot, lambda: "start" in enabled(pilot))
         for key in keys:
             await pilot.press(key)
+            await pilot.pause()
             if isinstance(pilot.app.screen, RunsScreen):
                 table = pilot.app.screen.query_one(DataTable)
                 await until(pilot, lambda table=table: table.row_count)

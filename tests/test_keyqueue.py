@@ -1,5 +1,7 @@
 """Keys that arrive in one packet, as over a slow line, are taken one after the other."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,28 @@ def test_a_packet_that_would_start_a_run_searches_for_it(tmp_path: Path) -> None
         terminal.press(b"q")
         assert terminal.end() == 0
     assert not (tmp_path / "runs").exists()
+
+
+async def test_a_paste_that_comes_as_keys_is_one_insert(tmp_path: Path) -> None:
+    """And starts nothing where no line is typed in, however its letters are bound."""
+    lay_down_runs()
+    async with make_app(tmp_path).run_test(size=(100, 30)) as pilot:
+        await pilot.press("r")
+        table: DataTable[Any] = pilot.app.screen.query_one(DataTable)
+        await until(pilot, lambda: table.row_count == 4)
+        at_once(pilot, *"zdnq" * 2_000)
+        await until(pilot, lambda: pilot.app._notifications)
+        assert isinstance(pilot.app.screen, RunsScreen)
+        at_once(pilot, "slash", *"dnq" * 2_000, "backspace")
+        typed = pilot.app.screen.query_one(LineInput)
+        await until(pilot, lambda: typed.value.endswith("dn"))
+        assert typed.value == "dnq" * 1_999 + "dn"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_among_many_keys_is_heard(tmp_path: Path, number: signal.Signals) -> None:
+    with Pty(tmp_path, APP) as terminal:
+        terminal.until(is_painted)
+        terminal.press(b"/" + b"abc " * 5_000)
+        os.kill(terminal.pid, number)
+        assert terminal.end() == 128 + number

@@ -112,7 +112,7 @@ def test_a_run_without_its_folder_is_not_made_anew_by_a_save(tmp_path: Path) -> 
     assert not run.path.exists()
 
 
-def test_what_peft_saves_does_not_make_a_removed_run_anew(tmp_path: Path, gemma_folder: Any) -> None:
+def test_what_peft_saves_makes_no_removed_run_anew(tmp_path: Path, gemma_folder: Any) -> None:
     """PEFT makes the folders that it saves into; this run goes as it begins to."""
     from engine.model import lora
     from engine.train.checkpoints import save_adapter

@@ -134,10 +134,13 @@ class KeyList(Choices):
         """Type over the value, where it stands."""
         self._leave()
         line = LineInput(self.key.text, self.key.own)
-        line.styles.offset = (_MARK + _NAME, self.chosen_row)
-        line.styles.width = max(1, self.content_size.width - _MARK - _NAME)
+        self._place(line)
         self.mount(line)
         line.focus()
+
+    def _place(self, line: LineInput) -> None:
+        line.styles.offset = (_MARK + _NAME, self.chosen_row)
+        line.styles.width = max(1, self.content_size.width - _MARK - _NAME)
 
     @on(LineInput.Changed)
     def _judge(self, typed: LineInput.Changed) -> None:
@@ -167,8 +170,9 @@ class KeyList(Choices):
             self.focus()
 
     def on_resize(self) -> None:
-        """The line of an edit would stand elsewhere."""
-        self._leave()
+        """The line of an edit stands where its key does."""
+        for line in self.query(LineInput):
+            self._place(line)
 
     def action_close(self) -> None:
         """Edited enough."""
