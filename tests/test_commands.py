@@ -84,7 +84,7 @@ def test_run_is_a_command_and_an_option(alias: list[str], plain: list[str]) -> N
 
 def test_without_a_command_it_is_the_app() -> None:
     assert cli._command([]) == ("", [])
-    assert vars(cli._parsed("", [])) == {"run": None, "version": None}
+    assert vars(cli._parsed("", [])) == {"run": None, "version": None, "data": []}
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:

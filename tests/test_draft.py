@@ -38,6 +38,7 @@ VALUES = {
     "training.on_nonfinite": "skip", "training.max_skipped_steps": "8",
     "training.on_failed_save": "stop", "training.on_out_of_memory": "retry",
     "training.deterministic": "true", "samples.prompts": '["a", "b"]',
+    "samples.rows": "3",
     "samples.every": "2", "samples.max_new_tokens": "8", "score.heldout": "other.jsonl",
     "score.max_new_tokens": "9",
 }  # fmt: skip

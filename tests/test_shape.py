@@ -16,7 +16,7 @@ ROOM_BUDGETS = {
     "engine/gemma": 650, "engine/hardware": 750, "engine/jobs": 550, "engine/kernels": 300,
     "engine/model": 2000, "engine/objectives": 300, "engine/recipe": 1470, "engine/run": 1640,
     "engine/sessions": 650, "engine/train": 2420,
-    "workbench/commands": 1300, "workbench/patches": 380, "workbench/recipe_editor": 790,
+    "workbench/commands": 1500, "workbench/patches": 380, "workbench/recipe_editor": 830,
     "workbench/run_view": 1340, "workbench/screens": 1860, "workbench/sessions": 540,
     "workbench/text": 1040, "workbench/widgets": 1640,
 }  # fmt: skip

@@ -5,7 +5,7 @@ Screens that the first paint does not need are imported when they are opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -181,9 +181,9 @@ def attach_command(run: RunDir) -> str:
     return f"gemma-bench attach {sanitize_line(name)}"
 
 
-def run_app(attach: RunDir | None = None) -> int:
-    """Run the app, on one run where it is given; its exit code."""
-    app = BenchApp(attach)
+def run_app(attach: RunDir | None = None, sources: Sequence[str] = ()) -> int:
+    """Run the app, on a run or on rows of the user's own where they are given; its exit code."""
+    app = BenchApp(attach, partial(SetupScreen, sources=sources))
     try:
         app.run()
     finally:

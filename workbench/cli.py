@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from engine.problems import ExitCode, Refusal
-from workbench.commands import unknown_word
+from workbench.commands import options, unknown_word
 from workbench.commands.registry import COMMANDS, SYNONYMS, module
 from workbench.text.harmless_output import harmless_output
 
@@ -14,6 +14,7 @@ _EXIT_CODES = """exit codes: 0 done, 1 failed, 2 bad input, 3 already running, 4
   130 and 143 stopped"""
 _EXAMPLES = """examples:
   gemma-bench                                open the app
+  gemma-bench --data rows.jsonl              the same, to train on rows of your own
   gemma-bench run quickstart                 fine-tune the small Gemma that comes along
   gemma-bench recipes                        what else can be trained"""
 
@@ -22,8 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command, or the app; its exit code."""
     command, rest = _command(sys.argv[1:] if arguments is None else arguments)
     with harmless_output():
-        options = _parsed(command, rest)
-        return exit_code_of(lambda: module(command).run(options) if command else _run_app())
+        parsed = _parsed(command, rest)
+        return exit_code_of(lambda: (module(command).run if command else _run_app)(parsed))
 
 
 def exit_code_of(call: Callable[[], int]) -> int:
@@ -45,8 +46,11 @@ def exit_code_of(call: Callable[[], int]) -> int:
     return exit_code
 
 
-def _run_app() -> int:
-    """Show it. Raises `Refusal` where there is no terminal, as under cron or behind a pipe."""
+def _run_app(arguments: argparse.Namespace) -> int:
+    """Show it, on rows that are named.
+
+    Raises `Refusal` where there is no terminal, as under cron or behind a pipe.
+    """
     from workbench.text.terminal import why_no_screen
 
     if reason := why_no_screen():
@@ -54,7 +58,7 @@ def _run_app() -> int:
         raise Refusal.of("the app needs a terminal", reason, fix)
     from workbench.app import run_app
 
-    return run_app()
+    return run_app(sources=arguments.data)
 
 
 def _command(arguments: list[str]) -> tuple[str, list[str]]:
@@ -76,14 +80,14 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _parsed(command: str, arguments: list[str]) -> argparse.Namespace:
-    """The options of a command; without one, of the app, which has none."""
+    """The options of a command; without one, of the app."""
     if command:
         return command_parser(command).parse_args(arguments)
     parser = _app_parser()
     if arguments and not arguments[0].startswith("-"):
         parser.error(unknown_word.message(arguments[0]))
-    if arguments and arguments[0] not in {"-h", "--help", "--version"}:
-        flag = arguments[0].partition("=")[0]
+    flag = arguments[0].partition("=")[0] if arguments else ""
+    if flag and flag not in {"-h", "--help", "--version", "--data"}:
         parser.error(f"{flag} is not taken without a command, as in: gemma-bench run RECIPE")
     return parser.parse_args(arguments)
 
@@ -122,6 +126,7 @@ def _app_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--run", metavar="RECIPE", help="the same as the command run, with all its options"
     )
+    options.add_data(parser)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands, each with its own --help")
     for name, help in COMMANDS.items():
         commands.add_parser(name, help=help)

@@ -130,7 +130,7 @@ def from_recipe(
         tables_on_host=tables_on_host,
         is_text_only=not images,
         images=images,
-        generates_tokens=recipe.samples.max_new_tokens if recipe.samples.prompts else 0,
+        generates_tokens=recipe.samples.max_new_tokens if recipe.samples.are_any else 0,
         checkpoints=training.save_total_limit if training.save_steps else 0,
         device="cpu" if profile.device == "cpu" else "cuda",
         has_flash=profile.has_flash,

@@ -170,9 +170,16 @@ class Samples(_Section):
     """Fixed prompts that base and adapter answer while the run goes on."""
 
     prompts: tuple[str, ...] = Field(default=(), strict=False)
+    rows: int = Field(default=0, ge=0)
+    """So many questions of the data are asked too: of rows held out, else of rows trained on."""
     every: int = Field(default=0, ge=0)
     """Steps between samples; 0 samples before training and at the end only."""
     max_new_tokens: int = Field(default=64, ge=1)
+
+    @property
+    def are_any(self) -> bool:
+        """Whether anything is asked."""
+        return bool(self.prompts or self.rows)
 
 
 class Score(_Section):

@@ -10,13 +10,16 @@ from typing import Any
 
 from engine.data.conversation import Conversation, Turn
 from engine.data.encoding.rendering import Template
-from engine.data.prepare import Example, read_examples
+from engine.data.prepare import Example, Prepared, read_examples
 from engine.events import Sample, Warned
 from engine.model.answers.generate import Cut, answer
 from engine.recipe.schema import Recipe, Samples, Score
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.foothold import RunGone
+
+_LOOKED_AT = 1000
+"""Rows among which questions are looked for: a weight repeats rows, and some ask nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Answers:
     template: Template
     log: EventLog
     control: RunControl
+    questions: tuple[Conversation, ...] = ()
+    """Of the data; they are asked after the recipe's prompts."""
 
     def ask(self, prompts: list[Conversation], max_new_tokens: int, *, as_base: bool) -> list[str]:
         """Greedy answers of the base or of the adapter. Raises `Cut` where a stop is asked for."""
@@ -81,12 +86,14 @@ class Answers:
             self.log.append(Warned(code="sampling_failed", message=str(error), fix=fix))
 
     def _sample(self, samples: Samples, step: int) -> None:
-        if not samples.prompts:
-            return
         prompts: list[Conversation] = [(Turn("user", prompt),) for prompt in samples.prompts]
+        prompts += self.questions
+        if not prompts:
+            return
         bases = self.ask(prompts, samples.max_new_tokens, as_base=True)
         adapters = self.ask(prompts, samples.max_new_tokens, as_base=False)
-        for prompt, base, adapter in zip(samples.prompts, bases, adapters, strict=True):
+        for turns, base, adapter in zip(prompts, bases, adapters, strict=True):
+            prompt = turns[-1].content
             self.log.append(Sample(step=step, prompt=prompt, base=base, adapter=adapter))
 
     def score(self, score: Score, examples: Sequence[Example]) -> Figures:
@@ -112,6 +119,22 @@ class Answers:
             heldout_exact=share(adapters[split:], facts[split:]),
             base_exact=share(bases, facts),
         )
+
+
+def questions(prepared: Prepared, count: int) -> tuple[Conversation, ...]:
+    """What so many rows ask before their last answer: rows held out, else those trained on.
+
+    Each question comes once; rows with images or of bare text ask nothing.
+    """
+    examples = prepared.heldout or prepared.examples
+    asked: dict[Conversation, None] = {}
+    for row in range(min(len(examples), _LOOKED_AT) if count else 0):
+        turns = examples[row].turns[:-1]
+        if turns and turns[-1].role == "user" and not any(turn.images for turn in turns):
+            asked[turns] = None
+        if len(asked) == count:
+            break
+    return tuple(asked)
 
 
 def _can_be_asked(example: Example) -> bool:

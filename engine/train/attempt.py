@@ -26,7 +26,7 @@ from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
 from engine.sessions.source_report import SourceReport
 from engine.train import determinism, failures, planning
-from engine.train.answers import Answers, Figures
+from engine.train.answers import Answers, Figures, questions
 from engine.train.checkpoints import Checkpoints, room_for_adapter, save_adapter
 from engine.train.failures import OutOfMemory
 from engine.train.hooks.adapter_check import judge_saved
@@ -81,7 +81,8 @@ def attempt(
     targets = lora.adapted(loaded.model, context.recipe.adapter)
     model = lora.attach(loaded.model, context.recipe.adapter, training.seed)
     state = _assembled(context, rows, loaded, model)
-    answers = Answers(model, loaded.tokenizer, rows.template, log, control)
+    asked = questions(rows.prepared, recipe.samples.rows)
+    answers = Answers(model, loaded.tokenizer, rows.template, log, control, asked)
     # Loading took its time, and what lies here by now may be another's.
     context.stop_if_asked()
     checkpoints = Checkpoints(run, training.save_total_limit, facts)

@@ -13,7 +13,7 @@ from engine.hardware.profiles import AUTO, Profile
 from engine.problems import ExitCode
 from engine.recipe import files, validate
 from engine.recipe.schema import Recipe
-from workbench.commands import options
+from workbench.commands import options, recipe_options
 from workbench.text import budget_page
 
 _ALL = "all"
@@ -27,7 +27,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, or all, on one device or several."""
-    options.add_recipe(parser, "a recipe's name or path; all: each that comes along")
+    recipe_options.add_recipe(parser, "a recipe's name or path; all: each that comes along")
     options.add_hardware(parser, "; a list, or all")
     parser.add_argument(
         "--variants", action="store_true", help="with several cards: every Gemma in its place"
@@ -40,10 +40,11 @@ def run(arguments: Namespace) -> int:
     """Print what was asked for; exit code 4 where it doesn't fit. Raises `Refusal`."""
     if arguments.recipe == _ALL:
         return _print_recipes(arguments)
-    recipe, _ = validate.load(arguments.recipe, arguments.overrides, on_paper=True)
+    named = recipe_options.named(arguments)
+    recipe, _ = validate.load(named.name, named.overrides, on_paper=True)
     card_names = (arguments.hardware or AUTO).split(",")
     if card_names == [_ALL] or len(card_names) > 1:
-        rows = _variants(recipe) if arguments.variants else {arguments.recipe: recipe}
+        rows = _variants(recipe) if arguments.variants else {named.name: recipe}
         return _print_cards(rows, _cards(card_names), arguments)
     began = time.monotonic()
     profile = profiles.profile(arguments.hardware or AUTO)
@@ -55,7 +56,7 @@ def run(arguments: Namespace) -> int:
         report = forecast.budget.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
         print(json.dumps(report | time_and_cost | {"seconds": elapsed_s}))
     else:
-        lines = budget_page.page(arguments.recipe, profile, forecast.budget, offered)
+        lines = budget_page.page(named.name, profile, forecast.budget, offered)
         lines += budget_page.largest(suggestions.largest(forecast), recipe)
         lines += budget_page.time(time_and_cost)
         print("\n".join(lines))
@@ -87,7 +88,8 @@ def _cards(card_names: list[str]) -> list[Profile]:
 def _print_recipes(arguments: Namespace) -> int:
     """The project's recipes, each on the hardware that it says it fits, or on what is asked for."""
     names = [name for name in files.names() if files.hardware_of(name)]
-    rows = {name: validate.load(name, arguments.overrides, on_paper=True)[0] for name in names}
+    overrides = recipe_options.named(arguments).overrides
+    rows = {name: validate.load(name, overrides, on_paper=True)[0] for name in names}
     if arguments.hardware:
         return _print_cards(rows, _cards(arguments.hardware.split(",")), arguments)
     budgets = {name: _where_it_fits(name, recipe) for name, recipe in rows.items()}

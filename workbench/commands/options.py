@@ -4,10 +4,15 @@ from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
 
-def add_recipe(parser: ArgumentParser, help: str = "a recipe's name or path") -> None:
-    """The recipe, and what is changed in it."""
-    parser.add_argument("recipe", metavar="RECIPE", help=help)
-    add_set(parser)
+def add_data(parser: ArgumentParser) -> None:
+    """Rows of the user's own, as `data`."""
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="train on this file, folder or owner/name of the hub instead; again for more",
+    )
 
 
 def add_set(parser: ArgumentParser) -> None:

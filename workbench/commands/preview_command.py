@@ -11,7 +11,7 @@ from engine.hardware import profiles
 from engine.problems import ExitCode
 from engine.recipe import validate
 from engine.sessions.preview import Broken, Refused, Reply, check_source, published
-from workbench.commands import options
+from workbench.commands import options, recipe_options
 from workbench.commands.status_line import StatusLine
 from workbench.sessions import engine_session
 from workbench.sessions.engine_session import Preview
@@ -26,12 +26,13 @@ _POLL_S = 0.02
 
 EXAMPLES = """\
   gemma-bench preview quickstart             a row of each source, token by token
-  gemma-bench preview quickstart --rows 5"""
+  gemma-bench preview quickstart --rows 5
+  gemma-bench preview rows.jsonl             how rows of your own are read"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and which of its rows."""
-    options.add_recipe(parser)
+    recipe_options.add_recipe(parser)
     options.add_hardware(parser)
     parser.add_argument(
         "--rows",
@@ -46,7 +47,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the rows; an exit code. Raises `Refusal`."""
-    recipe, _ = validate.load(arguments.recipe, arguments.overrides)
+    named = recipe_options.named(arguments)
+    recipe, _ = validate.load(named.name, named.overrides)
     check_source(recipe, arguments.source)
     if arguments.hardware:
         profiles.profile(arguments.hardware)

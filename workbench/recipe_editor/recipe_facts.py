@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from engine.recipe.schema import Adapter, Data, Recipe, Source, Training
 
 
+_BOTH_ENDS = "before and after"
+
+
 def of_changes(changes: Mapping[str, str]) -> list[Fact]:
     """What is changed of a recipe."""
     lines = [f"{key} = {text}" for key, text in changes.items()]
@@ -145,9 +148,10 @@ def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
 
 
 def _samples(recipe: Recipe) -> str:
-    prompts = format.amount(len(recipe.samples.prompts), "prompt")
-    every = recipe.samples.every
-    return f"{prompts}, {f'every {every} steps' if every else 'before and after'}"
+    samples = recipe.samples
+    prompts = format.amount(len(samples.prompts), "prompt")
+    own = f" and {format.count(samples.rows)} of the data" if samples.rows else ""
+    return f"{prompts}{own}, {f'every {samples.every} steps' if samples.every else _BOTH_ENDS}"
 
 
 def _saved(recipe: Recipe) -> str:

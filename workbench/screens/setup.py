@@ -77,9 +77,11 @@ class SetupScreen(BenchScreen):
         detect: Callable[[], Profile] = hardware.detect,
         profiles: Sequence[str] | None = None,
         recipes: Sequence[str] | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._preview = preview
+        self._sources = sources
         self._detect = detect
         self._profiles = hardware.names() if profiles is None else profiles
         self._names = files.names() if recipes is None else recipes
@@ -94,7 +96,7 @@ class SetupScreen(BenchScreen):
         with Horizontal(id="setup"):
             with Vertical(id="choices"):
                 yield Choices(self._profiles, id="hardware")
-                yield RecipePane(self._names)
+                yield RecipePane(self._names, self._sources)
             with Vertical(id="outcome"):
                 yield Pager(id="settings")
                 yield Drawing(id="budget")

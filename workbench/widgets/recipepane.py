@@ -34,9 +34,10 @@ class RecipePane(Vertical):
     class Chosen(Message):
         """Another recipe was chosen."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], sources: Sequence[str] = ()) -> None:
         super().__init__()
         self._names = names
+        self._sources = sources
         self._own: Sequence[str] = ()
         self._changes: dict[str, Changes] = {}
 
@@ -60,7 +61,11 @@ class RecipePane(Vertical):
 
     @property
     def changes(self) -> Changes:
-        """What is changed of it."""
+        """What is changed of it; to begin with, that it trains on the sources that were named."""
+        if self._sources and self.chosen not in self._changes:
+            from workbench.recipe_editor import own_rows
+
+            self._changes[self.chosen] = own_rows.changes(self._sources)
         return self._changes.get(self.chosen, {})
 
     def change(self, name: str, changes: Changes) -> None:
