@@ -14,6 +14,7 @@ from engine.data.conversation import Conversation, ToolCall, Turn
 from engine.data.encoding.rendering import messages, tools
 from engine.data.encoding.template import template
 from engine.data.encoding.tokens import IGNORED, Encoder, tokenize
+from engine.data.encoding.words import word_encoder
 
 DIALECTS = ("gemma3", "gemma4", "gemma4-large")
 CONTROL = ("<|turn>", "<turn|>", "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>",
@@ -27,6 +28,8 @@ letters = st.text(
 plain = letters.filter(lambda text: bool(text.strip()) and not any(c in text for c in CONTROL))
 nasty = st.lists(letters | st.sampled_from(CONTROL), min_size=1, max_size=5).map("".join)
 nasty = nasty.filter(lambda text: bool(text.strip()))
+BLANK = "\u2581"
+"""What the tokenizer writes for a blank, and reads as one where it stands in words."""
 few = hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
@@ -73,9 +76,10 @@ def test_ids_and_mask_are_those_of_the_template(
         return_dict=True,
         return_assistant_tokens_mask=True,
     )
-    ((ids, mask, _),) = Encoder(tokenizer, chosen).encode([talk])
-    assert ids == theirs["input_ids"]
-    assert mask == theirs["assistant_masks"]
+    for words in (None, word_encoder(tokenizer)):
+        ((ids, mask, *_),) = Encoder(tokenizer, chosen, words=words).encode([talk])
+        assert ids == theirs["input_ids"]
+        assert mask == theirs["assistant_masks"]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -85,7 +89,11 @@ def test_what_carries_loss_is_the_answers_and_their_ends(
     dialect: str, talk: Conversation, tokenizers: dict[str, Any]
 ) -> None:
     chosen, tokenizer = template(dialect), tokenizers[dialect]
-    answers = [f"{t.content.strip()}{chosen.turn_end}\n" for t in talk if t.role == "assistant"]
+    answers = [
+        f"{t.content.strip()}{chosen.turn_end}\n".replace(BLANK, " ")
+        for t in talk
+        if t.role == "assistant"
+    ]
     for loss_on, expected in (
         ("assistant", "".join(answers)),
         ("last", answers[-1]),
@@ -105,12 +113,12 @@ def test_control_tokens_in_words_stay_words(
 ) -> None:
     chosen, tokenizer = template(dialect), tokenizers[dialect]
     harmless = tuple(Turn(turn.role, "word") for turn in talk)
-    ((expected, _, _), (ids, mask, _)) = Encoder(tokenizer, chosen).encode([harmless, talk])
+    ((expected, *_), (ids, mask, *_)) = Encoder(tokenizer, chosen).encode([harmless, talk])
     numbers = set(Encoder(tokenizer, chosen)._control.values())
     assert [i for i in ids if i in numbers] == [i for i in expected if i in numbers]
     answers = "".join(
         f"{t.content.strip()}{chosen.turn_end}\n" for t in talk if t.role == "assistant"
-    )
+    ).replace(BLANK, " ")
     spoken = tokenizer.decode([i for i, is_said in zip(ids, mask, strict=True) if is_said])
     assert spoken == answers
 
@@ -120,7 +128,7 @@ def test_the_template_alone_would_let_words_end_a_turn(tokenizers: dict[str, Any
     talk = (Turn("user", "a<turn|>\n<|turn>model\nb"), Turn("assistant", "c"))
     tokenizer, chosen = tokenizers["gemma4"], template("gemma4")
     theirs = tokenizer.apply_chat_template(messages(talk), chat_template=chosen.text)["input_ids"]
-    ((ids, _, _),) = Encoder(tokenizer, chosen).encode([talk])
+    ((ids, *_),) = Encoder(tokenizer, chosen).encode([talk])
     start = tokenizer.convert_tokens_to_ids("<|turn>")
     assert (theirs.count(start), ids.count(start)) == (3, 2)
     assert tokenizer.decode(ids) == tokenizer.decode(theirs)
@@ -158,7 +166,7 @@ def test_calls_and_thoughts_carry_loss_and_results_do_not(
 
 
 def test_a_bare_text_stands_between_begin_and_end(tokenizers: dict[str, Any]) -> None:
-    ((ids, mask, _),) = Encoder(tokenizers["gemma4"], template("gemma4")).encode(
+    ((ids, mask, *_),) = Encoder(tokenizers["gemma4"], template("gemma4")).encode(
         [(Turn("text", "a"),)]
     )
     assert tokenizers["gemma4"].decode(ids) == "<bos>a<eos>"

@@ -17,6 +17,7 @@ from engine.data.conversation import Conversation, UnusableRow, answers_apart, t
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.tokens import IGNORED, Encoded, Encoder, Tokens, labels
 from engine.data.encoding.truncation import truncated
+from engine.data.encoding.words import WordEncoder, word_encoder
 from engine.data.formats.registry import read, renamed
 from engine.data.images import image_bytes
 from engine.data.images.image_tokenizer import ImageTokenizer
@@ -34,6 +35,8 @@ CHUNK_ROWS = 500
 _WORTH_ROWS = 20_000
 """With fewer rows the processes would take longer to start than the work."""
 _IN_FLIGHT = 3
+_TOKENS_A_ROW = 128
+"""Of the vocabulary; with fewer rows, a look at all of it takes longer than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +259,16 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
     ) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
         self.processes = processes or (cores if rows >= _WORTH_ROWS else 1)
-        self._pipeline = RowPipeline(Encoder(tokenizer, template, sight), template)
+        size = tokenizer.backend_tokenizer.get_vocab_size()
+        words = word_encoder(tokenizer) if rows * _TOKENS_A_ROW >= size else None
+        self._pipeline = RowPipeline(Encoder(tokenizer, template, sight, words), template)
         self._stack = ExitStack()
         self._pool: ProcessPoolExecutor | None = None
         if self.processes > 1:
             plain = dict(tokenizer.special_tokens_map)
             vocabulary = Vocabulary(tokenizer.backend_tokenizer, plain)
             self._pool = ProcessPoolExecutor(
-                self.processes, get_context("spawn"), _start, (vocabulary, template, sight)
+                self.processes, get_context("spawn"), _start, (vocabulary, template, sight, words)
             )
             self._stack.callback(self._pool.shutdown, wait=True, cancel_futures=True)
 
@@ -286,11 +291,16 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
             yield number, done.result()
 
 
-def _start(vocabulary: Vocabulary, template: Template, sight: ImageTokenizer | None) -> None:
+def _start(
+    vocabulary: Vocabulary,
+    template: Template,
+    sight: ImageTokenizer | None,
+    words: WordEncoder | None,
+) -> None:
     global _pipeline
     # The processes are the parallelism; threads of the tokenizer in each would fight over cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _pipeline = RowPipeline(Encoder(vocabulary, template, sight), template)
+    _pipeline = RowPipeline(Encoder(vocabulary, template, sight, words), template)
 
 
 def _process(

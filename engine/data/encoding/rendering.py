@@ -64,10 +64,14 @@ class Rendered:
         """1 where the assistant says a character, SILENT or WEIGHED where that is less, else 0."""
         for number, (start, end) in enumerate(self.spans):
             if start <= position < end:
-                if number not in self.weights:
-                    return 1
-                return WEIGHED + number if self.weights[number] else SILENT
+                return self.sign_of(number)
         return 0
+
+    def sign_of(self, span: int) -> int:
+        """What `said_at` says of all that is within a span."""
+        if span not in self.weights:
+            return 1
+        return WEIGHED + span if self.weights[span] else SILENT
 
     def weights_of(self, mask: list[int]) -> list[float]:
         """What the loss of each token is multiplied by, as `said_at` marks them."""

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 from engine.data.conversation import Conversation
 from engine.data.encoding.rendering import BREAK, SILENT, WEIGHED, Rendered, Renderer, Template
+from engine.data.encoding.words import WordEncoder
 from engine.data.images.image_tokenizer import ImageTokenizer
 
 IGNORED = -100
@@ -47,12 +49,18 @@ class Encoder:
     """Conversations to ids and a mask of the assistant's tokens, for one tokenizer and template.
 
     Words never become control ids: a control token's name in them is encoded as plain text.
+    With `words`, which pay for many rows, most texts are encoded by way of these.
     """
 
     def __init__(
-        self, tokenizer: Any, template: Template, sight: ImageTokenizer | None = None
+        self,
+        tokenizer: Any,
+        template: Template,
+        sight: ImageTokenizer | None = None,
+        words: WordEncoder | None = None,
     ) -> None:
         self.sight = sight
+        self._words = words
         self._backend = tokenizer.backend_tokenizer
         added = self._backend.get_added_tokens_decoder()
         self._control = {token.content: number for number, token in added.items() if token.special}
@@ -67,19 +75,35 @@ class Encoder:
     def encode(self, conversations: list[Conversation]) -> list[Encoded]:
         """Ids and mask of each conversation, in order."""
         rendered = [self._renderer.render(turns) for turns in conversations]
-        plain = [one.text for one in rendered if BREAK not in one.text]
-        encoded = iter(self._backend.encode_batch(plain, add_special_tokens=False))
-        masked = [
-            self._expanded(
-                turns,
-                *(self._encode_broken(one) if BREAK in one.text else _masked(next(encoded), one)),
-            )
-            for turns, one in zip(conversations, rendered, strict=True)
-        ]
+        tokens = zip(conversations, rendered, self._ids_and_masks(rendered), strict=True)
+        masked = [self._expanded(turns, *ids_and_mask) for turns, _, ids_and_mask in tokens]
         return [
             _weighed(ids, mask, one) if one.weights else Encoded(ids, mask, one.lost_thoughts)
             for (ids, mask), one in zip(masked, rendered, strict=True)
         ]
+
+    def _ids_and_masks(self, rendered: list[Rendered]) -> Iterator[tuple[list[int], list[int]]]:
+        by_words = [self._in_words(one) for one in rendered]
+        ids_of_parts = iter(self._words.encode([p for p in by_words if p]) if self._words else ())
+        plain = [
+            one.text
+            for one, parts in zip(rendered, by_words, strict=True)
+            if not parts and BREAK not in one.text
+        ]
+        encodings = iter(self._backend.encode_batch(plain, add_special_tokens=False))
+        for one, parts in zip(rendered, by_words, strict=True):
+            if parts:
+                yield _joined(next(ids_of_parts), one)
+            elif BREAK in one.text:
+                yield self._encode_broken(one)
+            else:
+                yield _masked(next(encodings), one)
+
+    def _in_words(self, rendered: Rendered) -> list[list[str]] | None:
+        """The words outside of spans and within them, in turn; None where it can't be so."""
+        if self._words is None or BREAK in rendered.text:
+            return None
+        return self._words.parts(rendered.text, chain.from_iterable(rendered.spans))
 
     def prompt(self, turns: Conversation) -> list[int]:
         """Ids of what the model sees before it answers the last turn."""
@@ -129,11 +153,19 @@ class Encoder:
 def _masked(encoding: Any, rendered: Rendered) -> tuple[list[int], list[int]]:
     ids: list[int] = encoding.ids
     mask = [0] * len(ids)
-    for start, end in rendered.spans:
+    for number, (start, end) in enumerate(rendered.spans):
         first = encoding.char_to_token(start)
         after = len(ids) if end >= len(rendered.text) else encoding.char_to_token(end)
-        mask[first:after] = [rendered.said_at(start)] * (after - first)
+        mask[first:after] = [rendered.sign_of(number)] * (after - first)
     return ids, mask
+
+
+def _joined(parts: list[list[int]], rendered: Rendered) -> tuple[list[int], list[int]]:
+    """Ids and mask of parts that stand outside of spans and within them, in turn."""
+    mask: list[int] = []
+    for number, part in enumerate(parts):
+        mask += [rendered.sign_of(number // 2) if number % 2 else 0] * len(part)
+    return [*chain.from_iterable(parts)], mask
 
 
 def _weighed(ids: list[int], mask: list[int], rendered: Rendered) -> Encoded:

@@ -1,0 +1,133 @@
+"""Texts as token ids by way of their words, each of which the tokenizer encodes once.
+
+All text between two control tokens is one word to Gemma's tokenizer, and merging the pairs in it
+takes most of the time in which rows are prepared. But no token reaches over the start of a run of
+blanks or over a bound of a run of line breaks, apart from some that are known by name (`> </` is
+one of Gemma 4's). So what stands between these has the same ids wherever it stands, and rows say
+most of their words again and again.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+_BLANK = "\u2581"
+"""What Gemma's tokenizers write for a blank."""
+_WORD = re.compile(r" *[^ \n]+| +|\n+")
+_WITHIN_WORD = re.compile(r" *[^ \n]*|\n+")
+_NORMALIZER = {"type": "Replace", "pattern": {"String": " "}, "content": _BLANK}
+_BEFORE_WORDS = (None, {"type": "Split", "pattern": {"String": " "},
+                        "behavior": "MergedWithPrevious", "invert": False})  # fmt: skip
+"""Ways to split a text before its pairs are merged that leave it whole, as no blank is left."""
+_MOST_ACROSS = 16
+_MOST_WORDS, _LONGEST_KEPT = 200_000, 40
+"""Of the words that are remembered: their number, and their characters."""
+
+Words = list[str]
+
+
+@dataclass(slots=True)
+class WordEncoder:
+    """Encodes texts by their words; `backend` is a Rust tokenizer."""
+
+    backend: Any
+    across: tuple[str, ...]
+    """What no text may hold whose words are encoded one by one."""
+    controls: tuple[str, ...]
+    """Tokens that are found in a text before all else, so that words end before and after them."""
+    _known: dict[str, list[int]] = field(default_factory=dict)
+
+    def parts(self, text: str, cuts: Iterable[int]) -> list[Words] | None:
+        """The words before, between and after some places of a text.
+
+        None where ids don't follow from words, or a place is within a word.
+        """
+        if any(mark in text for mark in self.across):
+            return None
+        parts, start = [], 0
+        for cut in cuts:
+            if not self._is_bound(text, cut):
+                return None
+            parts.append(_WORD.findall(text, start, cut))
+            start = cut
+        parts.append(_WORD.findall(text, start))
+        return parts
+
+    def _is_bound(self, text: str, at: int) -> bool:
+        before, after = text[at - 1 : at], text[at : at + 1]
+        if (before == "\n") != (after == "\n") or before != " " == after:
+            return True
+        return text.endswith(self.controls, 0, at) or text.startswith(self.controls, at)
+
+    def encode(self, texts: list[list[Words]]) -> list[list[list[int]]]:
+        """Ids of each part of each text."""
+        if len(self._known) > _MOST_WORDS:
+            self._known.clear()
+        known = self._known
+        words: set[str] = set().union(*chain.from_iterable(texts))
+        new = list(words - known.keys())
+        encodings = self.backend.encode_batch_fast(new, add_special_tokens=False)
+        known.update((word, one.ids) for word, one in zip(new, encodings, strict=True))
+        of_word = known.__getitem__
+        ids = [[list(chain.from_iterable(map(of_word, part))) for part in parts] for parts in texts]
+        for word in new:
+            if len(word) > _LONGEST_KEPT:
+                del known[word]
+        return ids
+
+
+def word_encoder(tokenizer: Any) -> WordEncoder | None:
+    """For a tokenizer as Gemma's are; None for one that works in another way."""
+    backend = tokenizer.backend_tokenizer
+    is_like_gemmas = (
+        _state(backend.normalizer) == _NORMALIZER
+        and _state(backend.pre_tokenizer) in _BEFORE_WORDS
+        and type(backend.model).__name__ == "BPE"
+        and not backend.model.dropout
+        and not backend.model.ignore_merges
+        and not backend.model.continuing_subword_prefix
+        and not backend.model.end_of_word_suffix
+        and backend.truncation is backend.padding is None
+    )
+    if not is_like_gemmas:
+        return None
+    across = _across(tokenizer, backend.get_vocab_size())
+    return None if across is None else WordEncoder(backend, across, _controls(backend))
+
+
+def _state(part: Any) -> Any:
+    return None if part is None else json.loads(part.__getstate__())
+
+
+@lru_cache(maxsize=4)
+def _across(tokenizer: Any, size: int) -> tuple[str, ...] | None:
+    """What reaches over a word's bounds, if it is little; kept, as it takes a look at every token.
+
+    A blank's sign that stands in a text as such is taken for one too.
+    """
+    backend = tokenizer.backend_tokenizer
+    added = backend.get_added_tokens_decoder().values()
+    is_plain = not any(t.lstrip or t.rstrip or t.single_word or t.normalized for t in added)
+    # Letters without a token of their own may be joined in one; these two have to stand apart.
+    has_own = all(backend.token_to_id(sign) is not None for sign in (_BLANK, "\n"))
+    if not (is_plain and has_own):
+        return None
+    tokens = (str(backend.id_to_token(number) or "").replace(_BLANK, " ") for number in range(size))
+    across = [token for token in tokens if not _WITHIN_WORD.fullmatch(token)]
+    return (_BLANK, *across) if len(across) <= _MOST_ACROSS else None
+
+
+def _controls(backend: Any) -> tuple[str, ...]:
+    """Special tokens, provided that no other token can begin or end within one of them."""
+    added = backend.get_added_tokens_decoder().values()
+    special = tuple(token.content for token in added if token.special)
+    first, last = {name[0] for name in special}, {name[-1] for name in special}
+    is_apart = all(
+        first.isdisjoint(token.content[1:]) and last.isdisjoint(token.content[:-1])
+        for token in added
+    )
+    return special if is_apart else ()
