@@ -1,6 +1,8 @@
 """The command as a shell sees it: help, lists, and every bad input told once and left at that."""
 
 import json
+import os
+import pwd
 import re
 import struct
 import subprocess
@@ -226,7 +228,7 @@ def test_json_may_stand_before_the_command(here: Path) -> None:
     assert json.loads(command.call(here, "--json", "runs")[1])["state"] == "done"
 
 
-@pytest.mark.parametrize("arguments", [["--fly"], ["quickstart"], ["stop"], ["--run"]])
+@pytest.mark.parametrize("arguments", [["--fly"], ["quickstart"], ["resume"], ["--run"]])
 def test_an_unknown_command_is_bad_input(here: Path, arguments: list[str]) -> None:
     before = listing(here)
     code, out, err = command.call(here, *arguments)
@@ -286,7 +288,9 @@ def test_runs_are_listed_with_their_states(here: Path) -> None:
     dead.ending.write_text('{"exit": null, "signal": 9}')
     code, out, err = command.call(here, "runs")
     assert (code, err) == (0, "")
-    assert [line.split()[:2] for line in out.splitlines()] == [
+    heading, *lines = (re.split("  +", line) for line in out.splitlines())
+    assert heading == ["run", "owner", "age", "state", "step", "loss", "device", "how it ended"]
+    assert [[line[0], line[3]] for line in lines] == [
         ["2026-01-02-0902-c", "died"], ["2026-01-02-0901-b", "failed"],
         ["2026-01-02-0900-a", "done"],
     ]  # fmt: skip
@@ -297,9 +301,12 @@ def test_runs_are_listed_with_their_states(here: Path) -> None:
     assert (code, err) == (0, "")
     assert [record["state"] for record in records] == ["died", "failed", "done"]
     assert records[1]["cause"] == failed.error
+    assert records[2].pop("made")
     assert records[2] == {
         "run": "2026-01-02-0900-a", "state": "done", "cause": "",
-        "path": str(here / "runs/2026-01-02-0900-a"),
+        "path": str(here / "runs/2026-01-02-0900-a"), "owner": pwd.getpwuid(os.getuid()).pw_name,
+        "recipe": "mine", "model": "embedded", "step": None, "total_steps": None, "loss": None,
+        "left_s": None, "device": "CPU", "memory_gib": None,
     }  # fmt: skip
 
 

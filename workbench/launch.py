@@ -13,7 +13,7 @@ from engine import guarded
 from engine.hardware import profiles
 from engine.problems import Refusal
 from engine.recipe import files as recipe_files
-from engine.run import checkpoint_manifest, rundir, supervise
+from engine.run import checkpoint_manifest, run_folders, rundir, supervise
 from engine.run.job import Job
 from engine.run.request import Request
 from engine.run.rundir import RunDir, RunStatus
@@ -48,7 +48,9 @@ class RunProposal:
 
     def make(self) -> RunDir:
         """Its directory, ready to start. Raises `Refusal`, exit code 3, where one is in the way."""
-        return rundir.create(self.recipe, self.request, self.out)
+        run = rundir.create(self.recipe, self.request, self.out)
+        run_folders.remember(run.path.parent)
+        return run
 
 
 def propose(

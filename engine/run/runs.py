@@ -1,28 +1,42 @@
-"""The runs below `runs`: all of them, and one by its name."""
+"""Runs of one folder or of several: all of them, and those that a name means."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from engine import likeness
 from engine.problems import Refusal
 from engine.run import rundir
 from engine.run.rundir import MINUTE_FORMAT, NAME, RunDir
 
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\d-\d{4}")
+_SHOWN = 5
+"""Names that a refusal spells out."""
 
 
-def every() -> list[RunDir]:
-    """List all of them, newest first; links that lead elsewhere are none."""
-    try:
-        folders = [RunDir(path) for path in rundir.RUNS.iterdir()]
-    except OSError:
-        return []
-    runs = (run for run in folders if run.exists and _is_inside(run))
-    return sorted(runs, key=_age, reverse=True)
+def every(folders: Sequence[Path] = ()) -> list[RunDir]:
+    """List those of some folders, else of `runs`, newest first; links that lead elsewhere are none.
+
+    A run that several folders lead to is listed once.
+    """
+    listed: dict[Path, RunDir] = {}
+    for folder in folders or (rundir.RUNS,):
+        try:
+            found = [RunDir(path) for path in folder.iterdir()]
+        except OSError:
+            continue
+        for run in found:
+            if run.exists and _is_inside(run, folder):
+                listed.setdefault(folder.resolve() / run.name, run)
+    return sorted(listed.values(), key=_age, reverse=True)
 
 
 def find(name: str | None) -> RunDir:
-    """Find a run by name below `runs`, by path, or the newest one. Raises `Refusal`."""
+    """Find a run by what its name begins with or holds, by path, or the newest one.
+
+    Raises `Refusal` where there is none, and where several are meant.
+    """
     runs = every()
     if name is None:
         if not runs:
@@ -31,18 +45,40 @@ def find(name: str | None) -> RunDir:
         return next((run for run in runs if run.is_alive()), runs[0])
     below, elsewhere = RunDir(rundir.RUNS / name), RunDir(Path(name))
     if NAME.fullmatch(name) and below.exists:
-        if not _is_inside(below):
+        if not _is_inside(below, rundir.RUNS):
             fix = f"Give the folder itself: {below.path.resolve()}"
             raise Refusal.of(str(below.path), "it is a link that leads out of the runs", fix)
         return below
-    if elsewhere.exists:
-        return elsewhere
-    newest = ", ".join(run.name for run in runs[:5]) or "none"
-    raise Refusal.of(name, "there is no such run", f"Give a name or a path; newest: {newest}")
+    return elsewhere if elsewhere.exists else one(name, runs)
 
 
-def _is_inside(run: RunDir) -> bool:
-    return run.path.resolve().is_relative_to(rundir.RUNS.resolve())
+def one(name: str, runs: Sequence[RunDir]) -> RunDir:
+    """The run among these that a part of its name means. Raises `Refusal` where not one does."""
+    meant = meant_by(name, runs)
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        reason = f"it means {len(meant)} runs: {_names(meant)}"
+        raise Refusal.of(name, reason, "Give more of the name")
+    alike = likeness.question(name, [run.name for run in runs])
+    fix = f"{alike} Give a name or a path; newest: {_names(runs) or 'none'}".strip()
+    raise Refusal.of(name, "there is no such run", fix)
+
+
+def meant_by(name: str, runs: Sequence[RunDir]) -> list[RunDir]:
+    """The runs of that name or path, else those whose names begin with it, else hold it."""
+    same = [run for run in runs if name in {run.name, str(run.path)}]
+    begin = [run for run in runs if name and run.name.startswith(name)]
+    return same or begin or [run for run in runs if name and name in run.name]
+
+
+def _names(runs: Sequence[RunDir]) -> str:
+    more = f" and {len(runs) - _SHOWN} more" if len(runs) > _SHOWN else ""
+    return ", ".join(run.name for run in runs[:_SHOWN]) + more
+
+
+def _is_inside(run: RunDir, folder: Path) -> bool:
+    return run.path.resolve().is_relative_to(folder.resolve())
 
 
 def _age(run: RunDir) -> tuple[str, int, str]:

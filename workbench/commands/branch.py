@@ -9,7 +9,7 @@ from engine import guarded
 from engine.problems import Problem, Refusal
 from engine.recipe import dotted, toml_document, validate
 from engine.recipe.schema import Recipe
-from engine.run import checkpoint_manifest, rundir
+from engine.run import checkpoint_manifest, run_folders, rundir
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.request import Parent
 from engine.run.rundir import RunDir
@@ -43,6 +43,7 @@ def branch(parent: RunDir, overrides: list[str], out: Path | None, *, anyway: bo
     )
     run = rundir.create(guarded.contents(parent.recipe), changed, out)
     _copy_checkpoint(checkpoint, run)
+    run_folders.remember(run.path.parent)
     return run
 
 

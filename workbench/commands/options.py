@@ -1,7 +1,9 @@
 """Options that several commands take."""
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
+
+from engine.problems import Refusal
 
 
 def add_data(parser: ArgumentParser) -> None:
@@ -44,6 +46,32 @@ def add_start(parser: ArgumentParser) -> None:
     parser.add_argument("--detach", action="store_true", help="start the run and leave it")
     parser.add_argument("--anyway", action="store_true", help="start it though it can't fit")
     add_json(parser)
+
+
+def add_folders(parser: ArgumentParser) -> None:
+    """In which folders runs are looked for; for `run_folders` to read."""
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        action="append",
+        default=[],
+        type=Path,
+        help="runs below this folder instead of ./runs; again for more",
+    )
+    parser.add_argument(
+        "--everywhere", action="store_true", help="runs of every folder where you made some"
+    )
+
+
+def run_folders(arguments: Namespace) -> list[Path]:
+    """The folders whose runs are meant; none for `runs` here. Raises `Refusal`."""
+    if missing := [root for root in arguments.root if not root.is_dir()]:
+        raise Refusal.of(f"--root {missing[0]}", "there is no such folder", "Give another")
+    from engine.run import run_folders
+    from engine.run.rundir import RUNS
+
+    everywhere = [RUNS, *run_folders.known()] if arguments.everywhere else []
+    return [*everywhere, *(f for root in arguments.root for f in run_folders.below(root))]
 
 
 def count(text: str) -> int:

@@ -1,39 +1,89 @@
-"""`gemma-bench runs`: the runs below runs/, newest first, with the state that their files tell."""
+"""`gemma-bench runs`: runs, newest first, with what a glance at their files tells."""
 
+import time
 from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime
+from typing import Any
 
 from engine.problems import ExitCode
-from engine.run import run_summary, runs
-from engine.run.rundir import RunDir, State
+from engine.run import run_folders, run_summary, runs
+from engine.run.run_summary import RunSummary
+from engine.run.rundir import RUNS, RunDir
 from workbench.commands import options
-from workbench.text.sanitize import as_json, sanitize_line
+from workbench.text import format, text_table
+from workbench.text.sanitize import as_json
 
 EXAMPLES = """\
-  gemma-bench runs                           what became of them
+  gemma-bench runs                           those below runs/ of this folder
+  gemma-bench runs --everywhere              those of every folder where you made some
+  gemma-bench runs --root /home              those below a folder, whoever made them
   gemma-bench runs --json | jq -r 'select(.state == "failed").path'"""
+_COLUMNS = (
+    "run", "owner", "age", "state", "step", "loss", "left", "device", "GiB", "how it ended",
+)  # fmt: skip
+_SPARED = ("device", "owner", "GiB")
+"""What a terminal goes without first that is too narrow for all."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Lines for people, or JSON."""
+    """Whose runs, and a table for people or JSON."""
+    options.add_folders(parser)
     options.add_json(parser, "one JSON object per run")
 
 
 def run(arguments: Namespace) -> int:
-    """Print them."""
-    states = [(listed, run_summary.summarize(listed).state) for listed in runs.every()]
+    """Print them. Raises `Refusal` where a folder is none."""
+    folders = options.run_folders(arguments)
+    listed = [(run, run_summary.summarize(run)) for run in runs.every(folders)]
     if arguments.json:
-        for listed, state in states:
-            print(as_json(_record(listed, state)))
+        for run_dir, summary in listed:
+            print(as_json(_record(run_dir, summary)))
         return ExitCode.DONE
-    if not states:
-        print("no run here yet; start one: gemma-bench --run quickstart")
-    named = [(sanitize_line(listed.name), state) for listed, state in states]
-    width = max((len(name) for name, _ in named), default=0)
-    for name, state in named:
-        print(f"{name:<{width}}  {state.name:<8}  {sanitize_line(state.cause)}".rstrip())
+    if listed:
+        rows = [_cells(run_dir, summary) for run_dir, summary in listed]
+        text_table.say(_COLUMNS, rows, _SPARED)
+    elif folders:
+        print("no run there")
+    else:
+        others = [folder for folder in run_folders.known() if folder.resolve() != RUNS.resolve()]
+        count = format.amount(len(others), "other folder")
+        elsewhere = f"; gemma-bench runs --everywhere lists those of {count}" if others else ""
+        print(f"no run here yet; start one: gemma-bench --run quickstart{elsewhere}")
     return ExitCode.DONE
 
 
-def _record(run: RunDir, state: State) -> dict[str, str]:
-    path = str(run.path.resolve())
-    return {"run": run.name, "path": path, "state": state.name, "cause": state.cause}
+def _cells(run: RunDir, summary: RunSummary) -> list[str]:
+    step, memory = summary.last_step, summary.memory_gib
+    total = f"/{summary.total_steps}" if summary.total_steps else ""
+    return [
+        run.name if run.path.parent == RUNS else str(run.path),
+        summary.owner,
+        "" if summary.made_at is None else format.age(time.time() - summary.made_at),
+        summary.state.name,
+        f"{step.step}{total}" if step else "-",
+        format.figure(step.metric("loss")) if step else "-",
+        "" if summary.left_s is None else format.duration(summary.left_s),
+        summary.device,
+        "" if memory is None else f"{memory:.1f}",
+        summary.state.cause,
+    ]
+
+
+def _record(run: RunDir, summary: RunSummary) -> dict[str, Any]:
+    step, made_at = summary.last_step, summary.made_at
+    return {
+        "run": run.name,
+        "path": str(run.path.resolve()),
+        "owner": summary.owner,
+        "made": None if made_at is None else datetime.fromtimestamp(made_at, UTC).isoformat(),
+        "state": summary.state.name,
+        "cause": summary.state.cause,
+        "recipe": summary.recipe,
+        "model": summary.model,
+        "step": step.step if step else None,
+        "total_steps": summary.total_steps,
+        "loss": step.metric("loss") if step else None,
+        "left_s": None if summary.left_s is None else round(summary.left_s, 1),
+        "device": summary.device,
+        "memory_gib": summary.memory_gib,
+    }
