@@ -133,11 +133,14 @@ def _hello(job: Job) -> events.Hello:
 
 def _failed(error: Exception, run: RunDir, log: EventLog) -> events.Failed:
     from engine.train import failures
+    from engine.train.final_adapter import EndFailed
     from engine.train.hooks.save_checkpoints import NotSaved
 
     if isinstance(error, failures.OutOfMemory):
         return failures.failed(error, run.read_request(), log.phase, run.log.name)
     message = str(error) or type(error).__name__
+    if isinstance(error, EndFailed) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     full = None if isinstance(error, NotSaved) else disk.full_error(error)
     if full:
         message = f"{disk.told(full, run.path)}: {message}"

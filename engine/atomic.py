@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, whatever ends the process or fills the disk."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -9,6 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 OWNER_ONLY = 0o600
+_FOLDERS_ARE_NOT_FLUSHED = {
+    errno.EINVAL, errno.EBADF, errno.EISDIR, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP,
+    errno.ENOSYS,
+}  # fmt: skip
+"""With what CIFS, FUSE and others refuse to open or flush a folder: the errors that PostgreSQL's
+fsync_fname passes over, and those of a call that isn't there."""
 
 
 def partial_path(path: Path) -> Path:
@@ -58,3 +65,16 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
         text.writelines(lines)
         text.detach()
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where it knows how to. Raises `OSError`."""
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        if error.errno not in _FOLDERS_ARE_NOT_FLUSHED:
+            raise

@@ -1,5 +1,5 @@
-/* Preloaded, it makes the disk below a folder an odd one: of few locks, flushes or modes.
-   ODD_BELOW is the folder; ODD_LOCKS, ODD_FOLDER_SYNC, ODD_FILE_SYNC, ODD_MODES are the errors. */
+/* Preloaded, it makes a disk an odd one, without locks, flushes or modes of files.
+   ODD_LOCKS, ODD_FOLDER_SYNC, ODD_FILE_SYNC and ODD_MODES are ERROR:PATH, for all below that path. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,26 +15,24 @@
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-static int below(const char *path) {
-    const char *folder = getenv("ODD_BELOW");
-    return folder && !strncmp(path, folder, strlen(folder));
+static int error_for(const char *variable, const char *path) {
+    const char *told = getenv(variable);
+    const char *folder = told ? strchr(told, ':') : 0;
+    return folder && !strncmp(path, folder + 1, strlen(folder + 1)) ? atoi(told) : 0;
 }
 
 static int error_of(const char *variable, int fd) {
-    const char *error = getenv(variable);
-    char link[64], path[4096];
-    if (!error || !*error) return 0;
+    char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
+    ssize_t length = getenv(variable) ? readlink(link, path, sizeof path - 1) : -1;
     if (length < 0) return 0;
     path[length] = 0;
-    return below(path) ? atoi(error) : 0;
+    return error_for(variable, path);
 }
 
 static int error_at(const char *variable, const char *path) {
     char whole[PATH_MAX];
-    const char *error = getenv(variable);
-    return error && *error && realpath(path, whole) && below(whole) ? atoi(error) : 0;
+    return getenv(variable) && realpath(path, whole) ? error_for(variable, whole) : 0;
 }
 
 #define FAILS_WITH(error) do { int e = error; if (e) { errno = e; return -1; } } while (0)

@@ -24,13 +24,13 @@ def library(folder: Path, name: str) -> Path:
 Odd = Callable[..., None]
 
 
-def odd(monkeypatch: pytest.MonkeyPatch, preloaded: Path, below: Path) -> Odd:
-    """Gives what makes the disk below a folder odd: `odd(LOCKS=errno.ENOLCK)`."""
+def odd(monkeypatch: pytest.MonkeyPatch, preloaded: Path, folder: Path) -> Odd:
+    """Gives what makes a disk odd: `odd(LOCKS=errno.ENOLCK)`, `odd(LOCKS=(errno.ENOLCK, path))`."""
 
-    def make(*, only: Path = below, **errors: int) -> None:
+    def make(**errors: int | tuple[int, Path]) -> None:
         monkeypatch.setenv("LD_PRELOAD", str(preloaded))
-        monkeypatch.setenv("ODD_BELOW", str(only))
-        for name, error in errors.items():
-            monkeypatch.setenv(f"ODD_{name}", str(error))
+        for name, told in errors.items():
+            error, path = told if isinstance(told, tuple) else (told, folder)
+            monkeypatch.setenv(f"ODD_{name}", f"{error}:{path}")
 
     return make

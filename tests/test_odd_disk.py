@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,22 +12,24 @@ from odd_disk import NEEDS_GCC, Odd, library, odd
 from recording import lay_down, load
 from terminal import APP, Tmux
 
+from engine.run import checkpoint_manifest
 from engine.run.rundir import RunDir
 from tests import command
 
+ROOT = Path(__file__).parents[1]
 NAME = "2026-11-21-0930-mine"
 NO_LOCKS = [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL]
 pytestmark = NEEDS_GCC
 
 
 @pytest.fixture(scope="module")
-def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def odd_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library(tmp_path_factory.mktemp("library"), "odd_disk")
 
 
 @pytest.fixture
-def odd_here(preloaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Odd:
-    return odd(monkeypatch, preloaded, tmp_path)
+def odd_here(odd_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Odd:
+    return odd(monkeypatch, odd_library, tmp_path)
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def test_a_run_without_locks_is_refused_and_leaves_nothing(
 def test_the_advice_makes_a_run(odd_here: Odd, tmp_path: Path) -> None:
     """Only the named folder's disk is odd, and a run elsewhere starts from there."""
     (tmp_path / "odd").mkdir()
-    odd_here(LOCKS=errno.ENOLCK, only=tmp_path / "odd")
+    odd_here(LOCKS=(errno.ENOLCK, tmp_path / "odd"))
     out = str(tmp_path / "even")
     code, said, err = command.call(
         tmp_path / "odd", "run", "quickstart", *command.SHORT, "--out", out, "--detach"
@@ -113,3 +118,45 @@ def test_a_temporary_folder_without_locks_is_named(
     assert err.startswith(f"gemma-bench: {tmp_path}: its file system grants no locks")
     assert "TMPDIR" in err
     assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS])
+def test_only_folders_may_lack_a_flush(error: int, odd_library: Path, tmp_path: Path) -> None:
+    """What is written to a file is on the disk, or the disk's error is told."""
+    code = "import sys; from pathlib import Path; from engine import atomic; "
+    code += "atomic.sync_folder(Path(sys.argv[1])); print('passed over', flush=True); "
+    code += "atomic.write_whole(Path(sys.argv[1], 'file'), b'content')"
+    odd = dict.fromkeys(("ODD_FOLDER_SYNC", "ODD_FILE_SYNC"), f"{error}:{tmp_path}")
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True,
+        check=False, env={**os.environ, **odd, "LD_PRELOAD": str(odd_library)},
+    )  # fmt: skip
+    assert done.stdout == "passed over\n"
+    assert f"[Errno {error}]" in done.stderr
+
+
+def test_a_run_whose_last_save_fails_says_where_its_weights_are(
+    odd_here: Odd, tmp_path: Path
+) -> None:
+    """On a disk that flushes no folder and knows no modes, which stop nothing."""
+    run = RunDir(tmp_path / "run")
+    run.path.mkdir()
+    odd_here(FOLDER_SYNC=errno.EINVAL, MODES=errno.EPERM)
+    odd_here(FILE_SYNC=(errno.EIO, run.path / ".adapter"))
+    start = ["run", "quickstart", *command.SHORT, "--out", "run"]
+    code, said, err = command.call(tmp_path, *start)
+    assert (code, err) == (1, "")
+    kept = "what was trained is kept in "
+    place = Path(said.partition(kept)[2].partition(";")[0])
+    assert place == run.checkpoint(6)
+    command.wait(run.ending.exists)
+    assert f"{kept}{place};" in json.loads(run.ending.read_bytes())["cause"]
+    assert f"{kept}{place};" in command.records(run)[-1]["error"]
+    assert f"{kept}{place};" in run.log.read_text()
+    assert "checkpoint_failed" not in run.events.read_text()
+    assert [step for step, _ in checkpoint_manifest.folders(run)] == [6, 3]
+    odd_here(FILE_SYNC=(errno.EIO, tmp_path / "elsewhere"))
+    code, said, err = command.call(tmp_path, "resume", "run")
+    assert (code, err) == (0, "")
+    weights = "adapter_model.safetensors"
+    assert (run.adapter / weights).read_bytes() == (place / weights).read_bytes()

@@ -139,6 +139,9 @@ def test_a_save_that_fails_ends_a_run_that_says_so(error: str, tmp_path: Path) -
     assert (code, last["kind"]) == (1, "failed")
     assert ("disk_full" in last["error"]) == (error == "enospc")
     assert "the checkpoint of step 4 could not be saved" in last["error"]
+    kept = found.path / "adapter-step-000004"
+    assert f"what was trained is kept in {kept.resolve()}; " in last["error"]
+    assert (kept / "adapter_model.safetensors").stat().st_size > 1000
     assert "gemma-bench resume" in last["hint"]
     assert [path.name for path in found.checkpoints.iterdir()] == ["step-000002"]
     assert command.call(tmp_path, "resume", "run")[0] == 0

@@ -99,7 +99,8 @@ def test_those_who_follow_one_are_told(tmp_path: Path) -> None:
 
 def test_a_run_without_its_folder_is_not_made_anew_by_a_save(tmp_path: Path) -> None:
     """Nor by what is saved between the look at the lock and the next."""
-    from engine.train.checkpoints import Checkpoints, save_adapter
+    from engine.train.checkpoints import Checkpoints
+    from engine.train.final_adapter import save_adapter
 
     run = RunDir(tmp_path / "gone")
     run.path.mkdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import guarded
-from engine.atomic import write_json
+from engine.atomic import sync_folder, write_json
 from engine.events import Resumed
 from engine.problems import Refusal
 from engine.run import failpoint
@@ -131,15 +131,6 @@ def resumed(
         exactness=exactness,
         parent=parent,
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _read(folder: Path) -> tuple[int, dict[str, Any], dict[str, Any]]:

@@ -161,7 +161,8 @@ class Ending:
         try:
             os.pwrite(file, text, 0)
             os.ftruncate(file, len(text))
-            os.fsync(file)
+            with contextlib.suppress(OSError):
+                os.fsync(file)
             os.replace(self._partial, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError as error:
             print(f"it can't be told how it ended ({error}): {text.decode()}", file=sys.stderr)

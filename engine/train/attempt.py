@@ -21,18 +21,20 @@ from engine.recipe.schema import Training
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
+from engine.run.foothold import RunGone
 from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
 from engine.sessions.source_report import SourceReport
-from engine.train import determinism, failures, planning
+from engine.train import determinism, failures, final_adapter, planning
 from engine.train.answers import Answers, Figures, questions
-from engine.train.checkpoints import Checkpoints, room_for_adapter, save_adapter
+from engine.train.checkpoints import Checkpoints
 from engine.train.failures import OutOfMemory
+from engine.train.final_adapter import EndFailed
 from engine.train.hooks.adapter_check import judge_saved
 from engine.train.hooks.context import RunContext
 from engine.train.hooks.registry import hooks_of, metrics_of
-from engine.train.hooks.save_checkpoints import require_room
+from engine.train.hooks.save_checkpoints import NotSaved, require_room
 from engine.train.hooks.step_events import step_event
 from engine.train.loop import Hook, train
 from engine.train.progress import NonFiniteGuard, NotFinite
@@ -89,10 +91,26 @@ def attempt(
     hooks = hooks_of(context, answers, checkpoints, loaded.vocab_size)
     plan = _plan(context, loaded, rows, targets, state, hooks)
     _begin(context, state, checkpoints, answers, plan, start)
-    with room_for_adapter(run, state, log) as give_room:
-        _take_steps(context, state, hooks, start)
+    with final_adapter.room_for_adapter(run, state, log) as give_room:
+        try:
+            _take_steps(context, state, hooks, start)
+        except Exception as error:
+            if not _ends_training(error, state):
+                raise
+            give_room()
+            raise EndFailed(error, final_adapter.kept(run, state)) from error
         give_room()
         _finish(context, state, answers, rows.prepared)
+
+
+def _ends_training(error: Exception, state: TrainingState) -> bool:
+    """Whether it comes of saving, or after the last step: no checkpoint may have what was trained.
+
+    Out of memory, the run may begin again; with its folder gone, nobody waits for it.
+    """
+    if isinstance(error, OutOfMemory | RunGone):
+        return False
+    return isinstance(error, NotSaved) or state.progress.step >= state.total_steps
 
 
 def _warn_of_diagnosis(log: EventLog) -> None:
@@ -271,26 +289,34 @@ def _finish(
     prepared: Prepared,
 ) -> None:
     """Save the adapter, answer and score with it, and say the run's last word."""
-    run, log, control, recipe = context.run, context.log, context.control, context.recipe
+    run, log = context.run, context.log
     log.append(events.Phase(name="saving", detail=run.adapter.name))
-    save_adapter(run, state.model)
-    for warning in judge_saved(state.model, run.adapter):
-        log.append(warning)
-    stopped_by, figures = control.stopped_by, Figures()
+    final_adapter.save(run, state, log)
+    try:
+        for warning in judge_saved(state.model, run.adapter):
+            log.append(warning)
+        log.append(_done(context, state, answers, prepared))
+    except Exception as error:
+        raise EndFailed(error, run.adapter) from error
+
+
+def _done(
+    context: RunContext, state: TrainingState, answers: Answers, prepared: Prepared
+) -> events.Done:
+    """Answer and score with the adapter, unless somebody stopped the run."""
+    stopped_by, figures = context.control.stopped_by, Figures()
     if stopped_by is None:
-        log.append(events.Phase(name="sampling", detail="base and adapter"))
-        complete = answers.finish(recipe, prepared.examples, state.progress.step)
-        figures, stopped_by = complete or figures, None if complete else control.stopped_by
-    log.append(
-        events.Done(
-            steps=state.progress.step,
-            loss=state.last_metrics.get("loss"),
-            token_accuracy=state.last_metrics.get("token_accuracy"),
-            elapsed_s=round(state.progress.elapsed_s, 3),
-            adapter=run.adapter.name,
-            stopped_by=stopped_by,
-            trained_exact=figures.trained_exact,
-            heldout_exact=figures.heldout_exact,
-            base_exact=figures.base_exact,
-        )
+        context.log.append(events.Phase(name="sampling", detail="base and adapter"))
+        complete = answers.finish(context.recipe, prepared.examples, state.progress.step)
+        figures, stopped_by = complete or figures, None if complete else context.control.stopped_by
+    return events.Done(
+        steps=state.progress.step,
+        loss=state.last_metrics.get("loss"),
+        token_accuracy=state.last_metrics.get("token_accuracy"),
+        elapsed_s=round(state.progress.elapsed_s, 3),
+        adapter=context.run.adapter.name,
+        stopped_by=stopped_by,
+        trained_exact=figures.trained_exact,
+        heldout_exact=figures.heldout_exact,
+        base_exact=figures.base_exact,
     )

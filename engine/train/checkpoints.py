@@ -5,24 +5,21 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from engine.events import Warned
-from engine.run import checkpoint_manifest, disk, failpoint
-from engine.run.event_log import EventLog
+from engine.atomic import sync_folder
+from engine.run import checkpoint_manifest, failpoint
 from engine.run.rundir import RunDir
 from engine.train import state as training
 from engine.train.state import TrainingState
 
 _SPARE = 2
 """Free space that is asked for, as a multiple of what a checkpoint takes."""
-_BESIDE_TENSORS_BYTES = 1 << 17
-"""Of an adapter's configuration and the description that PEFT writes beside it."""
 _STATE_BYTES = {
     "adamw_torch": 8, "paged_adamw_32bit": 8, "adamw_8bit": 2, "paged_adamw_8bit": 2, "sgd": 0,
 }  # fmt: skip
@@ -80,7 +77,7 @@ class Checkpoints:
             shutil.rmtree(final)
         failpoint.reached("checkpoint.named")
         self._staging.rename(final)
-        checkpoint_manifest.sync_folder(final.parent)
+        sync_folder(final.parent)
         return final
 
     def _rotate(self, step: int) -> None:
@@ -105,51 +102,6 @@ class Checkpoints:
     def _require(self, checkpoint_bytes: int) -> None:
         if shutil.disk_usage(self._run.path).free < _SPARE * checkpoint_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder))
-
-
-@contextmanager
-def room_for_adapter(
-    run: RunDir, state: TrainingState, log: EventLog
-) -> Iterator[Callable[[], None]]:
-    """Keep room for the adapter that a run ends with, until what is given is called.
-
-    However full the disk gets meanwhile, what was trained can be saved. Where there is no room to
-    begin with, that is told.
-    """
-    trained = (p for p in state.model.parameters() if p.requires_grad)
-    num_bytes = sum(p.numel() * p.element_size() for p in trained)
-    try:
-        reserve = disk.Reserve(run.path, num_bytes + _BESIDE_TENSORS_BYTES)
-    except OSError as error:
-        cause = disk.told(error, run.path) if error.errno in disk.FULL else str(error)
-        message = f"there is no room for the adapter that the run is to end with: {cause}"
-        fix = "Free space on the disk of the run before it ends"
-        log.append(Warned(code="no_room_for_adapter", message=message, fix=fix))
-        yield lambda: None
-        return
-    try:
-        yield reserve.release
-    finally:
-        reserve.release()
-
-
-def save_adapter(run: RunDir, model: Any) -> None:
-    """Write the adapter into the run, whole or not at all."""
-    partial, older = (
-        run.adapter.with_name(f".{run.adapter.name}.{end}") for end in ("part", "old")
-    )
-    for left in (partial, older):
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    with numbered_disk_errors(), path_of_this(partial) as folder:
-        model.save_pretrained(folder)
-    _flush(partial)
-    failpoint.reached("adapter.written")
-    if run.adapter.exists():
-        run.adapter.rename(older)
-    partial.rename(run.adapter)
-    checkpoint_manifest.sync_folder(run.path)
-    shutil.rmtree(older, ignore_errors=True)
 
 
 @contextmanager
@@ -179,12 +131,3 @@ def numbered_disk_errors() -> Iterator[None]:
         found = _NUMBER.search(str(error))
         number = int(found[1]) if found else errno.EIO
         raise OSError(number, os.strerror(number)) from None
-
-
-def _flush(folder: Path) -> None:
-    """Put files and their names on the disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    checkpoint_manifest.sync_folder(folder)
