@@ -133,8 +133,8 @@ def _hello(job: Job) -> events.Hello:
 
 def _failed(error: Exception, run: RunDir, log: EventLog) -> events.Failed:
     from engine.train import failures
-    from engine.train.final_adapter import EndFailed
     from engine.train.hooks.save_checkpoints import NotSaved
+    from engine.train.saving.final_adapter import EndFailed
 
     if isinstance(error, failures.OutOfMemory):
         return failures.failed(error, run.read_request(), log.phase, run.log.name)

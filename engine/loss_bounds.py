@@ -15,3 +15,8 @@ def sane_loss(token_accuracy: float, vocab_size: int) -> float:
     all were right the bound stays at the cost of right tokens that were held for nine in ten.
     """
     return max((1 - token_accuracy) * uniform_loss(vocab_size), -math.log(0.9))
+
+
+def least_loss(token_accuracy: float) -> float:
+    """Nats per token that a mean takes at least: a wrong token had less than half of all."""
+    return (1 - token_accuracy) * math.log(2)

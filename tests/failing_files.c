@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -31,11 +32,15 @@ static int fails(int takes_space) {
     return is_due;
 }
 
+static int inside(int fd) { return fd >= 0 && fd < MOST_FILES && is_inside[fd]; }
+
+/* A folder below may be named by its descriptor. */
 static int covers(const char *path) {
+    const char *descriptors = "/proc/self/fd/";
+    if (!strncmp(path, descriptors, strlen(descriptors)))
+        return inside(atoi(path + strlen(descriptors)));
     return below[0] && !strncmp(path, below, strlen(below));
 }
-
-static int inside(int fd) { return fd >= 0 && fd < MOST_FILES && is_inside[fd]; }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define PATHS(result, name, parameters, arguments, path, space)    \

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train import final_adapter
-from engine.train.final_adapter import EndFailed
+from engine.train.saving import final_adapter
+from engine.train.saving.final_adapter import EndFailed
 from engine.train.state import TrainingState
 from tests import tiny
 

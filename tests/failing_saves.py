@@ -11,7 +11,7 @@ from pathlib import Path
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.run import checkpoint_manifest
 from engine.run.rundir import RunDir
-from engine.train.checkpoints import Checkpoints
+from engine.train.saving.checkpoints import Checkpoints
 from tests import tiny
 
 

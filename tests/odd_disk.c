@@ -1,5 +1,6 @@
-/* Preloaded, it makes a disk an odd one, without locks, flushes or modes of files.
-   ODD_LOCKS, ODD_FOLDER_SYNC, ODD_FILE_SYNC and ODD_MODES are ERROR:PATH, for all below that path. */
+/* Preloaded, it makes a disk an odd one: without locks, flushes, modes or room for new files.
+   ODD_LOCKS, ODD_FOLDER_SYNC, ODD_FILE_SYNC, ODD_MODES and ODD_NEW are ERROR:PATH, for all below
+   that path. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -78,3 +79,16 @@ int fchmodat(int fd, const char *path, mode_t mode, int flags) {
     FAILS_WITH(error_at("ODD_MODES", path));
     return REAL(fchmodat)(fd, path, mode, flags);
 }
+
+#define OPENS(name)                                                              \
+    int name(const char *path, int flags, ...) {                                 \
+        va_list more;                                                            \
+        va_start(more, flags);                                                   \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;  \
+        va_end(more);                                                            \
+        if (flags & O_CREAT) FAILS_WITH(error_for("ODD_NEW", path));             \
+        return REAL(name)(path, flags, mode);                                    \
+    }
+
+OPENS(open)
+OPENS(open64)

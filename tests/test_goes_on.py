@@ -14,10 +14,10 @@ from engine.recipe.schema import Adapter
 from engine.run import checkpoint_manifest
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train.checkpoints import Checkpoints
 from engine.train.hooks.save_checkpoints import SaveCheckpoints
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
+from engine.train.saving.checkpoints import Checkpoints
 from engine.train.state import TrainingState, restore_weights
 from tests import tiny
 

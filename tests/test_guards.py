@@ -23,6 +23,10 @@ REAL_VOCABULARY = 262_144
         (4.30, 0.66, 8, "loss_not_a_mean"),
         (4.20, 0.66, 8, None),
         (4.30, 0.66, 1, None),
+        (4.30, 0.66, 18, "loss_not_a_mean"),
+        (4.30, 0.66, 19, None),
+        (9.00, 0.30, 64, None),
+        (64 * 1.55, 0.66, 64, "forward_broken"),
         (12.40, 0.00, 1, None),
         (12.50, 0.00, 1, "forward_broken"),
     ],
@@ -30,9 +34,14 @@ REAL_VOCABULARY = 262_144
 def test_a_first_loss_that_can_not_be_a_mean_is_told(
     loss: float, accuracy: float, accumulation_steps: int, code: str | None
 ) -> None:
-    """ln(262144) = 12.48; of that, the 34 % that were wrong may cost 4.24."""
+    """ln(262144) = 12.48; of that, the 34 % that were wrong may cost 4.24.
+
+    They cost 0.24 at least (ln 2 each), so 4.30 is no sum over 19 steps or more.
+    """
     warning = sanity(loss, accuracy, REAL_VOCABULARY, accumulation_steps)
     assert (warning and warning.code) == code
+    if warning and accumulation_steps > 1:
+        assert f"a sum over {accumulation_steps} accumulation steps" in warning.fix
 
 
 def test_a_run_of_a_broken_model_is_warned_of(tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train.answers import Answers
-from engine.train.checkpoints import Checkpoints
 from engine.train.hooks.samples import SampleAnswers
 from engine.train.hooks.save_checkpoints import SaveCheckpoints
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
+from engine.train.saving.checkpoints import Checkpoints
 from engine.train.state import TrainingState
 from tests import tiny
 

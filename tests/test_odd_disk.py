@@ -120,6 +120,14 @@ def test_a_temporary_folder_without_locks_is_named(
     assert everything(tmp_path) == []
 
 
+def test_without_any_folder_for_temporary_files_that_is_told(odd_here: Odd, tmp_path: Path) -> None:
+    odd_here(NEW=(errno.EROFS, Path("/")))
+    code, said, err = command.call(tmp_path, "preview", "quickstart")
+    assert (code, said, err.count("gemma-bench: ")) == (2, "", 1)
+    assert err.startswith("gemma-bench: no folder for temporary files: ")
+    assert "set TMPDIR to a folder" in err
+
+
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS])
 def test_only_folders_may_lack_a_flush(error: int, odd_library: Path, tmp_path: Path) -> None:
     """What is written to a file is on the disk, or the disk's error is told."""

@@ -25,9 +25,9 @@ from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.train import failures
 from engine.train.answers import Answers
-from engine.train.checkpoints import Checkpoints
 from engine.train.hooks.loss_warnings import LossWarnings, Spikes
 from engine.train.progress import NonFiniteGuard, NotFinite, StepResult
+from engine.train.saving.checkpoints import Checkpoints
 from engine.train.state import TrainingState, restore
 from tests import command, tiny
 
@@ -152,7 +152,7 @@ SAVE = """
 import resource, signal, sys, torch
 from safetensors.torch import save_file
 from engine.run import disk
-from engine.train import checkpoints
+from engine.train.saving import checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:

@@ -1,11 +1,16 @@
 """Recipes: those that come with the project, every mistake at once, and what --set means."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from engine.budget import suggestions
+from engine.budget.placement import forecast_recipe
+from engine.hardware import profiles
 from engine.paths import RECIPES
 from engine.problems import Problem, Refusal
 from engine.recipe import aliases, files, schema, validate
@@ -329,3 +334,60 @@ def test_a_recipe_survives_json(load: Load) -> None:
     loaded = load(DATA + '[score]\nheldout = "rows.jsonl"\n[samples]\nprompts = ["a", "안녕"]\n')
     assert Recipe.model_validate(json.loads(loaded.model_dump_json())) == loaded
     assert Recipe.model_validate(loaded.model_dump(mode="json")) == loaded
+
+
+def numeric() -> list[str]:
+    """Every key of a recipe that takes a number, found in the schema."""
+    tables = {**schema.SECTIONS, "data.sources.0": schema.Source}
+    tables["data.sources.0.filter"] = schema.Filter
+    return [
+        f"{table}.{name}"
+        for table, model in tables.items()
+        for name, field in model.model_fields.items()
+        if {int, float} & {field.annotation, *get_args(field.annotation)}
+    ]
+
+
+def document(key: str, value: object) -> dict[str, Any]:
+    """A recipe with that value at that key."""
+    *path, last = key.split(".")
+    source: dict[str, Any] = {"path": "rows.jsonl"}
+    whole: dict[str, Any] = {"data": {"sources": [source]}}
+    table = whole.setdefault(path[0], {"heldout": "rows.jsonl"} if path[0] == "score" else {})
+    if len(path) > 1:
+        table = source if len(path) == 3 else source.setdefault(path[3], {})
+    table[last] = value
+    return whole
+
+
+@pytest.mark.parametrize("key", numeric())
+def test_a_number_out_of_range_is_refused_by_its_key(key: str, folder: Path) -> None:
+    """Too small and too large ones, however far; the largest that is taken can be forecast."""
+    os.chdir(folder)
+    card = profiles.profile("rtx-3060-12gb")
+    ends = {"training.learning_rate": 10**30, "training.max_grad_norm": 10**400}
+    for value in (-(10**400), -2, -0.5, 2**32, 2**53, 2**64, 10**400, 1e300):
+        if 0 < value <= ends.get(key, 0):
+            continue
+        wrong = validate.problems(document(key, value))
+        assert [problem.key for problem in wrong if problem.key.startswith(key)], value
+        assert all(problem.reason and problem.fix for problem in wrong)
+    for value in (2**31 - 1, 2**32 - 1, 1, 1.0, 0.5):
+        taken = document(key, value)
+        if not validate.problems(taken):
+            forecast = forecast_recipe(Recipe.model_validate(taken), card)
+            suggestions.suggestions(forecast)
+
+
+def test_odd_numbers_are_told_before_anything_is_made(mistakes: Mistakes) -> None:
+    seeds = ("training.seed=-1", "training.seed=99999999999999999999", "data.seed=4294967296")
+    for override in seeds:
+        key = override.partition("=")[0]
+        (problem,) = mistakes(DATA, override).values()
+        assert problem.key == key
+        assert "4294967296" in problem.reason or "greater than or equal to 0" in problem.reason
+    found = mistakes(DATA, "training.warmup_steps=100", "training.max_steps=60")
+    assert "would end before the warm-up does" in found["training.warmup_steps"].reason
+    filtered = DATA.replace('l" }', 'l", filter = { min_tokens = 9, max_tokens = 8 } }')
+    found = mistakes(filtered)
+    assert "at least 9 and at most 8" in found["data.sources.0.filter.max_tokens"].reason

@@ -99,8 +99,8 @@ def test_those_who_follow_one_are_told(tmp_path: Path) -> None:
 
 def test_a_run_without_its_folder_is_not_made_anew_by_a_save(tmp_path: Path) -> None:
     """Nor by what is saved between the look at the lock and the next."""
-    from engine.train.checkpoints import Checkpoints
-    from engine.train.final_adapter import save_adapter
+    from engine.train.saving.checkpoints import Checkpoints
+    from engine.train.saving.final_adapter import save_adapter
 
     run = RunDir(tmp_path / "gone")
     run.path.mkdir()
@@ -116,7 +116,7 @@ def test_a_run_without_its_folder_is_not_made_anew_by_a_save(tmp_path: Path) -> 
 def test_what_peft_saves_makes_no_removed_run_anew(tmp_path: Path, gemma_folder: Any) -> None:
     """PEFT makes the folders that it saves into; this run goes as it begins to."""
     from engine.model import lora
-    from engine.train.checkpoints import save_adapter
+    from engine.train.saving.final_adapter import save_adapter
     from tests import tiny
 
     run = RunDir(tmp_path / "gone")

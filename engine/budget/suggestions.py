@@ -9,7 +9,7 @@ from engine.budget.placement import RecipeForecast, forecast_recipe
 from engine.gemma import catalog, parameters
 from engine.gemma.lora_targets import ATTENTION
 from engine.recipe import dotted
-from engine.recipe.schema import Recipe
+from engine.recipe.schema import MAX_COUNT, Recipe
 
 Changes = dict[str, Any]
 _SHORTEST_TOKENS = 256
@@ -164,7 +164,7 @@ def _changes(forecast: RecipeForecast) -> Iterator[tuple[Changes, str]]:
     if training.optim in {"adamw_torch", "paged_adamw_32bit"} and profile.device == "cuda":
         yield {"training.optim": "adamw_8bit"}, "nothing that has been measured"
     batch, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
-    if batch > 1 and not batch % 2:
+    if batch > 1 and not batch % 2 and accumulation <= MAX_COUNT // 2:
         yield (
             {
                 "training.per_device_train_batch_size": batch // 2,

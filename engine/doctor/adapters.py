@@ -18,7 +18,7 @@ from engine.problems import Refusal
 from engine.recipe import validate as recipe_check
 from engine.run.adapters import Adapter
 from engine.run.rundir import RunDir
-from engine.train.final_adapter import save_adapter
+from engine.train.saving.final_adapter import save_adapter
 
 _TABLES = (TOKEN_TABLE, HEAD, PER_LAYER_TABLE)
 

@@ -1,13 +1,20 @@
 """The recipe: what a user chose, as frozen sections."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.gemma.lora_targets import ATTENTION, MLP, Targets
 from engine.gemma.shapes import EMBEDDED
 from engine.recipe import dotted
+
+MAX_COUNT = 2**31 - 1
+"""Of steps, rows, tokens and the like: what 32 bits hold, and nobody trains so much."""
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+CountOrNone = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""NumPy's and transformers' `set_seed` take no other."""
 
 
 class _Section(BaseModel):
@@ -41,9 +48,9 @@ class Adapter(_Section):
 
     method: Literal["lora", "dora"] = "lora"
     """dora trains direction and magnitude of a weight apart; each step takes longer."""
-    r: int = Field(default=16, ge=1)
+    r: Count = 16
     """Rank of the update."""
-    lora_alpha: int = Field(default=32, ge=1)
+    lora_alpha: Count = 32
     """The update is scaled by lora_alpha / r."""
     use_rslora: bool = False
     """Scale the update by lora_alpha / sqrt(r) instead, so that high ranks learn as fast."""
@@ -65,8 +72,8 @@ Format = Literal[
 class Filter(_Section):
     """Which rows are taken by their length, in tokens before truncation."""
 
-    min_tokens: int = Field(default=0, ge=0)
-    max_tokens: int = Field(default=0, ge=0)
+    min_tokens: CountOrNone = 0
+    max_tokens: CountOrNone = 0
     """0 sets no bound."""
 
 
@@ -84,11 +91,11 @@ class Source(_Section):
     """Branch, tag or commit of a hub dataset."""
     name: str | None = None
     """What reports call it; the file's name or the id where none is given."""
-    rows: int | float | None = Field(default=None, gt=0)
+    rows: int | float | None = Field(default=None, gt=0, le=MAX_COUNT)
     """A count, or a share below 1, drawn by the seed; all where none is given."""
-    weight: float = Field(default=1.0, gt=0.0)
+    weight: float = Field(default=1.0, gt=0.0, le=1000.0)
     """How often each row is seen in one epoch; a part of 1 is drawn by the seed."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Which rows are drawn."""
     format: Format | None = None
     """Told from the rows where none is given."""
@@ -106,7 +113,7 @@ class Data(_Section):
     """What is trained on."""
 
     sources: tuple[Source, ...] = Field(min_length=1, strict=False)
-    max_length: int = Field(default=512, ge=8)
+    max_length: int = Field(default=512, ge=8, le=MAX_COUNT)
     """Tokens a row may have."""
     truncation: Literal["cut_end", "cut_middle", "drop"] = "cut_end"
     """What becomes of longer rows: cut at the end, cut by exchanges in the middle, or dropped."""
@@ -124,39 +131,39 @@ class Data(_Section):
     """Refuse to train where any row would be dropped."""
     heldout: float | str | None = None
     """Conversations that are never trained on but kept for judging: a share, or a file of them."""
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     """Order of the rows, and which are held out."""
 
 
 class Training(_Section):
     """How it is trained; names as in transformers' TrainingArguments."""
 
-    per_device_train_batch_size: int = Field(default=4, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=2e-4, gt=0.0)
+    per_device_train_batch_size: Count = 4
+    gradient_accumulation_steps: Count = 1
+    learning_rate: float = Field(default=2e-4, gt=0.0, le=1e30)
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
-    warmup_steps: float = Field(default=0.03, ge=0.0)
+    warmup_steps: float = Field(default=0.03, ge=0.0, le=MAX_COUNT)
     """A count, or below 1 a share of all steps."""
-    num_train_epochs: float = Field(default=1.0, gt=0.0)
-    max_steps: int = Field(default=-1, ge=-1)
+    num_train_epochs: float = Field(default=1.0, gt=0.0, le=1e6)
+    max_steps: int = Field(default=-1, ge=-1, le=MAX_COUNT)
     """Above 0 it replaces num_train_epochs."""
     optim: Literal["adamw_torch", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit", "sgd"] = (
         "adamw_torch"
     )
-    loraplus_lr_ratio: float = Field(default=1.0, gt=0.0)
+    loraplus_lr_ratio: float = Field(default=1.0, gt=0.0, le=1e6)
     """LoRA+: B and DoRA's magnitudes learn at learning_rate times this; 1 is plain LoRA."""
-    weight_decay: float = Field(default=0.0, ge=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0, le=1000.0)
     max_grad_norm: float = Field(default=1.0, gt=0.0)
     gradient_checkpointing: bool = True
     """Compute activations again in the backward pass instead of keeping them."""
-    save_steps: int = Field(default=0, ge=0)
+    save_steps: CountOrNone = 0
     """A checkpoint every so many steps; 0 saves the adapter at the end only."""
-    save_total_limit: int = Field(default=2, ge=1)
-    seed: int = 0
+    save_total_limit: Count = 2
+    seed: Seed = 0
     """Adapter initialisation and dropout."""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """A loss or gradient that is no number: end before it reaches the weights, or skip the step."""
-    max_skipped_steps: int = Field(default=3, ge=1)
+    max_skipped_steps: Count = 3
     """With skip, how many steps; one more ends the run after all."""
     on_failed_save: Literal["go_on", "stop"] = "go_on"
     """A checkpoint that the disk won't take: warn and train on, or end the run."""
@@ -170,11 +177,11 @@ class Samples(_Section):
     """Fixed prompts that base and adapter answer while the run goes on."""
 
     prompts: tuple[str, ...] = Field(default=(), strict=False)
-    rows: int = Field(default=0, ge=0)
+    rows: CountOrNone = 0
     """So many questions of the data are asked too: of rows held out, else of rows trained on."""
-    every: int = Field(default=0, ge=0)
+    every: CountOrNone = 0
     """Steps between samples; 0 samples before training and at the end only."""
-    max_new_tokens: int = Field(default=64, ge=1)
+    max_new_tokens: Count = 64
 
     @property
     def are_any(self) -> bool:
@@ -187,7 +194,7 @@ class Score(_Section):
 
     heldout: str
     """A file like the data, with wordings that are not trained on."""
-    max_new_tokens: int = Field(default=48, ge=1)
+    max_new_tokens: Count = 48
 
 
 class Recipe(_Section):

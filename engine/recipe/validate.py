@@ -255,6 +255,11 @@ def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:
     if isinstance(rows, float) and rows > 1:
         fix = "Give a whole number, or a share up to 1"
         found.append(Problem(f"{key}.rows", str(rows), "neither count nor share", fix))
+    least, most = (source.get("filter", {}).get(f"{end}_tokens", 0) for end in ("min", "max"))
+    if 0 < most < least:
+        reason = f"no row has at least {least} and at most {most} tokens"
+        fix = "Set max_tokens above min_tokens, or leave one out"
+        found.append(Problem(f"{key}.filter.max_tokens", str(most), reason, fix))
     return found
 
 
@@ -309,6 +314,10 @@ def _check_training(section: dict[str, Any]) -> list[Problem]:
     if warmup > 1 and warmup != int(warmup):
         fix = "Give a whole number, or a share below 1"
         found.append(Problem("training.warmup_steps", str(warmup), "neither count nor share", fix))
+    elif 0 < section.get("max_steps", -1) < warmup and warmup >= 1:
+        reason = f"the run of {section['max_steps']} steps would end before the warm-up does"
+        fix = "Give a count below training.max_steps, or a share such as 0.03"
+        found.append(Problem("training.warmup_steps", f"{warmup:g}", reason, fix))
     return found
 
 

@@ -26,11 +26,9 @@ from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
 from engine.sessions.source_report import SourceReport
-from engine.train import determinism, failures, final_adapter, planning
+from engine.train import determinism, failures, planning
 from engine.train.answers import Answers, Figures, questions
-from engine.train.checkpoints import Checkpoints
 from engine.train.failures import OutOfMemory
-from engine.train.final_adapter import EndFailed
 from engine.train.hooks.adapter_check import judge_saved
 from engine.train.hooks.context import RunContext
 from engine.train.hooks.registry import hooks_of, metrics_of
@@ -38,6 +36,9 @@ from engine.train.hooks.save_checkpoints import NotSaved, require_room
 from engine.train.hooks.step_events import step_event
 from engine.train.loop import Hook, train
 from engine.train.progress import NonFiniteGuard, NotFinite
+from engine.train.saving import final_adapter
+from engine.train.saving.checkpoints import Checkpoints
+from engine.train.saving.final_adapter import EndFailed
 from engine.train.state import TrainingState, assembled, progress_of, restore_weights
 
 _NOT_FORESEEN = events.Warned(
@@ -228,6 +229,7 @@ def _plan(
     """What the run resolved to; plan.json holds all of it."""
     metrics = metrics_of(context.objective, hooks)
     recipe, prepared = context.recipe, rows.prepared
+    loaded.reasons.update(planning.at_the_end_only(recipe, state.total_steps))
     plan = planning.plan(recipe, loaded, rows.template, prepared, targets, state, metrics)
     accounts = planning.accounts(recipe, prepared, state.num_sequences)
     context.run.write_plan({**context.request.as_dict(), **planning.document(plan), **accounts})
@@ -248,6 +250,8 @@ def _begin(
     context.stop_if_asked()
     require_room(checkpoints, state, context.log)
     if start is None:
+        if warning := planning.endless_warmup(context.recipe.training, plan.total_steps):
+            context.log.append(warning)
         answers.sample(context.recipe.samples, 0)
         context.stop_if_asked()
     elif planning.parent(context.request, start) and (moved := planning.position(start, plan)):

@@ -74,12 +74,17 @@ def _spare_magnitudes(plus: torch.optim.Optimizer) -> None:
 def schedule_of(
     optimizer: torch.optim.Optimizer, training: Training, total_steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """The recipe's schedule; warm-up is a count of steps, or below 1 a share of all."""
-    warmup = training.warmup_steps
+    """The recipe's schedule, with its warm-up."""
     schedule: torch.optim.lr_scheduler.LambdaLR = get_scheduler(
         training.lr_scheduler_type,
         optimizer=optimizer,
-        num_warmup_steps=int(warmup) if warmup >= 1 else math.ceil(total_steps * warmup),
+        num_warmup_steps=warmup_steps(training, total_steps),
         num_training_steps=total_steps,
     )
     return schedule
+
+
+def warmup_steps(training: Training, total_steps: int) -> int:
+    """Steps of a warm-up, which is told as a count, or below 1 as a share of all."""
+    warmup = training.warmup_steps
+    return int(warmup) if warmup >= 1 else math.ceil(total_steps * warmup)

@@ -20,6 +20,7 @@ from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.train import determinism
+from engine.train.optimizer import warmup_steps
 from engine.train.state import TrainingState, progress_of
 
 _MOVED_EPOCHS = 0.01
@@ -150,3 +151,29 @@ def position(start: Checkpoint, told: events.Plan) -> events.Warned | None:
         f"{start.step} steps are {now:.2f} epochs, from where it goes on",
         fix="Rows in between come twice or not in that epoch; keep the batch to avoid it",
     )
+
+
+def endless_warmup(training: Training, total_steps: int) -> events.Warned | None:
+    """Warn of a warm-up that the run ends within; a run of one step is told of its zero adapter."""
+    warmup = warmup_steps(training, total_steps)
+    if training.lr_scheduler_type == "constant" or not warmup >= total_steps > 1:
+        return None
+    return events.Warned(
+        code="warmup_is_all",
+        message=f"the warm-up of {warmup} steps is all of the run's {total_steps}: its learning "
+        f"rate never comes to {training.learning_rate:g}",
+        fix="Set training.warmup_steps to less, or to a share such as 0.03",
+    )
+
+
+def at_the_end_only(recipe: Recipe, total_steps: int) -> dict[str, str]:
+    """What a recipe wants every so many steps, and the run has too few of."""
+    wanted = (
+        ("checkpoints", recipe.training.save_steps, "at the end"),
+        ("samples", recipe.samples.every, "before training and at the end"),
+    )
+    return {
+        what: f"{when} only: one every {every} steps is wanted, and the run has {total_steps}"
+        for what, every, when in wanted
+        if every > total_steps
+    }

@@ -14,9 +14,9 @@ from engine.doctor.specimens import Specimens
 from engine.doctor.trial import Trial
 from engine.recipe.schema import Adapter
 from engine.run.rundir import RunDir
-from engine.train.checkpoints import Checkpoints
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
+from engine.train.saving.checkpoints import Checkpoints
 from engine.train.state import TrainingState
 
 _REMEDY = "Do not rely on adapters that are trained here; install the tested versions"

@@ -5,7 +5,7 @@ import statistics
 from collections import deque
 
 from engine.events import Warned
-from engine.loss_bounds import sane_loss, uniform_loss
+from engine.loss_bounds import least_loss, sane_loss, uniform_loss
 from engine.run.event_log import EventLog
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
@@ -86,18 +86,21 @@ def sanity(
     """What a first loss tells about the run: nothing, a broken forward pass, or a wrong mean.
 
     A mean per token stays below `sane_loss` unless the model is sure of wrong answers. A small
-    model can be, so that this counts only where there are accumulation steps that a wrong mean
-    could have summed.
+    model can be, so that this counts only where a sum over the accumulation steps would be as
+    large: that takes `least_loss` of each of them.
     """
     uniform = uniform_loss(vocab_size)
+    may_be_sum = accumulation_steps > 1 and loss >= accumulation_steps * least_loss(token_accuracy)
     if loss > uniform:
+        or_sum = f"; it may be a sum over {accumulation_steps} accumulation steps"
         return Warned(
             code="forward_broken",
             message=f"the first loss is {loss:.2f}, worse than a uniform guess ({uniform:.2f})",
-            fix="Check the model's files; on text in a script it never saw this can be honest",
+            fix="Check the model's files; on text in a script it never saw this can be honest"
+            + or_sum * may_be_sum,
         )
     bound = sane_loss(token_accuracy, vocab_size)
-    if accumulation_steps > 1 and loss > bound:
+    if may_be_sum and loss > bound:
         return Warned(
             code="loss_not_a_mean",
             message=f"the first loss is {loss:.2f}, but {token_accuracy:.0%} of the tokens were "

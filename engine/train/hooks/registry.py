@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from engine.events import Metric
 from engine.objectives.objective import Objective
 from engine.train.answers import Answers
-from engine.train.checkpoints import Checkpoints
 from engine.train.hooks.adapter_check import AdapterCheck
 from engine.train.hooks.context import RunContext
 from engine.train.hooks.loss_warnings import LossWarnings
@@ -15,6 +14,7 @@ from engine.train.hooks.samples import SampleAnswers
 from engine.train.hooks.save_checkpoints import SaveCheckpoints
 from engine.train.hooks.step_events import StepEvents
 from engine.train.loop import Hook
+from engine.train.saving.checkpoints import Checkpoints
 
 
 def hooks_of(

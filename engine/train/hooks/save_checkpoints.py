@@ -3,9 +3,9 @@
 from engine import events
 from engine.run import disk
 from engine.run.event_log import EventLog
-from engine.train.checkpoints import Checkpoints
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
+from engine.train.saving.checkpoints import Checkpoints
 from engine.train.state import TrainingState
 
 _FIX = "Free space on the disk of the run; the older checkpoints are whole"

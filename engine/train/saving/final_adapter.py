@@ -14,7 +14,7 @@ from engine.events import Warned
 from engine.run import checkpoint_manifest, disk, failpoint
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.train.checkpoints import numbered_disk_errors, path_of_this
+from engine.train.saving.checkpoints import numbered_disk_errors, path_of_this
 from engine.train.state import TrainingState
 
 _BESIDE_TENSORS_BYTES = 1 << 17
