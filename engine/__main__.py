@@ -8,6 +8,7 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from engine import events
 from engine.gemma.shapes import EMBEDDED
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
     try:
         recipe = run.read_request().recipe if job.is_of_run else None
         _stay_off_the_hub(recipe)
-        importlib.import_module(f"engine.jobs.{job.module}").run_job(run, log, control)
+        _imported(job).run_job(run, log, control)
     except Exception as error:
         if foothold.is_lost:
             return _leave(run, log, foothold)
@@ -62,6 +63,13 @@ def main(arguments: list[str]) -> int:
         _tell(log, _failed(error, run, log))
         return error.exit_code if isinstance(error, Refusal) else ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _imported(job: Job) -> Any:
+    """The module of a job, and the heavy half with it."""
+    patch = importlib.import_module("engine.model.patches.lean_imports")
+    with patch.lean_imports():
+        return importlib.import_module(f"engine.jobs.{job.module}")
 
 
 def _leave(run: RunDir, log: EventLog, foothold: Foothold) -> int:

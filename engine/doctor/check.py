@@ -30,26 +30,28 @@ class Check:
     is_golden: bool = False
     """Whether it compares with what is known to be right, and so shows causes."""
 
-    def __call__(self, specimens: Specimens, cause: str = "") -> Finding:
-        """Measure; a check that breaks has failed, as other versions may lack what it needs.
+    def __call__(self, specimens: Specimens) -> Finding:
+        """Measure, and say what follows."""
+        return self.finding(self.measured(specimens))
 
-        Where golden figures have shown a cause already, that is what a failure is put down to.
-        """
+    def measured(self, specimens: Specimens) -> Measurement:
+        """Measure; a check that breaks has failed, as other versions may lack what it needs."""
         try:
-            figure, complaint, remark = self.measure(specimens)
+            return self.measure(specimens)
         except Exception as error:
             traceback.print_exc()
-            figure, remark = math.nan, ""
-            complaint = f"It could not be measured: {type(error).__name__}: {error}"
+            text = f"It could not be measured: {type(error).__name__}: {error}"
+            return Measurement(math.nan, text)
+
+    def finding(self, measurement: Measurement, cause: str = "") -> Finding:
+        """Where golden figures have shown a cause already, a failure is put down to that."""
+        figure, complaint, remark = measurement
+        has_passed = figure <= self.limit
         if cause and self.is_golden:
             complaint = ""  # which would be of what the first of these checks has explained
-        has_passed = figure <= self.limit
-        advice = (
-            remark if has_passed else ". ".join(filter(None, (complaint, cause or self.advice)))
-        )
+        advice = ". ".join(filter(None, (complaint, cause or self.advice)))
         shown = figure if math.isfinite(figure) else None
-        advice = remark if has_passed else advice
-        return Finding(self.name, has_passed, shown, self.limit, advice)
+        return Finding(self.name, has_passed, shown, self.limit, remark if has_passed else advice)
 
     def cause(self, finding: Finding) -> str:
         """What a finding of golden figures says about those of the checks after it, if anything."""

@@ -1,6 +1,7 @@
 """The job that examines the install: check by check, each finding told when it is there."""
 
-import gc
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -8,6 +9,7 @@ from time import monotonic
 from engine import events, installed
 from engine.hardware import kernel_choice, profiles
 from engine.hardware.profiles import AUTO
+from engine.model.patches.lean_imports import lean_imports
 from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
@@ -28,15 +30,14 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     is_watched = beside.viewer.exists()
     log.append(events.Phase(name="loading", detail="the packages"))
 
-    # Seconds of imports, which its viewer is told of first. Hardly anything that they make is
-    # garbage, and looking for it takes a sixth of their time.
-    gc.disable()
-    import torch
+    # Seconds of imports, which its viewer is told of first.
+    with lean_imports():
+        import torch
 
-    from engine.doctor.checks import CHECKS
-    from engine.doctor.specimens import Specimens
+        from engine.doctor import side_by_side
+        from engine.doctor.checks import CHECKS
+        from engine.doctor.specimens import Specimens
 
-    gc.enable()
     # A second thread wins nothing on tiny matrices, and waits for its turn where cores are busy.
     torch.set_num_threads(1)
 
@@ -45,12 +46,14 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
         # Through the kernels that runs on this machine go through, though it is all on the CPU.
         has_own_kernels = kernel_choice.are_used(profiles.profile(AUTO).device)
         specimens = Specimens(Path(folder), has_own_kernels=has_own_kernels)
-        for check in (one for one in CHECKS if one.is_fast or not is_fast):
-            _stop_if_asked(beside, control, is_watched=is_watched)
-            log.append(events.Phase(name="checking", detail=check.name))
-            found.append(check(specimens, cause))
-            cause = cause or check.cause(found[-1])
-            beside.write_diagnosis(Diagnosis(versions, tuple(found)).published())
+        checks = [check for check in CHECKS if check.is_fast or not is_fast]
+        look_up = partial(_stop_if_asked, beside, control, is_watched=is_watched)
+        with closing(side_by_side.measurements(checks, specimens, look_up)) as measurements:
+            for check in checks:
+                log.append(events.Phase(name="checking", detail=check.name))
+                found.append(check.finding(next(measurements), cause))
+                cause = cause or check.cause(found[-1])
+                beside.write_diagnosis(Diagnosis(versions, tuple(found)).published())
     doctor_report.keep(Diagnosis(versions, tuple(found)))
     log.append(_done(len(found), round(monotonic() - began, 2)))
 
