@@ -1,5 +1,7 @@
 """Engines of the tests are forked from a process that has imported torch, and end as others do."""
 
+import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -42,7 +44,12 @@ def pid(run: RunDir) -> int:
 
 
 def test_it_is_a_fork_with_what_it_was_started_with(run: RunDir) -> None:
-    """Arguments, a folder, an environment and a mask; it dies, and so does who stands for it."""
+    """Arguments, a folder, an environment and a mask; it dies, and so does who stands for it.
+
+    What packages wrote into this process's environment is no matter.
+    """
+    importlib.import_module("bitsandbytes")
+    assert "TORCHINDUCTOR_CACHE_DIR" in os.environ
     with pytest.MonkeyPatch.context() as here:
         here.chdir(run.path)
         process = engine(Path(), "events.append:sleep@2", SAID="here")

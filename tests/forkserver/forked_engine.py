@@ -21,6 +21,8 @@ READ_ONCE = (
     "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "TRL_", "XDG_CACHE_HOME",
 )  # fmt: skip
 """How variables begin that a process reads as it starts, or packages as they are imported."""
+WRITTEN_BY_PACKAGES = {"TORCHINDUCTOR_CACHE_DIR"}
+"""What a test's own process has once it has imported bitsandbytes; nothing here is compiled."""
 MOST_DESCRIPTORS = 64
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
@@ -58,7 +60,10 @@ def fork_in_place_of_this(folder: str) -> None:
 
 
 def _read_once(environment: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(READ_ONCE)}
+    return {
+        name: value for name, value in environment.items()
+        if name.startswith(READ_ONCE) and name not in WRITTEN_BY_PACKAGES
+    }  # fmt: skip
 
 
 def _inherited() -> list[int]:
