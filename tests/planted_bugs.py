@@ -315,6 +315,25 @@ def labels_of_all() -> None:
     returned(Collator, "__call__", change)
 
 
+def mask_of_ones() -> None:
+    """As most trainers hand it over: rows that are packed see each other."""
+
+    def change(_: Any, batch: Any) -> Any:
+        return {**batch, "attention_mask": torch.ones_like(batch["input_ids"])}
+
+    returned(Collator, "__call__", change)
+
+
+def positions_that_go_on() -> None:
+    """Positions of a packed sequence are counted from its beginning."""
+
+    def change(_: Any, batch: Any) -> Any:
+        ids = batch["input_ids"]
+        return {**batch, "position_ids": torch.arange(ids.shape[1]).expand_as(ids)}
+
+    returned(Collator, "__call__", change)
+
+
 def no_line_break() -> None:
     """As where the engine's own patching of a template loses it."""
 

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import math
 import pkgutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from bitsandbytes import functional as four_bit
 from bitsandbytes.nn import modules as bitsandbytes_modules
 from packaging.requirements import Requirement
@@ -23,13 +25,14 @@ from packaging.specifiers import SpecifierSet
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, modeling_utils
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
+from transformers.utils import import_utils
 
 from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.gemma.towers import MODULES
 from engine.installed import requirements, version
 from engine.model import lora, patches
 from engine.model.load import four_bits
-from engine.model.patches import four_bit_cpu, frozen_towers
+from engine.model.patches import four_bit_cpu, frozen_towers, lean_imports
 from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.patches.tensor_loading import tensor_by_tensor
 from engine.recipe.schema import Adapter
@@ -48,6 +51,35 @@ def test_a_patch_names_the_versions_it_was_written_for(name: str) -> None:
     asked = {one.name: one for one in map(Requirement, requirements())}
     assert written_for.package in asked
     written_for.check()
+
+
+READS = """
+import sys
+sources, optimizers = [], []
+sys.addaudithook(
+    lambda event, args: event == "open" and str(args[0]).endswith("bert/modeling_bert.py")
+    and sources.append(args)
+)
+{how}
+print(len(sources), "scipy.optimize" in sys.modules)
+"""
+
+
+def test_the_engine_imports_nothing_twice_and_nothing_for_other_models() -> None:
+    """And the packages alone do; what they know of their models is the same."""
+    import_plainly = "import transformers.modeling_utils"
+    import_leanly = "import engine.__main__ as main; main._imported(main.Job.PREVIEW)"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", READS.format(how=how)],
+            cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True,
+        ).stdout
+        for how in (import_plainly, import_leanly)
+    ]  # fmt: skip
+    assert told == ["2 True\n", "1 False\n"]
+    right = import_utils.define_import_structure
+    models = Path(transformers.__file__).parent / "models" / "__init__.py"
+    assert lean_imports._read_once(right)(models) == right(str(models))
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

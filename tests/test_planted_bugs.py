@@ -57,6 +57,8 @@ FAST = [
     ("no_layer_scalar", "layer_scalar", "Gemma 4"),
     ("labels_shifted_twice", "labels are shifted twice", "float32"),
     ("labels_of_all", "every token carries loss", "float32"),
+    ("positions_that_go_on", "rows that are packed go on", "float32"),
+    ("mask_of_ones", "rows that are packed see each other", "float32"),
     ("no_line_break", "lack the line break after the end of a turn", "gemma3"),
     ("no_loss_on_the_end", "carry no loss on '<end_of_turn>'", "gemma3"),
     ("begin_twice", "hold the beginning of a sequence 2 times instead of 1", "gemma3"),
