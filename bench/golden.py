@@ -256,8 +256,8 @@ def main() -> int:
         specimens = Specimens(folder, has_own_kernels=True)
         worst = 0.0
         for kind in KINDS:
-            row = truth.sequences(kind, truth.document()["rows"])[0]
-            worst = max(worst, compared(kind, specimens.gemma(kind).model, row.input_ids, folder))
+            row = truth.rows(kind, truth.document()["rows"])[0]
+            worst = max(worst, compared(kind, specimens.gemma(kind).model, row.ids, folder))
         ids = [2, *(5000 + 997 * number % 200_000 for number in range(230))]
         worst = max(worst, compared("Gemma 3 270M", real(), ids, folder))
     return int(worst > LIMIT)

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 
 from engine.data.batches import TokenSequence
+from engine.data.encoding.tokens import Tokens
 from engine.doctor.golden import truth
-from engine.doctor.golden.figures import alternatives, measured
+from engine.doctor.golden.figures import logits_of, mean_loss, measured, packed
 from engine.doctor.golden.rows import encoded
 from engine.doctor.specimens import KINDS, Specimens
 from engine.doctor.trial import ADAPTER
+from engine.model.load import Loaded
 from engine.recipe.schema import Adapter
 
 DIGITS = 9
@@ -51,7 +53,7 @@ def _shape(specimens: Specimens, kind: str) -> dict[str, Any]:
 
 def _figures(specimens: Specimens, kind: str, talks: dict[str, Any]) -> dict[str, Any]:
     figures = {}
-    rows = truth.sequences(kind, talks)
+    rows = truth.rows(kind, talks)
     for name, number_format in truth.FORMATS.items():
         own = asdict(measured(specimens.gemma(kind, **number_format.choices), rows))
         if name == "float32":
@@ -65,7 +67,7 @@ def _figures(specimens: Specimens, kind: str, talks: dict[str, Any]) -> dict[str
 
 
 def _alternatives(
-    specimens: Specimens, kind: str, rows: list[TokenSequence], right: dict[str, Any]
+    specimens: Specimens, kind: str, rows: list[Tokens], right: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
     """Losses under known bugs, by which the doctor tells them."""
     wrong = {
@@ -83,9 +85,47 @@ def _alternatives(
         text: measured(specimens.gemma(kind), rows, adapter).adapted
         for text, adapter in wrong.items()
     }
-    scored = alternatives(specimens.gemma(kind), rows)
+    scored = _of_wrong_losses(specimens.gemma(kind), rows)
     adapted |= {"the adapter is not applied": right["loss"], **scored}
     return {"scored": scored, "adapted": adapted}
+
+
+def _of_wrong_losses(gemma: Loaded, rows: list[Tokens]) -> dict[str, float]:
+    """What `scored` would be under known bugs, by what these are called."""
+
+    def logits(row: Tokens | TokenSequence, **inputs: Any) -> torch.Tensor:
+        ids = row.ids if isinstance(row, Tokens) else row.input_ids
+        return logits_of(gemma.model, ids, **inputs)
+
+    in_batch = packed(rows)
+    labels, labels_in_batch = ([row.labels for row in kind] for kind in (rows, in_batch))
+    own = [logits(row) for row in rows]
+    mixed = [
+        logits(
+            row,
+            attention_mask=torch.ones(1, len(row.input_ids)),
+            position_ids=torch.tensor([row.position_ids]),
+        )
+        for row in in_batch
+    ]
+    ids = [row.input_ids for row in in_batch]
+    joined = [torch.cat([own[row] for row in group]) for group in in_batch.groups]
+    continued = [logits(row) for row in in_batch]
+    losses = {
+        "labels are shifted twice": mean_loss(own, labels, shift=2),
+        "labels are not shifted": mean_loss(own, labels, shift=0),
+        "every token carries loss, not answers alone": mean_loss(joined, ids, shift=1),
+        "rows that are packed see each other": mean_loss(mixed, labels_in_batch, shift=1),
+        "rows that are packed go on from each other": mean_loss(
+            continued, labels_in_batch, shift=1
+        ),
+    }
+    config = gemma.model.config.get_text_config()
+    if getattr(config, "final_logit_softcapping", None):
+        config.final_logit_softcapping = None
+        uncapped = mean_loss([logits(row) for row in rows], labels, shift=1)
+        losses["the loss of training knows no final soft cap"] = uncapped
+    return losses
 
 
 def _ends_a_layer(stage: str) -> bool:

@@ -67,7 +67,7 @@ def _measurement(specimens: Specimens, name: str) -> Measurement:
     for kind in KINDS:
         golden = document["figures"][kind][name]
         gemma = specimens.gemma(kind, **allowed.choices)
-        figures = measured(gemma, truth.sequences(kind, document["rows"]))
+        figures = measured(gemma, truth.rows(kind, document["rows"]))
         differences = truth.differences(golden, figures, allowed)
         error = max([error, *map(allowed.error, differences)])
         moves = [each for each in differences if not allowed.error(each) <= allowed.limit]

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from engine.data.batches import TokenSequence
-from engine.data.encoding.tokens import IGNORED
+from engine.data.batches import TokenSequences, pack
+from engine.data.encoding.tokens import IGNORED, Tokens
 from engine.doctor.seeded_weights import signs, uniform
 from engine.doctor.trial import ADAPTER, RecordedStep, Trial
 from engine.gemma.lora_targets import HEAD
@@ -39,16 +39,16 @@ class Figures:
     """By module, in the order in which they end: a projection and a root mean square per span."""
 
 
-def measured(gemma: Loaded, rows: Sequence[TokenSequence], adapter: Adapter = ADAPTER) -> Figures:
+def measured(gemma: Loaded, rows: Sequence[Tokens], adapter: Adapter = ADAPTER) -> Figures:
     """All figures of a model that was loaded as a run loads it; it has an adapter afterwards.
 
     The first row is the longest. It is trained on beside the others, which are packed.
     """
-    with _hooked(gemma.model, len(rows[0].input_ids)) as stages:
-        logits = [_logits(gemma.model, rows[0])]
-    logits += [_logits(gemma.model, row) for row in rows[1:]]
+    with _hooked(gemma.model, len(rows[0].ids)) as stages:
+        logits = [logits_of(gemma.model, rows[0].ids)]
+    logits += [logits_of(gemma.model, row.ids) for row in rows[1:]]
     recorded = RecordedStep()
-    batch_rows = [rows[0], _joined(rows[1:])]
+    batch_rows = packed(rows)
     trial = Trial(gemma, batch_rows, recorded, adapter=adapter, per_device_train_batch_size=2)
     _fill_adapter(trial.model, with_update=False)
     batch = trial.batch()
@@ -59,7 +59,7 @@ def measured(gemma: Loaded, rows: Sequence[TokenSequence], adapter: Adapter = AD
     _fill_adapter(trial.model, with_update=True)
     trial.train()
     return Figures(
-        _mean_loss(logits, rows, shift=1),
+        mean_loss(logits, [row.labels for row in rows], shift=1),
         scored,
         recorded.losses[0],
         {half: _norm(recorded.gradients, half) for half in ("lora_A", "lora_B")},
@@ -68,62 +68,28 @@ def measured(gemma: Loaded, rows: Sequence[TokenSequence], adapter: Adapter = AD
     )
 
 
-def _joined(rows: Sequence[TokenSequence]) -> TokenSequence:
-    return TokenSequence(
-        [token for row in rows for token in row.input_ids],
-        [label for row in rows for label in row.labels],
-        [position for row in rows for position in row.position_ids],
-    )
+def packed(rows: Sequence[Tokens]) -> TokenSequences:
+    """The first row, and all others in one sequence."""
+    return pack(rows, len(rows[0].ids))
 
 
 @torch.no_grad()
-def _logits(model: LanguageModel, row: TokenSequence, **inputs: Any) -> torch.Tensor:
+def logits_of(model: LanguageModel, ids: list[int], **inputs: Any) -> torch.Tensor:
     """Of one row: (length, vocabulary), in float64."""
-    ids = torch.tensor([row.input_ids])
-    return model(input_ids=ids, use_cache=False, **inputs).logits[0].double()
+    tokens = torch.tensor([ids])
+    return model(input_ids=tokens, use_cache=False, **inputs).logits[0].double()
 
 
-def _mean_loss(logits: Sequence[torch.Tensor], rows: Sequence[TokenSequence], shift: int) -> float:
+def mean_loss(logits: Sequence[torch.Tensor], rows: Sequence[list[int]], shift: int) -> float:
     """By logits of each token and the label that stands `shift` tokens after it."""
     total, count = 0.0, 0
     for row_logits, row in zip(logits, rows, strict=True):
-        labels = torch.tensor(row.labels[shift:])
+        labels = torch.tensor(row[shift:])
         is_supervised = labels != IGNORED
         places = row_logits[: len(labels)][is_supervised]
         scores = places.log_softmax(-1).gather(-1, labels[is_supervised, None])
         total, count = total - float(scores.sum()), count + len(scores)
     return total / count
-
-
-def alternatives(gemma: Loaded, rows: Sequence[TokenSequence]) -> dict[str, float]:
-    """What `scored` would be under known bugs, by what these are called."""
-    batch_rows = [rows[0], _joined(rows[1:])]
-    mixed = [
-        _logits(
-            gemma.model, row,
-            attention_mask=torch.ones(1, len(row.input_ids)),
-            position_ids=torch.tensor([row.position_ids]),
-        )
-        for row in batch_rows
-    ]  # fmt: skip
-    logits, continued = ([_logits(gemma.model, row) for row in kind] for kind in (rows, batch_rows))
-    every = [TokenSequence(row.input_ids, row.input_ids, row.position_ids) for row in batch_rows]
-    joined = [logits[0], torch.cat(logits[1:])]
-    figures = {
-        "labels are shifted twice": _mean_loss(logits, rows, shift=2),
-        "labels are not shifted": _mean_loss(logits, rows, shift=0),
-        "every token carries loss, not answers alone": _mean_loss(joined, every, shift=1),
-        "rows that are packed see each other": _mean_loss(mixed, batch_rows, shift=1),
-        "rows that are packed go on from each other": _mean_loss(continued, batch_rows, shift=1),
-    }
-    config = gemma.model.config.get_text_config()
-    if getattr(config, "final_logit_softcapping", None):
-        config.final_logit_softcapping = None
-        uncapped = [_logits(gemma.model, row) for row in rows]
-        figures["the loss of training knows no final soft cap"] = _mean_loss(
-            uncapped, rows, shift=1
-        )
-    return figures
 
 
 def _fill_adapter(model: Any, *, with_update: bool) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from engine.data.batches import TokenSequence
+from engine.data.batches import TokenSequence, alone
 from engine.doctor.check import Measurement, check
 from engine.doctor.golden import by_hand, truth
 from engine.doctor.golden.by_hand import Rules, Witness
@@ -89,7 +89,7 @@ def known_eight_bits(specimens: Specimens) -> Measurement:
 
 
 def _measurement(specimens: Specimens, plan: Plan, limit: float) -> Measurement:
-    rows = truth.sequences(_KIND, truth.document()["rows"])[1:]
+    rows = [alone(row) for row in truth.rows(_KIND, truth.document()["rows"])[1:]]
     witness = Witness()
     trial = _trial(specimens, rows, plan, witness)
     start = by_hand.weights_of(trial.model)

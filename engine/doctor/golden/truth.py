@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine.data.batches import TokenSequence
-from engine.data.encoding.tokens import IGNORED
+from engine.data.encoding.tokens import IGNORED, Tokens
 from engine.doctor.golden.figures import Figures
 from engine.doctor.specimens import KINDS
 from engine.gemma.shapes import Dialect
@@ -59,14 +58,14 @@ def document() -> dict[str, Any]:
     return read
 
 
-def sequences(kind: str, talks: Mapping[str, Any]) -> list[TokenSequence]:
+def rows(kind: str, talks: Mapping[str, Any]) -> list[Tokens]:
     """Rows of fixed tokens in the dialect of a tiny Gemma, every answer of which carries loss."""
-    rows = []
+    tokens = []
     for talk in talks[DIALECT[kind]]:
         ids, supervised = talk["ids"], set(talk["assistant"])
         labels = [token if place in supervised else IGNORED for place, token in enumerate(ids)]
-        rows.append(TokenSequence(ids, labels, list(range(len(ids)))))
-    return rows
+        tokens.append(Tokens(ids, labels, is_truncated=False))
+    return tokens
 
 
 @dataclass(frozen=True, slots=True)
