@@ -24,7 +24,7 @@ from transformers import (
 )
 from trl.chat_template_utils import gemma3_chat_template
 
-from engine.doctor import seeded_weights
+from engine.doctor.golden import seeded_weights
 from engine.paths import EMBEDDED_WEIGHTS
 
 GEMMA3_NAMES = {

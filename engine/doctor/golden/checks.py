@@ -10,8 +10,8 @@ from bitsandbytes.nn import Linear4bit
 from engine.doctor.check import Measurement, check
 from engine.doctor.golden import causes, rows, truth
 from engine.doctor.golden.figures import measured
+from engine.doctor.golden.seeded_weights import uniform
 from engine.doctor.golden.truth import Move
-from engine.doctor.seeded_weights import uniform
 from engine.doctor.specimens import KINDS, Specimens
 from engine.model import nf4
 from engine.model.experts import QuantisedExperts

@@ -9,7 +9,7 @@ import torch
 
 from engine.data.batches import TokenSequences, pack
 from engine.data.encoding.tokens import IGNORED, Tokens
-from engine.doctor.seeded_weights import signs, uniform
+from engine.doctor.golden.seeded_weights import signs, uniform
 from engine.doctor.trial import ADAPTER, RecordedStep, Trial
 from engine.gemma.lora_targets import HEAD
 from engine.model.load import Loaded
