@@ -48,7 +48,8 @@ def test_every_example_is_a_line_that_is_taken() -> None:
         examples = module(name).EXAMPLES.splitlines()
         assert examples
         for example in examples:
-            line = re.split(r"  +", example.strip().partition(" | ")[0])[0]
+            parts = re.split(r" \| | < |   +", example.strip())
+            line = next(part for part in parts if part.startswith("gemma-bench"))
             called, _ = parsed(*shlex.split(line)[1:])
             assert called == name, example
 

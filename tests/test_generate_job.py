@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from engine.run.rundir import RunDir
 from engine.sessions import session_dir
 from engine.sessions.playground import SIDES, End, Message, Opening, Prompt, Settings, Side, Stop
 from tests import command
+from workbench.run_view import use_it
 from workbench.sessions import engine_session
 from workbench.sessions.engine_session import Playground
 
@@ -286,3 +289,82 @@ def test_a_user_talks_with_a_finished_run(
         tmux.until("1 run, 0 at work")
         command.wait(lambda: not Path(f"/proc/{pid}").exists())
         assert not told.exists()
+
+
+def talk(run: RunDir, said: str, *arguments: str) -> tuple[int, str, str]:
+    """What the command says to lines on its stdin."""
+    done = subprocess.run(
+        [command.COMMAND, "talk", str(run.path), *arguments],
+        input=said.encode(), capture_output=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_lines_of_a_pipe_are_answered(trained: RunDir) -> None:
+    first, second = samples(trained, 40)
+    prompts = f"{first['prompt']}\n\n{second['prompt']}"
+    length = ("--max-new-tokens", "16")
+    assert talk(trained, prompts, *length) == (
+        0, f"{first['adapter']}\n{second['adapter']}\n", "",
+    )  # fmt: skip
+    code, out, err = talk(trained, prompts, *length, "--both", "--json")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert [(one["prompt"], one["base"], one["adapter"]) for one in told] == [
+        (one["prompt"], one["base"], one["adapter"]) for one in (first, second)
+    ]
+    assert told[0]["tokens"].keys() == told[0]["reasons"].keys() == {"base", "adapter"}
+
+
+def test_what_can_not_be_talked_with_is_refused(trained: RunDir, tmp_path: Path) -> None:
+    bare = RunDir(tmp_path / "bare")
+    bare.path.mkdir()
+    shutil.copy(trained.request, bare.path)
+    for run, arguments, said in (
+        (RunDir(tmp_path / "gone"), [], "there is no such run"),
+        (bare, [], "checkpoints: it has none yet"),
+        (trained, ["--adapter", "checkpoints/step-000007"], "Open one of checkpoints/step-000020"),
+        (trained, ["--top-k", "1.5"], "--top-k = 1.5: top_k is a whole number from 0"),
+    ):
+        code, out, err = talk(run, "Hello!", *arguments)
+        assert (code, out, err.count("gemma-bench: ")) == (2, "", 1)
+        assert said in err
+
+
+def test_an_engine_that_fails_is_told(copied: RunDir) -> None:
+    (copied.adapter / adapters.CONFIG).write_text("{")
+    code, out, err = talk(copied, "Hello!")
+    assert (code, out) == (1, "")
+    assert err.startswith("gemma-bench: while reading: ")
+    assert "it is not whole" in err
+
+
+def test_a_prompt_line_goes_on_and_is_stopped(trained: RunDir, tmp_path: Path) -> None:
+    shutil.copytree(trained.path, tmp_path / "runs/trained")
+    hot = ["--max-new-tokens", "9999", "--temperature", "4", "--top-p", "1", "--top-k", "0"]
+    with Tmux(tmp_path, [*APP, "talk", "--both", *hot], 90, 60) as tmux:
+        tmux.until("forgets what was said\n>")
+        tmux.press("Tell me everything.", "Enter")
+        tmux.until("base: ")
+        tmux.press("C-c")
+        screen = tmux.until("[stopped]\n>")
+        assert screen.count("[stopped]") == 2
+        assert screen.index("base: ") < screen.index("adapter: ")
+        tmux.press("/new", "Enter", "C-c")
+        tmux.until("left with 0")
+
+
+def test_the_end_of_a_run_says_how_to_use_it(trained: RunDir, tmp_path: Path) -> None:
+    (sample, *_) = samples(trained, 40)
+    use = use_it.use_it(trained)
+    code, out, _ = command.call(trained.path.parent, "attach", "run")
+    assert (code, out.splitlines()[-len(use) :]) == (
+        0,
+        [line.replace(str(trained.path), "run", 1) if "talk" in line else line for line in use],
+    )
+    program = "\n".join(line.strip() for line in use[-5:]).replace("Hello!", sample["prompt"])
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert sample["adapter"] in done.stdout
+    assert use_it.use_it(RunDir(tmp_path)) == []

@@ -7,7 +7,7 @@ from staged_playground import PROMPTS, answers, opening, recorded
 from engine.events import Answered, Failed, Piece
 from engine.sessions.playground import Settings
 from workbench.sessions.chat import Chat, Exchange
-from workbench.widgets.settingsrow import DEFAULTS, problems_of, settings_of
+from workbench.sessions.sampling import DEFAULTS, problems_of, settings_of
 
 GREEDY = Settings()
 

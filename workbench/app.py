@@ -175,10 +175,7 @@ def _runs_screen() -> Screen[Any]:
 
 def attach_command(run: RunDir) -> str:
     """Spell the command that follows a run again."""
-    from engine.run.rundir import RUNS
-
-    name = run.name if run.path.parent == RUNS else str(run.path)
-    return f"gemma-bench attach {sanitize_line(name)}"
+    return f"gemma-bench attach {sanitize_line(run.argument)}"
 
 
 def run_app(attach: RunDir | None = None, sources: Sequence[str] = ()) -> int:

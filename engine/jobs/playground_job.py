@@ -17,7 +17,6 @@ from engine.model.answers.playground_server import PlaygroundServer
 from engine.model.load import load
 from engine.problems import Refusal
 from engine.run import adapters
-from engine.run.adapters import Adapter
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
@@ -44,7 +43,7 @@ def _opened(opening: Opening, log: EventLog) -> AdapterSwitch:
     run = RunDir(Path(opening.run))
     request = run.read_request()
     recipe, profile = request.recipe, request.hardware
-    adapter = _adapter(run, opening.adapter)
+    adapter = adapters.find(run, opening.adapter)
     log.append(events.Phase(name="reading", detail=adapter.name))
     weights = read(adapter, recipe.model)
     log.append(events.Phase(name="loading", detail=recipe.model.path))
@@ -66,21 +65,6 @@ def _opened(opening: Opening, log: EventLog) -> AdapterSwitch:
         )
     )
     return adapted
-
-
-def _adapter(run: RunDir, name: str) -> Adapter:
-    """The adapter that was asked for, or the newest."""
-    known = adapters.every(run)
-    if not known:
-        fix = "Ask the run to save now, or wait for its end"
-        raise Refusal.of(str(run.path), "it has none yet", fix, key="checkpoints")
-    if not name:
-        return known[-1]
-    by_name = {adapter.name: adapter for adapter in known}
-    if name not in by_name:
-        fix = f"Open one of {', '.join(by_name)}"
-        raise Refusal.of(str(run.path), "there is no such adapter", fix, key=name)
-    return by_name[name]
 
 
 def _spare(run: RunDir, profile: Profile) -> None:

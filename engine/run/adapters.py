@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import events
+from engine.problems import Refusal
 from engine.run.rundir import RunDir
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -38,3 +39,16 @@ def every(run: RunDir) -> list[Adapter]:
 def newest(run: RunDir) -> Adapter | None:
     """Find the adapter to be used where none is named."""
     return next(reversed(every(run)), None)
+
+
+def find(run: RunDir, name: str) -> Adapter:
+    """Find an adapter by name, the newest without one. Raises `Refusal` where it is not there."""
+    known = every(run)
+    if not known:
+        fix = "Ask the run to save now, or wait for its end"
+        raise Refusal.of(str(run.path), "it has none yet", fix, key="checkpoints")
+    by_name = {adapter.name: adapter for adapter in known}
+    if name and name not in by_name:
+        fix = f"Open one of {', '.join(by_name)}"
+        raise Refusal.of(str(run.path), "there is no such adapter", fix, key=name)
+    return by_name[name] if name else known[-1]

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ class RunDir:
     def exists(self) -> bool:
         """Whether a run was created here, in whatever state its files are."""
         return os.path.lexists(self.request)
+
+    @property
+    def argument(self) -> str:
+        """What a shell in this folder gives commands for it: its name below `runs`, or its path."""
+        return shlex.quote(self.name if self.path.parent == RUNS else str(self.path))
 
     def checkpoint(self, step: int) -> Path:
         """Folder of a step's checkpoint."""

@@ -9,7 +9,7 @@ from engine import events
 from engine.events import Metric
 from engine.run.rundir import RunDir
 from workbench.commands.status_line import StatusLine
-from workbench.run_view import metrics, run_facts
+from workbench.run_view import metrics, run_facts, use_it
 from workbench.run_view.run_state import RunState
 from workbench.text import format
 from workbench.text.layouts import fact_rows
@@ -165,9 +165,13 @@ def _plan(plan: events.Plan) -> str:
 
 
 def final_page(run: RunDir, state: RunState, width: int) -> str:
-    """The last page: loss curve, answers side by side, figures; at most `width` columns wide."""
+    """The last page: loss curve, answers side by side, figures, and what to do with the adapter.
+
+    All but what is to be copied is at most `width` columns wide.
+    """
     width = min(width, _MAX_WIDTH)
-    parts = [chart(state, width), side_by_side(state, width), figures(run, state)]
+    use = "\n".join(map(sanitize, use_it.use_it(run)))
+    parts = [chart(state, width), side_by_side(state, width), figures(run, state), use]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "hardware": "list the hardware profiles, and what this machine is",
     "doctor": "prove that the installed packages train right",
     "attach": "follow a run (default: the newest)",
+    "talk": "ask a run's adapter, and its base beside it",
     "resume": "go on with a run that ended early",
     "runs": "list runs and their states",
     "stop": "ask a run to stop and save",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine.problems import ExitCode, Problem, Refusal
 from engine.run import runs
-from engine.run.rundir import RUNS, RunDir, RunStatus, Want
+from engine.run.rundir import RunDir, RunStatus, Want
 from workbench.commands import options
 
 EXAMPLES = """\
@@ -32,11 +32,9 @@ def run(arguments: Namespace) -> int:
     alive = [listed_run for listed_run in listed if listed_run.is_alive()]
     for running in _writable(alive) if arguments.all else _named(arguments.names, listed, alive):
         running.ask(Want.STOP, "gemma-bench stop")
-        shown = running.name if running.path.parent == RUNS else str(running.path)
-        print(
-            f"{shown} was asked to stop and save; gemma-bench attach {shown} shows it end",
-            flush=True,
-        )
+        name = running.argument
+        told = f"{name} was asked to stop and save; gemma-bench attach {name} shows it end"
+        print(told, flush=True)
     return ExitCode.DONE
 
 

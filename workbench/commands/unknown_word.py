@@ -13,6 +13,7 @@ WORDS = {
     **dict.fromkeys(("memory", "estimate", "plan", "vram", "dry-run"), "budget"),
     **dict.fromkeys(("check", "env", "test", "diagnose"), "doctor"),
     **dict.fromkeys(("watch", "follow", "logs", "log", "monitor"), "attach"),
+    **dict.fromkeys(("chat", "generate", "infer", "inference", "prompt", "playground"), "talk"),
     **dict.fromkeys(("continue", "restart"), "resume"),
     **dict.fromkeys(("list", "ls", "ps", "status", "jobs"), "runs"),
     **dict.fromkeys(("kill", "cancel", "end"), "stop"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from engine.events import Answered, Event, Failed, Hello, Opened, Phase, Piece
-from engine.sessions.playground import SIDES, Message, Prompt, Settings
+from engine.sessions.playground import SIDES, Message, Prompt, Settings, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A prompt and its two answers."""
+    """A prompt and its answers."""
 
     id: int
     prompt: str
     base: Reply = Reply()
     adapter: Reply = Reply()
+    sides: tuple[Side, ...] = SIDES
+    """Who was asked."""
 
     def reply(self, side: str) -> Reply:
         """The answer of a side."""
@@ -44,8 +46,8 @@ class Exchange:
 
     @property
     def is_over(self) -> bool:
-        """Whether both sides have ended."""
-        return bool(self.base.reason and self.adapter.reason)
+        """Whether every side that was asked has ended."""
+        return all(self.reply(side).reason for side in self.sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Chat:
     exchanges: tuple[Exchange, ...] = ()
     rates: dict[str, float] = field(default_factory=dict)
     """Tokens per second of each side's latest answer."""
+    sides: tuple[Side, ...] = SIDES
+    """Who is asked."""
 
     def fold(self, events: Iterable[Event]) -> "Chat":
         """The talk after more events."""
@@ -108,7 +112,8 @@ class Chat:
 
     def prompted(self, number: int, prompt: str) -> "Chat":
         """A prompt was sent."""
-        return replace(self, exchanges=(*self.exchanges, Exchange(number, prompt)))
+        exchange = Exchange(number, prompt, sides=self.sides)
+        return replace(self, exchanges=(*self.exchanges, exchange))
 
     def forgotten(self) -> "Chat":
         """A new talk on the same engine."""
@@ -127,7 +132,9 @@ class Chat:
     def prompts(self, settings: Settings, system: str) -> list[Prompt]:
         """The last prompt for the engine: each side goes on with its own answers."""
         last = self.exchanges[-1]
-        return [Prompt(last.id, side, self._messages(side, system), settings) for side in SIDES]
+        return [
+            Prompt(last.id, side, self._messages(side, system), settings) for side in self.sides
+        ]
 
     def _messages(self, side: str, system: str) -> tuple[Message, ...]:
         """The talk as one side remembers it; prompts that it said nothing to are left out."""
