@@ -45,6 +45,7 @@ def random_step(random: Random) -> StepShape:
         gradient_checkpointing=random.random() < 0.85,
         tables_on_host=has_tables and random.random() < 0.5,
         has_flash=random.random() < 0.85,
+        has_grouped_mm=random.random() < 0.5,
     )
 
 

@@ -50,7 +50,7 @@ def test_the_ledger_follows_the_simulation() -> None:
         elif step.gradient_checkpointing:
             checkpointed.append(error)
     print(f"median {100 * statistics.median(sizes):.4f} %, worst {100 * max(sizes):.2f} %")
-    assert len(sizes) == 42
+    assert len(sizes) == 44
     assert statistics.median(sizes) <= 0.005
     assert max(sizes) <= 0.04
     assert min(checkpointed) >= -0.01

@@ -1,6 +1,5 @@
 """Stacks of matrices in NF4: what bitsandbytes makes of the whole, in parts; products with them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -120,10 +119,10 @@ def test_experts_without_rows_stay_packed(
 ) -> None:
     """And no more of the others are spelled out at once than a limit allows."""
     monkeypatch.setattr(expert_tiles, "CHUNK_BYTES", limit)
-    made, groups = nf4.quantised(stack((8, 64, 64))), routed([1, 4, 5], 8)
+    made, groups = nf4.quantised(stack((8, 64, 64))), routed([1, 4, 5, 6], 8)
     with SpelledOut() as seen:
         expert_matmul.by_chunk(torch.randn(ROWS, 64), made, groups, is_backward=False)
-    assert sum(seen.counts) == 3 * 64 * 64
+    assert sum(seen.counts) == 4 * 64 * 64
     assert max(seen.counts) == most_matrices * 64 * 64
 
 
@@ -188,23 +187,28 @@ def test_nothing_spelled_out_is_kept_for_the_backward_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"), [(4, "by_row"), (5, "by_slab"), (500, "by_slab")], ids=str
-)
-def test_a_card_takes_slabs_unless_rows_are_few(
-    rows: int, expected: str, card: Callable[[int, int], torch.Tensor]
-) -> None:
-    assert expert_matmul.matmul_strategy(card(rows, 8), 8).__name__ == expected  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], torch.Tensor]:
-    """Rows that claim to be on an Ampere card: only shapes and devices are asked for."""
+    ("rows", "capability", "dtype", "expected"),
+    [
+        (4, (8, 0), torch.bfloat16, "by_row"), (4, (9, 0), torch.bfloat16, "by_row"),
+        (5, (9, 0), torch.bfloat16, "by_slab"), (500, (10, 3), torch.bfloat16, "by_slab"),
+        (500, (9, 0), torch.float32, "by_chunk"), (500, (8, 0), torch.bfloat16, "by_chunk"),
+        (500, (8, 9), torch.bfloat16, "by_chunk"), (500, (12, 0), torch.bfloat16, "by_chunk"),
+        (5, (7, 5), torch.float32, "by_chunk"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_card_takes_slabs_where_it_has_a_kernel_for_groups(
+    rows: int, capability: tuple[int, int], dtype: torch.dtype, expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The rows only claim to be on a card: shapes, types and devices are asked for."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
-
-    def rows(count: int, width: int) -> torch.Tensor:
-        with FakeTensorMode():
-            return torch.empty((count, width), device="cuda")
-
-    return rows
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    with FakeTensorMode():
+        given = torch.empty((rows, 8), device="cuda", dtype=dtype)
+    strategy: Any = expert_matmul.matmul_strategy(given, 8)
+    assert strategy.__name__ == expected
+    monkeypatch.delattr(torch.nn.functional, "grouped_mm")
+    strategy = expert_matmul.matmul_strategy(given, 8)
+    assert strategy.__name__ == expected.replace("slab", "chunk")

@@ -25,9 +25,10 @@ class Stack:
         """Numbers in a row of the product; `back` takes matrices transposed."""
         return self.columns if back else self.rows
 
-    def chunk(self) -> int:
-        """Matrices at once: as many as fit into a cache."""
-        return min(self.count, max(1, CHUNK_BYTES // (self.rows * self.columns * self.width)))
+    def chunk(self, *, is_on_card: bool) -> int:
+        """Matrices at once: as many as fit into a CPU's cache, or into what a card may spend."""
+        limit = SLAB_BYTES if is_on_card else CHUNK_BYTES
+        return min(self.count, max(1, limit // (self.rows * self.columns * self.width)))
 
     def slab(self, *, back: bool) -> int:
         """Outputs of every matrix at once, in whole blocks; all where a row is no whole blocks."""

@@ -59,6 +59,8 @@ class StepShape:
     """cuda stands for every GPU."""
     has_flash: bool = True
     """Whether the card has flash attention: NVIDIA from compute capability 8.0 on."""
+    has_grouped_mm: bool = True
+    """Whether the card has one kernel for products in groups: compute capabilities 9 and 10."""
     cublas_workspace_bytes: int = 8_519_680
     """Per cuBLAS handle; PyTorch's default of 4096 KiB x 2 + 16 KiB x 8, 32 MiB from Hopper on."""
 
@@ -86,6 +88,11 @@ class StepShape:
             is_quantised=self.quantization != "none",
         )
         return self.has_own_head and is_fused and not self.adapts_experts
+
+    @property
+    def has_fast_groups(self) -> bool:
+        """Whether products with 4-bit experts are grouped, which only bfloat16 is."""
+        return self.device == "cuda" and self.has_grouped_mm and self.dtype == "bfloat16"
 
     @property
     def tokens(self) -> int:
@@ -134,6 +141,7 @@ def from_recipe(
         checkpoints=training.save_total_limit if training.save_steps else 0,
         device="cpu" if profile.device == "cpu" else "cuda",
         has_flash=profile.has_flash,
+        has_grouped_mm=profile.has_grouped_mm,
         cublas_workspace_bytes=_workspace_bytes(profile, is_deterministic=training.deterministic),
     )
 

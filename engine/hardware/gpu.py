@@ -5,6 +5,9 @@ from dataclasses import dataclass
 _AMD_FLASH = ("gfx90a", "gfx942", "gfx950")
 _AMD_BF16 = (*_AMD_FLASH, "gfx908", "gfx11", "gfx12")
 _AMD_WIDE = ("gfx942", "gfx950")
+FAST_GROUPS = (9, 10)
+"""Majors of compute capabilities with a kernel for grouped products (PyTorch's GroupedBlas.cpp):
+Hopper, and Blackwell of data centres, but not the RTX 50 series, which is 12."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,11 @@ class Gpu:
     def has_flash(self) -> bool:
         """Whether PyTorch has flash attention for it."""
         return self.arch.startswith(_AMD_FLASH) if self.arch else self.capability >= (8, 0)
+
+    @property
+    def has_grouped_mm(self) -> bool:
+        """Whether PyTorch has one kernel for products in groups, in bfloat16."""
+        return not self.arch and self.capability[0] in FAST_GROUPS
 
     @property
     def cublas_workspace_bytes(self) -> int:

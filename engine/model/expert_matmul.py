@@ -7,19 +7,21 @@ rows (n, inputs) by the transposed matrix of each row's expert; a backward one m
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from bitsandbytes.nn import Params4bit
 from torch.nn import functional
 
+from engine.hardware.gpu import FAST_GROUPS
 from engine.model import nf4
 
 RowRange = tuple[int, int, int]
 """An expert, its first row, and where its rows end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Groups:
     """Rows sorted by the expert that each was routed to."""
 
@@ -28,13 +30,16 @@ class Groups:
     ends: torch.Tensor
     """Where each expert's rows end: (experts,) of int32."""
 
-    def ranges(self) -> Iterator[RowRange]:
-        """Those of experts that have rows; the device is waited for."""
-        first = 0
-        for expert, last in enumerate(self.ends.tolist()):
-            if last > first:
-                yield expert, first, last
-            first = last
+    @cached_property
+    def ranges(self) -> list[RowRange]:
+        """Those of experts that have rows; the device is waited for, once for all products."""
+        ends: list[int] = self.ends.tolist()
+        firsts = [0, *ends]
+        return [
+            (expert, first, last)
+            for expert, (first, last) in enumerate(zip(firsts, ends, strict=False))
+            if last > first
+        ]
 
 
 def grouped(experts: torch.Tensor, count: int) -> Groups:
@@ -54,41 +59,27 @@ class MatmulStrategy(Protocol):
 def by_chunk(
     rows: torch.Tensor, weight: Params4bit, groups: Groups, *, is_backward: bool
 ) -> torch.Tensor:
-    """Dequantise only experts with rows, and no more of them at once than the cache holds."""
-    stack, routed = nf4.stack_of(weight), list(groups.ranges())
-    size = stack.chunk()
-    if 1 < len(routed) <= size:
-        return _multiply_chunk(rows, weight, routed, is_backward=is_backward)
+    """Dequantise only experts with rows, and no more of them at once than a limit allows."""
+    stack = nf4.stack_of(weight)
     out = rows.new_empty((len(rows), stack.outputs(back=is_backward)))
-    for start in range(0, len(routed), size):
-        chunk = routed[start : start + size]
-        first, last = chunk[0][1], chunk[-1][2]
-        if len(chunk) == 1:
-            matrix = _matrices(weight, chunk)[0]
+    for chunk in _chunks(groups.ranges, stack.chunk(is_on_card=rows.device.type == "cuda")):
+        matrices = nf4.matrices(weight, chunk[0][0], chunk[-1][0] + 1)
+        for matrix, (_, first, last) in zip(matrices, chunk, strict=True):
             torch.mm(rows[first:last], matrix if is_backward else matrix.T, out=out[first:last])
-        else:
-            out[first:last] = _multiply_chunk(
-                rows[first:last], weight, chunk, is_backward=is_backward
-            )
+        del matrices
     return out
 
 
-def _multiply_chunk(
-    rows: torch.Tensor, weight: Params4bit, chunk: list[RowRange], *, is_backward: bool
-) -> torch.Tensor:
-    """The product of several experts' rows, all dequantised at once."""
-    first = chunk[0][1]
-    ends = torch.tensor([last - first for _, _, last in chunk], dtype=torch.int32)
-    matrices = _matrices(weight, chunk)
-    return _grouped_mm(rows, matrices, ends.to(rows.device), is_backward=is_backward)
-
-
-def _matrices(weight: Params4bit, chunk: list[RowRange]) -> torch.Tensor:
-    """The experts' matrices, (experts of the chunk, outputs, inputs)."""
-    experts = [expert for expert, _, _ in chunk]
-    if experts[-1] - experts[0] == len(experts) - 1:
-        return nf4.matrices(weight, experts[0], experts[-1] + 1)
-    return nf4.matrices_at(weight, torch.tensor(experts, device=weight.device))
+def _chunks(ranges: list[RowRange], size: int) -> Iterator[list[RowRange]]:
+    """Ranges of neighbouring experts, so many at most."""
+    chunk: list[RowRange] = []
+    for following in ranges:
+        if chunk and (len(chunk) == size or following[0] != chunk[-1][0] + 1):
+            yield chunk
+            chunk = []
+        chunk.append(following)
+    if chunk:
+        yield chunk
 
 
 def by_row(
@@ -129,17 +120,33 @@ def matmul_strategy(rows: torch.Tensor, experts: int) -> MatmulStrategy:
     """The fastest strategy on the device of rows (n, inputs), as bench/experts.py measures them.
 
     On a CPU what was just dequantised is still in the cache, and there is nothing to wait for.
-    On a GPU waiting for the counts would stall every layer, and a matrix per row is less than
-    all of them while rows are few. Before Ampere there are no grouped products.
+    On a card a matrix per row is less than all of them while rows are few.
     """
-    if rows.device.type != "cuda" or torch.cuda.get_device_capability(rows.device) < (8, 0):
+    if rows.device.type != "cuda":
         return by_chunk
-    return strategy_on_card(rows, experts)
+    return strategy_on_card(rows, experts, has_fast_groups=_has_fast_groups(rows))
 
 
-def strategy_on_card(rows: torch.Tensor, experts: int) -> MatmulStrategy:
-    """The fastest strategy on a card from Ampere on."""
-    return by_row if 2 * len(rows) <= experts else by_slab
+def strategy_on_card(rows: torch.Tensor, experts: int, *, has_fast_groups: bool) -> MatmulStrategy:
+    """The fastest strategy on a card, which may have one kernel for all groups of rows.
+
+    Without it PyTorch waits for the groups' ends at every product, and multiplies expert by
+    expert: 630 waits a micro-batch of 26B-A4B by slabs. By chunks there is one in a layer's pass.
+    """
+    if 2 * len(rows) <= experts:
+        return by_row
+    return by_slab if has_fast_groups else by_chunk
+
+
+def _has_fast_groups(rows: torch.Tensor) -> bool:
+    """Whether grouped products of rows are one kernel that nobody waits for.
+
+    `_grouped_mm_cuda` in PyTorch's GroupedBlas.cpp has it for bfloat16 on compute capabilities 9
+    and 10; before torch 2.10 there is no public function.
+    """
+    capability = torch.cuda.get_device_capability(rows.device)
+    is_served = capability[0] in FAST_GROUPS and torch.version.hip is None
+    return is_served and rows.dtype is torch.bfloat16 and hasattr(functional, "grouped_mm")
 
 
 class ExpertMatmul(torch.autograd.Function):

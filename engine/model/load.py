@@ -54,6 +54,9 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     the files lack weights of the model, which transformers would fill with random numbers and only
     log.
     """
+    # cuDNN's, which PyTorch prefers from Hopper on, plans for a tenth of a second to a second for
+    # every new shape, and batches here are as long as their longest row. Not run on a GPU yet.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     source = folder_or_id(choice)
     dtype_name, why_dtype = kernel_choice.dtype_and_reason(choice.dtype, profile)
     dtype: torch.dtype = getattr(torch, dtype_name)

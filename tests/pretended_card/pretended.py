@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
-CAPABILITY = tuple(int(n) for n in os.environ.get("PRETENDED_CAPABILITY", "8.6").split("."))
 NAME = "Pretended Card"
 _KERNELS = torch.library.Library("aten", "IMPL", "CUDA")
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _MATH, _FLASH, _EFFICIENT, _CUDNN = 0, 1, 2, 3
 _HALVES = {torch.bfloat16, torch.float16}
 _FLASH_HEAD_WIDTH = 256
+_NEW = (9, 10)
+"""Majors of capabilities with kernels of cuDNN for attention, and one for grouped products."""
 
 
 def install() -> None:
@@ -42,8 +43,7 @@ def install() -> None:
     _KERNELS.impl("_scaled_dot_product_efficient_attention_backward", _efficient_backward)
     _KERNELS.impl("addmm.dtype_out", _wide_addmm)
     _KERNELS.impl("histc", _histogram)
-    if CAPABILITY[0] in (9, 10):
-        _KERNELS.impl("_grouped_mm", _grouped_mm)
+    _KERNELS.impl("_grouped_mm", _grouped_mm)
 
 
 class _Driver:
@@ -62,8 +62,9 @@ class _Driver:
 def _facts(total: int) -> dict[str, Any]:
     """What the driver tells, by the names of torch.cuda."""
     cards = int(os.environ.get("PRETENDED_CARDS", "1"))
+    major, minor = map(int, os.environ.get("PRETENDED_CAPABILITY", "8.6").split("."))
     properties = SimpleNamespace(
-        name=NAME, total_memory=total, major=CAPABILITY[0], minor=CAPABILITY[1], uuid="0",
+        name=NAME, total_memory=total, major=major, minor=minor, uuid="0",
         multi_processor_count=28, is_integrated=False, gcnArchName="",
     )  # fmt: skip
 
@@ -75,11 +76,11 @@ def _facts(total: int) -> dict[str, Any]:
         "is_available": lambda: cards > 0,
         "is_initialized": lambda: True,
         "is_bf16_supported": lambda including_emulation=True: (
-            CAPABILITY >= (8, 0) or including_emulation
+            _capability() >= (8, 0) or including_emulation
         ),
         "device_count": lambda: cards,
         "current_device": lambda: 0,
-        "get_device_capability": lambda device=None: CAPABILITY,
+        "get_device_capability": lambda device=None: (major, minor),
         "get_device_name": lambda device=None: NAME,
         "get_device_properties": lambda device=None: properties,
         "mem_get_info": lambda device=None: (total - memory()[0], total),
@@ -127,6 +128,11 @@ def _states() -> dict[str, Any]:
     }
 
 
+def _capability() -> tuple[int, int]:
+    """As torch tells it now: a test may set it."""
+    return torch.cuda.get_device_capability()
+
+
 def _choice(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -139,11 +145,11 @@ def _choice(
     enable_gqa: bool = False,
 ) -> int:
     """The kernel that a card of this capability would take (PyTorch's sdp_utils.cpp)."""
-    backends = torch.backends.cuda
-    is_half = query.dtype in _HALVES and (query.dtype != torch.bfloat16 or CAPABILITY >= (8, 0))
-    if CAPABILITY[0] in (9, 10) and is_half and backends.cudnn_sdp_enabled():
+    backends, capability = torch.backends.cuda, _capability()
+    is_half = query.dtype in _HALVES and (query.dtype != torch.bfloat16 or capability >= (8, 0))
+    if capability[0] in _NEW and is_half and backends.cudnn_sdp_enabled():
         return _CUDNN
-    fits_flash = is_half and CAPABILITY >= (8, 0) and query.shape[-1] <= _FLASH_HEAD_WIDTH
+    fits_flash = is_half and capability >= (8, 0) and query.shape[-1] <= _FLASH_HEAD_WIDTH
     if fits_flash and attn_mask is None and backends.flash_sdp_enabled():
         return _FLASH
     shares_keys = query.shape[1] != key.shape[1]
@@ -268,7 +274,7 @@ def _grouped_mm(
     out_dtype: Any = None,
 ) -> torch.Tensor:
     """From Hopper on one kernel in bfloat16, of which nobody has to wait for the groups' ends."""
-    if rows.dtype != torch.bfloat16:
+    if rows.dtype != torch.bfloat16 or _capability()[0] not in _NEW:
         composite = torch._C.DispatchKey.CompositeExplicitAutograd
         spelled_out: Any = torch.ops.aten._grouped_mm.default
         return spelled_out._op_dk(composite, rows, matrices, offs, bias, out_dtype)

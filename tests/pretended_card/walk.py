@@ -50,6 +50,7 @@ class Case:
     is_packed: bool = False
     has_images: bool = False
     cards: int = 1
+    capability: tuple[int, int] = (8, 6)
 
 
 def _case(name: str, kind: str = "embedded", **settings: Any) -> Case:
@@ -75,7 +76,8 @@ CASES = (
     Case("NF4, bfloat16", "gemma3", choices={**NF4, **BF16}),
     _case("padded", "gemma4_moe"),
     Case("NF4", "gemma4_moe", choices=NF4),
-    Case("NF4, bfloat16", "gemma4_moe", choices={**NF4, **BF16}),
+    Case("NF4, checkpointed", "gemma4_moe", NF4, {"gradient_checkpointing": True}),
+    Case("NF4, bfloat16, Hopper", "gemma4_moe", {**NF4, **BF16}, capability=(9, 0)),
     _case("adapted experts", "gemma4_moe", adapter=ALL_EXPERTS),
     Case("host tables", "gemma4_multimodal", choices={"host_tables": True}),
     _case("padded", "gemma4_large"),
@@ -166,6 +168,7 @@ def main(staging: Path) -> None:
     for case in CASES:
         folder = _folder(case.kind, staging)
         torch.cuda.device_count = lambda cards=case.cards: cards
+        torch.cuda.get_device_capability = lambda device=None, case=case: case.capability
         card, counts = _train(case, folder, CARD)
         like = _on_cpu(case)
         cpu = known.get(repr(like)) or _train(like, folder, CPU)[0]

@@ -1,6 +1,7 @@
 """Products with 4-bit experts as they allocate on a device, without knowing who is routed where."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,27 +11,33 @@ from engine.model import expert_matmul, nf4
 
 
 def way_of(case: StepShape) -> Callable[[torch.Tensor, int], expert_matmul.MatmulStrategy]:
-    """What stands for `expert_matmul.matmul_strategy`.
+    """What stands for `expert_matmul.matmul_strategy`."""
+    if case.device == "cpu":
+        return lambda *_: _by_chunk_of_cpu
 
-    Flash attention and grouped products came with the same cards.
-    """
-    has_grouped_products = case.device == "cuda" and case.has_flash
-    return expert_matmul.strategy_on_card if has_grouped_products else lambda *_: _one_chunk
+    def on_card(rows: torch.Tensor, experts: int) -> expert_matmul.MatmulStrategy:
+        has_fast_groups = case.has_fast_groups
+        chosen = expert_matmul.strategy_on_card(rows, experts, has_fast_groups=has_fast_groups)
+        return _by_chunk_of_card if chosen is expert_matmul.by_chunk else chosen
+
+    return on_card
 
 
 def _one_chunk(
-    rows: torch.Tensor, weight: Any, groups: expert_matmul.Groups, *, is_backward: bool
+    rows: torch.Tensor,
+    weight: Any,
+    groups: expert_matmul.Groups,
+    *,
+    is_backward: bool,
+    is_on_card: bool,
 ) -> torch.Tensor:
-    """The first of several alike, with its share of the rows."""
+    """The first of several alike."""
     stack = nf4.stack_of(weight)
-    size, outputs = stack.chunk(), stack.outputs(back=is_backward)
-    if size == stack.count:
-        spelled_out = nf4.matrices(weight, 0, size)
-        made = rows.new_empty((len(rows), outputs))
-        del spelled_out
-        return made
-    out = rows.new_empty((len(rows), outputs))
-    spelled_out = nf4.matrices(weight, 0, size)
-    part = rows.new_empty((len(rows) * size // stack.count if size > 1 else 0, outputs))
-    del spelled_out, part
+    out = rows.new_empty((len(rows), stack.outputs(back=is_backward)))
+    spelled_out = nf4.matrices(weight, 0, stack.chunk(is_on_card=is_on_card))
+    del spelled_out
     return out
+
+
+_by_chunk_of_card = partial(_one_chunk, is_on_card=True)
+_by_chunk_of_cpu = partial(_one_chunk, is_on_card=False)

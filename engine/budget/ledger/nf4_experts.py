@@ -21,7 +21,7 @@ class Packed:
         return self.tape.linked(self._multiplied(count, width, is_backward=False), [x], backward)
 
     def _multiplied(self, count: int, width: int, *, is_backward: bool) -> Value:
-        if self.step.device == "cuda" and self.step.has_flash:
+        if self.step.has_fast_groups:
             return self._by_slab(count, width, is_backward=is_backward)
         return self._by_chunk(count, width)
 
@@ -49,18 +49,11 @@ class Packed:
         return product
 
     def _by_chunk(self, count: int, width: int) -> Value:
-        """Some experts at a time, with their share of the rows."""
-        size, tape = self.stack.chunk(), self.tape
-        share = size / self.stack.count
-        if size == self.stack.count:
-            whole = self._spelled_out(share)
-            product = tape.new(count, width)
-            del whole
-            return product
-        product = tape.new(count, width)
-        spelled_out = self._spelled_out(share)
-        part = tape.block(int(count * share) * width if size > 1 else 0)
-        del spelled_out, part
+        """Some experts at a time, each of which fills its rows of the product."""
+        size = self.stack.chunk(is_on_card=self.step.device == "cuda")
+        product = self.tape.new(count, width)
+        spelled_out = self._spelled_out(size / self.stack.count)
+        del spelled_out
         return product
 
     def _spelled_out(self, share: float) -> Block:
