@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bench_app import lay_down_runs, make_app, until
 from recording import at_work, lay_down, load
+from textual.events import MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
@@ -20,7 +21,9 @@ from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
 from workbench.screens.compare import CompareScreen
 from workbench.screens.dialogs import ConfirmScreen
+from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
+from workbench.widgets.choices import Choices
 
 SIZE = (100, 30)
 
@@ -224,3 +227,68 @@ def test_what_a_link_leads_to_is_not_deleted(tmp_path: Path) -> None:
     (elsewhere.path / "samples").symlink_to(tmp_path)
     elsewhere.delete()
     assert tmp_path.exists()
+
+
+async def test_what_is_marked_is_deleted_with_one_confirmation(
+    tmp_path: Path, runs: dict[str, RunDir]
+) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        table = await opened(pilot)
+        await pilot.press("space", "down", "down", "space", "up", "d")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmScreen))
+        await pilot.press("enter")
+        await until(pilot, lambda: table.row_count == 2)
+        assert names(table) == ["failed", "live"]
+        assert not runs["died"].path.exists()
+        assert not runs["healthy"].path.exists()
+
+
+async def test_runs_at_work_are_stopped_with_one_confirmation(
+    tmp_path: Path, runs: dict[str, RunDir]
+) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("x")
+        await pilot.pause()
+        assert "is not at work" in said(pilot)
+        await pilot.press("space", *["down"] * 3, "space", "x")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmScreen))
+        await pilot.press("enter")
+        await until(pilot, lambda: runs["live"].control.exists())
+    assert json.loads(runs["live"].control.read_text())["want"] == "stop"
+    assert not runs["died"].control.exists()
+
+
+async def test_a_mark_on_what_can_not_go_on_says_so(
+    tmp_path: Path, runs: dict[str, RunDir]
+) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press(*["down"] * 3, "space", *["up"] * 3, "u")
+        await pilot.pause()
+        assert "live: It is at work" in said(pilot)
+
+
+async def test_the_mouse_sorts_opens_and_escape_shows_all(
+    tmp_path: Path, runs: dict[str, RunDir]
+) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        table = await opened(pilot)
+        column = table.region.x + 4
+        await pilot.click(offset=(column, table.region.y + 1))
+        await until(pilot, lambda: names(table) == ["live", "healthy", "failed", "died"])
+        await pilot.press("slash", *"memory", "enter")
+        await until(pilot, lambda: table.row_count == 2)
+        await pilot.press("escape")
+        await until(pilot, lambda: table.row_count == 4)
+        await pilot.click(offset=(column, table.region.y + 3), times=2)
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+
+
+async def test_the_wheel_reaches_every_recipe(tmp_path: Path) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        recipes = pilot.app.screen.query_one("#recipe", Choices)
+        first = recipes.chosen
+        for event, chosen in ((MouseScrollDown, "mistaken.toml"), (MouseScrollUp, first)):
+            await pilot._post_mouse_events([event], recipes)
+            await until(pilot, lambda chosen=chosen: recipes.chosen == chosen)

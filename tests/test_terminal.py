@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from test_plain import HOSTILE
 
 from engine.events import Event, Failed, Step, Warned, encode
 from engine.run.rundir import RunDir
+from tests import command
 
 NAME = "2026-11-21-0930-live"
 RESTORED = (b"\x1b[?1049l", b"\x1b[?1003l", b"\x1b[?25h")
@@ -135,6 +137,20 @@ def test_a_small_terminal_is_told(tmp_path: Path) -> None:
         terminal.until("quickstart")
         terminal.press("q")
         terminal.until("left with 0")
+
+
+def test_ctrl_z_gives_the_shell_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    with Tmux(tmp_path, ["env", "PS1=ready:", "bash", "--norc"], 80, 24) as terminal:
+        terminal.press(subprocess.list2cmdline(APP), "Enter")
+        terminal.until("quickstart")
+        terminal.press("C-z")
+        terminal.until("Stopped")
+        terminal.press("fg", "Enter")
+        terminal.until("quickstart")
+        terminal.press("C-c")
+        command.wait(lambda: terminal.screen().rstrip().endswith("ready:"))
+        terminal.press("echo the code is $?", "Enter")
+        terminal.until("the code is 0")
 
 
 def test_the_kernels_console_gets_ascii_marks(tmp_path: Path, live: RunDir) -> None:

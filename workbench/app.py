@@ -67,6 +67,8 @@ class BenchApp(TerminalApp):
             "ctrl+o", "jump", "Jump", show=False, id="app-jump", tooltip="To a pane, by letter"
         ),
         Binding("q", "quit", "Quit", id="app-quit", tooltip="Leave; runs go on"),
+        Binding("ctrl+c", "quit", show=False, id="app-interrupt", tooltip="Leave; runs go on"),
+        Binding("ctrl+z", "suspend_process", show=False, id="app-suspend", tooltip="To the shell"),
     ]
 
     def __init__(

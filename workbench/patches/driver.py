@@ -26,6 +26,7 @@ from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.strip import Strip
+from textual.widget import Widget
 
 from engine import user_dirs
 from engine.written_for import WrittenFor
@@ -140,7 +141,13 @@ class TerminalApp(App[None]):
         loop = asyncio.get_running_loop()
         for number in _ENDING_SIGNALS:
             signal.signal(number, lambda came, _: loop.call_soon_threadsafe(self._end_by, came))
+        self.app_resume_signal.subscribe(self, lambda _: self.call_later(self._paint_all))
         Thread(target=_end_when_hung_up, daemon=True).start()
+
+    def _paint_all(self) -> None:
+        """Paint every cell: after a suspension the shell has written where they were."""
+        for widget in (self.screen, *self.screen.walk_children(Widget)):
+            widget.refresh()
 
     async def run_action(
         self,

@@ -10,6 +10,7 @@ from workbench.text.sanitize import sanitize_line
 
 COLUMNS = ("", "run", "state", "steps", "loss", "how it ended")
 ORDERS = ("newest", "name", "state", "loss", "steps")
+ORDER_OF_COLUMN = {"run": "name", "state": "state", "steps": "steps", "loss": "loss"}
 _CAUSE_CHARS = 200
 _LIVELINESS = ("running", "starting", "done", "stopped", "failed", "died", "damaged")
 

@@ -102,6 +102,17 @@ def bench(app: App[Any]) -> Bench:
     return cast(Bench, app)
 
 
+def why_not_resumed(run: RunDir, state: State) -> str:
+    """Why a run can't go on; empty where it can. Checkpoints are not read through for that."""
+    from engine.run import checkpoint_manifest
+
+    if state.is_alive:
+        return "It is at work"
+    if state.name == "done":
+        return "It is done: nothing is left of it"
+    return "" if checkpoint_manifest.folders(run) else "It has no checkpoint to go on from"
+
+
 class RunActions:
     """For screens with a run that may be played with or let go on."""
 
@@ -117,18 +128,11 @@ class RunActions:
 
         Checkpoints are not read through for that.
         """
-        from engine.run import adapters, checkpoint_manifest
+        from engine.run import adapters
 
         if action == "play":
             return "" if adapters.newest(self.run) else NO_CHECKPOINT
-        if action != "resume":
-            return ""
-        if state.is_alive:
-            return "It is at work"
-        if state.name == "done":
-            return "It is done: nothing is left of it"
-        folders = checkpoint_manifest.folders(self.run)
-        return "" if folders else "It has no checkpoint to go on from"
+        return why_not_resumed(self.run, state) if action == "resume" else ""
 
     def action_play(self) -> None:
         """Talk with base and adapter."""

@@ -1,20 +1,22 @@
 """All runs below the current folder with their live state: found, put in order, opened, deleted."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Click
 from textual.widgets import DataTable
 
 from engine.problems import Refusal
 from engine.run import run_summary, runs
 from engine.run.run_summary import RunSummary
-from engine.run.rundir import RunDir
+from engine.run.rundir import RunDir, Want
 from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
-from workbench.screens.bench_screen import BenchScreen, RunActions, bench
+from workbench.screens.bench_screen import BenchScreen, RunActions, bench, why_not_resumed
 from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.lineinput import LineInput
 
@@ -38,8 +40,9 @@ class RunsScreen(RunActions, BenchScreen):
     NAME = "runs"
     CSS_PATH = "runs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "mark", "Mark", id="runs-mark", tooltip="Mark it to be compared"),
+        Binding("space", "mark", "Mark", id="runs-mark", tooltip="Mark it for what comes next"),
         Binding("c", "compare", "Compare", id="runs-compare", tooltip="Compare the marked runs"),
+        Binding("x", "stop", "Stop", id="runs-stop", tooltip="Stop the marked runs, or this one"),
         Binding("d,delete", "delete", "Delete", id="runs-delete", tooltip="Delete, once confirmed"),
         Binding("slash", "find", "Find", id="runs-find", tooltip="Show runs that hold some words"),
         Binding("o", "order", "Order", id="runs-order", tooltip="By age, name, state, loss, steps"),
@@ -48,6 +51,7 @@ class RunsScreen(RunActions, BenchScreen):
             "u", "resume", "Resume", id="runs-resume", tooltip="Go on from the last checkpoint"
         ),
         Binding("y", "copy", "Path", id="runs-copy", tooltip="Copy and show the run's folder"),
+        Binding("escape", "forget_words", show=False, tooltip="Show all runs again"),
     ]
 
     def __init__(self) -> None:
@@ -153,15 +157,27 @@ class RunsScreen(RunActions, BenchScreen):
     def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
         if action == "compare":
-            few = f"Mark {_FEWEST} to {_MOST} runs first, with space"
-            return "" if len(self._marked) >= _FEWEST else few
-        if action not in {"mark", "delete", "copy", "play", "resume"}:
+            is_few = _FEWEST <= len(self._marked) <= _MOST
+            return "" if is_few else f"Mark {_FEWEST} to {_MOST} runs first, with space"
+        if action not in {"mark", "stop", "delete", "copy", "play", "resume"}:
             return ""
         if self.chosen is None:
             return "There is no run to do that with"
-        if action == "delete" and self.chosen.glance.state.is_alive:
-            return "It is at work: stop it first"
+        alive = [entry for entry in self._targets if entry.glance.state.is_alive]
+        if action == "delete" and alive:
+            return f"{_named(alive)} at work: stop {'it' if len(alive) == 1 else 'them'} first"
+        if action == "stop" and not alive:
+            return f"{_named(self._targets)} not at work"
+        if action == "resume" and self._marked:
+            return next(filter(None, map(_why_not_resumed, self._targets)), "")
         return self.run_disabled_reason(action, self.chosen.glance.state)
+
+    @property
+    def _targets(self) -> list[Entry]:
+        """The marked runs in the order of the marks; without a mark, the one under the cursor."""
+        by_name = {entry.run.name: entry for entry in self._entries}
+        marked = [by_name[name] for name in self._marked]
+        return marked or ([self.chosen] if self.chosen else [])
 
     @on(DataTable.RowHighlighted)
     def _renew_keys(self) -> None:
@@ -172,10 +188,10 @@ class RunsScreen(RunActions, BenchScreen):
         bench(self.app).open_run(self.run)
 
     def action_mark(self) -> None:
-        """Mark the run, or take its mark away; the oldest mark goes where there are too many."""
+        """Mark the run, or take its mark away."""
         name = self.run.name
         others = [other for other in self._marked if other != name]
-        self._marked = others if name in self._marked else [*others, name][-_MOST:]
+        self._marked = others if name in self._marked else [*others, name]
         self._draw()
 
     def action_compare(self) -> None:
@@ -185,22 +201,59 @@ class RunsScreen(RunActions, BenchScreen):
         by_name = {entry.run.name: entry.run for entry in self._entries}
         self.app.push_screen(CompareScreen([by_name[name] for name in self._marked]))
 
+    def action_stop(self) -> None:
+        """Ask the user first; each saves and ends after its step."""
+        from workbench.screens.dialogs import ask
+
+        runs = [entry.run for entry in self._targets if entry.glance.state.is_alive]
+        question = f"Stop {_these(runs)}?"
+        ask(self.app, question, _listed(runs), ("stop", "go on"), lambda: self._stop(runs))
+
+    def _stop(self, runs: Sequence[RunDir]) -> None:
+        for run in runs:
+            try:
+                run.ask(Want.STOP, "the app")
+            except OSError as error:
+                self._complain("Not stopped", error)
+
     def action_delete(self) -> None:
         """Ask the user first: it can't be undone."""
         from workbench.screens.dialogs import ask
 
-        run = self.run
-        detail = f"{sanitize_path(run.path)} goes with its adapter, checkpoints and log."
+        runs = [entry.run for entry in self._targets]
+        detail = f"{_listed(runs)}\nwith adapters, checkpoints and logs"
         choices = ("delete", "keep")
-        ask(self.app, "Delete this run?", detail, choices, lambda: self._delete(run))
+        ask(self.app, f"Delete {_these(runs)}?", detail, choices, lambda: self._delete(runs))
 
     @work(thread=True, group="delete")
-    def _delete(self, run: RunDir) -> None:
-        try:
-            run.delete()
-        except (OSError, Refusal) as error:
-            self.notify(sanitize_line(error), title="Not deleted", severity="error", markup=False)
+    def _delete(self, runs: Sequence[RunDir]) -> None:
+        for run in runs:
+            try:
+                run.delete()
+            except (OSError, Refusal) as error:
+                self._complain("Not deleted", error)
         self.call_later(self.look)
+
+    def action_resume(self) -> None:
+        """Let the marked runs go on, or this one; of several none is shown."""
+        if not self._marked:
+            super().action_resume()
+            return
+        self._resume([entry.run for entry in self._targets])
+
+    @work(thread=True, group="resume", exclusive=True)
+    def _resume(self, runs: Sequence[RunDir]) -> None:
+        from workbench import launch
+
+        for run in runs:
+            try:
+                launch.resume(run)
+            except (OSError, Refusal) as error:
+                self._complain("Not resumed", error)
+        self.call_later(self.look)
+
+    def _complain(self, title: str, error: Exception) -> None:
+        self.notify(sanitize_line(error), title=title, severity="error", markup=False)
 
     def action_copy(self) -> None:
         """The folder's path, on screen and in the clipboard of a terminal that takes it."""
@@ -228,8 +281,45 @@ class RunsScreen(RunActions, BenchScreen):
     def _take_words(self) -> None:
         self.query_one(DataTable).focus()
 
+    @on(DataTable.HeaderSelected)
+    def _order_by(self, header: DataTable.HeaderSelected) -> None:
+        """A click on a column's name puts the runs in the order of it, where there is one."""
+        order = run_table.ORDER_OF_COLUMN.get(str(header.column_key.value))
+        if order is not None:
+            self._order = order
+            self._draw()
+
+    def on_click(self, click: Click) -> None:
+        """Two clicks open the run; the first one chose it."""
+        is_on_row = isinstance(click.widget, DataTable) and click.style.meta.get("row", -1) >= 0
+        if click.chain == 2 and is_on_row:
+            self._open()
+
+    def action_forget_words(self) -> None:
+        """Show all runs again."""
+        self._forget_words()
+
     @on(LineInput.Left)
     def _forget_words(self) -> None:
         self.query_one(LineInput).value = ""
         self.remove_class("-finding")
         self.query_one(DataTable).focus()
+
+
+def _these(runs: Sequence[RunDir]) -> str:
+    return "this run" if len(runs) == 1 else f"these {len(runs)} runs"
+
+
+def _listed(runs: Sequence[RunDir]) -> str:
+    return "\n".join(sanitize_path(run.path) for run in runs)
+
+
+def _why_not_resumed(entry: Entry) -> str:
+    reason = why_not_resumed(entry.run, entry.glance.state)
+    return f"{sanitize_line(entry.run.name)}: {reason}" if reason else ""
+
+
+def _named(entries: Sequence[Entry]) -> str:
+    if len(entries) == 1:
+        return f"{sanitize_line(entries[0].run.name)} is"
+    return f"{len(entries)} of the marked runs are"

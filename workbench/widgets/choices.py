@@ -122,6 +122,16 @@ class Choices(Canvas, can_focus=True):
         if at < len(lines) and lines[at][0]:
             self.choose(lines[at][0])
 
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel chooses as the keys do."""
+        event.stop()
+        self.action_move(1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel chooses as the keys do."""
+        event.stop()
+        self.action_move(-1)
+
     def action_move(self, by: int) -> None:
         """Choose an entry further on."""
         shown = self._shown()
