@@ -103,7 +103,7 @@ ORDER = [
     "engine.__main__",
     "workbench.text", "workbench.recipe_editor", "workbench.launch", "workbench.run_view",
     "workbench.sessions", "workbench.widgets", "workbench.patches", "workbench.screens",
-    "workbench.app", "workbench.commands", "workbench.cli",
+    "workbench.app", "workbench.commands", "workbench.completion", "workbench.cli",
     "tools.embedded_model", "tools.simulator", "tools.write_recipes",
     "tools.golden_figures", "tools.write_file_kinds", "tools.write_row_formats",
 ]  # fmt: skip

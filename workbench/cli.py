@@ -21,6 +21,10 @@ _EXAMPLES = """examples:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command, or the app; its exit code."""
+    if "_ARGCOMPLETE" in os.environ:
+        from workbench import completion
+
+        completion.complete()
     command, rest = _command(sys.argv[1:] if arguments is None else arguments)
     with harmless_output():
         parsed = _parsed(command, rest)

@@ -13,8 +13,9 @@ COMMANDS = {
     "attach": "follow a run (default: the newest)",
     "talk": "ask a run's adapter, and its base beside it",
     "resume": "go on with a run that ended early",
-    "runs": "list runs and their states",
-    "stop": "ask a run to stop and save",
+    "runs": "list runs and how each stands",
+    "stop": "ask runs to stop and save",
+    "completion": "print what bash, zsh or fish needs to complete all this",
 }
 """What each does."""
 SYNONYMS = {"train": "run"}

@@ -1,0 +1,156 @@
+"""What a shell may complete: commands, options, recipes, runs, keys and their values, paths.
+
+The shell starts the command at each tab, so nothing is imported that takes long.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import argcomplete
+
+from engine.paths import RECIPE_SCHEMA
+from engine.recipe import data_files, files
+from engine.run import adapters, runs
+from workbench.commands import options
+from workbench.commands.completion_command import SHELLS
+from workbench.commands.registry import COMMANDS, SYNONYMS, module
+
+Completer = Callable[..., list[str]]
+_SOURCE = "data.sources.0"
+_PATHS = {"model.path", "data.sources", "data.heldout", "score.heldout", f"{_SOURCE}.path"}
+
+
+def complete() -> NoReturn:
+    """Answer the shell that started this process, and end it."""
+    words = os.environ.get("COMP_LINE", "").split()
+    argcomplete.autocomplete(_parser(words), always_complete_options="long", exit_method=os._exit)
+    raise SystemExit(0)
+
+
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    """All commands by name, with the options of the one that is typed."""
+    parser = argparse.ArgumentParser(prog="gemma-bench")
+    parser.add_argument("--run", metavar="RECIPE", dest="recipe", help="start a run of a recipe")
+    if "--run" in words:
+        module("run").add_arguments(parser)
+    else:
+        parser.add_argument("--version", action="store_true", help="print the version")
+        options.add_data(parser)
+        commands = parser.add_subparsers()
+        for name in {**COMMANDS, **{word: "" for word in SYNONYMS if word in words}}:
+            command = SYNONYMS.get(name, name)
+            typed = commands.add_parser(name, help=COMMANDS[command])
+            if name in words:
+                module(command).add_arguments(typed)
+                _give_completers(typed)
+    _give_completers(parser)
+    return parser
+
+
+def _give_completers(parser: argparse.ArgumentParser) -> None:
+    for action in parser._actions:
+        if completer := _COMPLETERS.get(action.dest):
+            action.completer = completer  # type: ignore[attr-defined]
+
+
+def _recipes(prefix: str, **_: Any) -> list[str]:
+    """Those that come along, and files that may be recipes or rows."""
+    own = _paths(prefix, lambda path: path.suffix == ".toml" or data_files.is_rows(path))
+    return [*files.names(), *own]
+
+
+def _runs(prefix: str, **_: Any) -> list[str]:
+    folders = _paths(prefix, lambda _: False) if "/" in prefix else []
+    return [*(run.name for run in runs.every()), *folders]
+
+
+def _adapters(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Of the run that is named, or of the newest."""
+    name = getattr(parsed_args, "run_name", None)
+    listed = runs.meant_by(name, runs.every()) if name else runs.every()
+    return [adapter.name for run in listed[:1] for adapter in adapters.every(run)]
+
+
+def _hardware(**_: Any) -> list[str]:
+    from engine.hardware import profiles
+
+    return profiles.names()
+
+
+def _settings(prefix: str, **_: Any) -> list[str]:
+    """Keys, and behind one its values: the few that it can take, or paths."""
+    key, equals, value = prefix.partition("=")
+    choices = _choices()
+    if not equals:
+        return [f"{name}=" for name in choices]
+    values = _paths(value) if key in _PATHS else choices.get(key, [])
+    return [f"{key}={value}" for value in values]
+
+
+def _data(prefix: str, **_: Any) -> list[str]:
+    return _paths(prefix, data_files.is_rows)
+
+
+def _any_path(prefix: str, **_: Any) -> list[str]:
+    return _paths(prefix)
+
+
+def _folders(prefix: str, **_: Any) -> list[str]:
+    return _paths(prefix, lambda _: False)
+
+
+_COMPLETERS: dict[str, Completer] = {
+    "recipe": _recipes, "run_name": _runs, "names": _runs, "adapter": _adapters,
+    "hardware": _hardware, "overrides": _settings, "data": _data, "out": _folders,
+    "root": _folders, "file": _any_path, "shell": lambda **_: [*SHELLS],
+}  # fmt: skip
+"""By what the options of commands are called."""
+
+
+def _paths(prefix: str, is_offered: Callable[[Path], bool] = lambda _: True) -> list[str]:
+    """Folders, and the files among which one is looked for, as far as they are typed."""
+    typed, _, start = prefix.rpartition("/")
+    before = f"{typed}/" if "/" in prefix else ""
+    try:
+        entries = sorted(os.scandir(os.path.expanduser(before) or "."), key=lambda e: e.name)
+    except OSError:
+        return []
+    shown = [e for e in entries if not e.name.startswith(".") or start.startswith(".")]
+    folders = [f"{before}{entry.name}/" for entry in shown if entry.is_dir()]
+    named = [e for e in shown if not e.is_dir() and is_offered(Path(e.name))]
+    return [*folders, *(f"{before}{entry.name}" for entry in named)]
+
+
+@cache
+def _choices() -> dict[str, list[str]]:
+    """What each key can take, where that is little, as the schema's file has it."""
+    schema = json.loads(RECIPE_SCHEMA.read_text("utf-8"))
+    sections: dict[str, Any] = {
+        section: next(filter(None, map(_reference, _alternatives(part))))
+        for section, part in schema["properties"].items()
+    }
+    return {
+        f"{section}.{key}": [*_values(part)]
+        for section, name in {**sections, _SOURCE: "Source"}.items()
+        for key, part in schema["$defs"][name]["properties"].items()
+    }
+
+
+def _alternatives(part: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part, *part.get("anyOf", ())]
+
+
+def _reference(part: dict[str, Any]) -> str:
+    return str(part.get("$ref", "")).rpartition("/")[2]
+
+
+def _values(part: dict[str, Any]) -> Iterable[str]:
+    for kind in _alternatives(part):
+        if kind.get("type") == "boolean":
+            yield from ("false", "true")
+        yield from (json.dumps(value).strip('"') for value in kind.get("enum", ()))
