@@ -74,7 +74,7 @@ def _fork_engines() -> None:
     paths = [str(Path(__file__).with_name("forkserver")), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     os.environ["GEMMA_BENCH_FORKSERVER"] = str(folder)
-    environment = launch._environment("cpu") | {"CUDA_VISIBLE_DEVICES": ""}
+    environment = launch._environment("cpu")
     settings = {"environment": environment, "owner": os.getpid()}
     (folder / "settings.json").write_text(json.dumps(settings))
 

@@ -35,7 +35,7 @@ def told(
     folder: Path, forecast: dict[str, object] | None, *steps: int
 ) -> list[events.Event | None]:
     run = RunDir(folder)
-    check = MemoryCheck(EventLog(run), forecast)
+    check = MemoryCheck(EventLog(run), forecast, "cpu")
     for step in steps:
         check.on_step_end(NO_STATE, StepResult(step, 1, 1, {"loss": 1.0, "grad_norm": 1.0}))
     return [events.decode(line) for line in run.events.read_bytes().splitlines()]

@@ -123,17 +123,14 @@ def resume(run: RunDir) -> int:
 
 def start_beside(files: SessionDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":
     """Start an engine that answers this process; one that needs no GPU gets none."""
-    hidden = {} if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}
-    return _spawn(files, _engine(files, job), device, hidden)
+    return _spawn(files, _engine(files, job), device)
 
 
 def _engine(run: RunDir, job: Job) -> list[str]:
     return [sys.executable, "-P", "-m", "engine", job, str(run.path.resolve())]
 
 
-def _spawn(
-    run: RunDir, command: list[str], device: str, more: dict[str, str] | None = None
-) -> "subprocess.Popen[bytes]":
+def _spawn(run: RunDir, command: list[str], device: str) -> "subprocess.Popen[bytes]":
     """Start a command in a session of its own, which says into the run's log what it says."""
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -144,7 +141,7 @@ def _spawn(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_environment(device) | (more or {}),
+            env=_environment(device),
         )
     finally:
         os.close(log)
@@ -174,7 +171,7 @@ def _environment(device: str) -> dict[str, str]:
     """This process's environment with what the engine needs.
 
     A run takes one GPU, the first that is visible: with several, transformers would wrap the model
-    in nn.DataParallel, which TRL refuses.
+    in nn.DataParallel, which TRL refuses. One on another device sees none: it would hold memory there.
     """
     one_gpu = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -183,7 +180,7 @@ def _environment(device: str) -> dict[str, str]:
     return {
         **(_MALLOC if device == "cpu" else {}),
         **os.environ,
-        **(one_gpu if device == "cuda" else {}),
+        **(one_gpu if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }

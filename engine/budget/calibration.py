@@ -1,11 +1,25 @@
 """The CUDA context that runs on a card were measured to take, kept for its next forecast."""
 
 import contextlib
+from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine import guarded, user_dirs
 from engine.atomic import write_json
+from engine.hardware import nvml
+
+_LEAST_GIB, _MOST_GIB = 0.1, 2.0
+"""A context beyond these is none: another process came or went meanwhile, or nothing was told."""
+
+
+class Context(NamedTuple):
+    """GiB on the device beyond what PyTorch reserved."""
+
+    gib: float
+    is_of_these_versions: bool
+    """Whether it was measured under today's driver and PyTorch."""
 
 
 def key(card: str, driver: str, torch_version: str) -> str:
@@ -13,21 +27,31 @@ def key(card: str, driver: str, torch_version: str) -> str:
     return f"{card} | driver {driver} | torch {torch_version}"
 
 
-def context_gib(card: str) -> float | None:
-    """GiB on the device beyond what PyTorch reserved, in the card's latest measured run.
+def context(card: str) -> Context | None:
+    """Of the card's latest measured run under today's versions, else under others.
 
-    None where it was never measured under any driver and PyTorch, or the file is damaged.
+    None where it was never measured, or the file is damaged.
     """
-    measured = [
-        figure
+    measured = {
+        name: figure
         for name, record in _read().items()
         if name.startswith(f"{card} | ") and (figure := _context_of(record)) is not None
-    ]
-    return measured[-1] if measured else None
+    }
+    if not measured:
+        return None
+    today = key(card, _driver(), metadata.version("torch"))
+    if today in measured:
+        return Context(measured[today], is_of_these_versions=True)
+    return Context([*measured.values()][-1], is_of_these_versions=False)
 
 
 def remember(name: str, context_gib: float) -> None:
-    """Keep a measurement; where the folder can't be written to, the next forecast lacks it."""
+    """Keep a measurement, unless it can be none.
+
+    Where the folder can't be written to, the next forecast lacks it.
+    """
+    if not _LEAST_GIB <= context_gib <= _MOST_GIB:
+        return
     records = _read()
     records.pop(name, None)  # the latest stands last
     file = _file()
@@ -37,8 +61,20 @@ def remember(name: str, context_gib: float) -> None:
 
 
 def _context_of(record: Any) -> float | None:
-    value = record.get("context_gib") if isinstance(record, dict) else None
-    return float(value) if isinstance(value, int | float) else None
+    value: Any = record.get("context_gib") if isinstance(record, dict) else None
+    if type(value) not in (int, float) or not _LEAST_GIB <= value <= _MOST_GIB:
+        return None
+    return float(value)
+
+
+@cache
+def _driver() -> str:
+    import pynvml
+
+    try:
+        return nvml.ask(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
+    except nvml.NoAnswer:
+        return "unknown"
 
 
 def _file() -> Path:

@@ -150,11 +150,17 @@ def _at_the_peak(gemma: Gemma, step: StepShape) -> tuple[dict[str, int], str]:
 
 
 def _context_gib(profile: Profile) -> tuple[float, float]:
-    """Likely and at most: as it was measured on the card, else the profile's guess."""
-    measured = calibration.context_gib(profile.title)
-    if measured is not None:
-        return measured, measured
-    return profile.context_gib, 1.5 * profile.context_gib
+    """Likely and at most: as it was measured on the card, else the profile's guess.
+
+    Under other versions of driver or PyTorch it may be as much as where nothing was measured.
+    """
+    most_guessed = 1.5 * profile.context_gib
+    measured = calibration.context(profile.title)
+    if measured is None:
+        return profile.context_gib, most_guessed
+    if measured.is_of_these_versions:
+        return measured.gib, measured.gib
+    return measured.gib, max(measured.gib, most_guessed)
 
 
 def _more(band: Band, expected: float, high: float) -> Band:

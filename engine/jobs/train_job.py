@@ -4,6 +4,7 @@ import gc
 from dataclasses import dataclass
 
 from engine import events
+from engine.hardware import card_memory
 from engine.recipe.schema import Training
 from engine.run import checkpoint_manifest
 from engine.run.checkpoint_manifest import Checkpoint
@@ -36,6 +37,8 @@ def train(run: RunDir, log: EventLog, control: RunControl, start: Checkpoint | N
     where the run is no longer the one that wrote the checkpoint.
     """
     request = run.read_request()
+    if request.hardware.device == "cuda":
+        card_memory.used_before()
     next_try: _Try | None = _Try(request.recipe.training, start)
     while next_try:
         next_try = _train_once(run, log, control, request, next_try)

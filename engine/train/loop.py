@@ -85,13 +85,13 @@ def _steps(state: TrainingState, random_state: dict[str, Any] | None) -> Iterato
         loader = skip_first_batches(state.loader, passed_steps * accumulation)
         if random_state and not passed_steps:
             # An epoch begins by drawing a number; within one it was drawn before the checkpoint.
-            training_state.restore_random(random_state)
+            training_state.restore_random(random_state, state.accelerator.device)
             random_state = None
         loader.set_epoch(epoch)
         epoch_batches = iter(loader)
         while batches := list(islice(epoch_batches, accumulation)):
             if random_state:
-                training_state.restore_random(random_state)
+                training_state.restore_random(random_state, state.accelerator.device)
                 random_state = None
             yield batches
             if state.progress.step >= state.total_steps:

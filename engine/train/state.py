@@ -161,7 +161,7 @@ def save(state: TrainingState, folder: Path) -> None:
         "optimizer": state.optimizer.state_dict(),
         "scheduler": state.schedule.state_dict(),
         "scaler": scaler.state_dict() if scaler else {},
-        "random": training_state.random_state(),
+        "random": training_state.random_state(state.accelerator.device),
     }
     training_state.save(folder, tensors)
     progress = dataclasses.asdict(state.progress)

@@ -36,25 +36,26 @@ def load(folder: Path) -> dict[str, Any]:
     return state
 
 
-def random_state() -> dict[str, Any]:
-    """The states of all random numbers that training draws."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The states of all random numbers that training on a device draws."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
         "torch": torch.random.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state(device)] if device.type == "cuda" else [],
+        "mps": [torch.mps.get_rng_state()] if device.type == "mps" else [],
     }
 
 
-def restore_random(state: dict[str, Any]) -> None:
-    """Draw on from where `random_state` was told."""
+def restore_random(state: dict[str, Any], device: torch.device) -> None:
+    """Draw on from where `random_state` was told, by what it told of devices of this kind."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.random.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    for of_device in state.get(device.type, [])[:1]:
+        torch.get_device_module(device).set_rng_state(of_device)
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

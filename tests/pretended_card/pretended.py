@@ -64,7 +64,7 @@ def _facts(total: int) -> dict[str, Any]:
     cards = int(os.environ.get("PRETENDED_CARDS", "1"))
     major, minor = map(int, os.environ.get("PRETENDED_CAPABILITY", "8.6").split("."))
     properties = SimpleNamespace(
-        name=NAME, total_memory=total, major=major, minor=minor, uuid="0",
+        name=NAME, total_memory=total, major=major, minor=minor, uuid="aaaa-1111",
         multi_processor_count=28, is_integrated=False, gcnArchName="",
     )  # fmt: skip
 

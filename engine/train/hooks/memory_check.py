@@ -1,6 +1,5 @@
 """Forecast against measured memory, once the optimizer has its state."""
 
-import os
 from typing import Any
 
 import psutil
@@ -8,8 +7,10 @@ import torch
 
 from engine.budget import calibration
 from engine.events import Memory
-from engine.hardware import nvml
+from engine.hardware import card_memory
 from engine.run.event_log import EventLog
+from engine.train.hooks import device_memory
+from engine.train.hooks.device_memory import DeviceMemory, Figure
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
 from engine.train.state import TrainingState
@@ -18,21 +19,18 @@ from engine.units import GIB
 _STEP = 2
 """The first step has no optimizer state before it, so the second is the first whole one."""
 
-Figure = float | None
-
 
 class MemoryCheck(Hook):
-    """Tells the difference once in a run, and keeps that of a card for its next forecast."""
+    """Tells the difference once in a run, and keeps what a card's driver took beside PyTorch."""
 
-    def __init__(self, log: EventLog, forecast: dict[str, Any] | None) -> None:
+    def __init__(self, log: EventLog, forecast: dict[str, Any] | None, device: str) -> None:
         self._log = log
         self._forecast = forecast or {}
+        self._device = device
 
     def on_train_begin(self, state: TrainingState) -> None:
         """Forget what loading and the first samples took, which no step needs."""
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        device_memory.forget(self._device)
 
     def on_step_end(self, state: TrainingState, result: StepResult) -> None:
         """Write the event after the second step; after others do nothing."""
@@ -40,8 +38,9 @@ class MemoryCheck(Hook):
             self.tell()
 
     def tell(self) -> None:
-        """Write the event, and remember what the card needed beyond its forecast."""
-        allocated, reserved, device, name = _measured()
+        """Write the event, and remember what the card's driver took."""
+        most = device_memory.most(self._device)
+        device_gib, card = _of_the_driver(self._device, most)
         event = Memory(
             step=_STEP,
             source=str(self._forecast.get("source", "none")),
@@ -49,15 +48,15 @@ class MemoryCheck(Hook):
             forecast_reserved_gib=self._expected("reserved_gib"),
             forecast_device_gib=self._expected("device_gib"),
             forecast_host_gib=self._expected("host_gib"),
-            allocated_gib=allocated,
-            reserved_gib=reserved,
-            device_gib=device,
+            allocated_gib=most.allocated_gib,
+            reserved_gib=most.reserved_gib,
+            device_gib=device_gib,
             rss_gib=round(psutil.Process().memory_info().rss / GIB, 3),
         )
         self._log.append(event)
         context_gib = context_of(event)
-        if name is not None and context_gib is not None:
-            calibration.remember(name, context_gib)
+        if card is not None and context_gib is not None:
+            calibration.remember(card, context_gib)
 
     def _expected(self, figure: str) -> Figure:
         value = self._forecast.get(figure)
@@ -73,35 +72,12 @@ def context_of(event: Memory) -> Figure:
     return round(event.device_gib - event.reserved_gib, 3)
 
 
-def _measured() -> tuple[Figure, Figure, Figure, str | None]:
-    """Most allocated and reserved so far, the process's share of the card, and the card's key.
-
-    Without a CUDA device there is nothing to tell: what a CPU run holds is in rss_gib.
-    """
-    if not torch.cuda.is_available():
-        return None, None, None, None
+def _of_the_driver(device: str, most: DeviceMemory) -> tuple[Figure, str | None]:
+    """The process's share of the device, and a card's key in the calibration."""
+    if device != "cuda":
+        # Apple's driver tells what it gave; what a run on a CPU holds is in rss_gib.
+        return most.reserved_gib, None
     uuid = str(torch.cuda.get_device_properties().uuid)
-    try:
-        driver, device_bytes = nvml.ask(lambda: _driver_and_own_bytes(uuid))
-    except nvml.NoAnswer:
-        driver, device_bytes = "unknown", None
-    return (
-        round(torch.cuda.max_memory_allocated() / GIB, 3),
-        round(torch.cuda.max_memory_reserved() / GIB, 3),
-        round(device_bytes / GIB, 3) if device_bytes else None,
-        calibration.key(torch.cuda.get_device_name(), driver, torch.__version__),
-    )
-
-
-def _driver_and_own_bytes(uuid: str) -> tuple[str, int | None]:
-    """The driver's version, and this process's bytes on the card.
-
-    A driver in a container may not know this process's number.
-    """
-    import pynvml
-
-    driver = pynvml.nvmlSystemGetDriverVersion()
-    handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
-    running = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    own = [process.usedGpuMemory for process in running if process.pid == os.getpid()]
-    return str(driver), own[0] if own else None
+    card = card_memory.of_this_process(uuid)
+    key = calibration.key(torch.cuda.get_device_name(), card.driver, torch.__version__)
+    return None if card.own_bytes is None else round(card.own_bytes / GIB, 3), key

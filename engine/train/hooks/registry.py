@@ -26,7 +26,7 @@ def hooks_of(
         LossWarnings(context.log, vocab_size, training.gradient_accumulation_steps),
         AdapterCheck(context.log),
         StepEvents(context.log),
-        MemoryCheck(context.log, context.request.forecast),
+        MemoryCheck(context.log, context.request.forecast, context.request.hardware.device),
         ObeyRunControl(context.log, context.control),
         SampleAnswers(answers, context.recipe.samples, context.control),
         SaveCheckpoints(context.log, checkpoints),

@@ -1,7 +1,6 @@
 """One event per optimizer step, with all of its figures."""
 
 import psutil
-import torch
 
 from engine import events
 from engine.events.kinds import (
@@ -12,6 +11,7 @@ from engine.events.kinds import (
     RSS_GIB,
 )
 from engine.run.event_log import EventLog
+from engine.train.hooks import device_memory
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
 from engine.train.state import TrainingState
@@ -27,12 +27,10 @@ class StepEvents(Hook):
         self._log = log
 
     def measure(self, state: TrainingState, result: StepResult) -> dict[str, float]:
-        """Memory of the process, and of the accelerator where there is one."""
-        memory = {"rss_gib": psutil.Process().memory_info().rss / GIB}
-        if torch.cuda.is_available():
-            memory["allocated_gib"] = torch.cuda.memory_allocated() / GIB
-            memory["reserved_gib"] = torch.cuda.memory_reserved() / GIB
-        return {name: round(gib, 3) for name, gib in memory.items()}
+        """Memory of the process, and of the device that it trains on where that has its own."""
+        of_device = device_memory.now(state.accelerator.device.type)._asdict()
+        memory = {name: gib for name, gib in of_device.items() if gib is not None}
+        return {"rss_gib": round(psutil.Process().memory_info().rss / GIB, 3), **memory}
 
     def on_step_end(self, state: TrainingState, result: StepResult) -> None:
         """Append the step."""
