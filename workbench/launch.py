@@ -171,7 +171,7 @@ def _environment(device: str) -> dict[str, str]:
     """This process's environment with what the engine needs.
 
     A run takes one GPU, the first that is visible: with several, transformers would wrap the model
-    in nn.DataParallel, which TRL refuses. On another device it sees none, and takes nothing of them.
+    in nn.DataParallel, which TRL refuses. On another device it sees none and takes nothing there.
     """
     one_gpu = {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
