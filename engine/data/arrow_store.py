@@ -2,6 +2,7 @@
 
 import json
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
@@ -34,6 +35,10 @@ SCHEMA = pyarrow.schema(
 )
 
 
+_CODES = {"int32": "i", "double": "d"}
+"""Of the standard library's arrays, by Arrow's type."""
+
+
 class Writer:
     """Writes kept rows in batches; the file appears under its name when it is closed."""
 
@@ -46,7 +51,7 @@ class Writer:
         """One batch, all of one file."""
         if not rows:
             return
-        columns = [
+        columns: list[list[Any]] = [
             [source] * len(rows),
             [file] * len(rows),
             [row.number for row in rows],
@@ -61,9 +66,7 @@ class Writer:
             [row.tokens.images for row in rows],
             [row.tokens.weights for row in rows],
         ]
-        arrays = [
-            pyarrow.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)
-        ]
+        arrays = [_array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)]
         self._writer.write_batch(pyarrow.record_batch(arrays, schema=SCHEMA))
 
     def close(self) -> None:
@@ -75,6 +78,18 @@ class Writer:
         """Leave nothing of it."""
         self._writer.close()
         self._partial.unlink(missing_ok=True)
+
+
+def _array(column: list[Any], kind: Any) -> Any:
+    if not pyarrow.types.is_large_list(kind):
+        return pyarrow.array(column, kind)
+    # pyarrow would look at every number's type.
+    numbers = array(_CODES[str(kind.value_type)])
+    for values in column:
+        numbers.fromlist([*values])
+    ends = np.cumsum([0, *map(len, column)])
+    values = pyarrow.array(np.frombuffer(numbers, numbers.typecode), kind.value_type)
+    return pyarrow.LargeListArray.from_arrays(ends, values)
 
 
 def _text(turns: Conversation) -> str:

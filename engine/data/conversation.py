@@ -121,6 +121,8 @@ def thinking(turns: Conversation, policy: str, has_channel: bool) -> Conversatio
         if any(turn.reasoning or _unopened(turn.content) for turn in _answers(turns)):
             raise UnusableRow(_NO_PLACE)
         return turns
+    if not any("<" in turn.content or turn.reasoning for turn in turns):
+        return turns
     apart = tuple(_thought_apart(turn) for turn in turns)
     if is_kept or not any(turn.reasoning for turn in apart):
         return apart

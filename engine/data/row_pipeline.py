@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from engine.data.checks import check
 from engine.data.conversation import Conversation, UnusableRow, answers_apart, thinking
@@ -32,6 +35,7 @@ NO_LOSS = "no token with loss within max_length"
 TOO_LONG = "a row of more than 16 MiB"
 UNSEEN = "images, which the model can't see"
 CHUNK_ROWS = 500
+_DECODER = msgspec.json.Decoder()
 _WORTH_ROWS = 20_000
 """With fewer rows the processes would take longer to start than the work."""
 _IN_FLIGHT = 3
@@ -69,6 +73,8 @@ class KeptRow:
     """Columns that say something and were not read."""
     prompt_hash: int
     hash: int
+    group: int
+    """A hash of what the row begins with: of its first turn that is not the system's."""
     turns: Conversation
     fact: str | None
 
@@ -76,11 +82,6 @@ class KeptRow:
     def images(self) -> list[str]:
         """Files that the row names."""
         return _images(self.turns)
-
-    @property
-    def group(self) -> int:
-        """A hash of what the row begins with: of its first turn that is not the system's."""
-        return _hash(tuple(turn for turn in self.turns if turn.role != "system")[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def parsed(raw: bytes | None) -> dict[str, Any]:
     if raw is None:
         raise UnusableRow(TOO_LONG)
     try:
-        record = json.loads(raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
+        record = _decoded(raw.removeprefix(b"\xef\xbb\xbf"))
     except UnicodeDecodeError:
         raise UnusableRow("bytes that are not UTF-8") from None
     except (ValueError, RecursionError):
@@ -118,6 +119,14 @@ def parsed(raw: bytes | None) -> dict[str, Any]:
     if UNREADABLE in record:
         raise UnusableRow(str(record[UNREADABLE]))
     return record
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # NaN, lone surrogates and what is damaged: slower, and with its own reasons.
+        return json.loads(raw.decode("utf-8"))
 
 
 def readable(rows: Iterable[tuple[int, bytes | None]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -143,7 +152,7 @@ class RowPipeline:
         read = [
             row
             for number, raw in rows
-            if raw is None or raw.strip(b" \t\r\n\xef\xbb\xbf")
+            if raw is None or raw.endswith(b"}") or raw.strip(b" \t\r\n\xef\xbb\xbf")
             for row in self._read(settings, number, raw)
         ]
         encoded = iter(self.encoder.encode([row.turns for row in read if isinstance(row, KeptRow)]))
@@ -176,9 +185,7 @@ class RowPipeline:
         fact = fact if isinstance(fact, str) else None
         parts = answers_apart(turns) if settings.thinking == "each" else [turns]
         return [
-            KeptRow(
-                number, _NOTHING, 0, notes, row.unread, _hash(part[:-1]), _hash(part), part, fact
-            )
+            KeptRow(number, _NOTHING, 0, notes, row.unread, *_hashes(part), part, fact)
             for part in parts
         ]
 
@@ -226,9 +233,16 @@ def _check_length(wanted: Filter, length: int) -> None:
         raise UnusableRow("longer than filter.max_tokens")
 
 
-def _hash(turns: Conversation) -> int:
-    digest = hashlib.blake2b(repr(turns).encode("utf-8", "surrogatepass"), digest_size=8)
-    return int.from_bytes(digest.digest(), "big", signed=True)
+def _hashes(turns: Conversation) -> tuple[int, int, int]:
+    """Of all turns but the last, of all, and of the first that is not the system's."""
+    written = [repr(turn).encode("utf-8", "surrogatepass") for turn in turns]
+    digest = hashlib.blake2b(b"".join(written[:-1]), digest_size=8)
+    prompt = digest.digest()
+    digest.update(written[-1])
+    first = next((n for n, turn in enumerate(turns) if turn.role != "system"), 0)
+    begins = hashlib.blake2b(b"(%b,)" % written[first], digest_size=8).digest()
+    prompt_hash, whole_hash, group = struct.unpack(">qqq", prompt + digest.digest() + begins)
+    return prompt_hash, whole_hash, group
 
 
 Task = tuple[int, RowSettings, RowIndex, list[int]]

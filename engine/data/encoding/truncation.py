@@ -1,6 +1,8 @@
 """What becomes of a row that is longer than the recipe's max_length."""
 
-from itertools import chain, groupby, islice
+from collections.abc import Sequence
+from itertools import chain, groupby
+from typing import Any
 
 from engine.data.conversation import UnusableRow
 from engine.data.encoding.tokens import Tokens
@@ -25,15 +27,12 @@ def truncated(
     slices = [slice(0, len(row.ids))]
     if policy == "cut_middle":
         slices = _without_middle(row, max_length, turn_start)
-    ranges = (range(part.start, part.stop) for part in slices)
-    positions = list(islice(chain.from_iterable(ranges), max_length))
-    return Tokens(
-        [row.ids[position] for position in positions],
-        [row.labels[position] for position in positions],
-        True,
-        _images_left(row, set(positions), image_token) if row.images else (),
-        [row.weights[position] for position in positions] if row.weights else (),
-    )
+
+    def cut(values: Sequence[Any]) -> list[Any]:
+        return list(chain.from_iterable(values[part] for part in slices))[:max_length]
+
+    images = row.images and _images_left(row, {*cut(range(len(row.ids)))}, image_token)
+    return Tokens(cut(row.ids), cut(row.labels), True, images, row.weights and cut(row.weights))
 
 
 def _images_left(row: Tokens, positions: set[int], image_token: int | None) -> tuple[str, ...]:
