@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from engine.data.batches import pack
+from engine.data.conversation import UnusableRow
 from engine.data.encoding.template import template
 from engine.data.encoding.tokens import IGNORED, Tokens
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import differing
 from engine.data.row_counts import histogram
+from engine.data.row_pipeline import parsed
 from engine.recipe.schema import Data, Source
 
 few = hypothesis_settings(
@@ -88,6 +90,36 @@ def _mixed(folder: Path, mix: list[dict[str, Any]], seed: int, tokenizer: Any) -
         kept = {key: one[key] for key in ("rows", "weight", "seed")}
         made.append(Source(path=str(path), **kept))
     return prepare(Data(sources=tuple(made), seed=seed), tokenizer, template("gemma4"))
+
+
+ATOMS = st.sampled_from(
+    ("0", "-0", "-0.0", "18446744073709551616", "-9223372036854775809", "1e400", "5e-324", "0.1e1",
+     "9007199254740993.0", "NaN", "-Infinity", "01", "1.", "true", "null", "nul", '"a"', '"\\/"',
+     '"\\ud800"', '"\\ud83d\\ude00"', '"\x01"', '"\t"', '"\u2028"', "[1,]", "1 2", "", "{}")
+) | st.floats(allow_nan=False).map(repr)  # fmt: skip
+values = st.recursive(
+    ATOMS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.lists(inner, max_size=3).map(
+            lambda items: "{" + ",".join(f'"{n % 2}": {item}' for n, item in enumerate(items)) + "}"
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(value=values, cut=st.none() | st.integers(0, 40))
+@hypothesis_settings(few, max_examples=400)
+def test_a_row_is_what_pythons_decoder_says(value: str, cut: int | None) -> None:
+    raw = f'{{"row": {value}}}'.encode()[:cut]
+    try:
+        expected = repr(json.loads(raw))
+    except ValueError:
+        with pytest.raises(UnusableRow, match="not valid JSON"):
+            parsed(raw)
+        return
+    assert repr(parsed(raw)) == expected
 
 
 @given(before=tokens, ours=tokens, theirs=tokens, answer=tokens)
