@@ -45,8 +45,9 @@ int nvmlDeviceGetMemoryInfo(handle device, memory *info) {
     info->total = strtoull(setting("FAKE_MIB", "24576"), 0, 10) << 20;
     if (device == 11) info->total /= 2;
     if (is("zero")) info->total = 0;
-    const char *used = getenv("FAKE_USED_MIB");
+    const char *used = getenv(device == 2 ? "FAKE_USED_MIB_2" : "FAKE_USED_MIB");
     info->used = used ? strtoull(used, 0, 10) << 20 : info->total / 4;
+    if (info->used > info->total) info->used = info->total;
     info->free = info->total - info->used;
     return 0;
 }
@@ -88,10 +89,10 @@ int nvmlDeviceGetPowerUsage(handle device, unsigned *milliwatts) {
 }
 int nvmlDeviceGetComputeRunningProcesses_v3(handle device, unsigned *count, process *processes) {
     unsigned room = *count;
-    const char *own = getenv("FAKE_OWN_MIB");
-    *count = device == 2 || own;
+    const char *own = getenv("FAKE_OWN_MIB"), *holder = getenv("FAKE_HOLDER");
+    *count = device == 2 || own || holder;
     if (room < *count) return INSUFFICIENT_SIZE;
-    if (*count) processes[0].pid = atoi(setting("FAKE_PID", "0"));
+    if (*count) processes[0].pid = atoi(setting(holder && device != 2 ? "FAKE_HOLDER" : "FAKE_PID", "0"));
     /* What isn't available, as under WSL, has all its bits set. */
     if (*count) processes[0].used = own && strcmp(own, "?") ? strtoull(own, 0, 10) << 20 : -1;
     return 0;

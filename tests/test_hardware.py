@@ -180,11 +180,11 @@ def test_apple_silicon_is_named_by_the_system(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    profiles.detect.cache_clear()
+    profiles._detected_once.cache_clear()
     try:
         found = profiles.detect()
     finally:
-        profiles.detect.cache_clear()
+        profiles._detected_once.cache_clear()
     assert (found.name, found.device, found.title) == ("auto", "mps", title)
     assert found.memory_gib == found.host_memory_gib == profiles.host_memory_gib()
     assert (found.bandwidth_gb_s, found.is_unified) == (bandwidth, True)

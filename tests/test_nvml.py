@@ -1,13 +1,20 @@
 """A machine as its NVIDIA driver tells it, for good or ill."""
 
 import ctypes.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from detection import detected
+from detection import ROOT, detected
 
 from engine.hardware import nvml
+from engine.hardware.profiles import Profile
 
 
 @pytest.fixture
@@ -43,7 +50,6 @@ def test_a_card_is_named_with_its_memory(found: Any, mode: str) -> None:
         ("unknown", "new", "the NVIDIA driver fails: Unknown Error"),
         ("none", "new", "the NVIDIA driver names no device"),
         ("lost", "new", "the NVIDIA driver fails at card 0: GPU is lost"),
-        ("one-lost", "new", "the NVIDIA driver fails at card 0: GPU is lost"),
         ("lost-memory", "new", "the NVIDIA driver fails at card 0: GPU is lost"),
         ("ok", "old", "the NVIDIA driver fails at card 0: Function Not Found"),
         ("mig-empty", "new", "MIG leaves NVIDIA One no instance"),
@@ -165,16 +171,86 @@ def test_a_card_that_is_not_here_is_no_other(found: Any, wanted: str, reason: st
 
 def test_a_lost_card_does_not_hide_the_other(found: Any) -> None:
     assert found("one-lost", CUDA_VISIBLE_DEVICES="1")["title"] == "NVIDIA Two"
+    assert found("one-lost")["title"] == "NVIDIA Two"
 
 
 @pytest.mark.parametrize(
     ("mode", "order", "is_said"),
-    [("two", {}, True), ("two", {"CUDA_VISIBLE_DEVICES": "1"}, True),
-     ("two", {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, True),
-     ("two", {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, False),
-     ("two", {"CUDA_VISIBLE_DEVICES": "GPU-aabb"}, False), ("twins", {}, False), ("ok", {}, False)],
+    [("two", {}, False), ("two", {"CUDA_VISIBLE_DEVICES": "1"}, True),
+     ("two", {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, True),
+     ("two", {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}, False),
+     ("two", {"CUDA_VISIBLE_DEVICES": "GPU-aabb"}, False),
+     ("twins", {"CUDA_VISIBLE_DEVICES": "1"}, False), ("ok", {}, False)],
 )  # fmt: skip
 def test_how_cards_are_counted_is_said_where_it_matters(
     found: Any, mode: str, order: dict[str, str], is_said: bool
 ) -> None:
     assert ("CUDA may count otherwise" in found(mode, **order)["reason"]) is is_said
+
+
+@pytest.mark.parametrize(
+    ("used_mib", "visible", "card"),
+    [
+        (("1000", "9000"), None, "GPU-aaaa-1111"),
+        (("9000", "1000"), None, "GPU-aabb-2222"),
+        (("9000", "1000"), "0", "GPU-aaaa-1111"),
+        (("9000", "1000"), "0,1", "GPU-aabb-2222"),
+        (("9000", "1000"), "GPU-aaaa", "GPU-aaaa-1111"),
+        (("9000", "1000"), "0,GPU-dddd,1", "GPU-aaaa-1111"),
+        (("5000", "5000"), "1,0", "GPU-aabb-2222"),
+    ],
+)
+def test_of_several_cards_the_one_with_most_free_memory_is_taken(
+    found: Any, used_mib: tuple[str, str], visible: str | None, card: str
+) -> None:
+    variables = {"FAKE_USED_MIB": used_mib[0], "FAKE_USED_MIB_2": used_mib[1]}
+    variables |= {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
+    told = found("two", **variables)
+    assert told["visible_as"] == card
+    is_drawn = visible in {None, "0,1", "1,0"}
+    assert ("of 2 cards the one with most free memory" in told["reason"]) is is_drawn
+
+
+def test_what_others_hold_is_not_usable_and_they_are_named(found: Any) -> None:
+    """The card has 12 GiB, of which 0.95 may be filled; another process left three."""
+    told = found("ok", FAKE_MIB="12288", FAKE_USED_MIB="9216", FAKE_HOLDER=str(os.getpid()))
+    profile = Profile(**{key: told[key] for key in Profile.__dataclass_fields__})
+    assert profile.usable_gib == 3.0
+    name = psutil.Process().name()
+    assert profile.held == f"8.4 GiB held by {name}"
+    assert found("ok", FAKE_USED_MIB="0")["holders"] == ""
+    free = replace(profile, free_gib=12.0)
+    assert (free.held, free.usable_gib) == ("", pytest.approx(11.4))
+
+
+_STARTED_ON = """
+import json, sys
+from workbench import launch
+print(json.dumps([launch._card("cuda", sys.argv[1]), launch._card("cpu")]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "preferred", "visible", "card"),
+    [
+        ("two", "", "", "GPU-aabb-2222"),
+        ("two", "GPU-aaaa-1111", "", "GPU-aaaa-1111"),
+        ("two", "GPU-gone", "", "GPU-aabb-2222"),
+        ("two", "GPU-aabb-2222", "0", "GPU-aaaa-1111"),
+        ("mig", "", "", "MIG-cccc-3333"),
+        ("mismatch", "", "1,0", "1"),
+    ],
+)
+def test_an_engine_is_handed_one_card_by_name(
+    drivers: Path, mode: str, preferred: str, visible: str, card: str
+) -> None:
+    """A run's own card while it is there, else the freest; where the driver is silent, CUDA's."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("CUDA_")}
+    env |= {"LD_LIBRARY_PATH": str(drivers / "new"), "FAKE_NVML": mode, "FAKE_USED_MIB": "9000"}
+    env |= {"FAKE_USED_MIB_2": "1000"} | ({"CUDA_VISIBLE_DEVICES": visible} if visible else {})
+    command = [sys.executable, "-c", _STARTED_ON, preferred]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=True, timeout=60)
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    on_card, on_cpu = json.loads(done.stdout)
+    assert on_card == {**order, "CUDA_VISIBLE_DEVICES": card}
+    assert on_cpu == {"CUDA_VISIBLE_DEVICES": ""}

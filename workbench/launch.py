@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import guarded
-from engine.hardware import profiles
+from engine.hardware import nvml, profiles
+from engine.hardware.gpu import Gpu
 from engine.problems import Refusal
 from engine.recipe import files as recipe_files
 from engine.run import checkpoint_manifest, run_folders, rundir, supervise
@@ -91,7 +92,9 @@ def start(run: RunDir, job: Job = Job.TRAIN) -> None:
     Raises `Refusal`: exit code 3 where another was faster, 2 where the request can't be read.
     """
     supervisor = [sys.executable, "-I", "-S", supervise.__file__, str(run.lock), str(run.ending)]
-    process = _spawn(run, [*supervisor, *_engine(run, job)], run.read_request().hardware.device)
+    hardware = run.read_request().hardware
+    card = _card(hardware.device, hardware.visible_as)
+    process = _spawn(run, [*supervisor, *_engine(run, job)], hardware.device, card)
     _wait_until(lambda: _supervisor(run) == process.pid or process.poll() is not None)
     if process.poll() == supervise.ALREADY_RUNNING:
         raise run.at_work()
@@ -123,14 +126,30 @@ def resume(run: RunDir) -> int:
 
 def start_beside(files: SessionDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":
     """Start an engine that answers this process; one that needs no GPU gets none."""
-    return _spawn(files, _engine(files, job), device)
+    return _spawn(files, _engine(files, job), device, _card(device))
+
+
+def _card(device: str, preferred: str = "") -> dict[str, str]:
+    """One card of a GPU's kind, by name: what a run had before, or the one with most free memory.
+
+    With several that are visible transformers would wrap the model in nn.DataParallel, which TRL
+    refuses. On another device it sees none and takes nothing there.
+    """
+    if device != "cuda":
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    gpu = nvml.find(preferred)
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    name = gpu.visible_as if isinstance(gpu, Gpu) else first
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": name}
 
 
 def _engine(run: RunDir, job: Job) -> list[str]:
     return [sys.executable, "-P", "-m", "engine", job, str(run.path.resolve())]
 
 
-def _spawn(run: RunDir, command: list[str], device: str) -> "subprocess.Popen[bytes]":
+def _spawn(
+    run: RunDir, command: list[str], device: str, card: dict[str, str]
+) -> "subprocess.Popen[bytes]":
     """Start a command in a session of its own, which says into the run's log what it says."""
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -141,7 +160,7 @@ def _spawn(run: RunDir, command: list[str], device: str) -> "subprocess.Popen[by
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_environment(device),
+            env=_environment(device) | card,
         )
     finally:
         os.close(log)
@@ -168,19 +187,10 @@ def _wait_until(is_so: Callable[[], bool]) -> bool:
 
 
 def _environment(device: str) -> dict[str, str]:
-    """This process's environment with what the engine needs.
-
-    A run takes one GPU, the first that is visible: with several, transformers would wrap the model
-    in nn.DataParallel, which TRL refuses. On another device it sees none and takes nothing there.
-    """
-    one_gpu = {
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
-    }
+    """This process's environment with what the engine needs."""
     return {
         **(_MALLOC if device == "cpu" else {}),
         **os.environ,
-        **(one_gpu if device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}),
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
     }

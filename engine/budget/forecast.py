@@ -71,6 +71,8 @@ class Budget:
     rows: tuple[Row, ...]
     tables_on_host_gib: float = 0.0
     """Of the checkpoint's file, mapped into host memory."""
+    held: str = ""
+    """Who holds memory of the device that a run could fill otherwise."""
 
     @property
     def fits(self) -> bool:
@@ -95,6 +97,7 @@ class Budget:
             "tables_on_host_gib": self.tables_on_host_gib,
             "disk_gib": self.disk_gib,
             "usable_gib": round(self.usable_gib, 3),
+            "held": self.held,
             "peak_moment": self.peak_moment,
             "rows": [asdict(row) for row in self.rows],
             "fits": self.fits,
@@ -128,6 +131,7 @@ def forecast(gemma: Gemma, step: StepShape, profile: Profile) -> Budget:
         peak_moment=moment,
         rows=tuple(Row(part, round(gib, 4), PARTS[part]) for part, gib in rows.items()),
         tables_on_host_gib=round(persistent.tables_on_host(gemma, step) / GIB, 3),
+        held=profile.held,
     )
 
 

@@ -21,9 +21,14 @@ class Gpu:
     """NVIDIA's compute capability, as (8, 9)."""
     arch: str = ""
     """AMD's name of the generation, as "gfx942:sramecc+:xnack-"; empty for NVIDIA."""
-    uuid: str = ""
+    visible_as: str = ""
+    """What CUDA_VISIBLE_DEVICES calls it: its UUID, or its number where it tells none."""
+    free_gib: float | None = None
+    """What is free now; None where that is not known."""
+    holders: str = ""
+    """Other processes that hold memory of it, by name."""
     note: str = ""
-    """What is uncertain about it."""
+    """Why it is this one, or what is uncertain about it."""
 
     @property
     def has_bf16(self) -> bool:

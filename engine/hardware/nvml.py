@@ -11,7 +11,11 @@ from engine.hardware.gpu import Absence, Gpu
 from engine.units import GIB
 
 DEADLINE_S = 2.0
-_MAY_BE_ANOTHER = "several different cards are here, and CUDA may count otherwise than NVML does"
+_COUNTED = (
+    "CUDA_VISIBLE_DEVICES is read as nvidia-smi counts (PCI_BUS_ID), CUDA may count otherwise"
+)
+_MOST_NAMES = 3
+"""Of processes that are named."""
 _T = TypeVar("_T")
 _U = TypeVar("_U")
 
@@ -82,10 +86,13 @@ def optional(question: Callable[[], _T], otherwise: _U) -> _T | _U:
         return otherwise
 
 
-def find() -> Gpu | Absence:
-    """The device that CUDA would call 0, heeding CUDA_VISIBLE_DEVICES, or why there is none."""
-    wanted = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
-    if wanted[0].strip() in {"", "-1"}:
+def find(preferred: str = "") -> Gpu | Absence:
+    """The card with most free memory of those that CUDA_VISIBLE_DEVICES leaves, or why none is.
+
+    The preferred one, as `Gpu.visible_as` names it, is taken while it is among them.
+    """
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "all").split(",")]
+    if names[0] in {"", "-1"}:
         return Absence("CUDA_VISIBLE_DEVICES hides every GPU", is_final=True)
     try:
         cards = ask(_cards)
@@ -93,23 +100,31 @@ def find() -> Gpu | Absence:
         return Absence(str(silence))
     if not cards:
         return Absence("the NVIDIA driver names no device")
-    return _first_visible(cards, [name.strip() for name in wanted])
+    visible = [card.first for card in cards] if names == ["all"] else _visible(cards, names)
+    usable = [gpu for gpu in visible if isinstance(gpu, Gpu)]
+    if not usable:
+        return visible[0]
+    freest = max(usable, key=lambda gpu: gpu.free_gib or 0.0)
+    gpu = next((gpu for gpu in usable if gpu.visible_as == preferred), freest)
+    if len(usable) == 1 or gpu is not freest:
+        return gpu
+    why = f"of {len(usable)} cards the one with most free memory"
+    return replace(gpu, note="; ".join(filter(None, (gpu.note, why))))
 
 
-def _first_visible(cards: list[_Card], wanted: list[str]) -> Gpu | Absence:
-    first = wanted[0]
-    if wanted.count(first) > 1:  # CUDA then shows none at all
-        return Absence(f"CUDA_VISIBLE_DEVICES names {first} twice", is_final=True)
-    named = _by_index(cards, first) if first.isdecimal() else _by_uuid(cards, first)
-    if len(named) != 1:
-        which = "several are" if named else f"none of {len(cards)} is"
-        reason = f"CUDA_VISIBLE_DEVICES asks for card {first!r}, which {which}"
-        return Absence(reason, is_final=True)
-    first_named = named[0]
-    is_ordered = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not first.isdecimal()
-    if isinstance(first_named, Absence) or is_ordered or not _differ(cards):
-        return first_named
-    return replace(first_named, note=_MAY_BE_ANOTHER)
+def _visible(cards: list[_Card], names: list[str]) -> list[Gpu | Absence]:
+    """Cards by their names, up to the first that is none, as CUDA does."""
+    visible: list[Gpu | Absence] = []
+    for name in names:
+        if names.count(name) > 1:  # CUDA then shows none at all
+            return [Absence(f"CUDA_VISIBLE_DEVICES names {name} twice", is_final=True)]
+        named = _by_index(cards, name) if name.isdecimal() else _by_uuid(cards, name)
+        if len(named) != 1:
+            which = "several are" if named else f"none of {len(cards)} is"
+            reason = f"CUDA_VISIBLE_DEVICES asks for card {name!r}, which {which}"
+            return visible or [Absence(reason, is_final=True)]
+        visible.append(named[0])
+    return visible
 
 
 def _differ(cards: list[_Card]) -> bool:
@@ -117,12 +132,17 @@ def _differ(cards: list[_Card]) -> bool:
 
 
 def _by_index(cards: list[_Card], index: str) -> list[Gpu | Absence]:
-    return [card.first for card in cards[int(index) : int(index) + 1]]
+    named = [card.first for card in cards[int(index) : int(index) + 1]]
+    is_ordered = os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not _differ(cards)
+    return [
+        gpu if is_ordered or isinstance(gpu, Absence) else replace(gpu, note=_COUNTED)
+        for gpu in named
+    ]
 
 
 def _by_uuid(cards: list[_Card], start: str) -> list[Gpu | Absence]:
     by_uuid: dict[str, Gpu | Absence] = {card.uuid: card.first for card in cards}
-    by_uuid |= {part.uuid: part for card in cards for part in card.parts}
+    by_uuid |= {part.visible_as: part for card in cards for part in card.parts}
     is_uuid = start.startswith(("GPU-", "MIG-"))
     return [gpu for uuid, gpu in by_uuid.items() if is_uuid and uuid.startswith(start)]
 
@@ -141,13 +161,13 @@ def _card(index: int) -> _Card:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         name = _text(pynvml.nvmlDeviceGetName(handle))
         uuid = _uuid(handle)
-        parts = _parts(handle, name, uuid)
+        parts = _parts(handle, name, uuid or str(index))
     except pynvml.NVMLError as error:
         return _Card(name, uuid, (), f"the NVIDIA driver fails at card {index}: {error}")
     return _Card(name, uuid, tuple(parts), "" if parts else f"MIG leaves {name} no instance")
 
 
-def _parts(handle: Any, name: str, uuid: str) -> Sequence[Gpu]:
+def _parts(handle: Any, name: str, visible_as: str) -> Sequence[Gpu]:
     import pynvml
 
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
@@ -156,10 +176,16 @@ def _parts(handle: Any, name: str, uuid: str) -> Sequence[Gpu]:
         instances = [_instance(handle, index) for index in range(count)]
         return [_gpu(instance, (major, minor)) for instance in instances if instance is not None]
     try:
-        memory_gib = _memory_gib(handle)
+        memory_gib, free_gib = _memory_gib(handle)
     except pynvml.NVMLError_NotSupported:  # a GB10 has no memory of its own
-        memory_gib = None
-    return [Gpu(name, memory_gib, (major, minor), uuid=uuid)]
+        memory_gib = free_gib = None
+    holders = _holders(handle)
+    return [
+        Gpu(
+            name, memory_gib, (major, minor),
+            visible_as=visible_as, free_gib=free_gib, holders=holders,
+        )
+    ]  # fmt: skip
 
 
 def _instance(handle: Any, index: int) -> Any:
@@ -175,14 +201,39 @@ def _gpu(handle: Any, capability: tuple[int, int]) -> Gpu:
     import pynvml
 
     name = _text(pynvml.nvmlDeviceGetName(handle))
-    return Gpu(name, _memory_gib(handle), capability, uuid=_uuid(handle))
+    memory_gib, free_gib = _memory_gib(handle)
+    return Gpu(name, memory_gib, capability, visible_as=_uuid(handle), free_gib=free_gib)
 
 
-def _memory_gib(handle: Any) -> float | None:
+def _memory_gib(handle: Any) -> tuple[float | None, float | None]:
+    """All of it and what is free now; None where the card has none of its own."""
     import pynvml
 
-    total = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-    return total / GIB or None
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    return (memory.total / GIB, memory.free / GIB) if memory.total else (None, None)
+
+
+def _holders(handle: Any) -> str:
+    """Names of other processes that hold memory of a card, those that hold most first."""
+    import pynvml
+
+    held_bytes: dict[int, int] = {}
+    for kind in ("Compute", "Graphics"):
+        ask = getattr(pynvml, f"nvmlDeviceGet{kind}RunningProcesses")
+        with contextlib.suppress(pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):
+            held_bytes |= {one.pid: one.usedGpuMemory or 0 for one in ask(handle)}
+    held_bytes.pop(os.getpid(), None)
+    names = dict.fromkeys(map(_process_name, sorted(held_bytes, key=held_bytes.__getitem__)))
+    return ", ".join([*names][::-1][:_MOST_NAMES])
+
+
+def _process_name(pid: int) -> str:
+    import psutil
+
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.Error:
+        return f"process {pid}"
 
 
 def _uuid(handle: Any) -> str:

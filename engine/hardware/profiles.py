@@ -23,6 +23,8 @@ _APPLE = "apple-m"
 _SAME_MEMORY = 0.15
 """How far a card's memory may be from a profile's: drivers and ECC differ, 8 and 12 GB don't."""
 _GUESSED_CONTEXT_GIB = 0.5
+_WORTH_TELLING_GIB = 0.1
+"""Of memory that others hold; a driver's own bookkeeping is less."""
 _HOST_SHARE = 0.9
 """Part of the host's memory that a run may fill; the rest is the system's."""
 
@@ -59,11 +61,26 @@ class Profile:
     """Memory bandwidth in 10^9 bytes a second; None where nobody can say."""
     tflops: float | None = None
     """Dense 16-bit matrix arithmetic with 32-bit sums, in 10^12 FLOP/s; a CPU's is 32-bit."""
+    visible_as: str = ""
+    """What CUDA_VISIBLE_DEVICES calls the card that was detected."""
+    free_gib: float | None = None
+    """What was free of its memory then; None where it is not known, as of a named card."""
+    holders: str = ""
+    """Processes that held some of its memory, by name."""
 
     @property
     def usable_gib(self) -> float:
-        """Memory that a run may fill, in GiB."""
-        return self.memory_gib * self.usable_share
+        """Memory that a run may fill, in GiB: no more than is free."""
+        share_gib = self.memory_gib * self.usable_share
+        return share_gib if self.free_gib is None else min(share_gib, self.free_gib)
+
+    @property
+    def held(self) -> str:
+        """Who holds memory that a run could fill otherwise; empty where nobody does."""
+        held_gib = self.memory_gib * self.usable_share - self.usable_gib
+        if held_gib < _WORTH_TELLING_GIB:
+            return ""
+        return f"{held_gib:.1f} GiB held by {self.holders or 'other processes'}"
 
     @property
     def host_usable_gib(self) -> float:
@@ -100,15 +117,24 @@ def runnable(name: str) -> Profile:
     if named.device not in {"cpu", here.device}:
         fix = f"Start it there, or use --hardware auto, which is {here.title} here"
         raise Refusal.of("--hardware", f"this machine has no {named.device} device", fix)
-    return named
+    if named.device != "cuda":
+        return named
+    return replace(named, visible_as=here.visible_as, free_gib=here.free_gib, holders=here.holders)
 
 
-@cache
 def detect(nodes: Path = torch_probe.NODES) -> Profile:
     """This machine, with the reason why; `nodes` is where the kernel keeps its device files.
 
-    NVML is asked first. Where it can't tell although there are device files of GPUs, torch is.
+    NVML is asked first. Where it can't tell although there are device files of GPUs, torch is. A
+    card that NVML told of is looked for anew each time: another may have more free memory by now.
     """
+    first = _detected_once(nodes)
+    by_nvml = nvml.find() if first.visible_as else None
+    return _of_gpu(by_nvml, "NVML names") if isinstance(by_nvml, Gpu) else first
+
+
+@cache
+def _detected_once(nodes: Path) -> Profile:
     by_nvml = nvml.find()
     if isinstance(by_nvml, Gpu):
         return _of_gpu(by_nvml, "NVML names")
@@ -171,6 +197,9 @@ def _of_gpu(gpu: Gpu, teller: str) -> Profile:
         memory_gib=memory_gib,
         host_memory_gib=host_gib,
         reason="; ".join(reason for reason in reasons if reason),
+        visible_as=gpu.visible_as,
+        free_gib=None if is_unified else gpu.free_gib,
+        holders=gpu.holders,
     )
 
 

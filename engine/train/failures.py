@@ -6,6 +6,8 @@ from typing import Any
 from engine import events
 from engine.budget.placement import forecast_recipe
 from engine.budget.suggestions import Suggestion, suggestions
+from engine.hardware import nvml
+from engine.hardware.gpu import Gpu
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe, Training
@@ -55,13 +57,21 @@ def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events
         hint = f"Set {keys}: saves about {found.saves_gib:.2f} GiB, costs {found.costs}"
     return events.Failed(
         phase=phase,
-        error=str(error),
+        error=f"{error}{_held(request.hardware)}",
         hint=hint,
         log=log,
         step=error.step,
         batch_shape=error.batch_shape or None,
         ledger={row["part"]: row["gib"] for row in forecast["rows"]} if forecast else None,
         suggestion={key: _toml(value) for key, value in found.changes.items()} if found else None,
+    )
+
+
+def _held(hardware: Profile) -> str:
+    """Which other processes hold memory of the card just now."""
+    gpu = nvml.find(hardware.visible_as) if hardware.device == "cuda" else None
+    return (
+        f"; {gpu.holders} took some of the card too" if isinstance(gpu, Gpu) and gpu.holders else ""
     )
 
 
