@@ -16,6 +16,7 @@ ROOM_BUDGETS = {
     "engine/gemma": 650, "engine/hardware": 1000, "engine/jobs": 550, "engine/kernels": 300,
     "engine/model": 2050, "engine/objectives": 300, "engine/recipe": 1470, "engine/run": 1800,
     "engine/sessions": 650, "engine/train": 2620,
+    "workbench/other_trainers": 880,
     "workbench/commands": 1900, "workbench/patches": 390, "workbench/recipe_editor": 830,
     "workbench/run_view": 1380, "workbench/screens": 1960, "workbench/sessions": 620,
     "workbench/text": 1080, "workbench/widgets": 1640,

@@ -8,6 +8,7 @@ COMMANDS = {
     "preview": "show the rows as they will be trained on",
     "budget": "what a recipe needs: memory, time, and what saves",
     "recipes": "list the recipes that come along, and those of this folder",
+    "import": "make a recipe of a configuration for Axolotl, LLaMA-Factory, TRL or Unsloth",
     "hardware": "list the hardware profiles, and what this machine is",
     "doctor": "prove that the installed packages train right",
     "attach": "follow a run (default: the newest)",

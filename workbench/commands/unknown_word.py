@@ -18,6 +18,7 @@ WORDS = {
     **dict.fromkeys(("list", "ls", "ps", "status", "jobs"), "runs"),
     **dict.fromkeys(("kill", "cancel", "end"), "stop"),
     **dict.fromkeys(("models", "configs"), "recipes"),
+    **dict.fromkeys(("convert", "migrate", "axolotl", "llamafactory-cli", "trl"), "import"),
     **dict.fromkeys(("gpu", "gpus", "device", "devices", "cards"), "hardware"),
     "help": "--help", "version": "--version",
 }  # fmt: skip

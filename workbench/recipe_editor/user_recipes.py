@@ -118,13 +118,13 @@ def _typed(setting: str, value: Any, typed: str) -> Item:
 
 
 def _item(key: str, value: Any) -> Item:
-    return tomlkit.value(toml_text.of_value(_near(key, value)))
+    return tomlkit.value(toml_text.of_value(near(key, value)))
 
 
-def _near(key: str, value: Any) -> Any:
+def near(key: str, value: Any) -> Any:
     """With paths below the current folder told from there."""
     if isinstance(value, list):
-        return [_near(key, item) for item in value]
+        return [near(key, item) for item in value]
     if isinstance(value, dict):
-        return {name: _near(name, inner) for name, inner in value.items()}
+        return {name: near(name, inner) for name, inner in value.items()}
     return recipe_facts.near(value) if key in _PATHS and isinstance(value, str) else value
