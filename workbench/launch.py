@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import guarded
-from engine.hardware import nvml, profiles
+from engine.hardware import card_probe, nvml, profiles
 from engine.hardware.gpu import Gpu
+from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe import files as recipe_files
 from engine.run import checkpoint_manifest, run_folders, rundir, supervise
@@ -22,6 +23,7 @@ from engine.sessions.session_dir import SessionDir
 
 if TYPE_CHECKING:
     from engine.budget.placement import RecipeForecast
+    from engine.recipe.schema import Recipe
 
 _OWNER_ONLY = 0o077
 """umask of every engine: whatever a library writes is its owner's."""
@@ -72,6 +74,7 @@ def propose(
 
     recipe, text = validate.load(name, overrides)
     profile = profiles.runnable(profile_name)
+    _require_usable_card(profile, recipe)
     forecast = fit_check.forecast(recipe, profile, anyway=anyway, known=known)
     file = recipe_files.find(name)
     request = Request(
@@ -117,11 +120,19 @@ def resume(run: RunDir) -> int:
     if state.is_alive or not _wait_until(lambda: not run.is_alive()):
         raise run.at_work()
     checkpoint_manifest.require_newest(run)
+    request = run.read_request()
+    _require_usable_card(request.hardware, request.recipe)
     known_bytes = run.events_bytes()
     start(run, Job.RESUME)
     # Until it speaks, its last word from before would be taken for the end.
     _wait_until(lambda: run.events_bytes() != known_bytes or not run.is_alive())
     return known_bytes
+
+
+def _require_usable_card(profile: Profile, recipe: "Recipe") -> None:
+    """Raises `Refusal` where torch, or NF4 where it is needed, can't use the card."""
+    if profile.device == "cuda":
+        card_probe.require_usable(profile, needs_nf4=recipe.model.quantization == "nf4")
 
 
 def start_beside(files: SessionDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":

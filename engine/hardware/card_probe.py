@@ -1,0 +1,129 @@
+"""Whether torch, bitsandbytes and Triton can use a card, tried once for each of their versions."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from engine import guarded, installed, user_dirs
+from engine.atomic import write_json
+from engine.hardware import nvml
+from engine.hardware.profiles import Profile
+from engine.problems import Refusal
+
+DEADLINE_S = 120.0
+KEPT = "card_probe.json"
+"""In the user's cache."""
+_PACKAGES = ("torch", "bitsandbytes", "triton")
+_DRIVER_OF_CUDA = {"13": "580", "12": "525", "11": "450"}
+"""NVIDIA's least driver on Linux by CUDA's major version (CUDA Toolkit Release Notes, table 2)."""
+_WHEELS = "https://download.pytorch.org/whl/cu126"
+"""PyTorch's own index; CUDA 12.6 runs on every driver from 525 on."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardAnswer:
+    """What the probe came to; an error is empty where that part works."""
+
+    torch: str = ""
+    cuda: str = ""
+    """The version that torch is built for; empty where it is built for the CPU only."""
+    product: str = ""
+    nf4: str = ""
+    triton: str = ""
+
+
+def key_of(profile: Profile) -> str:
+    """What an answer holds for: driver, card and versions."""
+    return " ".join((driver(), profile.visible_as, *map(installed.version, _PACKAGES)))
+
+
+def answer_of(profile: Profile) -> CardAnswer:
+    """The answer for a card, from the user's cache where the same was tried before."""
+    key, path = key_of(profile), user_dirs.cache() / KEPT
+    kept = _kept(path)
+    if key in kept:
+        return kept[key]
+    answer = _tried(profile.visible_as)
+    if not answer.product:
+        # What fails is tried again: it may have been mended, or the card been full.
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            kept[key] = answer
+            write_json(path, {of: asdict(one) for of, one in kept.items()})
+    return answer
+
+
+def require_usable(profile: Profile, *, needs_nf4: bool) -> CardAnswer:
+    """The answer for a card that a run may use. Raises `Refusal` where torch can't use it."""
+    answer = answer_of(profile)
+    require(answer, profile, driver(), needs_nf4=needs_nf4)
+    return answer
+
+
+def require(answer: CardAnswer, profile: Profile, driver: str, *, needs_nf4: bool) -> None:
+    """Raises `Refusal` where an answer says that a run can't do with the card."""
+    if answer.product:
+        raise Refusal.of("--hardware", *_reason_and_fix(answer, profile, driver))
+    if needs_nf4 and answer.nf4:
+        reason = f"bitsandbytes can't store weights in NF4 on {profile.title}: {answer.nf4}"
+        fix = "pip install --force-reinstall bitsandbytes, or set model.quantization = none"
+        raise Refusal.of("model.quantization", reason, fix)
+
+
+def _reason_and_fix(answer: CardAnswer, profile: Profile, driver: str) -> tuple[str, str]:
+    here = f"this machine has {profile.title}"
+    on_cpu = "or train on the processor: --hardware cpu"
+    if not answer.cuda and answer.torch:
+        mend = f"pip install --force-reinstall torch --index-url {_WHEELS}, {on_cpu}"
+        return f"{here}, but torch {answer.torch} is built for the CPU only", mend
+    least = _DRIVER_OF_CUDA.get(answer.cuda.partition(".")[0], "")
+    if "driver" in answer.product.lower() and least:
+        reason = f"{here}, but its driver {driver} is too old for torch's CUDA {answer.cuda}"
+        mend = f"Install NVIDIA's driver {least} or newer, or a torch for an older CUDA: "
+        return reason, f"{mend}pip install --force-reinstall torch --index-url {_WHEELS}, {on_cpu}"
+    reason = f"{here}, but torch {answer.torch} can't compute on it: {answer.product}"
+    return reason, f"gemma-bench doctor says more; {on_cpu}"
+
+
+def _tried(visible_as: str) -> CardAnswer:
+    one_card = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible_as}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "engine.kernels.probe"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            env={**os.environ, **(one_card if visible_as else {})}, timeout=DEADLINE_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return CardAnswer(product=f"it gave no answer in {DEADLINE_S:.0f} s")
+    try:
+        return CardAnswer(**json.loads(done.stdout.strip().splitlines()[-1]))
+    except (ValueError, LookupError, TypeError):
+        lines = done.stderr.strip().splitlines()
+        return CardAnswer(product=lines[-1] if lines else f"exit code {done.returncode}")
+
+
+def _kept(path: Path) -> dict[str, CardAnswer]:
+    try:
+        document = guarded.json_document(path)
+        return {key: CardAnswer(**answer) for key, answer in document.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def driver() -> str:
+    """The NVIDIA driver's version; "of unknown version" where it doesn't tell."""
+    try:
+        return nvml.ask(_driver_version)
+    except nvml.NoAnswer:
+        return "of unknown version"
+
+
+def _driver_version() -> str:
+    import pynvml
+
+    version = pynvml.nvmlSystemGetDriverVersion()
+    return version.decode() if isinstance(version, bytes) else str(version)

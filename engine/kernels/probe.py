@@ -1,0 +1,66 @@
+"""Tries a card with what a run needs of it: `python -m engine.kernels.probe` says it as JSON.
+
+It allocates and multiplies, sends a weight through bitsandbytes' NF4 and back, and runs one Triton
+kernel, each with what went wrong. It has not been run on a GPU yet.
+"""
+
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_ROWS = 64
+
+
+def _double(values: Any, size: Any) -> None:
+    """A kernel's body, as Triton reads it."""
+    at = tl.arange(0, size)
+    tl.store(values + at, tl.load(values + at) * 2)
+
+
+tl: Any = None
+"""Triton's language, by the name under which it is looked up in the kernel's module."""
+
+
+def main() -> None:
+    """Say torch's version and its CUDA's, and the error of each part, empty where it works."""
+    answer = {"torch": torch.__version__, "cuda": torch.version.cuda or torch.version.hip or ""}
+    answer["product"] = _error_of(_multiply)
+    answer["nf4"] = answer["product"] or _error_of(_quantise)
+    answer["triton"] = answer["product"] or _error_of(_double_by_triton)
+    print(json.dumps(answer))
+
+
+def _error_of(trial: Callable[[], bool]) -> str:
+    try:
+        return "" if trial() else "it gives wrong numbers"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:500]
+
+
+def _multiply() -> bool:
+    ones = torch.ones(_ROWS, _ROWS, device="cuda")
+    return bool((ones @ ones == _ROWS).all())
+
+
+def _quantise() -> bool:
+    from bitsandbytes import functional
+
+    weight = torch.linspace(-1, 1, _ROWS * _ROWS, device="cuda").reshape(_ROWS, _ROWS)
+    codes, state = functional.quantize_4bit(weight, quant_type="nf4")
+    return float((functional.dequantize_4bit(codes, state) - weight).abs().max()) < 0.2
+
+
+def _double_by_triton() -> bool:
+    global tl
+    triton, tl = (importlib.import_module(name) for name in ("triton", "triton.language"))
+    _double.__annotations__["size"] = tl.constexpr
+    values = torch.ones(_ROWS, device="cuda")
+    triton.jit(_double)[(1,)](values, _ROWS)
+    return bool((values == 2).all())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A card that torch can't use is refused before anything is made; NVML here is a pretended one."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.hardware import card_probe
+from engine.hardware.card_probe import CardAnswer
+from engine.hardware.profiles import Profile
+from engine.problems import Refusal
+from tests import command
+
+CARD = Profile("auto", "NVIDIA One", "cuda", 24.0, 0.95, True, visible_as="GPU-aaaa-1111")
+OLD_DRIVER = (
+    "RuntimeError: The NVIDIA driver on your system is too old (found version 12020). Please update"
+)
+
+
+def with_card(drivers: Path, **more: str) -> dict[str, str]:
+    """An environment in which the driver tells of one card."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("CUDA_")}
+    return {**env, "LD_LIBRARY_PATH": str(drivers / "new"), "FAKE_NVML": "ok", **more}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this torch can use a card")
+def test_a_card_beside_a_torch_for_the_cpu_is_refused_and_nothing_is_made(
+    drivers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in with_card(drivers, GEMMA_BENCH_CACHE=str(tmp_path / "cache")).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    code, _, err = command.call(folder, "--run", "quickstart", "--out", "run")
+    assert code == 2
+    assert f"NVIDIA One, but torch {torch.__version__} is built for the CPU only" in err
+    assert "pip install --force-reinstall torch --index-url https://download.pytorch.org" in err
+    assert "--hardware cpu" in err
+    assert [*folder.iterdir()] == []
+    settings = ("--hardware", "cpu", "--set", "training.max_steps=1")
+    assert command.call(folder, "--run", "quickstart", "--out", "run", *settings)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "needs_nf4", "words"),
+    [
+        (CardAnswer("2.13.0", "13.0"), True, ""),
+        (CardAnswer("2.13.0", "13.0", OLD_DRIVER), False,
+         r"its driver 580\.65 is too old for torch's CUDA 13\.0.*driver 580 or newer"),
+        (CardAnswer("2.9.0", "12.8", OLD_DRIVER), False, "driver 525 or newer"),
+        (CardAnswer("2.13.0+cpu", ""), False, ""),
+        (CardAnswer("2.13.0+cpu", "", "AssertionError: not compiled"), False, "for the CPU only"),
+        (CardAnswer("2.13.0", "13.0", "AcceleratorError: no kernel image"), False,
+         "can't compute on it: AcceleratorError: no kernel image"),
+        (CardAnswer("2.13.0", "13.0", nf4="RuntimeError: no library"), True,
+         "bitsandbytes can't store weights in NF4 on NVIDIA One: RuntimeError: no library"),
+        (CardAnswer("2.13.0", "13.0", nf4="RuntimeError: no library"), False, ""),
+        (CardAnswer("2.13.0", "13.0", triton="no C compiler"), True, ""),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_what_mends_it(answer: CardAnswer, needs_nf4: bool, words: str) -> None:
+    if not words:
+        card_probe.require(answer, CARD, "580.65", needs_nf4=needs_nf4)
+        return
+    with pytest.raises(Refusal, match=f"(?s){words}"):
+        card_probe.require(answer, CARD, "580.65", needs_nf4=needs_nf4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+def test_what_worked_is_known_for_its_versions_and_what_fails_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GEMMA_BENCH_CACHE", str(tmp_path))
+    works = CardAnswer("2.13.0", "13.0")
+    path = tmp_path / card_probe.KEPT
+    path.write_text(json.dumps({card_probe.key_of(CARD): asdict(works)}))
+    assert card_probe.answer_of(CARD) == works
+    another = replace(CARD, visible_as="GPU-aabb-2222")
+    assert card_probe.key_of(another) != card_probe.key_of(CARD)
+    assert card_probe.answer_of(another).product
+    assert [*json.loads(path.read_text())] == [card_probe.key_of(CARD)]
+    path.write_text("{broken")
+    assert card_probe.answer_of(CARD).product
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+def test_the_probe_says_what_went_wrong_with_each_part() -> None:
+    line = [sys.executable, "-P", "-m", "engine.kernels.probe"]
+    done = subprocess.run(line, capture_output=True, check=True, timeout=120)
+    answer = CardAnswer(**json.loads(done.stdout))
+    assert (answer.torch, answer.cuda) == (torch.__version__, torch.version.cuda or "")
+    assert answer.product == answer.nf4 == answer.triton != ""
