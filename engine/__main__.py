@@ -74,7 +74,7 @@ def _imported(job: Job) -> Any:
 
 def _leave(run: RunDir, log: EventLog, foothold: Foothold) -> int:
     """Say what was done in a directory that is gone; where it was moved to, its events tell too."""
-    gone = RunGone(f"{foothold.told()}; {_accomplished(log, foothold)}")
+    gone = RunGone(f"{foothold.fate()}; {_accomplished(log, foothold)}")
     print(gone, file=sys.stderr)
     _tell(log, _failed(gone, run, log))
     return ExitCode.FAILED
@@ -151,7 +151,7 @@ def _failed(error: Exception, run: RunDir, log: EventLog) -> events.Failed:
         error = error.__cause__
     full = None if isinstance(error, NotSaved) else disk.full_error(error)
     if full:
-        message = f"{disk.told(full, run.path)}: {message}"
+        message = f"{disk.cause(full, run.path)}: {message}"
     return events.Failed(
         phase=log.phase, error=message, hint=failures.hint(error), log=run.log.name
     )

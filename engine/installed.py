@@ -14,7 +14,7 @@ def requirements() -> list[str]:
 
 def versions() -> dict[str, str]:
     """Version by package; a package that is missing has an empty one."""
-    names = [found[0] for line in requirements() if (found := _NAME.match(line))]
+    names = [match[0] for line in requirements() if (match := _NAME.match(line))]
     return {name: version(name) for name in (PROJECT, *names)}
 
 

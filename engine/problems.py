@@ -33,8 +33,8 @@ class Problem:
     """The nearest valid key, where a key was unknown."""
 
     def __str__(self) -> str:
-        given = f" = {self.value}" if self.value else ""
-        return f"{self.key}{given}: {self.reason}. {self.fix}"
+        value = f" = {self.value}" if self.value else ""
+        return f"{self.key}{value}: {self.reason}. {self.fix}"
 
 
 class Refusal(Exception):

@@ -84,7 +84,7 @@ class Staged:
         return (self.reply or self._reply)(*self.asked[-1])
 
     def _reply(self, first: int, rows: int) -> Reply:
-        every = [(s.name, number) for s in self.answer.sources for number in range(s.taken)]
+        every = [(s.name, number) for s in self.answer.sources for number in range(s.num_taken)]
         chosen = tuple(row(*one) for one in every[first : first + rows])
         return replace(self.answer, number=len(self.asked), rows=chosen)
 

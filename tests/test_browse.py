@@ -12,10 +12,12 @@ from workbench.sessions.row_browser import RowBrowser
 def answered(browse: RowBrowser, answer: Answer = ANSWER) -> list[tuple[int, int]]:
     """Answer until nothing more is wanted; what was asked for."""
     asked = []
-    while wanted := browse.wanted():
+    while wanted := browse.next_request():
         asked.append(wanted)
         first, rows = wanted
-        every = [(s.name, i) for s in answer.sources for i in range(min(s.taken, s.seen_per_epoch))]
+        every = [
+            (s.name, i) for s in answer.sources for i in range(min(s.num_taken, s.seen_per_epoch))
+        ]
         browse.take(replace(answer, rows=tuple(row(*one) for one in every[first : first + rows])))
     return asked
 
@@ -60,9 +62,9 @@ def test_a_far_row_is_waited_for_and_asked_for_once() -> None:
     answered(browse)
     browse.move(10**9)
     assert browse.row is None
-    assert browse.wanted() is not None
+    assert browse.next_request() is not None
     browse.move(-1)
-    assert browse.wanted() is None
+    assert browse.next_request() is None
     browse.move(-(10**9))
     answered(browse)
     assert shown(browse) == ("quickstart", 1)
@@ -86,7 +88,7 @@ def test_of_long_rows_fewer_are_at_hand(p95: int) -> None:
     browse = RowBrowser()
     answered(browse, replace(ANSWER, sources=(source("a", tokens=TokenLengths(p95=p95)),)))
     browse.move(100)
-    wanted = browse.wanted()
+    wanted = browse.next_request()
     assert wanted is not None
     assert wanted[1] == {0: 60, 140: 60, 8_000: 25, 10**9: 8}[p95]
 
@@ -106,9 +108,9 @@ def test_a_source_without_a_row_and_one_of_which_few_are_seen() -> None:
 def test_fewer_rows_than_were_promised_end_the_asking() -> None:
     browse = RowBrowser()
     for _ in range(3):
-        if browse.wanted():
+        if browse.next_request():
             browse.take(ANSWER)
-    assert browse.wanted() is None
+    assert browse.next_request() is None
     assert browse.row is None
 
 

@@ -158,21 +158,21 @@ def finding(name: str, *, passed: bool) -> Finding:
 
 def test_findings_are_kept_by_versions_and_name(kept: Path) -> None:
     versions = {"torch": "2.13"}
-    assert doctor_report.kept(versions) is None
+    assert doctor_report.load(versions) is None
     doctor_report.keep(Diagnosis(versions, (finding("a", passed=False), finding("b", passed=True))))
     doctor_report.keep(Diagnosis(versions, (finding("a", passed=True), finding("c", passed=False))))
-    found = doctor_report.kept(versions)
+    found = doctor_report.load(versions)
     assert found
     assert {one.name: one.passed for one in found.findings} == {"a": True, "b": True, "c": False}
     assert [warning.message for warning in found.warnings()] == [
         "the doctor's check 'c' fails on this install: 0.5, and at most 0.001 is right"
     ]
-    assert doctor_report.kept({"torch": "2.14"}) is None
+    assert doctor_report.load({"torch": "2.14"}) is None
     doctor_report.keep(Diagnosis({"torch": "2.14"}, ()))
-    assert doctor_report.kept(versions) is None
+    assert doctor_report.load(versions) is None
     for damage in ("", "[]", "{", '{"versions": {}, "checks": [{"nme": 1}]}'):
         kept.write_text(damage)
-        assert doctor_report.kept({}) is None
+        assert doctor_report.load({}) is None
 
 
 def test_the_engine_alone_examines_into_its_folder(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ async def test_a_window_that_changes_takes_the_typed_line_along(tmp_path: Path) 
         await pilot.resize_terminal(120, 40)
         line = pilot.app.screen.query_one(LineInput)
         place = keys(pilot)
-        row = place.content_region.y + place.chosen_row
+        row = place.content_region.y + place.selected_row
         await until(pilot, lambda: line.region.y == row and line.region.right < 120)
         assert (line.value, line.has_focus) == ("4", True)
 

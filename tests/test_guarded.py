@@ -99,7 +99,7 @@ def test_the_users_own_files_are_read_within_bounds(
     for name in ("theme", "prompts.toml", "doctor.json", "calibration.json"):
         os.mkfifo(user_dirs.data() / name)
     assert saved_theme.read() == ""
-    assert doctor_report.kept({}) is None
+    assert doctor_report.load({}) is None
     with pytest.raises(guarded.Unreadable, match="named pipe"):
         saved_prompts.read()
 

@@ -40,7 +40,7 @@ def test_nine_formats_are_detected_and_prepared(
     data = Data(sources=sources, max_length=256, packing=True)
     prepared = prepare(data, gemma.tokenizer, template("gemma4"))
     assert [one.format for one in prepared.sources] == [FORMAT.get(name, name) for name in NINE]
-    assert [(one.asked, one.taken) for one in prepared.sources] == [(5, 5)] * 9
+    assert [(one.quota, one.num_taken) for one in prepared.sources] == [(5, 5)] * 9
     assert not prepared.dropped
     assert all(0 < one.supervised_share < 1 for one in prepared.sources)
     last = prepared.rows[len(prepared.rows) - 1]

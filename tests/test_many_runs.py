@@ -90,7 +90,7 @@ def test_runs_of_other_folders_are_listed(tmp_path: Path, at_work: list[RunDir])
     assert command.call(elsewhere, "runs", "--everywhere")[1] == "no run there\n"
     run_folders.remember(Path("runs"))
     run_folders.remember(Path("runs"))
-    assert run_folders.known() == [tmp_path / "runs"]
+    assert run_folders.existing() == [tmp_path / "runs"]
     told = command.call(elsewhere, "runs")[1]
     assert told.endswith("gemma-bench runs --everywhere lists those of 1 other folder\n")
     assert len(command.call(elsewhere, "runs", "--everywhere")[1].splitlines()) == 4
@@ -108,13 +108,13 @@ def test_folders_that_are_gone_or_no_text_are_forgotten(
         run_folders.remember(folder)
         if folder != folders[1]:
             folder.rmdir()
-    assert run_folders.known() == [folders[1]]
+    assert run_folders.existing() == [folders[1]]
     assert len(run_folders._read()) == 2
     run_folders._file().write_bytes(b'\xff\n"a"\n')
-    assert run_folders.known() == []
+    assert run_folders.existing() == []
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
     run_folders.remember(tmp_path)
-    assert run_folders.known() == []
+    assert run_folders.existing() == []
 
 
 def test_a_part_of_a_name_is_enough(at_work: list[RunDir]) -> None:

@@ -45,7 +45,7 @@ def test_a_count_is_drawn_by_the_seeds(tmp_path: Path, tokenizer: Any) -> None:
     path = str(jsonl(tmp_path / "rows.jsonl", ROWS))
     first = mixed(tokenizer, Source(path=path, rows=10))
     assert len(set(asked(first))) == 10
-    assert (first.sources[0].asked, first.sources[0].taken) == (10, 10)
+    assert (first.sources[0].quota, first.sources[0].num_taken) == (10, 10)
     assert asked(mixed(tokenizer, Source(path=path, rows=10))) == asked(first)
     assert asked(mixed(tokenizer, Source(path=path, rows=10, seed=1))) != asked(first)
     assert asked(mixed(tokenizer, Source(path=path, rows=10), seed=1)) != asked(first)
@@ -55,14 +55,14 @@ def test_a_count_is_drawn_by_the_seeds(tmp_path: Path, tokenizer: Any) -> None:
 def test_more_rows_than_there_are_is_told(tmp_path: Path, tokenizer: Any) -> None:
     path = jsonl(tmp_path / "rows.jsonl", ROWS)
     report = mixed(tokenizer, Source(path=str(path), rows=50)).sources[0]
-    assert (report.asked, report.taken) == (50, 40)
+    assert (report.quota, report.num_taken) == (50, 40)
 
 
 def test_a_dropped_row_is_made_up_for_by_another(tmp_path: Path, tokenizer: Any) -> None:
     bad = [{"question": "q", "answer": ""}] * 20
     path = jsonl(tmp_path / "rows.jsonl", [*ROWS, *bad])
     (account,) = mixed(tokenizer, Source(path=str(path), rows=30)).sources
-    assert account.taken == 30
+    assert account.num_taken == 30
     assert account.dropped["an empty answer"] > 0
 
 

@@ -109,11 +109,11 @@ async def test_it_is_opened_from_the_table_of_runs(tmp_path: Path) -> None:
         await until(pilot, lambda: pilot.app.screen.query("DataTable"))
         screen = pilot.app.screen
         assert isinstance(screen, RunsScreen)
-        await until(pilot, lambda: screen.chosen)
-        assert screen.chosen is not None
+        await until(pilot, lambda: screen.selected)
+        assert screen.selected is not None
         await pilot.press("t")
         assert NO_CHECKPOINT in notes(pilot)
-        with_checkpoint(runs[screen.chosen.run.name.split("-")[-1]])
+        with_checkpoint(runs[screen.selected.run.name.split("-")[-1]])
         await pilot.press("t")
         await until(pilot, lambda: isinstance(pilot.app.screen, PlaygroundScreen))
         await pilot.press("escape")

@@ -53,7 +53,7 @@ def test_rows_left_out_are_counted_by_reason_and_place(tmp_path: Path, tokenizer
     }
     (account,) = result.sources
     assert account.first_dropped["an empty answer"] == f"{path}:2"
-    assert (account.asked, account.taken, account.truncated_share) == (6, 2, 0.5)
+    assert (account.quota, account.num_taken, account.truncated_share) == (6, 2, 0.5)
     assert account.tokens.max > 60
     assert [example.where for example in result.examples] == [f"{path}:1", f"{path}:6"]
     assert [r.is_truncated for r in result.rows] == [False, True]
@@ -191,7 +191,7 @@ def test_rows_worth_a_look_stay_and_are_noted(tmp_path: Path, tokenizer: Any) ->
         row("A template", "Use `{{ name }}` there"),
     )
     (account,) = prepared(path, tokenizer).sources
-    assert account.taken == 5
+    assert account.num_taken == 5
     assert account.noted == {
         "control tokens in the text, trained on as plain text": 1,
         "the prompt of an earlier row with another answer": 1,

@@ -135,7 +135,7 @@ def test_the_place_and_figures_of_rows_are_told(shown: Preview, rows: Path) -> N
         (rows.name, str(rows), n) for n in (1, 2, 3, 4)
     ]
     (source,) = told.sources
-    assert (source.format, source.asked, source.taken) == ("messages", 4, 4)
+    assert (source.format, source.quota, source.num_taken) == ("messages", 4, 4)
     assert source.truncated_share == 0.5
     assert sum(count for _, count in source.histogram) == 4
     longest = max(row.whole_tokens for row in told.rows)
@@ -193,7 +193,7 @@ def test_a_mistake_is_told_and_the_next_question_answered(shown: Preview, tmp_pa
     assert "1 x an empty answer" in str(reply.refusal())
     shown.ask(chosen(tmp_path / "good.jsonl"), source="nobody")
     assert "Its sources: good.jsonl" in str(waited(shown).refusal())  # type: ignore[union-attr]
-    assert answer(shown, chosen(tmp_path / "good.jsonl")).sources[0].taken == 1
+    assert answer(shown, chosen(tmp_path / "good.jsonl")).sources[0].num_taken == 1
 
 
 def test_replies_and_questions_survive_their_files(shown: Preview, rows: Path) -> None:

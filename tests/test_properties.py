@@ -76,7 +76,7 @@ def test_a_mix_is_the_same_for_the_same_seeds_and_adds_up(
         for number, (given_, account) in enumerate(zip(mix, first.sources, strict=True)):
             own = [text for text in asked if text.startswith(f"{number}-")]
             assert len(own) == account.seen_per_epoch
-            assert account.taken == min(account.asked, given_["count"])
+            assert account.num_taken == min(account.quota, given_["count"])
             repeats = [own.count(text) for text in set(own)]
             assert all(n in (int(given_["weight"]), int(given_["weight"]) + 1) for n in repeats)
 

@@ -88,9 +88,11 @@ def test_every_file_is_accounted_for() -> None:
 def test_rows_are_kept_or_dropped_by_reason(name: str, tokenizer: Any) -> None:
     path = FOLDER / f"{name}.jsonl"
     (told,) = prepare(data(path), tokenizer, template("gemma4")).sources
-    assert (told.format, told.taken, dict(told.dropped)) == KEPT[name]
+    assert (told.format, told.num_taken, dict(told.dropped)) == KEPT[name]
     with path.open() as file:
-        assert told.taken + sum(told.dropped.values()) == sum(1 for line in file if line.strip())
+        assert told.num_taken + sum(told.dropped.values()) == sum(
+            1 for line in file if line.strip()
+        )
 
 
 @pytest.mark.parametrize("name", REFUSED)

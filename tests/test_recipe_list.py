@@ -44,7 +44,7 @@ def listed(pilot: Pilot[Any]) -> list[str]:
 def choice(pilot: Pilot[Any]) -> str:
     screen = pilot.app.screen
     assert isinstance(screen, SetupScreen)
-    assert screen.choice.recipe == recipes(pilot).chosen
+    assert screen.choice.recipe == recipes(pilot).selected
     return screen.choice.recipe
 
 

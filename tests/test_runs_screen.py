@@ -288,7 +288,7 @@ async def test_the_mouse_sorts_opens_and_escape_shows_all(
 async def test_the_wheel_reaches_every_recipe(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
         recipes = pilot.app.screen.query_one("#recipe", Choices)
-        first = recipes.chosen
+        first = recipes.selected
         for event, chosen in ((MouseScrollDown, "mistaken.toml"), (MouseScrollUp, first)):
             await pilot._post_mouse_events([event], recipes)
-            await until(pilot, lambda chosen=chosen: recipes.chosen == chosen)
+            await until(pilot, lambda chosen=chosen: recipes.selected == chosen)

@@ -1,6 +1,7 @@
 """The shape of the source: short files and functions, names that say something, room budgets."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,13 @@ ROOT = Path(__file__).parents[1]
 SAYS_NOTHING = {
     "utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager", "handler",
 }  # fmt: skip
+HAS_A_THING = {
+    "asked", "chosen", "found", "given", "held", "kept", "known", "made", "seen", "taken", "told",
+    "wanted",
+}  # fmt: skip
+"""Words that say that one has a thing, where a name has to say what the thing is."""
+TERMS_OF_THE_HUB = {("engine/data/formats/preference.py", "chosen")}
+"""As columns of preference sets are called."""
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = {"engine": 60, "workbench": 60, "tools": 60, "tests": 80}
 ROOM_BUDGETS = {
@@ -70,6 +78,29 @@ def test_functions_are_short() -> None:
 
 def test_names_say_something() -> None:
     assert [shown(path) for path in EVERY if {path.stem, path.parent.name} & SAYS_NOTHING] == []
+
+
+def names_given(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name of what is defined or assigned: functions, arguments, variables, fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def test_names_say_what_a_value_is() -> None:
+    empty = [
+        f"{shown(path)}:{line} {name}"
+        for path in [*FILES["engine"], *FILES["workbench"]]
+        for line, name in names_given(ast.parse(path.read_bytes()))
+        if name.strip("_").lower() in HAS_A_THING and (shown(path), name) not in TERMS_OF_THE_HUB
+    ]
+    assert empty == []
 
 
 def test_modules_open_with_what_they_are() -> None:

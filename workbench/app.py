@@ -164,8 +164,8 @@ class BenchApp(TerminalApp):
         """List runs at work, below this folder or attached to; not one that said its last word."""
         from engine.run import runs
 
-        known = [*runs.every(), *([self._first] if self._first else [])]
-        by_name = {run.name: run for run in known}
+        listed = [*runs.every(), *([self._first] if self._first else [])]
+        by_name = {run.name: run for run in listed}
         return [run for run in by_name.values() if run.is_alive() and run.state().is_alive]
 
 

@@ -63,9 +63,9 @@ def propose(
     out: Path | None,
     *,
     anyway: bool = False,
-    known: "RecipeForecast | None" = None,
+    recipe_forecast: "RecipeForecast | None" = None,
 ) -> RunProposal:
-    """Check a recipe on a profile; `known` is a forecast made before. Nothing is made yet.
+    """Check a recipe on a profile; `recipe_forecast` is one made before. Nothing is made yet.
 
     Raises `Refusal`: exit code 2 for bad input, 4 where it can't fit, unless it is to start anyway.
     """
@@ -75,7 +75,7 @@ def propose(
     recipe, text = validate.load(name, overrides)
     profile = profiles.runnable(profile_name)
     _require_usable_card(profile, recipe)
-    forecast = fit_check.forecast(recipe, profile, anyway=anyway, known=known)
+    forecast = fit_check.forecast(recipe, profile, anyway=anyway, recipe_forecast=recipe_forecast)
     file = recipe_files.find(name)
     request = Request(
         name=file.stem,

@@ -130,18 +130,18 @@ def _largest_true(holds: Callable[[int], bool], limit: int) -> int:
 
 def _together(trials: _Trials) -> list[Suggestion]:
     """Changes on top of one another, cheapest first, without those that turned out needless."""
-    taken: dict[frozenset[str], tuple[Changes, str]] = {}
-    while not trials.fits(_joined(taken)):
-        option = _cheapest(trials, _joined(taken))
+    options: dict[frozenset[str], tuple[Changes, str]] = {}
+    while not trials.fits(_joined(options)):
+        option = _cheapest(trials, _joined(options))
         if option is None:
             return []
-        taken[frozenset(option[0])] = option
-    for keys in reversed([*taken]):
-        rest = {other: option for other, option in taken.items() if other != keys}
+        options[frozenset(option[0])] = option
+    for keys in reversed([*options]):
+        rest = {other: option for other, option in options.items() if other != keys}
         if trials.fits(_joined(rest)):
-            taken = rest
-    costs = "; ".join(costs for _, costs in taken.values())
-    return [trials.suggestion(_joined(taken), costs)]
+            options = rest
+    costs = "; ".join(costs for _, costs in options.values())
+    return [trials.suggestion(_joined(options), costs)]
 
 
 def _cheapest(trials: _Trials, before: Changes) -> tuple[Changes, str] | None:
@@ -153,8 +153,8 @@ def _cheapest(trials: _Trials, before: Changes) -> tuple[Changes, str] | None:
     return None
 
 
-def _joined(taken: dict[frozenset[str], tuple[Changes, str]]) -> Changes:
-    return {key: value for changes, _ in taken.values() for key, value in changes.items()}
+def _joined(options: dict[frozenset[str], tuple[Changes, str]]) -> Changes:
+    return {key: value for changes, _ in options.values() for key, value in changes.items()}
 
 
 def _changes(forecast: RecipeForecast) -> Iterator[tuple[Changes, str]]:

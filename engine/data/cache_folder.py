@@ -26,16 +26,16 @@ class CacheFolder:
 
 
 @contextmanager
-def cache_folder(wanted: Path | None) -> Iterator[CacheFolder]:
+def cache_folder(path: Path | None) -> Iterator[CacheFolder]:
     """Give the wanted folder where it is this user's and can be written to, else one that goes.
 
     Raises `Refusal` where there is room for neither.
     """
     why = ""
-    if wanted is not None:
-        why = _unfit(wanted)
+    if path is not None:
+        why = _unfit(path)
         if not why:
-            yield CacheFolder(wanted, is_temporary=False)
+            yield CacheFolder(path, is_temporary=False)
             return
     with temporary_folder(why) as folder:
         yield folder

@@ -85,8 +85,10 @@ def settled(turns: list[Turn]) -> Conversation:
         if not turns[0].content.strip():
             raise UnusableRow("an empty text")
         return tuple(turns)
-    kept = [turn for turn in turns if turn.role != "system" or turn.content.strip() or turn.tools]
-    spoken = kept[1:] if kept and kept[0].role == "system" else kept
+    nonblank = [
+        turn for turn in turns if turn.role != "system" or turn.content.strip() or turn.tools
+    ]
+    spoken = nonblank[1:] if nonblank and nonblank[0].role == "system" else nonblank
     if not any(turn.role == "assistant" for turn in spoken):
         raise UnusableRow("no answer in the row")
     before = "system"
@@ -98,7 +100,7 @@ def settled(turns: list[Turn]) -> Conversation:
         before = "call" if turn.calls else turn.role
     if spoken[-1].role != "assistant":
         raise UnusableRow(f"the last turn is the {spoken[-1].role}'s")
-    return tuple(kept)
+    return tuple(nonblank)
 
 
 def _check_not_empty(turn: Turn) -> None:

@@ -51,14 +51,14 @@ def near_duplicates(
     """
     from datasketch import MinHashLSH
 
-    known = MinHashLSH(threshold=_THRESHOLD, num_perm=_PERMUTATIONS)
+    index = MinHashLSH(threshold=_THRESHOLD, num_perm=_PERMUTATIONS)
     for row, sketch in enumerate(_sketches(heldout)):
-        known.insert(row, sketch)
+        index.insert(row, sketch)
     count, first = 0, ("", "")
     trained = trained.once()
     for row, sketch in enumerate(_sketches(trained)):
         progress.at("data.heldout", row, f"of {len(trained):,} compared")
-        alike = known.query(sketch)
+        alike = index.query(sketch)
         if alike:
             first = first if count else (
                 _place(trained, row, origins), _place(heldout, min(alike), origins)

@@ -19,7 +19,7 @@ DUPLICATE = "a duplicate of an earlier row"
 CONTRADICTION = "the prompt of an earlier row with another answer"
 
 
-class _Seen:
+class _EarlierRows:
     """Which rows and prompts came before, by their hashes."""
 
     def __init__(self, held_out: set[int] | None = None) -> None:
@@ -76,20 +76,20 @@ def _written(
     progress: Progress,
 ) -> list[RowCounts]:
     all_counts: list[RowCounts] = []
-    judged = _Seen()
+    judged = _EarlierRows()
     order = [*([(len(sources), held_out)] if held_out else ()), *enumerate(sources)]
     earlier = judged
     for number, source in order:
         if source is not held_out and earlier is judged:
-            earlier = _Seen(judged.rows)
-        counts, done = RowCounts(source.source.label, source.format, source.asked), 0
+            earlier = _EarlierRows(judged.rows)
+        counts, done = RowCounts(source.source.label, source.format, source.quota), 0
         for file, rows in _processed(data, source, pool):
             images.update(image for row in rows for image in row.images)
-            kept = _taken_rows(rows, source.indexes[file].origin, counts, earlier)
-            writer.write(number, file, kept)
+            accepted = _taken_rows(rows, source.indexes[file].origin, counts, earlier)
+            writer.write(number, file, accepted)
             done += len(rows)
             progress.at(source.source.label, done, f"of {len(source):,} prepared")
-            if counts.taken >= source.asked:
+            if counts.num_taken >= source.quota:
                 break
         all_counts.append(counts)
     return all_counts[1:] + all_counts[:1] if held_out else all_counts
@@ -109,14 +109,14 @@ def _processed(
 
 
 def _taken_rows(
-    rows: list[KeptRow | DroppedRow], origin: str, counts: RowCounts, earlier: _Seen
+    rows: list[KeptRow | DroppedRow], origin: str, counts: RowCounts, earlier: _EarlierRows
 ) -> list[KeptRow]:
-    kept: list[KeptRow] = []
+    accepted: list[KeptRow] = []
     for row in rows:
         where = f"{origin}:{row.number}"
         # One row of a file may have become several, one for each answer.
-        is_another = not kept or kept[-1].number != row.number
-        if is_another and counts.taken >= counts.asked:
+        is_another = not accepted or accepted[-1].number != row.number
+        if is_another and counts.num_taken >= counts.quota:
             break
         if isinstance(row, DroppedRow):
             counts.drop(row.reason, where)
@@ -129,9 +129,9 @@ def _taken_rows(
             for note in notes:
                 counts.note(note, where)
             counts.count_unread(row.unread if is_another else ())
-            counts.taken += is_another
-            kept.append(row)
-    return kept
+            counts.num_taken += is_another
+            accepted.append(row)
+    return accepted
 
 
 def held_out(data: Data, rows: Rows) -> np.ndarray:

@@ -134,7 +134,7 @@ def prepare(
             full = None if folder.is_temporary else disk.full_error(error)
             if full is None:
                 raise
-            why = f"{folder.path}: {disk.told(full, folder.path)}"
+            why = f"{folder.path}: {disk.cause(full, folder.path)}"
     with temporary_folder(why) as folder:
         return _prepared(data, tokenizer, template, folder, processes, sight, progress)
 
@@ -160,7 +160,7 @@ def _prepared(
     stamps = stored.with_suffix(".images")
     if not (stored.exists() and counted.exists() and image_stamps.is_current(stamps)):
         images: set[str] = set()
-        read = sum(min(source.asked, len(source)) for source in sources)
+        read = sum(min(source.quota, len(source)) for source in sources)
         with WorkerPool(tokenizer, template, read, processes, sight) as pool:
             counts = mixing.write(data, sources, judged, pool, stored, images, progress)
         image_stamps.write(images, stamps, sight)
@@ -172,19 +172,23 @@ def _prepared(
     reports = tuple(map(_with_files, reports, sources))
     _check(data, rows, reports)
     origins = tuple(tuple(index.origin for index in one.indexes) for one in files)
-    held = _held(stored, is_held, origins) if data.heldout is not None else None
+    judged_rows = None
+    if data.heldout is not None:
+        judged_rows = _heldout_examples(stored, is_held, origins)
     return Prepared(
         rows=rows,
         examples=Examples(rows, origins),
         sources=reports,
         fingerprint=_fingerprint(rows),
-        heldout=held,
-        heldout_report=_compared(stored, rows, held, progress) if held else None,
+        heldout=judged_rows,
+        heldout_report=_compared(stored, rows, judged_rows, progress) if judged_rows else None,
         why_not_cached=folder.why_temporary,
     )
 
 
-def _held(stored: Path, is_held: np.ndarray, origins: tuple[tuple[str, ...], ...]) -> Examples:
+def _heldout_examples(
+    stored: Path, is_held: np.ndarray, origins: tuple[tuple[str, ...], ...]
+) -> Examples:
     rows = Rows(stored)
     rows.order = np.flatnonzero(is_held)
     if not len(rows):
@@ -193,13 +197,13 @@ def _held(stored: Path, is_held: np.ndarray, origins: tuple[tuple[str, ...], ...
     return Examples(rows, origins)
 
 
-def _compared(stored: Path, rows: Rows, held: Examples, progress: Progress) -> HeldoutReport:
+def _compared(stored: Path, rows: Rows, judged: Examples, progress: Progress) -> HeldoutReport:
     """How like the rows trained on are to those held out, found once for the same rows."""
-    kept = stored.with_suffix(".heldout.json")
-    if not kept.exists():
-        report = heldout.near_duplicates(rows, held.rows, held.origins, progress)
-        atomic.write_lines(kept, [msgspec.json.encode(report).decode()])
-    return msgspec.json.decode(kept.read_bytes(), type=HeldoutReport)
+    file = stored.with_suffix(".heldout.json")
+    if not file.exists():
+        report = heldout.near_duplicates(rows, judged.rows, judged.origins, progress)
+        atomic.write_lines(file, [msgspec.json.encode(report).decode()])
+    return msgspec.json.decode(file.read_bytes(), type=HeldoutReport)
 
 
 def _with_files(report: SourceReport, source: Opened) -> SourceReport:
@@ -240,8 +244,8 @@ def _key(
     plain = data.model_dump(exclude={"packing", "strict"})
     contents = [(one.contents, one.format, [s.origin for s in one.indexes]) for one in sources]
     vocabulary = _digest(tokenizer)
-    seen = repr(sight) if sight else ""
-    parts = [code_version(), plain, contents, asdict(template), vocabulary, seen]
+    vision = repr(sight) if sight else ""
+    parts = [code_version(), plain, contents, asdict(template), vocabulary, vision]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -24,25 +24,25 @@ def sample(prepared: Prepared, question: Question) -> list[int]:
     """Which rows of the epoch are shown. Raises `Refusal` where no source has the name."""
     check_source(question.recipe, question.source)
     names = [one.name for one in prepared.sources]
-    chosen = [i for i, name in enumerate(names) if question.source in ("", name)]
+    source_indexes = [i for i, name in enumerate(names) if question.source in ("", name)]
     owners, order = prepared.rows.column("source"), prepared.rows.order
     # A weight lets a row stand in an epoch several times.
     once = np.sort(np.unique(order, return_index=True)[1])
-    own = [once[owners[once] == number] for number in chosen]
+    own = [once[owners[once] == number] for number in source_indexes]
     if question.first is not None:
         last = question.first + (question.rows or _LEAST_ROWS)
         return [int(row) for row in np.concatenate(own)[question.first : last]]
-    wanted = question.rows or max(_LEAST_ROWS, len(own))
-    return [row for part, count in _shares(own, wanted) for row in _spread(part, count)]
+    count = question.rows or max(_LEAST_ROWS, len(own))
+    return [row for part, count in _shares(own, count) for row in _spread(part, count)]
 
 
-def _shares(own: list[np.ndarray], wanted: int) -> list[tuple[np.ndarray, int]]:
+def _shares(own: list[np.ndarray], count: int) -> list[tuple[np.ndarray, int]]:
     """How many rows of each source: as many of each, but of none more than it has."""
     counts = [0] * len(own)
-    while wanted and (open_ones := [i for i, part in enumerate(own) if counts[i] < len(part)]):
-        for number in open_ones[:wanted]:
+    while count and (open_ones := [i for i, part in enumerate(own) if counts[i] < len(part)]):
+        for number in open_ones[:count]:
             counts[number] += 1
-        wanted -= len(open_ones[:wanted])
+        count -= len(open_ones[:count])
     return list(zip(own, counts, strict=True))
 
 
@@ -113,10 +113,12 @@ class PreviewRows:
         return tuple(spans)
 
 
-def excerpt(tokenizer: Any, chosen: Template, sight: ImageTokenizer | None = None) -> PreviewRows:
+def excerpt(
+    tokenizer: Any, train_template: Template, sight: ImageTokenizer | None = None
+) -> PreviewRows:
     """What shows rows trained on by a template."""
-    own = inference(tokenizer, chosen)
-    return PreviewRows(Encoder(tokenizer, chosen, sight), Encoder(tokenizer, own, sight))
+    own = inference(tokenizer, train_template)
+    return PreviewRows(Encoder(tokenizer, train_template, sight), Encoder(tokenizer, own, sight))
 
 
 def _cut_at(tokens: Tokens, whole: list[int], turn_start: int) -> int | None:

@@ -20,8 +20,8 @@ class RowCounts(Struct):
 
     name: str
     format: str
-    asked: int
-    taken: int = 0
+    quota: int
+    num_taken: int = 0
     dropped: dict[str, int] = {}
     first_dropped: dict[str, str] = {}
     noted: dict[str, int] = {}

@@ -208,8 +208,8 @@ class RowPipeline:
                     for token, label in zip(ids, carried, strict=True)
                 ]
             whole = Tokens(ids, carried, False, tuple(row.images), encoded.weights)
-            seen = sight.image_token if sight else None
-            tokens = truncated(whole, settings.max_length, settings.truncation, start, seen)
+            image_token = sight.image_token if sight else None
+            tokens = truncated(whole, settings.max_length, settings.truncation, start, image_token)
             if not tokens.supervised:
                 raise UnusableRow(NO_LOSS)
         except UnusableRow as reason:
@@ -226,10 +226,10 @@ def _images(turns: Conversation) -> list[str]:
     return [image for turn in turns for image in turn.images]
 
 
-def _check_length(wanted: Filter, length: int) -> None:
-    if length < wanted.min_tokens:
+def _check_length(bounds: Filter, length: int) -> None:
+    if length < bounds.min_tokens:
         raise UnusableRow("shorter than filter.min_tokens")
-    if wanted.max_tokens and length > wanted.max_tokens:
+    if bounds.max_tokens and length > bounds.max_tokens:
         raise UnusableRow("longer than filter.max_tokens")
 
 

@@ -62,13 +62,13 @@ def adapter_targets(specimens: Specimens) -> Measurement:
     for kind in KINDS:
         model = specimens.gemma(kind, has_towers=True).model
         names = {id(module): name for name, module in model.named_modules()}
-        wanted = _projections(model)
+        expected = _projections(model)
         adapted = {
             id(module.get_base_layer())
             for module in lora.attach(model, ADAPTER, 0).modules()
             if isinstance(module, BaseTunerLayer)
         }
-        wrong += [names.get(each, "a module that was not there") for each in wanted ^ adapted]
+        wrong += [names.get(each, "a module that was not there") for each in expected ^ adapted]
     return Measurement(len(wrong), ", ".join(sorted(wrong)[:3]))
 
 

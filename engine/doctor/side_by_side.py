@@ -35,11 +35,11 @@ def measurements(
         for number, check in enumerate(checks):
             while number not in measured:
                 look_up()
-                if taken := os.read(waiting, 1):
-                    measured[taken[0]] = checks[taken[0]].measured(specimens)
+                if number_byte := os.read(waiting, 1):
+                    measured[number_byte[0]] = checks[number_byte[0]].measured(specimens)
                 elif not second.is_alive:
                     measured[number] = check.measured(specimens)
-                second.hand_over(measured, 0 if taken else _POLL_S)
+                second.hand_over(measured, 0 if number_byte else _POLL_S)
             yield measured.pop(number)
     os.close(waiting)
 
@@ -83,5 +83,5 @@ def _measure(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     specimens.folder = Path(mkdtemp(dir=specimens.folder))
-    while taken := os.read(waiting, 1):
-        results.send((taken[0], checks[taken[0]].measured(specimens)))
+    while number_byte := os.read(waiting, 1):
+        results.send((number_byte[0], checks[number_byte[0]].measured(specimens)))

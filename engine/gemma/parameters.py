@@ -132,9 +132,9 @@ def trained_tensors(
 ) -> Counter[int]:
     """How often an adapter has a tensor of so many numbers."""
     counts = Counter[int]()
-    for layer, wanted in zip(gemma.layers, adapted(gemma, targets), strict=True):
+    for layer, adapted_names in zip(gemma.layers, adapted(gemma, targets), strict=True):
         for name, inputs, outputs in linears(gemma, layer):
-            if name in wanted:
+            if name in adapted_names:
                 counts.update([r * inputs, r * outputs, *([outputs] if is_dora else [])])
         if adapts_experts and gemma.experts:
             width, inner = gemma.hidden_size, gemma.experts.intermediate_size

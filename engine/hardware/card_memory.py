@@ -47,8 +47,8 @@ def _used_by_uuid() -> dict[str, int]:
     import pynvml
 
     cards = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-    held = {pynvml.nvmlDeviceGetUUID(card): _used(card) for card in cards}
-    return {_plain(uuid): used for uuid, used in held.items() if used is not None}
+    by_uuid = {pynvml.nvmlDeviceGetUUID(card): _used(card) for card in cards}
+    return {_plain(uuid): used for uuid, used in by_uuid.items() if used is not None}
 
 
 def _read(uuid: str) -> tuple[str, int | None, int | None]:

@@ -29,10 +29,10 @@ def fuses_lora(*, is_dora: bool, dropout: float, is_quantised: bool) -> bool:
     return not is_dora and not dropout and not is_quantised
 
 
-def dtype_and_reason(wanted: Dtype | Literal["auto"], profile: Profile) -> tuple[Dtype, str]:
+def dtype_and_reason(dtype: Dtype | Literal["auto"], profile: Profile) -> tuple[Dtype, str]:
     """PyTorch's name of the type that a model computes in, and why; `auto` asks the hardware."""
-    if wanted != "auto":
-        return wanted, "asked for by the recipe"
+    if dtype != "auto":
+        return dtype, "asked for by the recipe"
     if profile.has_bf16:
         return "bfloat16", f"{profile.title} computes in bfloat16"
     return "float32", f"{profile.title} has no bfloat16 arithmetic, and Gemma overflows in float16"

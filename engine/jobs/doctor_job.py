@@ -41,7 +41,7 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     # A second thread wins nothing on tiny matrices, and waits for its turn where cores are busy.
     torch.set_num_threads(1)
 
-    versions, found, cause = installed.versions(), list[Finding](), ""
+    versions, findings, cause = installed.versions(), list[Finding](), ""
     with TemporaryDirectory(prefix="gemma-bench-") as folder:
         # Through the kernels that runs on this machine go through, though it is all on the CPU.
         has_own_kernels = kernel_choice.are_used(profiles.profile(AUTO).device)
@@ -51,11 +51,11 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
         with closing(side_by_side.measurements(checks, specimens, look_up)) as measurements:
             for check in checks:
                 log.append(events.Phase(name="checking", detail=check.name))
-                found.append(check.finding(next(measurements), cause))
-                cause = cause or check.cause(found[-1])
-                beside.write_diagnosis(Diagnosis(versions, tuple(found)).published())
-    doctor_report.keep(Diagnosis(versions, tuple(found)))
-    log.append(_done(len(found), round(monotonic() - began, 2)))
+                findings.append(check.finding(next(measurements), cause))
+                cause = cause or check.cause(findings[-1])
+                beside.write_diagnosis(Diagnosis(versions, tuple(findings)).published())
+    doctor_report.keep(Diagnosis(versions, tuple(findings)))
+    log.append(_done(len(findings), round(monotonic() - began, 2)))
 
 
 def _stop_if_asked(beside: SessionDir, control: RunControl, *, is_watched: bool) -> None:

@@ -114,12 +114,12 @@ def _fill(model: AdaptedModel, weights: AdapterWeights) -> None:
     PEFT leaves out weights whose names it doesn't find: those of the class without towers on the
     one with them have other names.
     """
-    wanted = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model).items()}
+    expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model).items()}
     read = {name: tensor.shape for name, tensor in weights.tensors.items()}
-    if wrong := sorted(name for name in wanted | read if wanted.get(name) != read.get(name)):
+    if wrong := sorted(name for name in expected | read if expected.get(name) != read.get(name)):
         misfit = f"{len(wrong)} of its weights don't fit {type(model.get_base_model()).__name__}"
         shapes = (
-            f"it has {_summary(read, wrong)}, where there is room for {_summary(wanted, wrong)}"
+            f"it has {_summary(read, wrong)}, where there is room for {_summary(expected, wrong)}"
         )
         raise _foreign(weights.adapter, f"{_OTHER} or class of it: {misfit}: {shapes}")
     set_peft_model_state_dict(model, weights.tensors)

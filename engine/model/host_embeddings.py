@@ -147,7 +147,7 @@ class PrefetchedRows:
             self.start()
         assert self._rows is not None, "rows are taken once"
         rows, self._rows = self._rows.result(), None
-        self._fetcher.taken(self)
+        self._fetcher.release(self)
         return rows
 
 
@@ -175,7 +175,7 @@ class TablePrefetcher:
         """The rows of tokens, some time."""
         return self._thread.submit(self.table.rows, ids)
 
-    def taken(self, fetched: PrefetchedRows) -> None:
+    def release(self, fetched: PrefetchedRows) -> None:
         """There is room for those of another batch."""
         self._started.discard(fetched)
         self._start_next()

@@ -71,7 +71,7 @@ def _of_file(path: Path, split: str | None) -> SourceFiles:
     if split is None or split == split_names.ALL:
         return SourceFiles((path,))
     own = split_names.split_of((path.parent.name, path.name), (split,))
-    if own in split_names.asked(split):
+    if own in split_names.splits_of(split):
         return SourceFiles((path,))
     reason = f"its name is that of the split {own}" if own else "its name is that of no split"
     fix = "Leave out split, which chooses among the files of a folder"
@@ -80,7 +80,7 @@ def _of_file(path: Path, split: str | None) -> SourceFiles:
 
 def _of_folder(root: Path, paths: list[Path], split: str | None) -> SourceFiles:
     rows, left_out = _sorted_out(root, paths)
-    listed = (*_saved_splits(root), *(split_names.asked(split) if split else ()))
+    listed = (*_saved_splits(root), *(split_names.splits_of(split) if split else ()))
     by_split: dict[str, list[Path]] = {}
     for path in rows:
         name = split_names.split_of(path.relative_to(root).parts, listed)
@@ -88,26 +88,26 @@ def _of_folder(root: Path, paths: list[Path], split: str | None) -> SourceFiles:
     named = [name for name in by_split if name]
     if split == split_names.ALL or (not named and split is None):
         return SourceFiles(tuple(rows), left_out)
-    wanted = split_names.asked(split or split_names.TRAIN)
+    splits = split_names.splits_of(split or split_names.TRAIN)
     if split is None and split_names.TRAIN not in named and "" in by_split:
         # Beside a test.jsonl, a file that names no split is what is trained on.
-        wanted = ("",)
-    read = [path for name in by_split if name in wanted for path in by_split[name]]
+        splits = ("",)
+    read = [path for name in by_split if name in splits for path in by_split[name]]
     if not read:
         return SourceFiles((), left_out, *_no_such_split(named, split)) if rows else SourceFiles(())
     for name, files in by_split.items():
-        if name not in wanted:
+        if name not in splits:
             left_out[f"of the split {name}" if name else NO_SPLIT] = tuple(files)
     return SourceFiles(tuple(sorted(read)), left_out)
 
 
 def _no_such_split(named: list[str], split: str | None) -> tuple[str, str]:
-    asked = split or split_names.TRAIN
+    name = split or split_names.TRAIN
     if not named:
-        reason = f"no file in it is named by a split, and split is {asked!r}"
+        reason = f"no file in it is named by a split, and split is {name!r}"
         return reason, "Leave out split to train on all of its files"
     kind = "split" if len(named) == 1 else "splits"
-    reason = f"it holds the {kind} {', '.join(sorted(named))}, and none that is called {asked}"
+    reason = f"it holds the {kind} {', '.join(sorted(named))}, and none that is called {name}"
     examples = " or ".join(f'split = "{name}"' for name in sorted(named)[:3])
     return reason, f'Add {examples} to the source, or split = "all" to train on every file'
 

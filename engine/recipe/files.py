@@ -33,8 +33,8 @@ def names() -> list[str]:
 
 def family(name: str) -> str:
     """The generation that a recipe's name begins with, such as "Gemma 3"; empty where none."""
-    found = _OF_GEMMA.match(name)
-    return f"Gemma {found[1]}" if found else ""
+    match = _OF_GEMMA.match(name)
+    return f"Gemma {match[1]}" if match else ""
 
 
 def hardware_of(name: str) -> str:
@@ -44,15 +44,15 @@ def hardware_of(name: str) -> str:
 
 def hardware_in(text: str) -> str:
     """The hardware profile that a recipe's text says it fits; empty where it says none."""
-    found = _FITS.search(text)
-    return found[1] if found else ""
+    match = _FITS.search(text)
+    return match[1] if match else ""
 
 
 def purpose(text: str) -> str:
     """What a recipe's opening comment says of it."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    told = (line for line in lines if not line.startswith(SCHEMA_DIRECTIVE))
-    return " ".join(line.lstrip("# ").rstrip() for line in told)
+    comment = (line for line in lines if not line.startswith(SCHEMA_DIRECTIVE))
+    return " ".join(line.lstrip("# ").rstrip() for line in comment)
 
 
 def with_reachable_schema(text: str) -> str:
@@ -64,6 +64,6 @@ def with_reachable_schema(text: str) -> str:
 
 
 def _place(name: str) -> tuple[bool, str, int, str]:
-    found = _OF_GEMMA.match(name)
-    millions = int(found[2]) * (1000 if found[3] == "b" else 1) if found else 0
+    match = _OF_GEMMA.match(name)
+    millions = int(match[2]) * (1000 if match[3] == "b" else 1) if match else 0
     return name != QUICKSTART, family(name), millions, name

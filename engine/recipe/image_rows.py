@@ -28,17 +28,17 @@ def problems(document: dict[str, Any]) -> list[Problem]:
         return []
     data = document.get("data")
     sources = data.get("sources") if isinstance(data, dict) else None
-    found = []
+    mistakes = []
     for number, source in enumerate(sources if isinstance(sources, list | tuple) else ()):
-        given = source.get("path") if isinstance(source, dict) else None
-        if not isinstance(given, str):
+        rows_path = source.get("path") if isinstance(source, dict) else None
+        if not isinstance(rows_path, str):
             continue
         split = source.get("split")
-        if where := next(_with_images(given, split if isinstance(split, str) else None), None):
+        if where := next(_with_images(rows_path, split if isinstance(split, str) else None), None):
             reason = f"{where} has an image, and the model ({path}) has no vision tower"
             fix = "Choose a Gemma that sees, such as google/gemma-3-4b-it, or leave such rows out"
-            found.append(Problem(f"data.sources.{number}.path", given, reason, fix))
-    return found
+            mistakes.append(Problem(f"data.sources.{number}.path", rows_path, reason, fix))
+    return mistakes
 
 
 def most_images(data: Data) -> int:

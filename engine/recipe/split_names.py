@@ -17,7 +17,7 @@ _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}.*")
 _IN_TWO_WORDS = re.compile(r"(held|hold)[-_ ]out")
 
 
-def asked(split: str) -> tuple[str, ...]:
+def splits_of(split: str) -> tuple[str, ...]:
     """The splits that a recipe's `split` names; several are joined by a plus, as on the hub."""
     names = (name.strip().lower() for name in split.split("+"))
     return tuple(SPLIT_OF_WORD.get(name, name) for name in names)
@@ -34,9 +34,9 @@ def split_of(parts: Sequence[str], listed: Iterable[str] = ()) -> str:
     shard = _SHARD.fullmatch(stem)
     own = shard[1] if shard else stem
     places = [own, *reversed(folders)]
-    known = {*listed}
+    names = {*listed}
     for place in places:
-        if place in known or place in SPLIT_OF_WORD:
+        if place in names or place in SPLIT_OF_WORD:
             return SPLIT_OF_WORD.get(place, place)
     if shard and _words(own):
         return own

@@ -119,10 +119,10 @@ def _number(kinds: list[Any], value: Any) -> int | float | None:
 
 def _annotation(key: str) -> Any:
     """The type of a dotted key, through lists by place and through tables; None of an unknown."""
-    found: Any = Recipe
+    annotation: Any = Recipe
     for name in key.split("."):
-        found = next(iter(_inside(found, name)), None)
-    return found
+        annotation = next(iter(_inside(annotation, name)), None)
+    return annotation
 
 
 def _inside(annotation: Any, name: str) -> Iterator[Any]:

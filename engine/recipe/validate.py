@@ -63,9 +63,9 @@ def load(name: str, overrides: list[str], *, on_paper: bool = False) -> tuple[Re
         raise Refusal.of(str(path), str(error), fix) from None
     except ValueError as error:
         raise Refusal.of("--set", str(error), "Write --set training.learning_rate=2e-4") from None
-    found = problems(document, on_paper=on_paper)
-    if found:
-        raise Refusal(str(path), found)
+    mistakes = problems(document, on_paper=on_paper)
+    if mistakes:
+        raise Refusal(str(path), mistakes)
     return Recipe.model_validate(document), text
 
 
@@ -89,12 +89,12 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
         for section, model in schema.SECTIONS.items()
         if isinstance(table := document.get(section), dict)
     }
-    chosen = Model.model_validate(valid.get("model", {}))
+    model = Model.model_validate(valid.get("model", {}))
     adapter = Adapter.model_validate(valid.get("adapter", {}))
-    found = [*invalid, *_check_tables(chosen), *_check_dtype(chosen)]
-    found += validate_adapter.with_model(chosen, adapter)
-    found += [] if on_paper else image_rows.problems(document)
-    return found + [
+    mistakes = [*invalid, *_check_tables(model), *_check_dtype(model)]
+    mistakes += validate_adapter.with_model(model, adapter)
+    mistakes += [] if on_paper else image_rows.problems(document)
+    return mistakes + [
         problem
         for section, check in _CHECKS.items()
         if section in valid and not (on_paper and section in _LOOKING)
@@ -105,7 +105,10 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
 def _unreadable(name: str, path: Path, error: OSError) -> Refusal:
     if not isinstance(error, FileNotFoundError):
         return Refusal.of(str(path), error.strerror or str(error), "Give a readable recipe file")
-    names = {Path(known).stem: known for known in (*files.names(), *nearby.recipes())}
+    names = {
+        Path(name_or_path).stem: name_or_path
+        for name_or_path in (*files.names(), *nearby.recipes())
+    }
     near = [names[stem] for stem in likeness.nearest(Path(name).stem, names)]
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
     return Refusal.of(str(path), "there is no such recipe", f"{meant}gemma-bench recipes lists all")
@@ -152,7 +155,7 @@ def _unknown(detail: Any, key: str, value: str) -> Problem:
 
 def _alike(names: list[str]) -> str:
     """The nearest key: of all, else of those that end alike; empty where none is alike."""
-    ends = {known.rpartition(".")[2]: known for known in _KEYS}
+    ends = {key.rpartition(".")[2]: key for key in _KEYS}
     near = difflib.get_close_matches(".".join(names), _KEYS, 1, 0.7)
     near = near or [ends[end] for end in difflib.get_close_matches(names[-1], ends, 1)]
     return near[0] if near else ""
@@ -241,26 +244,30 @@ def _check_heldout(heldout: float | str | None) -> list[Problem]:
 
 def _check_source(key: str, source: dict[str, Any]) -> list[Problem]:
     path, hub_id, rows = source.get("path"), source.get("id"), source.get("rows")
-    found = []
+    mistakes = []
     if path is None and hub_id is None:
-        found = [Problem(f"{key}.path", "", "it is required", "Give a file as path, or a hub id")]
+        mistakes = [
+            Problem(f"{key}.path", "", "it is required", "Give a file as path, or a hub id")
+        ]
     elif path is not None and hub_id is not None:
-        found = [Problem(f"{key}.id", hub_id, "there is a path as well", "Leave one of them out")]
+        mistakes = [
+            Problem(f"{key}.id", hub_id, "there is a path as well", "Leave one of them out")
+        ]
     elif path is not None:
-        found = _check_files(key, path, source.get("split"))
-        found += [_without_hub(key, name) for name in _ON_THE_HUB if source.get(name)]
+        mistakes = _check_files(key, path, source.get("split"))
+        mistakes += [_without_hub(key, name) for name in _ON_THE_HUB if source.get(name)]
     elif hub_id is not None and not typed_value.HUB_ID.fullmatch(hub_id):
         fix = "Write owner/name, as on its page"
-        found = [Problem(f"{key}.id", hub_id, "it is no dataset's id", fix)]
+        mistakes = [Problem(f"{key}.id", hub_id, "it is no dataset's id", fix)]
     if isinstance(rows, float) and rows > 1:
         fix = "Give a whole number, or a share up to 1"
-        found.append(Problem(f"{key}.rows", str(rows), "neither count nor share", fix))
+        mistakes.append(Problem(f"{key}.rows", str(rows), "neither count nor share", fix))
     least, most = (source.get("filter", {}).get(f"{end}_tokens", 0) for end in ("min", "max"))
     if 0 < most < least:
         reason = f"no row has at least {least} and at most {most} tokens"
         fix = "Set max_tokens above min_tokens, or leave one out"
-        found.append(Problem(f"{key}.filter.max_tokens", str(most), reason, fix))
-    return found
+        mistakes.append(Problem(f"{key}.filter.max_tokens", str(most), reason, fix))
+    return mistakes
 
 
 def _check_files(key: str, path: str, split: str | None) -> list[Problem]:
@@ -306,19 +313,21 @@ def _check_rows(key: str, path: str) -> list[Problem]:
 
 
 def _check_training(section: dict[str, Any]) -> list[Problem]:
-    found = []
+    mistakes = []
     if section.get("max_steps", -1) == 0:
         fix = "Give a count above 0, or leave it out to use num_train_epochs"
-        found.append(Problem("training.max_steps", "0", "no step would be trained", fix))
+        mistakes.append(Problem("training.max_steps", "0", "no step would be trained", fix))
     warmup = section.get("warmup_steps", 0)
     if warmup > 1 and warmup != int(warmup):
         fix = "Give a whole number, or a share below 1"
-        found.append(Problem("training.warmup_steps", str(warmup), "neither count nor share", fix))
+        mistakes.append(
+            Problem("training.warmup_steps", str(warmup), "neither count nor share", fix)
+        )
     elif 0 < section.get("max_steps", -1) < warmup and warmup >= 1:
         reason = f"the run of {section['max_steps']} steps would end before the warm-up does"
         fix = "Give a count below training.max_steps, or a share such as 0.03"
-        found.append(Problem("training.warmup_steps", f"{warmup:g}", reason, fix))
-    return found
+        mistakes.append(Problem("training.warmup_steps", f"{warmup:g}", reason, fix))
+    return mistakes
 
 
 _ON_THE_HUB = ("config", "revision")

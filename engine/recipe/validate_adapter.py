@@ -17,10 +17,10 @@ _SHOWN = 3
 
 def of_section(section: dict[str, Any]) -> list[Problem]:
     """Mistakes of the section by itself, without the values that the schema refuses."""
-    wanted = section.get("target_modules", ())
-    if isinstance(wanted, str):
-        return _in_expression(wanted)
-    return [problem for name in wanted for problem in _in_name(name)]
+    targets = section.get("target_modules", ())
+    if isinstance(targets, str):
+        return _in_expression(targets)
+    return [problem for name in targets for problem in _in_name(name)]
 
 
 def _in_name(name: str) -> list[Problem]:
@@ -37,21 +37,21 @@ def _in_name(name: str) -> list[Problem]:
     return [Problem(_KEY, name, reason, fix, near[0] if near else "")]
 
 
-def _in_expression(wanted: str) -> list[Problem]:
+def _in_expression(expression: str) -> list[Problem]:
     import regex
 
     try:
-        re.compile(wanted)  # PEFT's own reading of the names that are meant
-        regex.compile(wanted)
+        re.compile(expression)  # PEFT's own reading of the names that are meant
+        regex.compile(expression)
     except (re.error, regex.error, RecursionError, OverflowError) as error:
         fix = "Mend it, or give a list of projections"
-        return [Problem(_KEY, wanted, f"no regular expression: {error}", fix)]
-    if re.fullmatch(r"\w+", wanted):
+        return [Problem(_KEY, expression, f"no regular expression: {error}", fix)]
+    if re.fullmatch(r"\w+", expression):
         reason = "an expression has to match whole names, which have dots in them"
-        return [Problem(_KEY, wanted, reason, f'Write ["{wanted}"], or .*{wanted}')]
-    if named := [tower for tower in towers.MODULES if tower in wanted]:
+        return [Problem(_KEY, expression, reason, f'Write ["{expression}"], or .*{expression}')]
+    if named := [tower for tower in towers.MODULES if tower in expression]:
         fix = f"Leave {named[0]} out: an expression means the language model only"
-        return [Problem(_KEY, wanted, "vision and audio towers get no adapter", fix)]
+        return [Problem(_KEY, expression, "vision and audio towers get no adapter", fix)]
     return []
 
 
@@ -72,27 +72,29 @@ def with_model(model: Model, adapter: Adapter) -> list[Problem]:
 
 def _of_reach(adapter: Adapter, shape: Gemma) -> list[Problem]:
     """Whether something is meant that is there, and nothing that must stay as it is."""
-    wanted = adapter.target_modules
-    told = wanted if isinstance(wanted, str) else ", ".join(wanted)
-    if isinstance(wanted, str) and (others := _others(wanted, shape)):
+    targets = adapter.target_modules
+    text = targets if isinstance(targets, str) else ", ".join(targets)
+    if isinstance(targets, str) and (others := _others(targets, shape)):
         reason = f"it also means {others}: tables, head and routers get no adapter"
-        return [Problem(_KEY, told, reason, "Let it mean projections only, as .*_proj does")]
+        return [Problem(_KEY, text, reason, "Let it mean projections only, as .*_proj does")]
     names = {name for layer in shape.layers for name, _, _ in parameters.linears(shape, layer)}
-    absent = [] if isinstance(wanted, str) else [name for name in wanted if name not in names]
-    if absent and len(absent) < len(wanted):
+    absent = [] if isinstance(targets, str) else [name for name in targets if name not in names]
+    if absent and len(absent) < len(targets):
         # PEFT says nothing of an entry that means nothing where another means something.
         reason = f"{', '.join(absent)} means nothing in {shape.name}, which the others are in"
-        return [Problem(_KEY, told, reason, f"Remove {', '.join(absent)}")]
-    if any(parameters.adapted(shape, wanted)):
+        return [Problem(_KEY, text, reason, f"Remove {', '.join(absent)}")]
+    if any(parameters.adapted(shape, targets)):
         return []
     there = ", ".join(name for name in lora_targets.PROJECTIONS if name in names)
     last = lora_targets.path(len(shape.layers) - 1, "q_proj")
     fix = f"Its projections are {there}; the last q_proj is model.language_model.{last}"
-    return [Problem(_KEY, told, f"it means nothing in {shape.name}", fix)]
+    return [Problem(_KEY, text, f"it means nothing in {shape.name}", fix)]
 
 
-def _others(wanted: str, shape: Gemma) -> str:
-    names = [name for name in lora_targets.untouchable(shape) if lora_targets.matches(wanted, name)]
+def _others(expression: str, shape: Gemma) -> str:
+    names = [
+        name for name in lora_targets.untouchable(shape) if lora_targets.matches(expression, name)
+    ]
     return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN))
 
 
@@ -100,15 +102,15 @@ def _of_experts(model: Model, adapter: Adapter, shape: Gemma | None) -> list[Pro
     """Whether experts are there for PEFT to adapt, and nothing stands in its way."""
     if not adapter.target_experts:
         return []
-    found = []
+    mistakes = []
     if shape is not None and shape.experts is None:
-        found.append((f"{shape.name} has no experts, as Gemma 4 26B-A4B has", "Leave it out"))
+        mistakes.append((f"{shape.name} has no experts, as Gemma 4 26B-A4B has", "Leave it out"))
     if model.quantization != "none":
         reason = "PEFT would leave out quantised experts without a word"
         fix = 'Set model.quantization = "none", or adapt the projections only'
-        found.append((reason, fix))
+        mistakes.append((reason, fix))
     if adapter.method == "dora":
-        found.append(("PEFT has no DoRA for experts", 'Set adapter.method = "lora"'))
+        mistakes.append(("PEFT has no DoRA for experts", 'Set adapter.method = "lora"'))
     if adapter.lora_dropout:
-        found.append(("PEFT has no dropout for experts", "Set adapter.lora_dropout = 0"))
-    return [Problem(_EXPERTS, "true", reason, fix) for reason, fix in found]
+        mistakes.append(("PEFT has no dropout for experts", "Set adapter.lora_dropout = 0"))
+    return [Problem(_EXPERTS, "true", reason, fix) for reason, fix in mistakes]

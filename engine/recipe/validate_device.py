@@ -13,14 +13,14 @@ def with_profile(recipe: Recipe, profile: Profile) -> list[Problem]:
     """
     if profile.device != "mps":
         return []
-    found = []
+    mistakes = []
     optim, quantization = recipe.training.optim, recipe.model.quantization
     if "8bit" in optim or "paged" in optim:
         reason = f"bitsandbytes has no such optimizer for {profile.title}"
         fix = "Choose adamw_torch: the state of an adapter is small beside the weights"
-        found.append(Problem("training.optim", optim, reason, fix))
+        mistakes.append(Problem("training.optim", optim, reason, fix))
     if quantization != "none":
         reason = f"bitsandbytes has no 4-bit kernels for {profile.title} that are tried here"
         fix = 'Set model.quantization = "none"; where it does not fit, choose a smaller Gemma'
-        found.append(Problem("model.quantization", quantization, reason, fix))
-    return found
+        mistakes.append(Problem("model.quantization", quantization, reason, fix))
+    return mistakes

@@ -43,12 +43,12 @@ def newest(run: RunDir) -> Adapter | None:
 
 def find(run: RunDir, name: str) -> Adapter:
     """Find an adapter by name, the newest without one. Raises `Refusal` where it is not there."""
-    known = every(run)
-    if not known:
+    adapters = every(run)
+    if not adapters:
         fix = "Ask the run to save now, or wait for its end"
         raise Refusal.of(str(run.path), "it has none yet", fix, key="checkpoints")
-    by_name = {adapter.name: adapter for adapter in known}
+    by_name = {adapter.name: adapter for adapter in adapters}
     if name and name not in by_name:
         fix = f"Open one of {', '.join(by_name)}"
         raise Refusal.of(str(run.path), "there is no such adapter", fix, key=name)
-    return by_name[name] if name else known[-1]
+    return by_name[name] if name else adapters[-1]

@@ -26,7 +26,7 @@ class RunControl:
         self._tail = run.wishes(are_past=is_resumed)
         self._signals = signals
         self._foothold = foothold
-        self._wanted: set[Want] = set()
+        self._wants: set[Want] = set()
         self._stopped_by: str | None = None
 
     @property
@@ -49,12 +49,12 @@ class RunControl:
                 want, by = Want(wish["want"]), str(wish.get("by", "a viewer"))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-            self._wanted.add(want)
+            self._wants.add(want)
             if want is Want.STOP:
                 self._stopped_by = self.stopped_by or by
 
     def take(self, want: Want) -> bool:
         """Whether something was asked for since it was last taken."""
-        was_wanted = Want(want) in self._wanted
-        self._wanted.discard(want)
+        was_wanted = Want(want) in self._wants
+        self._wants.discard(want)
         return was_wanted

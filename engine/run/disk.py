@@ -12,16 +12,16 @@ _BLOCK_BYTES = 1 << 20
 
 def full_error(error: BaseException | None) -> OSError | None:
     """Find the error of a full disk in an exception or in what led to it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
         if isinstance(error, OSError) and error.errno in FULL:
             return error
-        seen.add(id(error))
+        visited.add(id(error))
         error = error.__cause__ or error.__context__
     return None
 
 
-def told(error: OSError, path: Path) -> str:
+def cause(error: OSError, path: Path) -> str:
     """Say what is full and how much is free there; `path` is for errors that name no place."""
     place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
     existing = next((p for p in (place, *place.parents) if p.exists()), Path("/"))

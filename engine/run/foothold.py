@@ -33,9 +33,9 @@ class Foothold:
     def require(self) -> None:
         """Raises `RunGone` where it is lost."""
         if self.is_lost:
-            raise RunGone(self.told())
+            raise RunGone(self.fate())
 
-    def told(self) -> str:
+    def fate(self) -> str:
         """Say what became of the directory, as far as the system knows."""
         moved_to = self.moved_to()
         if moved_to:

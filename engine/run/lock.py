@@ -20,7 +20,7 @@ ENGINE = 0
 SUPERVISOR = 1
 """Byte held by the supervisor, which also covers the engine's start and its ending."""
 
-HELD = {errno.EAGAIN, errno.EACCES}
+BUSY_ERRNOS = {errno.EAGAIN, errno.EACCES}
 """What a lock is refused with where another has it; all else is the file system's (fcntl(2))."""
 
 
@@ -47,11 +47,11 @@ def hold(path: Path, byte: int, patience_s: float = 0.5) -> int | None:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
             return fd
         except OSError as error:
-            if error.errno in HELD and time.monotonic() <= deadline:
+            if error.errno in BUSY_ERRNOS and time.monotonic() <= deadline:
                 time.sleep(0.02)
                 continue
             os.close(fd)
-            if error.errno in HELD:
+            if error.errno in BUSY_ERRNOS:
                 return None
             raise NoLocks(path, error) from None
 
@@ -95,13 +95,13 @@ def is_held(path: Path) -> bool:
     Where no locks are granted none can have begun.
     """
     error = _refusal(path)
-    return error is not None and error.errno in HELD
+    return error is not None and error.errno in BUSY_ERRNOS
 
 
 def require(path: Path) -> None:
     """Raises `NoLocks` where the file system of a file grants none; not for a lock that is held."""
     error = _refusal(path)
-    if error and error.errno not in HELD:
+    if error and error.errno not in BUSY_ERRNOS:
         raise NoLocks(path, error)
 
 

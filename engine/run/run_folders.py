@@ -19,15 +19,17 @@ def remember(folder: Path) -> None:
     """Keep a folder; a place where nothing can be written costs no run."""
     path = str(folder.absolute())
     with contextlib.suppress(OSError):
-        known = _read()
-        if path in known:
+        folders = _read()
+        if path in folders:
             return
-        kept = [name for name in known if os.path.isdir(name)] if len(known) >= _MOST else known
-        lines = (f"{json.dumps(name)}\n" for name in [*kept, path][-_MOST:])
+        remaining = (
+            [name for name in folders if os.path.isdir(name)] if len(folders) >= _MOST else folders
+        )
+        lines = (f"{json.dumps(name)}\n" for name in [*remaining, path][-_MOST:])
         atomic.write_lines(_file(), lines)
 
 
-def known() -> list[Path]:
+def existing() -> list[Path]:
     """Those that are there, the one that was remembered last first."""
     return [Path(name) for name in reversed(_read()) if os.path.isdir(name)]
 

@@ -23,10 +23,10 @@ def every(folders: Sequence[Path] = ()) -> list[RunDir]:
     listed: dict[Path, RunDir] = {}
     for folder in folders or (rundir.RUNS,):
         try:
-            found = [RunDir(path) for path in folder.iterdir()]
+            inside = [RunDir(path) for path in folder.iterdir()]
         except OSError:
             continue
-        for run in found:
+        for run in inside:
             if run.exists and _is_inside(run, folder):
                 listed.setdefault(folder.resolve() / run.name, run)
     return sorted(listed.values(), key=_age, reverse=True)

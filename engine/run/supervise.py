@@ -14,7 +14,7 @@ import sys
 import time
 
 LOCK_BYTE = 1
-_HELD = {errno.EAGAIN, errno.EACCES}
+_BUSY_ERRNOS = {errno.EAGAIN, errno.EACCES}
 ALREADY_RUNNING = 3
 SIGNATURE_AT, SIGNATURE_BYTES = 512, 16
 """Where in the lock file the one that holds it for a run says its process number."""
@@ -89,7 +89,7 @@ def _hold_lock(path: str) -> "int | None":
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, LOCK_BYTE)
             return fd
         except OSError as error:
-            if error.errno not in _HELD:
+            if error.errno not in _BUSY_ERRNOS:
                 raise
             if time.monotonic() > deadline:
                 return None

@@ -62,7 +62,7 @@ def from_record(record: Any) -> Diagnosis:
     return diagnosis
 
 
-def kept(versions: dict[str, str]) -> Diagnosis | None:
+def load(versions: dict[str, str]) -> Diagnosis | None:
     """What was last found out about these versions; None where they were never examined."""
     try:
         diagnosis = from_record(guarded.json_document(_file()))
@@ -76,9 +76,9 @@ def keep(diagnosis: Diagnosis) -> None:
 
     A folder that can't be written to costs the next run a few seconds, no more.
     """
-    before = kept(diagnosis.versions)
-    known = (*before.findings, *diagnosis.findings) if before else diagnosis.findings
-    by_name = {finding.name: finding for finding in known}
+    before = load(diagnosis.versions)
+    findings = (*before.findings, *diagnosis.findings) if before else diagnosis.findings
+    by_name = {finding.name: finding for finding in findings}
     whole = Diagnosis(diagnosis.versions, tuple(by_name.values()))
     file = _file()
     with contextlib.suppress(OSError):

@@ -31,12 +31,12 @@ class SessionDir(RunDir):
         Raises `Refusal` where none is granted; nothing of the session is left then.
         """
         try:
-            held = lock.hold(self.viewer, lock.ENGINE)
+            lock_fd = lock.hold(self.viewer, lock.ENGINE)
         except OSError as error:
             self.remove()
             raise _refused(error) from None
-        assert held is not None
-        return held
+        assert lock_fd is not None
+        return lock_fd
 
     def has_viewer(self) -> bool:
         """Whether its viewer lives; not to be asked by the viewer, which would lose its lock."""

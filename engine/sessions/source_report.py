@@ -1,6 +1,6 @@
 """What became of the rows of each source: in plan.json, in a preview and on screens."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class TokenLengths(Struct, frozen=True):
@@ -38,9 +38,9 @@ class SourceReport(Struct, frozen=True):
 
     name: str
     format: str
-    asked: int
+    quota: int = field(name="asked")
     """Rows the recipe asks for; those the source has where it asks for all."""
-    taken: int
+    num_taken: int = field(name="taken")
     seen_per_epoch: int
     """Rows of one epoch, by the source's weight."""
     dropped: dict[str, int]
@@ -70,10 +70,10 @@ class SourceReport(Struct, frozen=True):
     def loss_of_rows(self) -> str:
         """In words, that more rows were dropped than taken and why most were; else nothing."""
         dropped = sum(self.dropped.values())
-        if dropped <= self.taken:
+        if dropped <= self.num_taken:
             return ""
         reason = max(self.dropped, key=self.dropped.__getitem__)
         return (
-            f"{dropped:,} of {dropped + self.taken:,} rows of {self.name} are dropped, most of "
+            f"{dropped:,} of {dropped + self.num_taken:,} rows of {self.name} are dropped, most of "
             f"them for {reason} ({self.dropped[reason]:,}; first: {self.first_dropped[reason]})"
         )

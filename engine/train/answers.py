@@ -127,14 +127,14 @@ def questions(prepared: Prepared, count: int) -> tuple[Conversation, ...]:
     Each question comes once; rows with images or of bare text ask nothing.
     """
     examples = prepared.heldout or prepared.examples
-    asked: dict[Conversation, None] = {}
+    conversations: dict[Conversation, None] = {}
     for row in range(min(len(examples), _LOOKED_AT) if count else 0):
         turns = examples[row].turns[:-1]
         if turns and turns[-1].role == "user" and not any(turn.images for turn in turns):
-            asked[turns] = None
-        if len(asked) == count:
+            conversations[turns] = None
+        if len(conversations) == count:
             break
-    return tuple(asked)
+    return tuple(conversations)
 
 
 def _can_be_asked(example: Example) -> bool:

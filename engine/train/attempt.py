@@ -84,8 +84,8 @@ def attempt(
     targets = lora.adapted(loaded.model, context.recipe.adapter)
     model = lora.attach(loaded.model, context.recipe.adapter, training.seed)
     state = _assembled(context, rows, loaded, model)
-    asked = questions(rows.prepared, recipe.samples.rows)
-    answers = Answers(model, loaded.tokenizer, rows.template, log, control, asked)
+    row_questions = questions(rows.prepared, recipe.samples.rows)
+    answers = Answers(model, loaded.tokenizer, rows.template, log, control, row_questions)
     # Loading took its time, and what lies here by now may be another's.
     context.stop_if_asked()
     checkpoints = Checkpoints(run, training.save_total_limit, facts)
@@ -99,7 +99,7 @@ def attempt(
             if not _ends_training(error, state):
                 raise
             give_room()
-            raise EndFailed(error, final_adapter.kept(run, state)) from error
+            raise EndFailed(error, final_adapter.rescue(run, state)) from error
         give_room()
         _finish(context, state, answers, rows.prepared)
 
@@ -116,7 +116,7 @@ def _ends_training(error: Exception, state: TrainingState) -> bool:
 
 def _warn_of_diagnosis(log: EventLog) -> None:
     """Warn of what the doctor found wrong with these versions, where it was asked."""
-    diagnosis = doctor_report.kept(installed.versions())
+    diagnosis = doctor_report.load(installed.versions())
     for warning in diagnosis.warnings() if diagnosis else ():
         log.append(warning)
 
@@ -163,7 +163,7 @@ def _warn_of_template(log: EventLog, tokenizer: Any, template: Template) -> None
 def _mostly_dropped(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:
     """Warn of sources that lose more rows than are taken."""
     for source in sources:
-        if source.taken and source.loss_of_rows:
+        if source.num_taken and source.loss_of_rows:
             fix = "Mend these rows or leave them out; gemma-bench preview shows what becomes of all"
             yield events.Warned(code="rows_dropped", message=source.loss_of_rows, fix=fix)
 
@@ -176,8 +176,8 @@ def _unseen(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in source.dropped.items())
         yield events.Warned(
             code="source_unseen",
-            message=f"no row of {source.name} is trained on in an epoch: of {source.asked} rows "
-            f"{source.taken} could be taken" + (f" (dropped: {reasons})" if reasons else ""),
+            message=f"no row of {source.name} is trained on in an epoch: of {source.quota} rows "
+            f"{source.num_taken} could be taken" + (f" (dropped: {reasons})" if reasons else ""),
             fix="Raise its weight, mend its rows, or leave the source out; gemma-bench preview "
             "shows what becomes of them",
         )

@@ -18,13 +18,13 @@ def settle(recipe: Recipe) -> dict[str, str]:
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    told = "any algorithm, the fastest"
+    algorithms = "any algorithm, the fastest"
     if recipe.training.deterministic:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = DETERMINISTIC_WORKSPACE
         torch.use_deterministic_algorithms(True)
-        told = "deterministic algorithms only: asked for by the recipe"
+        algorithms = "deterministic algorithms only: asked for by the recipe"
     return {
-        "algorithms": told,
+        "algorithms": algorithms,
         "TF32": "off: float32 is whole where it is used",
         "seeds": _seeds(recipe),
     }

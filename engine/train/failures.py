@@ -20,7 +20,7 @@ from engine.train.hooks.save_checkpoints import NotSaved
 from engine.train.progress import NotFinite
 
 _NAMES = ("OutOfMemoryError", "MemoryError")
-_TOLD = (
+_PHRASES = (
     "DefaultCPUAllocator: can't allocate memory",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -33,28 +33,28 @@ _WORTH_SHARE = 0.1
 class OutOfMemory(Exception):
     """A step ran out of memory; raised instead of PyTorch's own error, which holds its tensors."""
 
-    def __init__(self, told: str, step: int, batch_shape: tuple[int, ...]) -> None:
+    def __init__(self, message: str, step: int, batch_shape: tuple[int, ...]) -> None:
         self.step = step
         self.batch_shape = batch_shape
         place = "ahead of a step"
         if batch_shape:
             place = f"in step {step}, at {batch_shape[0]} rows of {batch_shape[1]} tokens"
-        super().__init__(f"out of memory {place}: {told}")
+        super().__init__(f"out of memory {place}: {message}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: by PyTorch's error, or by what its allocators and cuBLAS say."""
-    return type(error).__name__ in _NAMES or any(told in str(error) for told in _TOLD)
+    return type(error).__name__ in _NAMES or any(phrase in str(error) for phrase in _PHRASES)
 
 
 def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events.Failed:
     """The run's last word: shapes, the forecast's parts, and the first change that would help."""
-    found = _first_that_helps(request.recipe, request.hardware)
+    remedy = _first_that_helps(request.recipe, request.hardware)
     forecast = request.forecast
     hint = "Take a smaller model, or a device with more memory"
-    if found:
-        keys = " and ".join(f"{key} = {_toml(value)}" for key, value in found.changes.items())
-        hint = f"Set {keys}: saves about {found.saves_gib:.2f} GiB, costs {found.costs}"
+    if remedy:
+        keys = " and ".join(f"{key} = {_toml(value)}" for key, value in remedy.changes.items())
+        hint = f"Set {keys}: saves about {remedy.saves_gib:.2f} GiB, costs {remedy.costs}"
     return events.Failed(
         phase=phase,
         error=f"{error}{_held(request.hardware)}",
@@ -63,7 +63,7 @@ def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events
         step=error.step,
         batch_shape=error.batch_shape or None,
         ledger={row["part"]: row["gib"] for row in forecast["rows"]} if forecast else None,
-        suggestion={key: _toml(value) for key, value in found.changes.items()} if found else None,
+        suggestion={key: _toml(value) for key, value in remedy.changes.items()} if remedy else None,
     )
 
 
@@ -102,12 +102,12 @@ def retried(error: OutOfMemory, now: Training, start: Checkpoint | None) -> even
 def _first_that_helps(recipe: Recipe, profile: Profile) -> Suggestion | None:
     """The cheapest change that saves a good deal; else the one that saves most."""
     try:
-        found = suggestions(forecast_recipe(recipe, profile))
+        options = suggestions(forecast_recipe(recipe, profile))
     except Refusal:
         return None
     worth = _WORTH_SHARE * profile.memory_gib
-    much = (one for one in found if one.budget.fits and one.saves_gib >= worth)
-    return next(much, max(found, key=lambda one: one.saves_gib, default=None))
+    much = (one for one in options if one.budget.fits and one.saves_gib >= worth)
+    return next(much, max(options, key=lambda one: one.saves_gib, default=None))
 
 
 def _toml(value: Any) -> str:

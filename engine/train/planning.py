@@ -29,13 +29,13 @@ _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets",
 
 def accounts(recipe: Recipe, prepared: Prepared, num_sequences: int) -> dict[str, Any]:
     """What plan.json holds of the data beside the plan: each source, and how well rows pack."""
-    told: dict[str, Any] = {"sources": msgspec.to_builtins(prepared.sources)}
+    facts: dict[str, Any] = {"sources": msgspec.to_builtins(prepared.sources)}
     if prepared.heldout_report:
-        told["heldout"] = msgspec.to_builtins(prepared.heldout_report)
+        facts["heldout"] = msgspec.to_builtins(prepared.heldout_report)
     if recipe.data.packing:
         share = efficiency(prepared.tokens, num_sequences, recipe.data.max_length)
-        told["packing"] = {"sequences": num_sequences, "efficiency": round(share, 4)}
-    return told
+        facts["packing"] = {"sequences": num_sequences, "efficiency": round(share, 4)}
+    return facts
 
 
 def plan(
@@ -72,9 +72,9 @@ def plan(
     )
 
 
-def document(told: events.Plan) -> dict[str, Any]:
+def document(plan: events.Plan) -> dict[str, Any]:
     """The plan as plan.json holds it, and the packages that a run's figures depend on."""
-    plain = msgspec.to_builtins(told)
+    plain = msgspec.to_builtins(plan)
     return {
         "versions": {name: metadata.version(name) for name in _VERSIONS},
         "plan": {key: value for key, value in plain.items() if key not in {"kind", "t", "time"}},
@@ -132,17 +132,17 @@ def _of_today(facts: dict[str, Any]) -> dict[str, Any]:
     return {**facts, "recipe": recipe.model_dump(mode="json")}
 
 
-def position(start: Checkpoint, told: events.Plan) -> events.Warned | None:
+def position(start: Checkpoint, plan: events.Plan) -> events.Warned | None:
     """What changed batches or rows mean for where a branch goes on: a warning where they moved it.
 
     Raises `Refusal` where nothing would be left to train.
     """
-    if start.step >= told.total_steps:
-        reason = f"step {start.step} is behind the end of what it became: {told.total_steps} steps"
+    if start.step >= plan.total_steps:
+        reason = f"step {start.step} is behind the end of what it became: {plan.total_steps} steps"
         fix = "Raise training.num_train_epochs or training.max_steps"
         raise Refusal.of(start.folder.name, reason, fix)
     was = progress_of(start.folder).epoch
-    now = start.step * told.epochs / told.total_steps
+    now = start.step * plan.epochs / plan.total_steps
     if abs(was - now) <= _MOVED_EPOCHS:
         return None
     return events.Warned(
@@ -168,12 +168,12 @@ def endless_warmup(training: Training, total_steps: int) -> events.Warned | None
 
 def at_the_end_only(recipe: Recipe, total_steps: int) -> dict[str, str]:
     """What a recipe wants every so many steps, and the run has too few of."""
-    wanted = (
+    schedules = (
         ("checkpoints", recipe.training.save_steps, "at the end"),
         ("samples", recipe.samples.every, "before training and at the end"),
     )
     return {
         what: f"{when} only: one every {every} steps is wanted, and the run has {total_steps}"
-        for what, every, when in wanted
+        for what, every, when in schedules
         if every > total_steps
     }

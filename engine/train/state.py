@@ -172,8 +172,8 @@ def save(state: TrainingState, folder: Path) -> None:
 def progress_of(folder: Path) -> Progress:
     """How far a checkpoint is."""
     document = json.loads((folder / PROGRESS).read_bytes())
-    known = {key.name for key in dataclasses.fields(Progress)}
-    figures = {key: value for key, value in document.items() if key in known}
+    names = {key.name for key in dataclasses.fields(Progress)}
+    figures = {key: value for key, value in document.items() if key in names}
     return Progress(step=document["global_step"], **figures)
 
 

@@ -19,12 +19,12 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     """Write a tree of dictionaries, lists, tuples, tensors, numbers and strings."""
     tensors: dict[str, torch.Tensor] = {}
 
-    def held(tensor: torch.Tensor) -> str:
+    def store(tensor: torch.Tensor) -> str:
         name = str(len(tensors))
         tensors[name] = tensor.detach().cpu().contiguous().clone()
         return name
 
-    tree = _packed(state, held)
+    tree = _packed(state, store)
     save_file(tensors, folder / _TENSORS)
     (folder / _TREE).write_text(json.dumps(tree))
 
@@ -95,15 +95,15 @@ def restore_scheduler(scheduler: Any, state: dict[str, Any]) -> None:
         group["lr"] = rate
 
 
-def _packed(value: Any, held: Callable[[torch.Tensor], str]) -> Any:
+def _packed(value: Any, store: Callable[[torch.Tensor], str]) -> Any:
     if isinstance(value, torch.Tensor):
-        return {_TENSOR: held(value)}
+        return {_TENSOR: store(value)}
     if isinstance(value, dict):
-        return {_PAIRS: [[_packed(key, held), _packed(one, held)] for key, one in value.items()]}
+        return {_PAIRS: [[_packed(key, store), _packed(one, store)] for key, one in value.items()]}
     if isinstance(value, tuple):
-        return {_TUPLE: [_packed(one, held) for one in value]}
+        return {_TUPLE: [_packed(one, store) for one in value]}
     if isinstance(value, list):
-        return [_packed(one, held) for one in value]
+        return [_packed(one, store) for one in value]
     return value
 
 

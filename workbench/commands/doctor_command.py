@@ -77,7 +77,7 @@ def run(arguments: Namespace) -> int:
 
 def before_run() -> None:
     """Run the fast checks where these versions were never examined; the run tells what fails."""
-    if doctor_report.kept(installed.versions()):
+    if doctor_report.load(installed.versions()):
         return
     with contextlib.suppress(Refusal, OSError):  # a full disk is the run's to tell
         doctor = _start(is_fast=True)

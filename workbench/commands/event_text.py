@@ -28,7 +28,7 @@ class Json:
     Characters that would steer a terminal are told by JSON's escapes.
     """
 
-    def show(self, lines: list[bytes], known: list[events.Event]) -> None:
+    def show(self, lines: list[bytes], batch: list[events.Event]) -> None:
         """Pass the lines on."""
         for line in lines:
             sys.stdout.buffer.write(harmless_json(line) + b"\n")
@@ -46,9 +46,9 @@ class Lines:
         self.run = run
         self.state = RunState()
 
-    def show(self, lines: list[bytes], known: list[events.Event]) -> None:
+    def show(self, lines: list[bytes], batch: list[events.Event]) -> None:
         """Print what is new."""
-        for event in known:
+        for event in batch:
             self.state = self.state.fold([event])
             self.tell(event)
 
@@ -72,13 +72,13 @@ class ProgressLine(Lines):
         super().__init__(run)
         self._status = StatusLine(sys.stdout)
 
-    def show(self, lines: list[bytes], known: list[events.Event]) -> None:
+    def show(self, lines: list[bytes], batch: list[events.Event]) -> None:
         """Print what is no step, then the progress of the last one."""
-        for event in known:
+        for event in batch:
             self.state = self.state.fold([event])
             if not isinstance(event, events.Step):
                 self.tell(event)
-        if known and isinstance(known[-1], events.Step):
+        if batch and isinstance(batch[-1], events.Step):
             self._status.show(progress(self.state))
 
     def note(self, text: str) -> None:
@@ -120,9 +120,9 @@ def sentence(event: events.Event, state: RunState) -> str:
 
 def _resumed(event: events.Resumed) -> str:
     of = f" of {event.parent}" if event.parent else ""
-    told = [f"goes on after step {event.step}{of}, {event.exactness}"]
-    told += [f"  not from {name}: {reason}" for name, reason in event.rejected.items()]
-    return "\n".join(map(sanitize_line, told))
+    rows = [f"goes on after step {event.step}{of}, {event.exactness}"]
+    rows += [f"  not from {name}: {reason}" for name, reason in event.rejected.items()]
+    return "\n".join(map(sanitize_line, rows))
 
 
 def progress(state: RunState) -> str:

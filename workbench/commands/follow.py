@@ -20,7 +20,7 @@ _POLL_S = 0.1
 class Printer(Protocol):
     """Prints a run as it goes on."""
 
-    def show(self, lines: list[bytes], known: list[events.Event]) -> None:
+    def show(self, lines: list[bytes], batch: list[events.Event]) -> None:
         """Print new events: raw lines, and those of them that are understood."""
 
     def note(self, text: str) -> None:
@@ -80,10 +80,10 @@ class Follower:
                 self._printer.note(note)
             was_alive = self._run.is_alive()
             lines = tail.read_new()
-            known = [event for event in map(events.decode, lines) if event]
-            self._printer.show(lines, known)
-            self._unread_lines += len(lines) - len(known)
-            ending = _ending(ending, known)
+            batch = [event for event in map(events.decode, lines) if event]
+            self._printer.show(lines, batch)
+            self._unread_lines += len(lines) - len(batch)
+            ending = _ending(ending, batch)
             if ending and not tail.is_behind:
                 return self._exit_code(ending)
             if not lines and not was_alive:

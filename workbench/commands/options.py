@@ -70,7 +70,7 @@ def run_folders(arguments: Namespace) -> list[Path]:
     from engine.run import run_folders
     from engine.run.rundir import RUNS
 
-    everywhere = [RUNS, *run_folders.known()] if arguments.everywhere else []
+    everywhere = [RUNS, *run_folders.existing()] if arguments.everywhere else []
     return [*everywhere, *(f for root in arguments.root for f in run_folders.below(root))]
 
 

@@ -45,7 +45,7 @@ def run(arguments: Namespace) -> int:
     elif folders:
         print("no run there")
     else:
-        others = [folder for folder in run_folders.known() if folder.resolve() != RUNS.resolve()]
+        others = [folder for folder in run_folders.existing() if folder.resolve() != RUNS.resolve()]
         count = format.amount(len(others), "other folder")
         elsewhere = f"; gemma-bench runs --everywhere lists those of {count}" if others else ""
         print(f"no run here yet; start one: gemma-bench --run quickstart{elsewhere}")

@@ -33,8 +33,8 @@ def run(arguments: Namespace) -> int:
     for running in _writable(alive) if arguments.all else _named(arguments.names, listed, alive):
         running.ask(Want.STOP, "gemma-bench stop")
         name = running.argument
-        told = f"{name} was asked to stop and save; gemma-bench attach {name} shows it end"
-        print(told, flush=True)
+        line = f"{name} was asked to stop and save; gemma-bench attach {name} shows it end"
+        print(line, flush=True)
     return ExitCode.DONE
 
 
@@ -50,18 +50,18 @@ def _writable(alive: Sequence[RunDir]) -> list[RunDir]:
 
 def _named(names: Sequence[str], listed: Sequence[RunDir], alive: Sequence[RunDir]) -> list[RunDir]:
     """The runs that are meant, each once: those at work before those that ended."""
-    found: dict[str, RunDir] = {}
+    by_path: dict[str, RunDir] = {}
     problems: list[Problem] = []
     for name in names:
         try:
             meant = runs.one(name, alive) if runs.meant_by(name, alive) else _any(name, listed)
             _require_at_work(meant)
-            found[str(meant.path.resolve())] = meant
+            by_path[str(meant.path.resolve())] = meant
         except Refusal as refusal:
             problems += refusal.problems
     if problems:
         raise Refusal("stop" if len(problems) > 1 else problems[0].key, problems)
-    return list(found.values())
+    return list(by_path.values())
 
 
 def _any(name: str, listed: Sequence[RunDir]) -> RunDir:

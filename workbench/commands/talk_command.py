@@ -94,7 +94,7 @@ class Talk:
     chat: Chat
     settings: Settings
     system: str
-    _asked: int = 0
+    _num_prompts: int = 0
     _status: StatusLine = field(default_factory=StatusLine)
 
     def open(self) -> None:
@@ -106,8 +106,8 @@ class Talk:
 
     def ask(self, prompt: str) -> None:
         """Send a prompt to the sides that answer."""
-        self._asked += 1
-        self.chat = self.chat.prompted(self._asked, prompt)
+        self._num_prompts += 1
+        self.chat = self.chat.prompted(self._num_prompts, prompt)
         for side in self.chat.prompts(self.settings, self.system):
             self.played.send(side)
 
@@ -123,11 +123,11 @@ class Talk:
     def listen(self) -> None:
         """Take what the engine told. Raises `_EngineFailedError` where it is gone."""
         death = self.played.death
-        told = self.played.new_events()
-        self.chat = self.chat.fold(told)
-        if self.chat.failed or (death and not told):
+        news = self.played.new_events()
+        self.chat = self.chat.fold(news)
+        if self.chat.failed or (death and not news):
             raise _EngineFailedError(_failure(self.chat.failed, death, self.played.log_tail()))
-        time.sleep(0 if told else _POLL_S)
+        time.sleep(0 if news else _POLL_S)
 
 
 def _failure(failed: Failed | None, death: str, log: list[str]) -> str:
@@ -209,7 +209,7 @@ def _stream(talk: Talk, prompt: str) -> None:
 class _StopKey:
     """Ctrl-C while an answer comes: kept until it is looked at, so that no event is lost for it."""
 
-    _presses = _seen = 0
+    _presses = _presses_before = 0
 
     def press(self, number: int, frame: FrameType | None) -> None:
         """Note it; a second one leaves at once."""
@@ -219,8 +219,8 @@ class _StopKey:
 
     def is_new(self) -> bool:
         """Whether it was pressed since the last call."""
-        is_new = self._presses > self._seen
-        self._seen = self._presses
+        is_new = self._presses > self._presses_before
+        self._presses_before = self._presses
         return is_new
 
 

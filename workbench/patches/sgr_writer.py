@@ -30,7 +30,7 @@ class SgrWriter:
 
     def __init__(self, system: ColorSystem) -> None:
         self._system = system
-        self._held = Codes()
+        self._current = Codes()
 
     def written(self, segments: Iterable[Segment]) -> str:
         """The text with the codes that it needs after what was written before it."""
@@ -44,17 +44,17 @@ class SgrWriter:
         return self._change(Codes())
 
     def _change(self, codes: Codes) -> str:
-        held, self._held = self._held, codes
-        if codes == held:
+        current, self._current = self._current, codes
+        if codes == current:
             return ""
-        is_less = any(old and not new for old, new in zip(held, codes, strict=True))
-        if is_less or codes.attributes != held.attributes:
-            lead, held = ("0",) if any(held) else (), Codes()
-            found = [*lead, *codes.attributes, *codes.foreground, *codes.background]
+        is_less = any(old and not new for old, new in zip(current, codes, strict=True))
+        if is_less or codes.attributes != current.attributes:
+            lead, current = ("0",) if any(current) else (), Codes()
+            parameters = [*lead, *codes.attributes, *codes.foreground, *codes.background]
         else:
-            found = [*codes.foreground] if codes.foreground != held.foreground else []
-            found += codes.background if codes.background != held.background else ()
-        return f"\x1b[{';'.join(found)}m" if any(codes) else RESET
+            parameters = [*codes.foreground] if codes.foreground != current.foreground else []
+            parameters += codes.background if codes.background != current.background else ()
+        return f"\x1b[{';'.join(parameters)}m" if any(codes) else RESET
 
 
 def harmless(strip: Strip) -> Strip:

@@ -58,14 +58,14 @@ class Draft:
         if not text.strip():
             return []
         try:
-            given = replace(self, changes={**self.changes, key: text}).document
+            changed = replace(self, changes={**self.changes, key: text}).document
         except ValueError as error:
             return [Problem(key, "", str(error), "Mend the recipe's file")]
-        known = set(validate.problems(self.document))
+        before = set(validate.problems(self.document))
         return [
             problem
-            for problem in validate.problems(given)
-            if problem not in known or is_of(problem, key)
+            for problem in validate.problems(changed)
+            if problem not in before or is_of(problem, key)
         ]
 
 
@@ -78,9 +78,9 @@ def read(name: str, changes: Changes) -> Draft | None:
     """The draft of a recipe; None where its file can't be read as tables of settings."""
     try:
         text = guarded.contents(files.find(name), files.MAX_BYTES).decode("utf-8")
-        found = Draft(name, text, changes)
-        sections = (found.document.get(section, {}) for section in schema.SECTIONS)
-        return found if all(isinstance(section, dict) for section in sections) else None
+        draft = Draft(name, text, changes)
+        sections = (draft.document.get(section, {}) for section in schema.SECTIONS)
+        return draft if all(isinstance(section, dict) for section in sections) else None
     except (OSError, ValueError, tomllib.TOMLDecodeError):
         return None
 

@@ -26,7 +26,7 @@ def forecast(
     profile: Profile,
     *,
     anyway: bool = False,
-    known: RecipeForecast | None = None,
+    recipe_forecast: RecipeForecast | None = None,
 ) -> Budget | None:
     """What was forecast before of this recipe and profile, else anew; None for an unknown shape.
 
@@ -35,23 +35,26 @@ def forecast(
     """
     if problems := validate_device.with_profile(recipe, profile):
         raise Refusal(profile.title, problems)
-    if known is None or (known.recipe, known.profile) != (recipe, profile):
+    if recipe_forecast is None or (recipe_forecast.recipe, recipe_forecast.profile) != (
+        recipe,
+        profile,
+    ):
         try:
-            known = forecast_recipe(recipe, profile)
+            recipe_forecast = forecast_recipe(recipe, profile)
         except Refusal:
-            known = None
-    step = known.step if known else resolved_step(recipe, profile)
+            recipe_forecast = None
+    step = recipe_forecast.step if recipe_forecast else resolved_step(recipe, profile)
     require_weights_fit(recipe, profile, step, anyway=anyway)
-    if known is None:
+    if recipe_forecast is None:
         return None
-    if known.budget.fits or anyway:
-        return known.budget
-    remedy = first_remedy(known)
+    if recipe_forecast.budget.fits or anyway:
+        return recipe_forecast.budget
+    remedy = first_remedy(recipe_forecast)
     fix = "Take a larger device, or --anyway to start all the same"
     if remedy:
         keys = " ".join(budget_page.settings(remedy))
         fix = f"{keys} would fit; --anyway starts it all the same"
-    over = problem(budget_page.summary(known.budget), profile, fix)
+    over = problem(budget_page.summary(recipe_forecast.budget), profile, fix)
     raise Refusal(MEMORY, [over], exit_code=ExitCode.DOES_NOT_FIT)
 
 

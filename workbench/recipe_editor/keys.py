@@ -37,7 +37,7 @@ class Key:
     own: str
     """What it is without the change."""
     default: str
-    told: str
+    comment: str
     """The recipe's comment, or the schema's word."""
     kind: str
     choices: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ def help_rows(key: Key, problems: Sequence[Problem], width: int) -> list[Row]:
         rows += wrapped(f"{elsewhere}{problem.reason}", "bad", width)
         if not elsewhere and problem.fix.startswith(("Did", "Choose")):
             rows += wrapped(problem.fix, "accent", width)
-    rows += wrapped(key.told, "", width) if key.told else []
+    rows += wrapped(key.comment, "", width) if key.comment else []
     default = f", {key.default} by default" if key.default else ""
     return [*rows, *wrapped(f"{key.kind}{default}", "dim", width)]
 
@@ -120,9 +120,9 @@ def _comments(body: list[tuple[Any, Any]], outer: str) -> Iterator[tuple[str, st
         if isinstance(item, Table):
             yield from _comments(item.value.body, f"{name}.")
         beside = getattr(item.trivia, "comment", "")
-        told = " ".join([*above, _words(beside)]).strip()
-        if told and not isinstance(item, Table):
-            yield name, told
+        comment = " ".join([*above, _words(beside)]).strip()
+        if comment and not isinstance(item, Table):
+            yield name, comment
         above = []
 
 

@@ -107,8 +107,8 @@ def _source(source: Source) -> str:
         line = f"{line} in {folder}"
     if source.rows is not None:
         is_share = isinstance(source.rows, float)
-        taken = format.share(source.rows) if is_share else format.count(source.rows)
-        line += f", {taken} of the rows" if is_share else f", {taken} rows"
+        amount = format.share(source.rows) if is_share else format.count(source.rows)
+        line += f", {amount} of the rows" if is_share else f", {amount} rows"
     return line if source.weight == 1 else f"{line}, weight {source.weight:g}"
 
 
@@ -126,14 +126,14 @@ def _method(adapter: Adapter) -> str:
 
 def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
     """The projections that get an adapter; where they lie and what it has, of a known shape."""
-    wanted = adapter.target_modules
+    targets = adapter.target_modules
     if shape is None:
-        if isinstance(wanted, str):
-            return wanted
-        return format.amount(len(wanted), "projection")
+        if isinstance(targets, str):
+            return targets
+        return format.amount(len(targets), "projection")
     from engine.gemma import parameters
 
-    per_layer = parameters.adapted(shape, wanted)
+    per_layer = parameters.adapted(shape, targets)
     there = format.amount(len(frozenset[str]().union(*per_layer)), "projection")
     layers = format.amount(sum(map(bool, per_layer)), "layer")
     experts = ""
@@ -141,7 +141,7 @@ def _adapted(adapter: Adapter, shape: Gemma | None) -> str:
         experts = f" and {shape.experts.count} experts"
     trained = parameters.lora(
         shape,
-        wanted,
+        targets,
         adapter.r,
         is_dora=adapter.method == "dora",
         adapts_experts=adapter.target_experts,
@@ -157,5 +157,5 @@ def _samples(recipe: Recipe) -> str:
 
 
 def _saved(recipe: Recipe) -> str:
-    every, kept = recipe.training.save_steps, recipe.training.save_total_limit
-    return f"every {every} steps, {kept} kept" if every else "the adapter at the end"
+    every, limit = recipe.training.save_steps, recipe.training.save_total_limit
+    return f"every {every} steps, {limit} kept" if every else "the adapter at the end"

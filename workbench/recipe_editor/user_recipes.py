@@ -69,13 +69,13 @@ def text_of(edited: Draft) -> str:
     return text
 
 
-def _leave_out(document: Any, here: dict[str, Any], kept: dict[str, Any]) -> None:
+def _leave_out(document: Any, here: dict[str, Any], remaining: dict[str, Any]) -> None:
     """Every section, and every key of one, that is there and not to be kept."""
     for section, table in here.items():
-        if section not in kept:
+        if section not in remaining:
             del document[section]
         elif isinstance(table, dict):
-            for key in table.keys() - kept[section].keys():
+            for key in table.keys() - remaining[section].keys():
                 del document[section][key]
 
 

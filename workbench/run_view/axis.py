@@ -28,8 +28,8 @@ class Scale:
         """Two to so many round numbers from low to high, each with its text."""
         if self.is_log:
             return [(tick, _short(tick)) for tick in _log_ticks(self.low, self.high, most)]
-        found, step = ticks(self.low, self.high, most)
-        return [(tick, label(tick, self.high, step)) for tick in found]
+        values, step = ticks(self.low, self.high, most)
+        return [(tick, label(tick, self.high, step)) for tick in values]
 
 
 def scale(least: float, greatest: float, *, is_log: bool = False) -> Scale:
@@ -54,9 +54,9 @@ def limits(least: float, greatest: float) -> tuple[float, float]:
 def ticks(low: float, high: float, most: int) -> tuple[list[float], float]:
     """Two to so many round numbers from low to high, and the step that they are multiples of."""
     step = finest = _round_up((high - low) / 8)
-    while len(found := _multiples(step, low, high)) > most:
+    while len(values := _multiples(step, low, high)) > most:
         step = _round_up(step * 1.01)
-    return (found, step) if len(found) > 1 else ([low, high], finest)
+    return (values, step) if len(values) > 1 else ([low, high], finest)
 
 
 def _multiples(step: float, low: float, high: float) -> list[float]:
@@ -72,8 +72,8 @@ def _log_limits(least: float, greatest: float) -> tuple[float, float]:
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     mantissas = _MANTISSAS[:3] if last - first <= _MOST_FINE_DECADES else _MANTISSAS[:1]
-    found = [m * 10.0**power for power in range(first, last + 1) for m in mantissas]
-    inside = [tick for tick in found if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+    values = [m * 10.0**power for power in range(first, last + 1) for m in mantissas]
+    inside = [tick for tick in values if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
     stride = -(-len(inside) // max(2, most))
     return inside[::stride] if len(inside) > 1 else [low, high]
 

@@ -42,8 +42,8 @@ def keys(recipe: Any) -> dict[str, str]:
 
 def differences(sides: Sequence[Side]) -> list[Line]:
     """The recipe keys that are not the same in all runs; a dash where a run has no such key."""
-    known = {key: None for side in sides for key in side.recipe}
-    lines = [(key, tuple(side.recipe.get(key, "-") for side in sides)) for key in known]
+    names = {key: None for side in sides for key in side.recipe}
+    lines = [(key, tuple(side.recipe.get(key, "-") for side in sides)) for key in names]
     return [(key, texts) for key, texts in lines if len(set(texts)) > 1]
 
 

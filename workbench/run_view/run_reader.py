@@ -44,10 +44,10 @@ class RunReader:
         for start in range(0, len(batch), _DECODED_LINES):
             self._fold(batch[start : start + _DECODED_LINES])
         self._lines.extend(line.decode("utf-8", "replace") for line in logged)
-        known = self.state
+        before = self.state
         if self.run.is_ended or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self.state, self._looked_at = self._dir.state(), time.monotonic()
-        return bool(batch or logged) or self.state != known
+        return bool(batch or logged) or self.state != before
 
     def _fold(self, lines: list[bytes]) -> None:
         read = [event for event in events.decode_all(lines) if event is not None]

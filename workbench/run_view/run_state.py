@@ -203,8 +203,8 @@ def _figure(metrics: dict[str, float | None], name: str) -> float | None:
 
 
 def _latest(
-    known: tuple[tuple[float, float], ...], steps: Sequence[Step]
+    pairs: tuple[tuple[float, float], ...], steps: Sequence[Step]
 ) -> tuple[tuple[float, float], ...]:
     most = _PACE_STEPS + 1
-    earlier = [pair for pair in known if pair[0] < steps[0].step]
+    earlier = [pair for pair in pairs if pair[0] < steps[0].step]
     return (*earlier, *((step.step, step.elapsed_s) for step in steps[-most:]))[-most:]

@@ -37,18 +37,18 @@ class Entry:
 
 def arranged(entries: Sequence[Entry], words: str, order: str) -> list[Entry]:
     """The entries that hold every word, in one of the orders; they come newest first."""
-    wanted = words.casefold().split()
-    kept = [entry for entry in entries if all(word in _searched(entry) for word in wanted)]
+    terms = words.casefold().split()
+    matches = [entry for entry in entries if all(word in _searched(entry) for word in terms)]
     match order:
         case "name":
-            return sorted(kept, key=lambda entry: entry.run.name)
+            return sorted(matches, key=lambda entry: entry.run.name)
         case "state":
-            return sorted(kept, key=lambda entry: _LIVELINESS.index(entry.glance.state.name))
+            return sorted(matches, key=lambda entry: _LIVELINESS.index(entry.glance.state.name))
         case "loss":
-            return sorted(kept, key=lambda entry: entry.loss)
+            return sorted(matches, key=lambda entry: entry.loss)
         case "steps":
-            return sorted(kept, key=lambda entry: -entry.step)
-    return kept
+            return sorted(matches, key=lambda entry: -entry.step)
+    return matches
 
 
 def _searched(entry: Entry) -> str:
@@ -79,5 +79,5 @@ def summary(num_shown: int, entries: Sequence[Entry], order: str) -> str:
     num_alive = sum(entry.glance.state.is_alive for entry in entries)
     num_runs = format.amount(len(entries), "run")
     shown = num_runs if num_shown == len(entries) else f"{num_shown} of {num_runs}"
-    told = f"{shown}, {num_alive} at work"
-    return told if order == ORDERS[0] else f"{told}, by {order}"
+    text = f"{shown}, {num_alive} at work"
+    return text if order == ORDERS[0] else f"{text}, by {order}"

@@ -70,8 +70,8 @@ class CompareScreen(ChartedScreen):
     @property
     def metrics(self) -> Sequence[Metric]:
         """What the steps of any of the runs carry."""
-        known = {m.name: m for side in self.sides for m in metrics.of_run(side.run)}
-        return [*known.values()] or metrics.of_run(RunState())
+        by_name = {m.name: m for side in self.sides for m in metrics.of_run(side.run)}
+        return [*by_name.values()] or metrics.of_run(RunState())
 
     @work(thread=True, group="follow")
     def _follow(self) -> None:

@@ -55,7 +55,7 @@ class PlaygroundScreen(BenchScreen):
         self.talk = Chat()
         self._start = start
         self._played: Playground | None = None
-        self._asked = 0
+        self._num_prompts = 0
 
     def compose_body(self) -> ComposeResult:
         """The talk over the lines that are typed; a failure takes their place."""
@@ -87,14 +87,14 @@ class PlaygroundScreen(BenchScreen):
         if self._played is None or self.talk.failed is not None:
             return
         death = self._played.death
-        told = self._played.new_events()
-        self.talk = self.talk.fold(told)
+        news = self._played.new_events()
+        self.talk = self.talk.fold(news)
         if self.talk.failed is not None:
             self._fail(self.talk.failed)
-        elif death and not told:
+        elif death and not news:
             phase = self.talk.phase.name if self.talk.phase else "starting"
             self._fail(Failed(phase=phase, error=f"the engine {death}", hint=_AGAIN, log=""))
-        if told or death:
+        if news or death:
             self._show()
 
     def _fail(self, failed: Failed) -> None:
@@ -157,8 +157,8 @@ class PlaygroundScreen(BenchScreen):
     def _send(self, prompt: str) -> None:
         """Ask both sides, as soon as the engine looks."""
         row = self.query_one(SettingsRow)
-        self._asked += 1
-        self.talk = self.talk.prompted(self._asked, prompt)
+        self._num_prompts += 1
+        self.talk = self.talk.prompted(self._num_prompts, prompt)
         self._pane.action_move(_FAR)
         self._tell(*self.talk.prompts(row.settings, row.system))
         self._show()
@@ -184,12 +184,12 @@ class PlaygroundScreen(BenchScreen):
         try:
             is_new = saved_prompts.save(self.talk.last_prompt)
         except (OSError, ValueError) as error:
-            told = f"{sanitize_path(saved_prompts.path())}: {sanitize_line(error)}"
-            self.notify(told, title="Not saved", severity="error", markup=False)
+            text = f"{sanitize_path(saved_prompts.path())}: {sanitize_line(error)}"
+            self.notify(text, title="Not saved", severity="error", markup=False)
             return
-        told = f"Paste it into a recipe from {sanitize_path(saved_prompts.path())}"
+        text = f"Paste it into a recipe from {sanitize_path(saved_prompts.path())}"
         title = "Saved as a test prompt" if is_new else "It was saved before"
-        self.notify(told, title=title, markup=False)
+        self.notify(text, title=title, markup=False)
 
     def action_forget(self) -> None:
         """A new talk; answers that are under way are stopped."""

@@ -114,10 +114,10 @@ class PreviewScreen(BenchScreen):
         self._show()
 
     def _ask(self) -> None:
-        wanted = self._browse.wanted()
-        if wanted is None or self._listening is None:
+        request = self._browse.next_request()
+        if request is None or self._listening is None:
             return
-        first, rows = wanted
+        first, rows = request
         try:
             self._preview.ask(self._recipe, rows, first)
             self._listening.resume()

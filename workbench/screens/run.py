@@ -158,26 +158,26 @@ class RunScreen(RunActions, ChartedScreen):
 
     def _take(self) -> None:
         """Draw what came; where several calls wait, the first one draws all of it."""
-        known, newest = self.latest, self._newest
-        if newest is known:
+        before, newest = self.latest, self._newest
+        if newest is before:
             return
         self.latest = newest
         if self.is_held:
             self._show_title()
         else:
-            self._draw(known)
-        if newest.state != known.state or newest.run.checkpoints != known.run.checkpoints:
+            self._draw(before)
+        if newest.state != before.state or newest.run.checkpoints != before.run.checkpoints:
             self.refresh_bindings()
         hello = newest.run.hello
-        if hello and not known.run.hello and newest.state.is_alive and is_here(hello):
+        if hello and not before.run.hello and newest.state.is_alive and is_here(hello):
             monitor = HardwareMonitor(self.run.path, hello.pid)
             Thread(target=self._measure, args=(monitor,), daemon=True).start()
 
-    def _draw(self, known: Snapshot) -> None:
+    def _draw(self, before: Snapshot) -> None:
         with self.app.batch_update():
             self._show(self.latest)
-            is_calm = known.state.is_alive and self.latest.state.is_alive
-            is_calm = is_calm and known.run.marks == self.latest.run.marks
+            is_calm = before.state.is_alive and self.latest.state.is_alive
+            is_calm = is_calm and before.run.marks == self.latest.run.marks
             is_due = time.monotonic() - self._drawn_at_s >= _DRAW_EVERY_S
             if is_due or not is_calm or self._has_jumped(self.latest.run.steps):
                 self._show_curves()

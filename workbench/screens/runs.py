@@ -91,13 +91,13 @@ class RunsScreen(RunActions, BenchScreen):
         """A run that ended is read once; it costs one lock probe from then on."""
         entries = []
         for run in runs.every():
-            known = self._ended.get(run.name)
-            seen = run_summary.summarize(run) if known is None or run.is_alive() else known
-            if seen.state.is_alive:
+            earlier = self._ended.get(run.name)
+            summary = run_summary.summarize(run) if earlier is None or run.is_alive() else earlier
+            if summary.state.is_alive:
                 self._ended.pop(run.name, None)
             else:
-                self._ended[run.name] = seen
-            entries.append(Entry(run, seen))
+                self._ended[run.name] = summary
+            entries.append(Entry(run, summary))
         self.call_later(self._take, entries)
 
     def _take(self, entries: list[Entry]) -> None:
@@ -111,13 +111,13 @@ class RunsScreen(RunActions, BenchScreen):
         table = self.query_one(DataTable)
         shown = run_table.arranged(self._entries, self._words, self._order)
         names = [entry.run.name for entry in shown]
-        chosen = self.chosen
+        selected = self.selected
         if [str(row.key.value) for row in table.ordered_rows] != names:
             table.clear()
             for entry in shown:
                 table.add_row(*self._cells(entry), key=entry.run.name)
-            if chosen is not None and chosen.run.name in names:
-                table.move_cursor(row=names.index(chosen.run.name))
+            if selected is not None and selected.run.name in names:
+                table.move_cursor(row=names.index(selected.run.name))
         for entry in shown:
             self._put(entry)
         self.set_subject(run_table.summary(len(shown), self._entries, self._order))
@@ -134,13 +134,13 @@ class RunsScreen(RunActions, BenchScreen):
 
     def _put(self, entry: Entry) -> None:
         table, name = self.query_one(DataTable), entry.run.name
-        held = table.get_row(name)
-        for column, old, new in zip(run_table.COLUMNS, held, self._cells(entry), strict=True):
+        old_cells = table.get_row(name)
+        for column, old, new in zip(run_table.COLUMNS, old_cells, self._cells(entry), strict=True):
             if old != new:
                 table.update_cell(name, column, new, update_width=True)
 
     @property
-    def chosen(self) -> Entry | None:
+    def selected(self) -> Entry | None:
         """The run under the cursor; None where the table is empty."""
         table = self.query_one(DataTable)
         if not table.is_valid_row_index(table.cursor_row):
@@ -151,8 +151,8 @@ class RunsScreen(RunActions, BenchScreen):
     @property
     def run(self) -> RunDir:
         """The run under the cursor; without one, no action that needs it is enabled."""
-        assert self.chosen is not None
-        return self.chosen.run
+        assert self.selected is not None
+        return self.selected.run
 
     def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
@@ -161,7 +161,7 @@ class RunsScreen(RunActions, BenchScreen):
             return "" if is_few else f"Mark {_FEWEST} to {_MOST} runs first, with space"
         if action not in {"mark", "stop", "delete", "copy", "play", "resume"}:
             return ""
-        if self.chosen is None:
+        if self.selected is None:
             return "There is no run to do that with"
         alive = [entry for entry in self._targets if entry.glance.state.is_alive]
         if action == "delete" and alive:
@@ -170,14 +170,14 @@ class RunsScreen(RunActions, BenchScreen):
             return f"{_named(self._targets)} not at work"
         if action == "resume" and self._marked:
             return next(filter(None, map(_why_not_resumed, self._targets)), "")
-        return self.run_disabled_reason(action, self.chosen.glance.state)
+        return self.run_disabled_reason(action, self.selected.glance.state)
 
     @property
     def _targets(self) -> list[Entry]:
         """The marked runs in the order of the marks; without a mark, the one under the cursor."""
         by_name = {entry.run.name: entry for entry in self._entries}
         marked = [by_name[name] for name in self._marked]
-        return marked or ([self.chosen] if self.chosen else [])
+        return marked or ([self.selected] if self.selected else [])
 
     @on(DataTable.RowHighlighted)
     def _renew_keys(self) -> None:

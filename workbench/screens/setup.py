@@ -138,7 +138,7 @@ class SetupScreen(BenchScreen):
         self._check()
 
     @on(Choices.Moved)
-    @on(RecipePane.Chosen)
+    @on(RecipePane.Selected)
     def _look_at_choice(self) -> None:
         if self._here.memory_gib:
             self._check()
@@ -147,7 +147,7 @@ class SetupScreen(BenchScreen):
     def choice(self) -> Choice:
         """Hardware and recipe as they are chosen, and what is changed of the recipe."""
         hardware = self.query_one("#hardware", Choices)
-        return Choice(hardware.chosen, self._recipes.chosen, self._recipes.changes)
+        return Choice(hardware.selected, self._recipes.selected, self._recipes.changes)
 
     @property
     def _recipes(self) -> RecipePane:
@@ -163,10 +163,10 @@ class SetupScreen(BenchScreen):
     def _check_in_thread(self, choice: Choice) -> None:
         from workbench.recipe_editor import recipe_assessment
 
-        known = recipe_assessment.of_choice(
+        assessment = recipe_assessment.of_choice(
             choice.hardware, choice.recipe, self._here, choice.changes
         )
-        self.call_later(self._take_checked, choice, known)
+        self.call_later(self._take_checked, choice, assessment)
 
     def _take_checked(self, choice: Choice, outcome: RecipeAssessment) -> None:
         """Show what follows, unless the choice moved on meanwhile."""
@@ -288,20 +288,20 @@ class SetupScreen(BenchScreen):
 
     def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
-        known = self._outcome
+        outcome = self._outcome
         if action == "attach":
             return "" if self._alive is not None else "No run is at work"
         if action == "start" and self._is_starting:
             return "It is being started"
-        if known is None:
+        if outcome is None:
             return "The choice is being checked" if action in {"start", "preview", "edit"} else ""
         match action:
             case "start":
-                return "What is wrong is told above; mend it first" if known.problems else ""
+                return "What is wrong is told above; mend it first" if outcome.problems else ""
             case "preview":
-                return "" if known.recipe is not None else "The recipe has to be right first"
+                return "" if outcome.recipe is not None else "The recipe has to be right first"
             case "edit" | "save_as":
-                return "" if known.draft is not None else "The recipe's file can't be read"
+                return "" if outcome.draft is not None else "The recipe's file can't be read"
         return ""
 
     def action_save_as(self) -> None:
@@ -356,10 +356,12 @@ class SetupScreen(BenchScreen):
         from workbench.recipe_editor import draft
         from workbench.recipe_editor.recipe_assessment import Assessed
 
-        known = outcome.forecast if isinstance(outcome, Assessed) else None
+        recipe_forecast = outcome.forecast if isinstance(outcome, Assessed) else None
         overrides = draft.overrides(choice.changes)
         try:
-            proposal = launch.propose(choice.recipe, overrides, choice.hardware, None, known=known)
+            proposal = launch.propose(
+                choice.recipe, overrides, choice.hardware, None, recipe_forecast=recipe_forecast
+            )
             run = proposal.make()
             launch.start(run)
             self.call_later(self._started, run)

@@ -15,14 +15,14 @@ class RowBrowser:
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
-        self._asked: tuple[int, int] | None = None
+        self._request: tuple[int, int] | None = None
         self._first = 0
         self._at_source = 0
         self._places = [0]
 
     def take(self, answer: Answer) -> None:
         """The answer to what was wanted last; rows that were at hand before are let go."""
-        self.answer, self._first = answer, self._asked[0] if self._asked else 0
+        self.answer, self._first = answer, self._request[0] if self._request else 0
         counts = [num_rows(source) for source in answer.sources]
         places = self._places + [0] * (len(counts) - len(self._places))
         self._places = [min(at, max(0, n - 1)) for at, n in zip(places, counts, strict=False)]
@@ -67,16 +67,16 @@ class RowBrowser:
         if self.sources:
             self._at_source = (self._at_source + by) % len(self.sources)
 
-    def wanted(self) -> tuple[int, int] | None:
+    def next_request(self) -> tuple[int, int] | None:
         """First and number of the rows to ask for; None where those around are on their way."""
         at, size = self._at(), self._size()
         begin, end = max(0, at - size // 4), min(self._ends()[-1], at + size // 4 + 1)
-        if self._asked is not None:
-            first, rows = self._asked
+        if self._request is not None:
+            first, rows = self._request
             if first <= begin and end <= first + rows:
                 return None
-        self._asked = max(0, at - size // 2), size
-        return self._asked
+        self._request = max(0, at - size // 2), size
+        return self._request
 
     def _size(self) -> int:
         """How many rows to have at hand: fewer where they are long."""
@@ -92,4 +92,4 @@ class RowBrowser:
 
 def num_rows(source: SourceReport) -> int:
     """How many of its rows an epoch has; a small weight leaves some out."""
-    return min(source.taken, source.seen_per_epoch)
+    return min(source.num_taken, source.seen_per_epoch)

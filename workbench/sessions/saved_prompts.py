@@ -31,11 +31,11 @@ def read() -> list[str]:
 
 def save(prompt: str) -> bool:
     """Add a prompt; False where it is saved already. Raises as `read` does."""
-    known = read()
-    if prompt in known:
+    prompts = read()
+    if prompt in prompts:
         return False
     file = path()
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"    {toml_text.of_value(one)},\n" for one in [*known, prompt])
+    lines = "".join(f"    {toml_text.of_value(one)},\n" for one in [*prompts, prompt])
     write_whole(file, f"{_HEAD}\n[samples]\nprompts = [\n{lines}]\n".encode())
     return True

@@ -33,7 +33,7 @@ _DIFFERENCE = "the template trained on (+) writes otherwise than the model's own
 _LINE_INKS = {"+": "loss", "-": "bad", "@": "dim"}
 
 
-def source_rows(sources: Sequence[SourceReport], chosen: int | None, width: int) -> list[Row]:
+def source_rows(sources: Sequence[SourceReport], selected: int | None, width: int) -> list[Row]:
     """A line for each source under the names of its figures; the chosen one is marked."""
     figures = [_FIGURES, *map(_figures, sources)]
     widths = [max(map(len, column)) for column in zip(*figures, strict=True)]
@@ -46,12 +46,12 @@ def source_rows(sources: Sequence[SourceReport], chosen: int | None, width: int)
         f"{fit(name, max(0, room - kind))} {fit(form, kind)} {_right(texts, widths)}"
         for (name, form), texts in zip(names, figures, strict=True)
     ]
-    inks = ("kept" if index == chosen else "" for index in range(len(sources)))
+    inks = ("kept" if index == selected else "" for index in range(len(sources)))
     return [[(fit(line, width), ink)] for line, ink in zip(lines, ("dim", *inks), strict=True)]
 
 
 def _figures(source: SourceReport) -> tuple[str, ...]:
-    counts = source.asked, source.taken, source.tokens.p50, source.tokens.p95, source.tokens.max
+    counts = source.quota, source.num_taken, source.tokens.p50, source.tokens.p95, source.tokens.max
     shares = source.truncated_share, source.supervised_share
     return (*map(count, counts), *map(share, shares))
 
@@ -91,8 +91,8 @@ def _reasons(
 
 def heldout_rows(heldout: HeldoutReport, width: int) -> list[Row]:
     """How many rows are held out, and whether those trained on are like them."""
-    kept: list[Row] = [[("held out ", "dim"), (amount(heldout.rows, "row"), "")]]
-    return kept + (wrapped(heldout.warning, "warn", width) if heldout.warning else [])
+    rows: list[Row] = [[("held out ", "dim"), (amount(heldout.rows, "row"), "")]]
+    return rows + (wrapped(heldout.warning, "warn", width) if heldout.warning else [])
 
 
 def template_rows(answer: Answer, width: int) -> list[Row]:

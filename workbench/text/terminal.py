@@ -64,6 +64,6 @@ def to_ascii(text: str) -> str:
     return text if text.isascii() else _BEYOND_ASCII.sub(_plain, text)
 
 
-def _plain(found: re.Match[str]) -> str:
-    char = found.group()
+def _plain(match: re.Match[str]) -> str:
+    char = match.group()
     return _PLAIN.get(char) or "?" * cell_len(char)

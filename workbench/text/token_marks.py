@@ -55,11 +55,11 @@ class TextStyle:
 def training(row: DataRow, width: int, style: TextStyle) -> list[list[Span]]:
     """What is trained on, in lines of at most so many cells."""
     spans: list[Span] = []
-    seen = 0
+    num_tokens = 0
     for span in row.spans:
         spans.append(_inked(span, style))
-        seen += span.tokens
-        if seen == row.cut_at:
+        num_tokens += span.tokens
+        if num_tokens == row.cut_at:
             cut = row.whole_tokens - len(row.input_ids)
             spans.append((f"[{cut} tokens cut here]", "warn"))
     return wrap_spans(_bracketed(spans, style), width)

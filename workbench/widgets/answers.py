@@ -40,13 +40,13 @@ class Samples(Pager):
         super().__init__(id=id)
         self._is_ascii = is_ascii
         self._samples: Mapping[int, Sequence[Sample]] = {}
-        self._chosen: int | None = None
+        self._selected: int | None = None
 
     @property
     def step(self) -> int | None:
         """The step whose answers are shown; None before the first ones."""
-        if self._chosen in self._samples:
-            return self._chosen
+        if self._selected in self._samples:
+            return self._selected
         return max(self._samples, default=None)
 
     def show(self, samples: Mapping[int, Sequence[Sample]]) -> None:
@@ -60,7 +60,7 @@ class Samples(Pager):
         steps = sorted(self._samples)
         if self.step is not None:
             place = max(0, min(len(steps) - 1, steps.index(self.step) + by))
-            self._chosen = None if place == len(steps) - 1 else steps[place]
+            self._selected = None if place == len(steps) - 1 else steps[place]
             self.redraw()
 
     def head(self, width: int) -> list[Row]:
@@ -79,18 +79,18 @@ class Samples(Pager):
         return rows
 
 
-def slider(steps: Sequence[int], chosen: int, width: int, *, is_ascii: bool) -> Row:
+def slider(steps: Sequence[int], selected: int, width: int, *, is_ascii: bool) -> Row:
     """The chosen step's number, and a track with a mark per step, placed by step."""
-    count = f"{steps.index(chosen) + 1} of {len(steps)}"
-    room = width - len(f"step {chosen}{count}") - 4
-    spans: list[Span] = [("step ", "dim"), (str(chosen), "strong"), _GAP]
+    count = f"{steps.index(selected) + 1} of {len(steps)}"
+    room = width - len(f"step {selected}{count}") - 4
+    spans: list[Span] = [("step ", "dim"), (str(selected), "strong"), _GAP]
     if len(steps) > 1 and room >= _MIN_TRACK:
         line, stop, here = ("-", "+", "O") if is_ascii else ("─", "┼", "●")
         first, reach = steps[0], max(1, steps[-1] - steps[0])
         track = [line] * room
         for step in steps:
             track[(step - first) * (room - 1) // reach] = stop
-        at = (chosen - first) * (room - 1) // reach
+        at = (selected - first) * (room - 1) // reach
         left, right = "".join(track[:at]), "".join(track[at + 1 :])
         spans += [(left, "dim"), (here, "accent"), (right, "dim"), _GAP]
     return [*spans, (count, "dim")]

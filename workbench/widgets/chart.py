@@ -19,7 +19,7 @@ from workbench.widgets.canvas import Canvas
 _LABEL_WIDTH = 7
 _MIN_PLOT = 4
 _ROWS_PER_TICK = 3
-_KEPT = 0.75
+_PAST_WEIGHT = 0.75
 """Weight of what came before in the smoothed curve, at each column that has a value."""
 Bound = tuple[str, Callable[[float], float]]
 """A series, and the most that the curve should be where that series has some value."""
@@ -164,9 +164,9 @@ class Chart(Canvas):
             spans += [(f"{curve.letter} ", curve.ink)] if curve.letter else []
             spans += [self._drawn_value(curve), ("  " if curve.letter else "", "")]
         if self._level is not None:
-            known = any(len(curve.steps) for curve in self._curves)
+            is_measured = any(len(curve.steps) for curve in self._curves)
             spans += [
-                (" measured" if known else "", "accent"),
+                (" measured" if is_measured else "", "accent"),
                 (f"  {metrics.written(self.metric, self._level)}", LEVEL_INK),
                 (f" {self._level_name}", "dim"),
             ]
@@ -239,8 +239,8 @@ class Chart(Canvas):
 
 
 def _labels(scale: Scale, rows: int) -> dict[int, str]:
-    found = scale.labels(max(3, rows // _ROWS_PER_TICK + 1))
-    return {round((1 - scale.share(tick)) * (rows - 1)): text for tick, text in found}
+    ticks = scale.labels(max(3, rows // _ROWS_PER_TICK + 1))
+    return {round((1 - scale.share(tick)) * (rows - 1)): text for tick, text in ticks}
 
 
 def _means(buckets: Buckets) -> list[float | None]:
@@ -253,7 +253,10 @@ def _smoothed(values: Sequence[float | None]) -> list[float | None]:
     smoothed: list[float | None] = []
     for value in values:
         if value is not None and value == value:
-            total, weight = _KEPT * total + (1 - _KEPT) * value, _KEPT * weight + 1 - _KEPT
+            total, weight = (
+                _PAST_WEIGHT * total + (1 - _PAST_WEIGHT) * value,
+                _PAST_WEIGHT * weight + 1 - _PAST_WEIGHT,
+            )
             value = total / weight
         smoothed.append(value)
     return smoothed

@@ -35,16 +35,16 @@ class Choices(Canvas, can_focus=True):
         self._groups: Sequence[Group] = [("", names)]
         self._labels: dict[str, str] = {}
         self._filter = ""
-        self._chosen = names[0] if names else ""
+        self._selected = names[0] if names else ""
         self._top = 0
 
     @property
-    def chosen(self) -> str:
+    def selected(self) -> str:
         """Name of the chosen entry; empty where there is none."""
-        return self._chosen
+        return self._selected
 
     @property
-    def chosen_row(self) -> int:
+    def selected_row(self) -> int:
         """Where the chosen entry stands in what is in view."""
         return self._at() - self._top
 
@@ -56,21 +56,21 @@ class Choices(Canvas, can_focus=True):
     def offer(self, groups: Sequence[Group]) -> None:
         """Show these instead; what is chosen stays chosen while it is there."""
         self._groups = groups
-        self.choose(self._chosen)
+        self.choose(self._selected)
         self.redraw()
 
     def narrow(self, text: str) -> None:
         """Show only names that contain a text; the first of them where the chosen one doesn't."""
         self._filter = text.strip().casefold()
-        self.choose(self._chosen)
+        self.choose(self._selected)
         self.redraw()
 
     def choose(self, name: str) -> None:
         """Choose an entry, or the first where it isn't shown; none shown leaves all as it is."""
         shown = self._shown()
-        found = name if name in shown else shown[0] if shown else self._chosen
-        if found != self._chosen:
-            self._chosen = found
+        selected = name if name in shown else shown[0] if shown else self._selected
+        if selected != self._selected:
+            self._selected = selected
             self.redraw()
             self.moved()
 
@@ -89,13 +89,13 @@ class Choices(Canvas, can_focus=True):
         """Name and text of every line; headings and remarks have no name."""
         lines: list[tuple[str, str]] = []
         for heading, names in self._groups:
-            found = [name for name in names if self._filter in name.casefold()]
-            lines += [("", heading)] if heading and found else []
-            lines += [(name, self._labels.get(name, name)) for name in found]
+            matches = [name for name in names if self._filter in name.casefold()]
+            lines += [("", heading)] if heading and matches else []
+            lines += [(name, self._labels.get(name, name)) for name in matches]
         return lines if lines or not self._filter else [("", "no name contains that")]
 
     def _at(self) -> int:
-        return next((at for at, line in enumerate(self._lines()) if line[0] == self._chosen), 0)
+        return next((at for at, line in enumerate(self._lines()) if line[0] == self._selected), 0)
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """The lines in view; the chosen one is always among them, and the one above it."""
@@ -103,7 +103,7 @@ class Choices(Canvas, can_focus=True):
         self._top = max(at - height + 1, min(self._top, max(0, at - 1)))
         ink = "chosen" if self.has_focus else "kept"
         return [
-            self.entry(name, text, width, ink if name and name == self._chosen else "")
+            self.entry(name, text, width, ink if name and name == self._selected else "")
             for name, text in lines[self._top : self._top + height]
         ]
 
@@ -136,7 +136,7 @@ class Choices(Canvas, can_focus=True):
         """Choose an entry further on."""
         shown = self._shown()
         if shown:
-            at = shown.index(self._chosen) if self._chosen in shown else 0
+            at = shown.index(self._selected) if self._selected in shown else 0
             self.choose(shown[max(0, min(len(shown) - 1, at + by))])
 
     def action_move_page(self, by: int) -> None:

@@ -54,11 +54,11 @@ class TitleBar(Drawing):
         return [*names, (shown, ""), (state, ink)]
 
 
-def pane_names(names: Sequence[str], chosen: int) -> Row:
+def pane_names(names: Sequence[str], selected: int) -> Row:
     """Each name with the number that is its key; the chosen one stands out."""
     spans: list[Span] = []
     for index, name in enumerate(names):
-        number_ink, ink = ("accent", "strong") if index == chosen else ("dim", "dim")
+        number_ink, ink = ("accent", "strong") if index == selected else ("dim", "dim")
         spans += [(f"{index + 1} ", number_ink), (name, ink), ("    ", "")]
     return spans
 
@@ -117,13 +117,13 @@ class KeyLine(Canvas):
 
     def _shown(self, width: int) -> list[Shown]:
         """Those that fit, one per action; the one for help stays, since it names the others."""
-        found: dict[str, Shown] = {}
+        by_action: dict[str, Shown] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.show and binding.action not in found:
+            if binding.show and binding.action not in by_action:
                 key = self.app.get_key_display(binding)
-                found[binding.action] = binding, key, active.enabled
-        shown = list(found.values())
+                by_action[binding.action] = binding, key, active.enabled
+        shown = list(by_action.values())
         while sum(map(_cells, shown)) - len(_GAP) > width:
             others = [one for one in shown if one[0].action != _HELP]
             if not others:

@@ -66,7 +66,7 @@ class KeyList(Choices):
     @property
     def key(self) -> Key:
         """The key that is looked at."""
-        return self._keys[self.chosen]
+        return self._keys[self.selected]
 
     def _take(self, edited: Draft) -> None:
         self._draft = edited
@@ -82,8 +82,8 @@ class KeyList(Choices):
 
     def _look(self) -> None:
         """Say what is wrong with the value of the key; not what is wrong elsewhere for it."""
-        wrong = self._draft.wrong(self.chosen, self.key.text)
-        mistakes = [problem for problem in wrong if draft.is_of(problem, self.chosen)]
+        wrong = self._draft.wrong(self.selected, self.key.text)
+        mistakes = [problem for problem in wrong if draft.is_of(problem, self.selected)]
         self.post_message(self.Looked(self.key, mistakes))
         self.refresh_bindings()
 
@@ -127,7 +127,7 @@ class KeyList(Choices):
         self._change("")
 
     def _change(self, text: str) -> None:
-        self._take(self._draft.changed(self.chosen, text))
+        self._take(self._draft.changed(self.selected, text))
         self.post_message(self.Changed(self._draft))
 
     def action_edit(self) -> None:
@@ -139,21 +139,21 @@ class KeyList(Choices):
         line.focus()
 
     def _place(self, line: LineInput) -> None:
-        line.styles.offset = (_MARK + _NAME, self.chosen_row)
+        line.styles.offset = (_MARK + _NAME, self.selected_row)
         line.styles.width = max(1, self.content_size.width - _MARK - _NAME)
 
     @on(LineInput.Changed)
     def _judge(self, typed: LineInput.Changed) -> None:
         """Say at once what is wrong with it, and what it would break elsewhere."""
         typed.stop()
-        self.post_message(self.Looked(self.key, self._draft.wrong(self.chosen, typed.value)))
+        self.post_message(self.Looked(self.key, self._draft.wrong(self.selected, typed.value)))
 
     @on(LineInput.Submitted)
     def _take_typed(self, typed: LineInput.Submitted) -> None:
         """Take it unless something is wrong with it."""
         typed.stop()
-        wrong = self._draft.wrong(self.chosen, typed.value)
-        if not any(draft.is_of(problem, self.chosen) for problem in wrong):
+        wrong = self._draft.wrong(self.selected, typed.value)
+        if not any(draft.is_of(problem, self.selected) for problem in wrong):
             self._leave()
             self._change(typed.value.strip())
 

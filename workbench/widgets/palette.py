@@ -42,8 +42,8 @@ def _palette(background: str, named: tuple[str, ...]) -> dict[str, Style]:
     back, front = Color.parse(background), colours[""]
     colours |= {ink: back.blend(front, share) for ink, share in _SHARES.items()}
     inks = {ink: Style(color=c.rich_color, bold=ink in _BOLD) for ink, c in colours.items()}
-    kept = back.blend(front, 0.1).rich_color
-    inks["kept"] = Style(color=front.rich_color, bgcolor=kept)
+    backdrop = back.blend(front, 0.1).rich_color
+    inks["kept"] = Style(color=front.rich_color, bgcolor=backdrop)
     for ink, paper in (("other", "warn"), ("other loss", "good")):
         inks[ink] = Style(color=back.rich_color, bgcolor=colours[paper].rich_color)
     inks["chosen"] = Style(color=back.rich_color, bgcolor=colours["accent"].rich_color)

@@ -31,7 +31,7 @@ class RecipePane(Vertical):
         Binding("down", "move(1)", show=False, tooltip="The recipe below"),
     ]
 
-    class Chosen(Message):
+    class Selected(Message):
         """Another recipe was chosen."""
 
     def __init__(self, names: Sequence[str], sources: Sequence[str] = ()) -> None:
@@ -55,18 +55,18 @@ class RecipePane(Vertical):
         return self.query_one(Choices)
 
     @property
-    def chosen(self) -> str:
+    def selected(self) -> str:
         """Name of the chosen recipe; empty where there is none."""
-        return self._list.chosen
+        return self._list.selected
 
     @property
     def changes(self) -> Changes:
         """What is changed of it; to begin with, that it trains on the sources that were named."""
-        if self._sources and self.chosen not in self._changes:
+        if self._sources and self.selected not in self._changes:
             from workbench.recipe_editor import own_rows
 
-            self._changes[self.chosen] = own_rows.changes(self._sources)
-        return self._changes.get(self.chosen, {})
+            self._changes[self.selected] = own_rows.changes(self._sources)
+        return self._changes.get(self.selected, {})
 
     def change(self, name: str, changes: Changes) -> None:
         """Remember what is changed of a recipe, and mark it."""
@@ -85,12 +85,12 @@ class RecipePane(Vertical):
             families.setdefault(files.family(name), []).append(name)
         first = families.pop("", [])
         groups = [(_FIRST, first), (_OF_FOLDER, self._own), *families.items()]
-        found = [group for group in groups if group[1]]
-        return found if len(found) > 1 or self._own else [("", self._names)]
+        filled = [group for group in groups if group[1]]
+        return filled if len(filled) > 1 or self._own else [("", self._names)]
 
     def adopt(self, name: str) -> None:
         """Choose a recipe that the changes of the chosen one were saved as."""
-        self.change(self.chosen, {})
+        self.change(self.selected, {})
         self.change(name, {})
         self.action_clear()
         self.show_own([*self._own, name])
@@ -99,7 +99,7 @@ class RecipePane(Vertical):
     def on_choices_moved(self, moved: Choices.Moved) -> None:
         """Told anew: a message of a child ends here where this pane made the child send it."""
         moved.stop()
-        self.post_message(self.Chosen())
+        self.post_message(self.Selected())
 
     async def filter(self) -> None:
         """Let the user type what the names are to contain."""

@@ -51,8 +51,10 @@ def _routed(tape: Tape, gemma: Gemma, residual: Value) -> Value:
 
     probabilities = tape.linked(probabilities, [wide], backward)
     del wide
-    chosen = tape.block(tokens * experts.per_token * 8)
-    return tape.op(tokens * experts.per_token, 4, [probabilities], [(cells, 4)], saved=chosen)
+    expert_indexes = tape.block(tokens * experts.per_token * 8)
+    return tape.op(
+        tokens * experts.per_token, 4, [probabilities], [(cells, 4)], saved=expert_indexes
+    )
 
 
 def _experts(projections: LinearLayers, gemma: Gemma, selected: list[Value], pairs: int) -> Value:

@@ -13,10 +13,10 @@ Backward = Callable[["list[Value]"], "list[Value | None]"]
 class Memory:
     """What is held, by part, and the most that ever was."""
 
-    __slots__ = ("by_part", "held", "moment", "part", "peak", "peak_moment", "peak_parts")
+    __slots__ = ("allocated", "by_part", "moment", "part", "peak", "peak_moment", "peak_parts")
 
     def __init__(self) -> None:
-        self.held = 0
+        self.allocated = 0
         self.by_part: dict[str, int] = {}
         self.part = "batch"
         """What new blocks belong to."""
@@ -37,15 +37,15 @@ class Block:
 
     def __init__(self, memory: Memory, size_bytes: int) -> None:
         self.memory, self.size_bytes, self.part = memory, size_bytes, memory.part
-        memory.held += size_bytes
+        memory.allocated += size_bytes
         by_part = memory.by_part
         by_part[self.part] = by_part.get(self.part, 0) + size_bytes
-        if memory.held > memory.peak:
-            memory.peak, memory.peak_moment = memory.held, memory.moment
+        if memory.allocated > memory.peak:
+            memory.peak, memory.peak_moment = memory.allocated, memory.moment
             memory.peak_parts = by_part.copy()
 
     def __del__(self) -> None:
-        self.memory.held -= self.size_bytes
+        self.memory.allocated -= self.size_bytes
         self.memory.by_part[self.part] -= self.size_bytes
 
 

@@ -66,12 +66,12 @@ class UncheckpointedLayers:
         A norm keeps an input in float32, which is the layer's own then.
         """
         context = self.context
-        before = context.memory.held
+        before = context.memory.allocated
         run, out = self._run(hidden, layer, per_layer)
         width = out.width
         del out
         own = context.hidden * 4 if hidden.width == 4 else 0
-        size = context.memory.held - before + own
+        size = context.memory.allocated - before + own
         del run
         return size, width
 

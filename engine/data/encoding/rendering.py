@@ -233,7 +233,7 @@ class Renderer:
     def _broken(self, value: Any) -> Any:
         """Words, or all words within a structure, with control tokens broken."""
         if isinstance(value, str):
-            return self.controls.sub(lambda found: found[0][0] + BREAK + found[0][1:], value)
+            return self.controls.sub(lambda match: match[0][0] + BREAK + match[0][1:], value)
         if isinstance(value, list):
             return [self._broken(item) for item in value]
         if isinstance(value, dict):

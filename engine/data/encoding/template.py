@@ -45,9 +45,9 @@ def template(dialect: Dialect | str) -> Template:
     return Template(dialect, text, "<|turn>", "<turn|>")
 
 
-def prompt_ids(tokenizer: Any, chosen: Template, turns: Conversation) -> list[int]:
+def prompt_ids(tokenizer: Any, train_template: Template, turns: Conversation) -> list[int]:
     """Token ids that the model sees at inference before it answers."""
-    return Encoder(tokenizer, chosen).prompt(turns)
+    return Encoder(tokenizer, train_template).prompt(turns)
 
 
 def _replaced(text: str, old: str, new: str) -> str:
@@ -107,10 +107,10 @@ def _with_empty_thought(text: str) -> str:
     return _replaced(text, turn, turn + ungiven + _EMPTY_THOUGHT + "{%- endif -%}\n")
 
 
-def choose(wanted: str, tokenizer: Any, dialect: Dialect) -> Template:
+def choose(origin: str, tokenizer: Any, dialect: Dialect) -> Template:
     """The recipe's data.template: the engine's, or the model's own. Raises `Refusal`."""
     engine = template(dialect)
-    if wanted == "engine":
+    if origin == "engine":
         return engine
     text = _own(tokenizer)
     if not text:
@@ -120,20 +120,20 @@ def choose(wanted: str, tokenizer: Any, dialect: Dialect) -> Template:
     return Template(dialect, text, engine.turn_start, engine.turn_end)
 
 
-def inference(tokenizer: Any, chosen: Template) -> Template:
+def inference(tokenizer: Any, train_template: Template) -> Template:
     """What writes the prompt at inference: the model's own template, else the one trained on."""
-    return replace(chosen, text=_own(tokenizer) or chosen.text)
+    return replace(train_template, text=_own(tokenizer) or train_template.text)
 
 
-def difference(tokenizer: Any, chosen: Template) -> str:
-    """How the model's own template writes a probe otherwise than `chosen`; empty where it doesn't.
+def difference(tokenizer: Any, train_template: Template) -> str:
+    """How the model's own template writes a probe otherwise than this one; empty where it doesn't.
 
     A unified diff, `-` for the model's own lines.
     """
     own = _own(tokenizer)
     if not own:
         return ""
-    left, right = (_written(tokenizer, text).splitlines() for text in (own, chosen.text))
+    left, right = (_written(tokenizer, text).splitlines() for text in (own, train_template.text))
     return "\n".join(difflib.unified_diff(left, right, "own", "trained on", lineterm="", n=1))
 
 

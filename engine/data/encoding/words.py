@@ -40,7 +40,7 @@ class WordEncoder:
     """What no text may hold whose words are encoded one by one."""
     controls: tuple[str, ...]
     """Tokens that are found in a text before all else, so that words end before and after them."""
-    _known: dict[str, list[int]] = field(default_factory=dict)
+    _ids_of: dict[str, list[int]] = field(default_factory=dict)
 
     def parts(self, text: str, cuts: Iterable[int]) -> list[Words] | None:
         """The words before, between and after some places of a text.
@@ -66,18 +66,18 @@ class WordEncoder:
 
     def encode(self, texts: list[list[Words]]) -> list[list[list[int]]]:
         """Ids of each part of each text."""
-        if len(self._known) > _MOST_WORDS:
-            self._known.clear()
-        known = self._known
+        if len(self._ids_of) > _MOST_WORDS:
+            self._ids_of.clear()
+        ids_of = self._ids_of
         words: set[str] = set().union(*chain.from_iterable(texts))
-        new = list(words - known.keys())
+        new = list(words - ids_of.keys())
         encodings = self.backend.encode_batch_fast(new, add_special_tokens=False)
-        known.update((word, one.ids) for word, one in zip(new, encodings, strict=True))
-        of_word = known.__getitem__
+        ids_of.update((word, one.ids) for word, one in zip(new, encodings, strict=True))
+        of_word = ids_of.__getitem__
         ids = [[list(chain.from_iterable(map(of_word, part))) for part in parts] for parts in texts]
         for word in new:
             if len(word) > _LONGEST_KEPT:
-                del known[word]
+                del ids_of[word]
         return ids
 
 

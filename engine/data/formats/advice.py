@@ -27,9 +27,11 @@ def of_preference(where: str, record: Record) -> Refusal:
 def _chosen_alone(record: Record) -> str:
     if isinstance(record["chosen"], list) and not isinstance(record.get("prompt"), str):
         return 'format = "messages" and columns = { messages = "chosen" }'
-    asked = next((name for name in ("prompt", "question", "instruction") if name in record), None)
-    if asked:
-        return _MAPPED % (asked, "chosen")
+    question = next(
+        (name for name in ("prompt", "question", "instruction") if name in record), None
+    )
+    if question:
+        return _MAPPED % (question, "chosen")
     return 'format = "text" and columns = { text = "chosen" }'
 
 
@@ -47,9 +49,9 @@ def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:
     texts = [name for name, value in record.items() if isinstance(value, str) and value.strip()]
     if len(texts) >= 2:
         answer = next((name for name in texts if name.lower() in _ANSWERS), texts[1])
-        asked = next(name for name in texts if name != answer)
+        question = next(name for name in texts if name != answer)
         return Refusal.of(
-            where, reason, f"Say what is asked and answered: {_MAPPED % (asked, answer)}"
+            where, reason, f"Say what is asked and answered: {_MAPPED % (question, answer)}"
         )
     if texts:
         fix = f'To train on bare text: format = "text" and columns = {{ text = "{texts[0]}" }}'

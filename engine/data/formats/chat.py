@@ -56,8 +56,8 @@ def _asks_for_loss(message: dict[str, Any]) -> bool:
     """Whether words that the assistant doesn't say are to be trained on."""
     role = message.get(keys_of(message)[0])
     kind = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
-    asked = not message.keys().isdisjoint(meaning.LOSS_WEIGHTS)
-    return asked and kind in ("system", "user", "tool") and meaning.asks_for_loss(message)
+    has_weight = not message.keys().isdisjoint(meaning.LOSS_WEIGHTS)
+    return has_weight and kind in ("system", "user", "tool") and meaning.asks_for_loss(message)
 
 
 def turn(message: Any, role: str = "role", content: str = "content") -> Turn:

@@ -32,14 +32,14 @@ def question_answer(
     def read(record: Record) -> list[Turn]:
         if isinstance(record.get(question[0]), list):
             return _conversational(record, question[0], answer)
-        asked = [_part(record, name) for name in question]
-        asked += [*meaning.passages(record, passages), _choices(record.get("choices"))]
+        parts = [_part(record, name) for name in question]
+        parts += [*meaning.passages(record, passages), _choices(record.get("choices"))]
         reply = next(record[name] for name in answer if name in record)
         system = record.get("system") or record.get("system_prompt") or ""
         return [
             Turn("system", system if isinstance(system, str) else ""),
             *_history(record.get("history")),
-            Turn("user", "\n\n".join(part for part in asked if part)),
+            Turn("user", "\n\n".join(part for part in parts if part)),
             Turn("assistant", words(reply), meaning.thought(record)),
         ]
 

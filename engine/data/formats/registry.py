@@ -55,11 +55,11 @@ def detect(records: list[Record]) -> str | None:
 
 def renamed(record: Record, columns: dict[str, str]) -> Record:
     """The record with a recipe's mapping applied: the format's name = the row's own column."""
-    taken = {own: record[own] for own in columns.values() if own in record}
-    if not taken:
+    mapped = {own: record[own] for own in columns.values() if own in record}
+    if not mapped:
         return record
-    kept = {name: value for name, value in record.items() if name not in taken}
-    return kept | {name: taken[own] for name, own in columns.items() if own in taken}
+    others = {name: value for name, value in record.items() if name not in mapped}
+    return others | {name: mapped[own] for name, own in columns.items() if own in mapped}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,16 +16,16 @@ _MODEL_INPUTS = ("pixel_values", "image_position_ids")
 class Pixels:
     """Pixels of one batch's images, there or under way."""
 
-    def __init__(self, seen: list[Future[dict[str, torch.Tensor]]]) -> None:
-        self._seen = seen
+    def __init__(self, images: list[Future[dict[str, torch.Tensor]]]) -> None:
+        self._images = images
 
     def on(self, device: torch.device) -> dict[str, torch.Tensor]:
         """The model's inputs once they are there.
 
         pixel_values is (images, 3, side, side) for Gemma 3, else (images, patches, numbers).
         """
-        seen = [image.result() for image in self._seen]
-        return {name: torch.cat([one[name] for one in seen]).to(device) for name in seen[0]}
+        images = [image.result() for image in self._images]
+        return {name: torch.cat([one[name] for one in images]).to(device) for name in images[0]}
 
 
 class PixelCollator:
@@ -47,15 +47,15 @@ class PixelCollator:
         files = [file for sequence in sequences for file in sequence[FILES]]
         if not files:
             return batch
-        told = "token_type_ids" if self._sight.kind == "gemma3" else "mm_token_type_ids"
+        token_types = "token_type_ids" if self._sight.kind == "gemma3" else "mm_token_type_ids"
         return {
             **batch,
-            told: (batch["input_ids"] == self._sight.image_token).long(),
-            LOOK: Pixels([self._threads.submit(self._seen, file) for file in files]),
+            token_types: (batch["input_ids"] == self._sight.image_token).long(),
+            LOOK: Pixels([self._threads.submit(self._preprocessed, file) for file in files]),
         }
 
-    def _seen(self, file: str) -> dict[str, torch.Tensor]:
+    def _preprocessed(self, file: str) -> dict[str, torch.Tensor]:
         # Crops of an image would have tokens of their own, which rows are prepared without.
         more = {"do_pan_and_scan": False} if self._sight.kind == "gemma3" else {}
-        found = self._processor(images=[image_file.read(file)], return_tensors="pt", **more)
-        return {name: found[name] for name in _MODEL_INPUTS if name in found}
+        inputs = self._processor(images=[image_file.read(file)], return_tensors="pt", **more)
+        return {name: inputs[name] for name in _MODEL_INPUTS if name in inputs}

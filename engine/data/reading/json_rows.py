@@ -59,11 +59,11 @@ def index_json(origin: Path, file: Path, spool: Path, progress: Progress) -> Row
     try:
         if contents[start : start + 1] == b"[":
             return _in_place(origin, file, contents, start, _RAWS.decode(view))
-        found = _of_object(origin, _MEMBERS.decode(view))
-        if isinstance(found, msgspec.Raw):
-            at = _address(found) - _address(view) + start
-            return _in_place(origin, file, contents, at, _RAWS.decode(found))
-        write_lines(spool, found or [_line(bytes(view))])
+        members = _of_object(origin, _MEMBERS.decode(view))
+        if isinstance(members, msgspec.Raw):
+            at = _address(members) - _address(view) + start
+            return _in_place(origin, file, contents, at, _RAWS.decode(members))
+        write_lines(spool, members or [_line(bytes(view))])
     except _NOT_STRICT:
         write_lines(spool, _decoded(origin, file))
     return index_rows(str(origin), spool, progress)
@@ -151,9 +151,9 @@ def _of_columns(origin: Path, members: dict[str, msgspec.Raw]) -> Iterator[str] 
         return None
     sizes = {name: len(column) for name, column in columns.items()}
     if len({*sizes.values()}) > 1:
-        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+        lengths = ", ".join(f"{name} has {size}" for name, size in sizes.items())
         fix = "Write a list of objects, one for each row"
-        raise Refusal.of(str(origin), f"its columns differ in length: {told}", fix)
+        raise Refusal.of(str(origin), f"its columns differ in length: {lengths}", fix)
     names = [json.dumps(name).encode() for name in columns]
     return (_row(names, row) for row in zip(*columns.values(), strict=True))
 

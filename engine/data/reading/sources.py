@@ -38,7 +38,7 @@ class Opened:
         return sum(len(index) for index in self.indexes)
 
     @property
-    def asked(self) -> int:
+    def quota(self) -> int:
         """Rows the recipe asks for."""
         rows = self.source.rows
         if rows is None:

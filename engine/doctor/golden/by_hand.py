@@ -126,7 +126,7 @@ class _Moments:
     count: int = 0
 
 
-def taken(start: Weights, steps: Sequence[Passes], rules: Rules) -> Weights:
+def weights_after(start: Weights, steps: Sequence[Passes], rules: Rules) -> Weights:
     """The weights after these steps."""
     weights, moments = {name: tensor.clone() for name, tensor in start.items()}, _Moments()
     for number, passes in enumerate(steps if rules.is_trained else ()):

@@ -164,9 +164,9 @@ def suspects(
     if not moves:
         return []
     first = moves[0]
-    found = re.fullmatch(r"layers\.(\d+)\.?(.*)", first.name)
-    layer = shape["layers"][int(found[1])] if found else ""
-    role = found[2] if found else first.name
+    match = re.fullmatch(r"layers\.(\d+)\.?(.*)", first.name)
+    layer = shape["layers"][int(match[1])] if match else ""
+    role = match[2] if match else first.name
     if role.startswith(_ROTARY):
         # One for each type of layers, in no order.
         types = [each.name.partition(".")[2] for each in moves if each.name.startswith(_ROTARY)]

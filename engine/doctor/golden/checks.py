@@ -80,8 +80,8 @@ def _likely(golden: Mapping[str, Any], moves: list[Move], scored: float, adapted
     """The known bug whose figure a loss has, where a loss is what moved first."""
     first = moves[0].name if moves else ""
     loss = {"scored": scored, "adapted": adapted}.get(first, math.nan)
-    known: Mapping[str, float] = golden.get("alternatives", {}).get(first, {})
-    return next((text for text, figure in known.items() if abs(figure - loss) < 1e-3), "")
+    loss_of_bug: Mapping[str, float] = golden.get("alternatives", {}).get(first, {})
+    return next((text for text, figure in loss_of_bug.items() if abs(figure - loss) < 1e-3), "")
 
 
 @check(

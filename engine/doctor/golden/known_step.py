@@ -105,7 +105,7 @@ def _measurement(specimens: Specimens, plan: Plan, limit: float) -> Measurement:
     own = by_hand.weights_of(trial.model)
 
     def error(rules: Rules) -> float:
-        return by_hand.error(own, by_hand.taken(start, witness.steps[:-1], rules), start)
+        return by_hand.error(own, by_hand.weights_after(start, witness.steps[:-1], rules), start)
 
     figure = error(rules)
     bug = "" if figure <= limit else _bug(plan, rules, error, limit)

@@ -61,9 +61,11 @@ def _supervised(ids: list[int], labels: list[int]) -> list[int]:
 
 def difference(dialect: str, golden: Encoded, own: Encoded, tokenizer: Any) -> str:
     """What is wrong with a talk whose tokens or loss are not the golden ones."""
-    known = _lost(golden["ids"], own["ids"], tokenizer) or _loss_elsewhere(golden, own, tokenizer)
-    if known:
-        return f"In {dialect} rows {known}"
+    difference = _lost(golden["ids"], own["ids"], tokenizer) or _loss_elsewhere(
+        golden, own, tokenizer
+    )
+    if difference:
+        return f"In {dialect} rows {difference}"
     pairs = zip(golden["ids"], own["ids"], strict=False)
     place = next((place for place, (one, other) in enumerate(pairs) if one != other), None)
     if place is None:

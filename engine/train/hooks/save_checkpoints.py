@@ -58,7 +58,7 @@ def _failed(
 ) -> None:
     """Warn or end the run; a disk that is full is named so in either case."""
     is_full = error.errno in disk.FULL
-    cause = disk.told(error, checkpoints.folder) if is_full else error.strerror or error
+    cause = disk.cause(error, checkpoints.folder) if is_full else error.strerror or error
     message = f"{what}: {cause}"
     if state.training.on_failed_save == "stop":
         raise NotSaved(f"disk_full: {message}" if is_full else message) from error

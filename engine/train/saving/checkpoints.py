@@ -128,6 +128,6 @@ def numbered_disk_errors() -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        found = _NUMBER.search(str(error))
-        number = int(found[1]) if found else errno.EIO
+        match = _NUMBER.search(str(error))
+        number = int(match[1]) if match else errno.EIO
         raise OSError(number, os.strerror(number)) from None

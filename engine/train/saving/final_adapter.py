@@ -43,7 +43,7 @@ def room_for_adapter(
     try:
         reserve = disk.Reserve(run.path, num_bytes + _BESIDE_TENSORS_BYTES)
     except OSError as error:
-        cause = disk.told(error, run.path) if error.errno in disk.FULL else str(error)
+        cause = disk.cause(error, run.path) if error.errno in disk.FULL else str(error)
         message = f"there is no room for the adapter that the run is to end with: {cause}"
         fix = "Free space on the disk of the run before it ends"
         log.append(Warned(code="no_room_for_adapter", message=message, fix=fix))
@@ -71,13 +71,13 @@ def save(run: RunDir, state: TrainingState, log: EventLog) -> None:
     try:
         save_adapter(run, state.model)
     except Exception as error:
-        raise EndFailed(error, kept(run, state)) from error
+        raise EndFailed(error, rescue(run, state)) from error
     message = f"the adapter was saved in a second try; the first one failed: {failure}"
     fix = "See whether the disk of the run is sound"
     log.append(Warned(code="adapter_saved_again", message=message, fix=fix))
 
 
-def kept(run: RunDir, state: TrainingState) -> Path | None:
+def rescue(run: RunDir, state: TrainingState) -> Path | None:
     """Keep what was trained where there is a place for it; None where there is none.
 
     That is the step's checkpoint, where it is whole; else a folder in the run, among the user's
