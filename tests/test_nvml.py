@@ -217,10 +217,10 @@ def test_what_others_hold_is_not_usable_and_they_are_named(found: Any) -> None:
     profile = Profile(**{key: told[key] for key in Profile.__dataclass_fields__})
     assert profile.usable_gib == 3.0
     name = psutil.Process().name()
-    assert profile.held == f"8.4 GiB held by {name}"
+    assert profile.memory_of_others == f"8.4 GiB held by {name}"
     assert found("ok", FAKE_USED_MIB="0")["holders"] == ""
     free = replace(profile, free_gib=12.0)
-    assert (free.held, free.usable_gib) == ("", pytest.approx(11.4))
+    assert (free.memory_of_others, free.usable_gib) == ("", pytest.approx(11.4))
 
 
 _STARTED_ON = """

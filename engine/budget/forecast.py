@@ -71,7 +71,7 @@ class Budget:
     rows: tuple[Row, ...]
     tables_on_host_gib: float = 0.0
     """Of the checkpoint's file, mapped into host memory."""
-    held: str = ""
+    memory_of_others: str = ""
     """Who holds memory of the device that a run could fill otherwise."""
 
     @property
@@ -97,7 +97,7 @@ class Budget:
             "tables_on_host_gib": self.tables_on_host_gib,
             "disk_gib": self.disk_gib,
             "usable_gib": round(self.usable_gib, 3),
-            "held": self.held,
+            "held": self.memory_of_others,
             "peak_moment": self.peak_moment,
             "rows": [asdict(row) for row in self.rows],
             "fits": self.fits,
@@ -131,7 +131,7 @@ def forecast(gemma: Gemma, step: StepShape, profile: Profile) -> Budget:
         peak_moment=moment,
         rows=tuple(Row(part, round(gib, 4), PARTS[part]) for part, gib in rows.items()),
         tables_on_host_gib=round(persistent.tables_on_host(gemma, step) / GIB, 3),
-        held=profile.held,
+        memory_of_others=profile.memory_of_others,
     )
 
 

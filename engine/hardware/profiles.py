@@ -75,7 +75,7 @@ class Profile:
         return share_gib if self.free_gib is None else min(share_gib, self.free_gib)
 
     @property
-    def held(self) -> str:
+    def memory_of_others(self) -> str:
         """Who holds memory that a run could fill otherwise; empty where nobody does."""
         held_gib = self.memory_gib * self.usable_share - self.usable_gib
         if held_gib < _WORTH_TELLING_GIB:

@@ -57,7 +57,7 @@ def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events
         hint = f"Set {keys}: saves about {remedy.saves_gib:.2f} GiB, costs {remedy.costs}"
     return events.Failed(
         phase=phase,
-        error=f"{error}{_held(request.hardware)}",
+        error=f"{error}{_other_processes(request.hardware)}",
         hint=hint,
         log=log,
         step=error.step,
@@ -67,7 +67,7 @@ def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events
     )
 
 
-def _held(hardware: Profile) -> str:
+def _other_processes(hardware: Profile) -> str:
     """Which other processes hold memory of the card just now."""
     gpu = nvml.find(hardware.visible_as) if hardware.device == "cuda" else None
     return (

@@ -65,11 +65,11 @@ def _path(file: Path, out: Path | None) -> Path:
 
 def _cells(row: Row) -> tuple[str, str, str]:
     key = f"{row.key}, by default" if row.is_default else row.key
-    told = "; ".join(
+    settings = "; ".join(
         f"{ours} = {toml_text.of_value(value)}" for ours, value in row.settings.items()
     )
     kind = "NOT MAPPED" if row.is_lost else "needs no key"
-    return key, reading.shown(row.value), told or f"{kind}: {row.reason}"
+    return key, reading.shown(row.value), settings or f"{kind}: {row.reason}"
 
 
 def _setting(key: str, value: Any) -> str:

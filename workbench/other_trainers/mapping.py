@@ -223,9 +223,9 @@ def _template(value: str) -> Settings:
     return _nothing(_UNASKED)
 
 
-def _supervised(key: str, wanted: str) -> Callable[[Any], Settings]:
+def _supervised(key: str, sft_value: str) -> Callable[[Any], Settings]:
     def check(value: Any) -> Settings:
-        if value != wanted:
+        if value != sft_value:
             reason = f"{value} is no supervised fine-tuning"
             fix = "Give a configuration that trains on answers alone"
             raise Refusal("import", [Problem(key, reading.shown(value), reason, fix)])

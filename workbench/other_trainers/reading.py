@@ -61,8 +61,8 @@ def read(path: Path) -> Configuration:
         reason = f"it is neither YAML nor a script: {' '.join(str(error).split())[:200]}"
         raise Refusal.of(str(path), reason, "Mend the line it names") from None
     keys = set(settings)
-    found = next((trainer for trainer, signs in _SIGNS.items() if signs & keys), "")
-    trainer = UNSLOTH if found and path.suffix == ".py" else found
+    by_signs = next((trainer for trainer, signs in _SIGNS.items() if signs & keys), "")
+    trainer = UNSLOTH if by_signs and path.suffix == ".py" else by_signs
     if not trainer:
         reason = f"it has no key of {', '.join(_SIGNS)}"
         raise Refusal.of(str(path), reason, "Give what one of them is started with")

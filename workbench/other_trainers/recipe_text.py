@@ -85,7 +85,7 @@ def _rows(configuration: Configuration) -> list[Row]:
     """Of every key that it has, and of defaults that it leaves standing."""
     own = {key: v for key, v in configuration.settings.items() if key not in sources.KEYS}
     rows = [*mapping.rows(own), *sources.read(configuration)[1]]
-    taken = {ours for row in rows for ours in row.settings}
+    set_keys = {ours for row in rows for ours in row.settings}
     defaults = DEFAULTS[configuration.trainer]
     if configuration.trainer == reading.LLAMA_FACTORY:
         rank = next((r.value for r in rows if "adapter.r" in r.settings), defaults["lora_rank"])
@@ -94,7 +94,7 @@ def _rows(configuration: Configuration) -> list[Row]:
         *(
             replace(row, is_default=True)
             for row in mapping.rows(defaults)
-            if row.key not in own and not taken & {*row.settings, *_SETS.get(row.key, ())}
+            if row.key not in own and not set_keys & {*row.settings, *_SETS.get(row.key, ())}
         ),
         *rows,
     ]
@@ -129,8 +129,8 @@ def _lost(row: Row, faulty: Mapping[str, Problem], losing: set[str]) -> Row:
     lost = losing & row.settings.keys()
     if not lost:
         return row
-    kept = {key: value for key, value in row.settings.items() if key not in lost}
-    return replace(row, settings=kept, reason=faulty[min(lost)].reason, is_lost=not kept)
+    settings = {key: value for key, value in row.settings.items() if key not in lost}
+    return replace(row, settings=settings, reason=faulty[min(lost)].reason, is_lost=not settings)
 
 
 def _refusal(configuration: Configuration, problems: list[Problem]) -> Refusal:

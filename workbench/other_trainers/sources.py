@@ -33,19 +33,19 @@ def read(configuration: Configuration) -> tuple[list[Source], list[Row]]:
     """The sources, and what became of the keys that name them."""
     settings = configuration.settings
     if configuration.trainer == reading.LLAMA_FACTORY:
-        found = list(_of_llama_factory(configuration))
+        pairs = list(_of_llama_factory(configuration))
     else:
-        found = list(_listed(configuration))
-    sources = [source for source, _ in found if source]
+        pairs = list(_listed(configuration))
+    sources = [source for source, _ in pairs if source]
     if isinstance(rows := settings.get("max_samples"), int):
         sources = [{**source, "rows": rows} for source in sources]
-    lost = [row for _, row in found if row]
-    told = [
+    lost = [row for _, row in pairs if row]
+    rows_of_keys = [
         Row(key, settings[key], {"data.sources": sources} if sources else {}, *_why(key, sources))
         for key in settings
         if key in KEYS
     ]
-    return sources, [*told, *lost]
+    return sources, [*rows_of_keys, *lost]
 
 
 def _why(key: str, sources: list[Source]) -> tuple[str, bool]:
@@ -153,9 +153,9 @@ def _of_llama_factory(configuration: Configuration) -> Iterator[tuple[Source, Ro
     settings = configuration.settings
     named = settings.get("dataset")
     names = named.split(",") if isinstance(named, str) else named if isinstance(named, list) else []
-    folder, known = _dataset_info(configuration)
+    folder, entries = _dataset_info(configuration)
     for name in (str(name).strip() for name in names):
-        entry = known.get(name)
+        entry = entries.get(name)
         if isinstance(entry, dict):
             yield _entry(entry, folder), None
         elif typed_value.HUB_ID.fullmatch(name):
@@ -192,8 +192,8 @@ def _entry(entry: Mapping[str, Any], folder: Path) -> Source:
 
 
 def _form_of_entry(entry: Mapping[str, Any]) -> Source:
-    given = entry.get("columns")
-    columns = given if isinstance(given, dict) else {}
+    names = entry.get("columns")
+    columns = names if isinstance(names, dict) else {}
     if entry.get("formatting", "alpaca") == "alpaca":
         ours = {"prompt": "instruction", "query": "input", "response": "output"}
         ours |= {"system": "system", "history": "history"}

@@ -32,7 +32,7 @@ def of_changes(changes: Mapping[str, str]) -> list[Fact]:
 def of_profile(profile: Profile) -> list[Fact]:
     """What a run may use."""
     memory = f"{profile.usable_gib:.1f} of {profile.memory_gib:.1f} GiB usable"
-    memory += f", {sanitize_line(profile.held)}" if profile.held else ""
+    memory += f", {sanitize_line(profile.memory_of_others)}" if profile.memory_of_others else ""
     bf16 = "bfloat16" if profile.has_bf16 else "no bfloat16"
     facts = [("hardware", profile.title, "strong"), ("", f"{memory}, {bf16}", "")]
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts

@@ -82,8 +82,8 @@ def bar(budget: Budget, width: int, *, is_ascii: bool) -> Row:
 def verdict(budget: Budget) -> str:
     """Whether it fits, in words."""
     needed = f"{budget.device.expected:.2f} of {budget.usable_gib:.2f} GiB usable"
-    if budget.held:
-        needed += f" ({sanitize_line(budget.held)})"
+    if budget.memory_of_others:
+        needed += f" ({sanitize_line(budget.memory_of_others)})"
     if budget.host_gib > budget.host_usable_gib:
         host = f"{budget.host_gib:.1f} GiB of {budget.host_usable_gib:.1f} GiB usable"
         return f"{needed}; it doesn't fit the host's memory: {host}"
