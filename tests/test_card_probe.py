@@ -78,7 +78,7 @@ def test_what_worked_is_known_for_its_versions_and_what_fails_is_tried_again(
 ) -> None:
     monkeypatch.setenv("GEMMA_BENCH_CACHE", str(tmp_path))
     works = CardAnswer("2.13.0", "13.0")
-    path = tmp_path / card_probe.KEPT
+    path = tmp_path / card_probe.ANSWERS_FILE
     path.write_text(json.dumps({card_probe.key_of(CARD): asdict(works)}))
     assert card_probe.answer_of(CARD) == works
     another = replace(CARD, visible_as="GPU-aabb-2222")

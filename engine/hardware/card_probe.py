@@ -15,7 +15,7 @@ from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 
 DEADLINE_S = 120.0
-KEPT = "card_probe.json"
+ANSWERS_FILE = "card_probe.json"
 """In the user's cache."""
 _PACKAGES = ("torch", "bitsandbytes", "triton")
 _DRIVER_OF_CUDA = {"13": "580", "12": "525", "11": "450"}
@@ -43,17 +43,17 @@ def key_of(profile: Profile) -> str:
 
 def answer_of(profile: Profile) -> CardAnswer:
     """The answer for a card, from the user's cache where the same was tried before."""
-    key, path = key_of(profile), user_dirs.cache() / KEPT
-    kept = _kept(path)
-    if key in kept:
-        return kept[key]
+    key, path = key_of(profile), user_dirs.cache() / ANSWERS_FILE
+    answers = _read_answers(path)
+    if key in answers:
+        return answers[key]
     answer = _tried(profile.visible_as)
     if not answer.product:
         # What fails is tried again: it may have been mended, or the card been full.
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            kept[key] = answer
-            write_json(path, {of: asdict(one) for of, one in kept.items()})
+            answers[key] = answer
+            write_json(path, {of: asdict(one) for of, one in answers.items()})
     return answer
 
 
@@ -106,7 +106,7 @@ def _tried(visible_as: str) -> CardAnswer:
         return CardAnswer(product=lines[-1] if lines else f"exit code {done.returncode}")
 
 
-def _kept(path: Path) -> dict[str, CardAnswer]:
+def _read_answers(path: Path) -> dict[str, CardAnswer]:
     try:
         document = guarded.json_document(path)
         return {key: CardAnswer(**answer) for key, answer in document.items()}
