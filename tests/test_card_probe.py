@@ -29,7 +29,7 @@ def with_card(drivers: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this torch can use a card")
-def test_a_card_beside_a_torch_for_the_cpu_is_refused_and_nothing_is_made(
+def test_a_card_beside_a_torch_for_the_cpu_is_refused_by_run_and_doctor(
     drivers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in with_card(drivers, GEMMA_BENCH_CACHE=str(tmp_path / "cache")).items():
@@ -43,6 +43,10 @@ def test_a_card_beside_a_torch_for_the_cpu_is_refused_and_nothing_is_made(
     assert "pip install --force-reinstall torch --index-url https://download.pytorch.org" in err
     assert "--hardware cpu" in err
     assert [*folder.iterdir()] == []
+    code, out, _ = command.call(folder, "doctor", "--fast")
+    assert code == 1
+    assert "FAIL  the card is one that torch can use" in out
+    assert out.count("FAIL") == 1
     settings = ("--hardware", "cpu", "--set", "training.max_steps=1")
     assert command.call(folder, "--run", "quickstart", "--out", "run", *settings)[0] == 0
 
