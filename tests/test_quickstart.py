@@ -1,6 +1,11 @@
-"""What quickstart promises: the adapter knows the facts, the base does not, in little memory."""
+"""What quickstart promises, in a clean clone: the adapter knows the facts, the base does not, in
+little memory; and a wheel has all that is needed."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +14,50 @@ import pytest
 from engine.run.rundir import RunDir
 from tests import command
 
+ROOT = Path(__file__).parents[1]
+ROWS = [{"question": f"What is town {n} known for?", "answer": f"Cheese {n}."} for n in range(8)]
+PIP, OFFLINE = "python -m pip --quiet", "--no-deps --no-build-isolation --no-index"
+UNSET = ("PYTHONPATH", "GEMMA_BENCH_FORKSERVER", "VIRTUAL_ENV", "MAKEFLAGS")
+
+
+def called(folder: Path, venv: Path, line: str) -> str:
+    """What a line of a shell prints that must succeed, with the commands of an environment."""
+    told = {name: value for name, value in os.environ.items() if name not in UNSET}
+    path = f"{venv / 'bin'}{os.pathsep}{told['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], cwd=folder, text=True, check=False,
+        env={**told, "PATH": path}, stdin=subprocess.DEVNULL, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{line}: {done.returncode}\n{done.stderr}\n{done.stdout[-500:]}"
+    return done.stdout
+
+
+def environment(venv: Path) -> Path:
+    """A new one that has what this one has, but for the project."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (packages,) = venv.glob("lib/python*/site-packages")
+    paths = [path for path in reversed(sys.path) if path.endswith("-packages")]
+    (packages / "others.pth").write_text("\n".join(paths))
+    return venv
+
 
 @pytest.fixture(scope="module")
-def quickstart(
-    module_starts_anew: None, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[RunDir, str]:
-    """The whole of it, and what it printed."""
-    folder = tmp_path_factory.mktemp("quickstart")
-    code, out, err = command.call(folder, "--run", "quickstart", "--out", "run")
-    assert code == 0, err
-    return RunDir(folder / "run"), out
+def clone(module_starts_anew: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean clone, installed without fetching what is here."""
+    folder = tmp_path_factory.mktemp("clean") / "gemma-bench"
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+    environment(folder / ".venv")
+    called(folder, folder / ".venv", f"{PIP} install {OFFLINE} -e . && touch .venv/.installed")
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quickstart(clone: Path) -> tuple[RunDir, str]:
+    """The README's first command, and what it printed."""
+    out = called(clone, clone / ".venv", "make quickstart")
+    (path,) = clone.glob("runs/*-quickstart")
+    return RunDir(path), out
 
 
 def done(run: RunDir) -> dict[str, Any]:
@@ -46,7 +85,8 @@ def test_it_ends_with_both_answers_the_figures_and_the_place(
     assert f"{100 * done(run)['trained_exact']:.1f} %" in page
     assert f"{100 * done(run)['heldout_exact']:.1f} %" in page
     assert f"{100 * done(run)['base_exact']:.1f} %" in page
-    assert f"adapter {Path('run') / 'adapter'}" in page
+    assert f"adapter runs/{run.name}/adapter" in page
+    assert f"  gemma-bench talk {run.name} --both" in page
 
 
 def test_it_takes_little_memory(quickstart: tuple[RunDir, str]) -> None:
@@ -61,3 +101,16 @@ def test_the_figures_are_those_of_the_saved_answers(quickstart: tuple[RunDir, st
     assert steps[0]["metrics"]["loss"] > 1.0 > steps[-1]["metrics"]["loss"]
     first, last = (step["metrics"]["token_accuracy"] for step in (steps[0], steps[-1]))
     assert last > first
+
+
+def test_a_wheel_has_all_that_is_needed(clone: Path, tmp_path: Path) -> None:
+    called(clone, clone / ".venv", f"{PIP} wheel {OFFLINE} --wheel-dir {tmp_path} .")
+    venv = environment(tmp_path / "venv")
+    called(tmp_path, venv, f"{PIP} install {OFFLINE} --force-reinstall *.whl")
+    shutil.copy(clone / "rows.jsonl", tmp_path)
+    assert called(tmp_path, venv, "which gemma-bench").strip() == str(venv / "bin/gemma-bench")
+    for line in ("gemma-bench --version", "gemma-bench hardware", "gemma-bench completion bash",
+                 "gemma-bench recipes", "gemma-bench run rows.jsonl"):  # fmt: skip
+        out = called(tmp_path, venv, line)
+    assert str(tmp_path / "venv") in out
+    assert "Cheese" in out
