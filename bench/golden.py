@@ -253,7 +253,7 @@ def main() -> int:
     base = parser.parse_args().folder
     with TemporaryDirectory(dir=base) as made:
         folder = Path(made)
-        specimens = Specimens(folder, has_own_kernels=True)
+        specimens = Specimens(folder, has_own_head=True)
         worst = 0.0
         for kind in KINDS:
             row = truth.rows(kind, truth.document()["rows"])[0]

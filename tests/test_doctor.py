@@ -320,7 +320,7 @@ BY_NAME = {check.name: check for check in CHECKS}
 
 @pytest.fixture(scope="module")
 def specimens(tmp_path_factory: pytest.TempPathFactory) -> Specimens:
-    return Specimens(tmp_path_factory.mktemp("specimens"), has_own_kernels=True)
+    return Specimens(tmp_path_factory.mktemp("specimens"), has_own_head=True)
 
 
 @pytest.mark.parametrize(("name", "plant"), PLANTED, ids=[f"{n}-{p.__name__}" for n, p in PLANTED])
@@ -348,7 +348,7 @@ def test_what_a_card_would_train_through_is_examined_too(
 ) -> None:
     """TRL's head and PEFT's layers, without the engine's kernels."""
     monkeypatch.delattr(heads, "by_own_head")
-    assert BY_NAME[name](Specimens(specimens.folder, has_own_kernels=False)).passed
+    assert BY_NAME[name](Specimens(specimens.folder, has_own_head=False)).passed
     assert not BY_NAME[name](specimens).passed
 
 

@@ -95,7 +95,7 @@ def test_weighed_answers_have_the_weighted_mean_as_their_loss(
     has_own_head: bool, gemma_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of full logits in transformers; the same packed, in parts, and by either head."""
-    monkeypatch.setattr(kernel_choice, "are_used", lambda device: has_own_head)
+    monkeypatch.setattr(kernel_choice, "has_own_head", lambda device: has_own_head)
     folder = gemma_folder("embedded")
     gemma = tiny.loaded(folder)
     kept = tiny.Gradients()
@@ -129,7 +129,7 @@ def test_weighed_answers_have_the_weighted_mean_as_their_loss(
 def test_weights_of_one_change_no_bit_and_equal_weights_nothing(
     has_own_head: bool, gemma_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernel_choice, "are_used", lambda device: has_own_head)
+    monkeypatch.setattr(kernel_choice, "has_own_head", lambda device: has_own_head)
     folder = gemma_folder("embedded")
     plain = one_step(folder, folder, per_device_train_batch_size=8)
     ones = weighed_step(tiny.loaded(folder), [1.0] * 8, per_device_train_batch_size=8)
@@ -155,10 +155,13 @@ def test_checkpointing_changes_no_gradient_where_layers_share_keys_and_values(
 def test_kernels_change_neither_loss_nor_gradient(
     kind: str, gemma_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine's head and LoRA layers against TRL's and PEFT's."""
+    """The engine's head and LoRA layers against TRL's and PEFT's; and as on Apple's GPUs."""
     folder = gemma_folder(kind)
     ours = one_step(folder, tmp_path, per_device_train_batch_size=8)
-    monkeypatch.setattr(kernel_choice, "are_used", lambda device: False)
+    assert (kernel_choice.has_own_head("mps"), kernel_choice.has_own_lora("mps")) == (True, False)
+    monkeypatch.setattr(kernel_choice, "has_own_lora", lambda device: False)
+    assert_same(ours, one_step(folder, tmp_path, per_device_train_batch_size=8))
+    monkeypatch.setattr(kernel_choice, "has_own_head", lambda device: False)
     assert_same(ours, one_step(folder, tmp_path, per_device_train_batch_size=8))
 
 
@@ -181,7 +184,7 @@ def test_only_tokens_with_loss_are_scored(
             scored.append(hidden.shape[0])
             return kernel.apply(hidden, *rest)
 
-    monkeypatch.setattr(kernel_choice, "are_used", lambda device: module is head)
+    monkeypatch.setattr(kernel_choice, "has_own_head", lambda device: module is head)
     gemma = tiny.loaded(gemma_folder("embedded"))
     monkeypatch.setattr(module, name, Recording)
     tiny.trainer(gemma, tiny.Gradients(), per_device_train_batch_size=8).train()

@@ -33,7 +33,7 @@ def killed(specimens: Specimens) -> Measurement:
 
 
 def measured(checks: list[Check], folder: Path) -> list[Measurement]:
-    specimens = Specimens(folder, has_own_kernels=True)
+    specimens = Specimens(folder, has_own_head=True)
     with closing(side_by_side.measurements(checks, specimens, lambda: None)) as measurements:
         return list(measurements)
 
@@ -64,7 +64,7 @@ def test_who_is_stopped_between_checks_takes_the_other_along(
     tmp_path: Path, two_cores: None
 ) -> None:
     calls = [1, 2, 3]
-    specimens = Specimens(tmp_path, has_own_kernels=True)
+    specimens = Specimens(tmp_path, has_own_head=True)
     with (
         pytest.raises(IndexError),
         closing(side_by_side.measurements([where] * 20, specimens, calls.pop)) as each,

@@ -28,7 +28,7 @@ def document() -> dict[str, Any]:
     """Rows and figures, as the doctor reads them."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        specimens = Specimens(Path(folder), has_own_kernels=True)
+        specimens = Specimens(Path(folder), has_own_head=True)
         talks = encoded(specimens)
         figures = {kind: _figures(specimens, kind, talks) for kind in KINDS}
         shapes = {kind: _shape(specimens, kind) for kind in KINDS}

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from engine.budget.library_kernels import NF4_BLOCK
 from engine.gemma.lora_targets import ATTENTION, MLP, Targets
 from engine.hardware import kernel_choice
+from engine.hardware.gpu import Device
 from engine.hardware.kernel_choice import Dtype
 from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
@@ -55,8 +56,7 @@ class StepShape:
     """Tokens that base and adapter answer with while the run goes on."""
     checkpoints: int = 0
     """Kept on disk with the optimizer's state."""
-    device: Literal["cuda", "cpu"] = "cuda"
-    """cuda stands for every GPU."""
+    device: Device = "cuda"
     has_flash: bool = True
     """Whether the card has flash attention: NVIDIA from compute capability 8.0 on."""
     has_grouped_mm: bool = True
@@ -77,7 +77,7 @@ class StepShape:
     @property
     def has_own_head(self) -> bool:
         """Whether the loss is computed by the engine's own kernel."""
-        return kernel_choice.are_used(self.device)
+        return kernel_choice.has_own_head(self.device)
 
     @property
     def has_fused_lora(self) -> bool:
@@ -87,7 +87,8 @@ class StepShape:
             dropout=self.lora_dropout,
             is_quantised=self.quantization != "none",
         )
-        return self.has_own_head and is_fused and not self.adapts_experts
+        is_own = self.has_own_head and kernel_choice.has_own_lora(self.device)
+        return is_own and is_fused and not self.adapts_experts
 
     @property
     def has_fast_groups(self) -> bool:
@@ -139,7 +140,7 @@ def from_recipe(
         images=images,
         generates_tokens=recipe.samples.max_new_tokens if recipe.samples.are_any else 0,
         checkpoints=training.save_total_limit if training.save_steps else 0,
-        device="cpu" if profile.device == "cpu" else "cuda",
+        device=profile.device,
         has_flash=profile.has_flash,
         has_grouped_mm=profile.has_grouped_mm,
         cublas_workspace_bytes=_workspace_bytes(profile, is_deterministic=training.deterministic),

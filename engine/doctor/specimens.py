@@ -45,9 +45,9 @@ TALK: Conversation = (
 class Specimens:
     """Models and tokenizers in a folder of their own, each built when it is first asked for."""
 
-    def __init__(self, folder: Path, *, has_own_kernels: bool) -> None:
+    def __init__(self, folder: Path, *, has_own_head: bool) -> None:
         self.folder = folder
-        self._has_own_kernels = has_own_kernels
+        self._has_own_head = has_own_head
 
     def choice(self, kind: str) -> Model:
         """A tiny Gemma as a recipe names it, in float32."""
@@ -62,7 +62,7 @@ class Specimens:
         """A tiny Gemma, loaded anew as a run loads it, under more choices of a recipe."""
         choice = self.choice(kind).model_copy(update=choices)
         loaded = load(choice, profiles.profile("cpu"), has_towers=has_towers)
-        return replace(loaded, has_own_kernels=self._has_own_kernels)
+        return replace(loaded, has_own_head=self._has_own_head)
 
     def tokenizer(self, dialect: str) -> Any:
         """A tokenizer that has the turns of a dialect."""

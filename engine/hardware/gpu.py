@@ -1,7 +1,10 @@
 """One GPU as its driver or torch tells it, and what its generation can do."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+Device = Literal["cuda", "mps", "cpu"]
+"""PyTorch's names of kinds of devices; AMD's cards are cuda."""
 _AMD_FLASH = ("gfx90a", "gfx942", "gfx950")
 _AMD_BF16 = (*_AMD_FLASH, "gfx908", "gfx11", "gfx12")
 _AMD_WIDE = ("gfx942", "gfx950")

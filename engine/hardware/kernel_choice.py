@@ -8,20 +8,30 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 TILE_TOKENS, TILE_VOCABULARY = 512, 8192
 """Logits at a time: 16 MiB of float32, which stay in a processor's cache between two operations."""
 
-_WHY = (
-    "the engine's head and LoRA layers: TRL's kernels need Triton, which a CPU has not",
-    "TRL's head and PEFT's layers: nobody has measured the engine's on this kind of device",
-)
+_WHY = {
+    "cpu": "the engine's head and LoRA layers: TRL's kernels need Triton, which a CPU has not",
+    "mps": "the engine's head: TRL's kernels need Triton, which Apple's GPUs lack; PEFT's layers: "
+    "nobody has measured the engine's on them",
+}
+_OTHERWISE = "TRL's head and PEFT's layers: nobody has measured the engine's on this kind of device"
 
 
-def are_used(device: str) -> bool:
-    """Whether SFT on a device goes through the engine's kernels; PyTorch's name of its kind."""
+def has_own_head(device: str) -> bool:
+    """Whether SFT on a device goes through the engine's head; PyTorch's name of its kind.
+
+    Without Triton TRL's works through eight temporaries of a tile of up to 512 MiB.
+    """
+    return device in {"cpu", "mps"}
+
+
+def has_own_lora(device: str) -> bool:
+    """Whether it goes through the engine's LoRA layers too, where these can take their place."""
     return device == "cpu"
 
 
 def why(device: str) -> str:
     """The choice, for the plan."""
-    return _WHY[0 if are_used(device) else 1]
+    return _WHY.get(device, _OTHERWISE)
 
 
 def fuses_lora(*, is_dora: bool, dropout: float, is_quantised: bool) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine import likeness
 from engine.hardware import nvml, torch_probe
-from engine.hardware.gpu import Absence, Gpu
+from engine.hardware.gpu import Absence, Device, Gpu
 from engine.paths import RECIPES
 from engine.problems import Refusal
 from engine.units import GIB
@@ -35,8 +35,7 @@ class Profile:
 
     name: str
     title: str
-    device: str
-    """cuda, mps or cpu; AMD's cards are cuda, as PyTorch calls them."""
+    device: Device
     memory_gib: float
     """All memory of the device as its driver reports it; of the host where they share it."""
     usable_share: float

@@ -44,8 +44,8 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     versions, findings, cause = installed.versions(), list[Finding](), ""
     with TemporaryDirectory(prefix="gemma-bench-") as folder:
         # Through the kernels that runs on this machine go through, though it is all on the CPU.
-        has_own_kernels = kernel_choice.are_used(profiles.profile(AUTO).device)
-        specimens = Specimens(Path(folder), has_own_kernels=has_own_kernels)
+        has_own_head = kernel_choice.has_own_head(profiles.profile(AUTO).device)
+        specimens = Specimens(Path(folder), has_own_head=has_own_head)
         checks = [check for check in CHECKS if check.is_fast or not is_fast]
         look_up = partial(_stop_if_asked, beside, control, is_watched=is_watched)
         with closing(side_by_side.measurements(checks, specimens, look_up)) as measurements:

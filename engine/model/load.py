@@ -37,7 +37,7 @@ class Loaded:
     dtype: torch.dtype
     device: str
     reasons: dict[str, str]
-    has_own_kernels: bool
+    has_own_head: bool
     """Whether it is trained through the engine's kernels, or through TRL's and PEFT's."""
 
     @property
@@ -99,7 +99,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         dtype=dtype,
         device=profile.device,
         reasons=reasons,
-        has_own_kernels=kernel_choice.are_used(profile.device),
+        has_own_head=kernel_choice.has_own_head(profile.device),
     )
 
 
@@ -107,6 +107,8 @@ def _why_attention(model: LanguageModel, profile: Profile) -> str:
     """The choice is transformers' own: asked for by name, it would hold for audio towers too."""
     attention = model.config.get_text_config()._attn_implementation
     widest = max(getattr(module, "head_dim", 0) for module in model.modules())
+    if profile.device == "mps":
+        return f"{attention}: Apple's GPUs have no kernel with a backward pass, so scores are kept"
     why = "it keeps no matrix of scores, and gives what eager gives to 2e-5"
     if profile.has_flash and widest > FLASH_HEAD_WIDTH:
         why += f"; flash attention has no heads of {widest}, only up to {FLASH_HEAD_WIDTH}"

@@ -10,6 +10,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from engine.data.batches import WEIGHTS
 from engine.data.encoding.tokens import IGNORED
+from engine.hardware import kernel_choice
 from engine.kernels import head
 from engine.model.load import Loaded
 from engine.model.patches.fused_lora import use_fused_lora
@@ -39,13 +40,15 @@ Scorer = Callable[[Batch], Scores]
 def scorer(model: Any, loaded: Loaded, accelerator: Accelerator) -> Scorer:
     """What scores micro-batches with a model that the accelerator has prepared.
 
-    By the engine's own head where Triton has no kernels, else by TRL's.
+    By the engine's own head where Triton has no kernels, else by TRL's. That of Apple's GPUs has
+    not been run on one by us; it is what a CPU goes through, with PEFT's layers under it.
     """
-    if not loaded.has_own_kernels:
+    if not loaded.has_own_head:
         put_on_trl_head(model)
         return lambda batch: by_trl(model, batch)
     # Where the adapter's layers cast on their own, autocast would only cost time.
-    precision = nullcontext if use_fused_lora(model) else accelerator.autocast
+    is_fused = kernel_choice.has_own_lora(loaded.device) and use_fused_lora(model)
+    precision = nullcontext if is_fused else accelerator.autocast
     return lambda batch: by_own_head(model, batch, precision())
 
 
@@ -70,7 +73,7 @@ def by_trl(model: Any, batch: Batch) -> Scores:
 def by_own_head(model: Any, batch: Batch, precision: AbstractContextManager[Any]) -> Scores:
     """By the engine's head, with the layers under it in the precision of that context.
 
-    A CPU has no Triton: TRL's head then works through a dozen temporaries of a tile's size, and
+    Without Triton TRL's head then works through a dozen temporaries of a tile's size, and
     computes all logits once more in the backward pass.
     """
     base = model.get_base_model()

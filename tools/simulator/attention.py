@@ -39,13 +39,33 @@ def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
             )[0]
             return attended
         if enable_gqa:
-            spelled_out: Any = aten._scaled_dot_product_attention_math
-            return spelled_out(
-                query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=True
-            )[0]
+            return spelled_out(query, key, value, attn_mask, dropout_p, is_causal, scale, True)
         return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
 
     return attend
+
+
+def spelled_out(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """`scaled_dot_product_attention` in plain operations, with all scores.
+
+    Autocast casts what goes in, and is off within, as for every operation that it knows.
+    """
+    query, key, value = (_cast(tensor) for tensor in (query, key, value))
+    chosen: Any = aten._scaled_dot_product_attention_math
+    with torch.autocast("cpu", enabled=False):
+        attended: torch.Tensor = chosen(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )[0]
+    return attended
 
 
 def _efficient(

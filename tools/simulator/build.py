@@ -15,6 +15,7 @@ from engine.budget.library_kernels import NF4_BLOCK
 from engine.budget.step_shape import StepShape
 from engine.gemma import towers
 from engine.gemma.lora_targets import ATTENTION, HEAD, MLP, PER_LAYER_TABLE, TOKEN_TABLE
+from engine.hardware import kernel_choice
 from engine.model import lora
 from engine.model.experts import QuantisedExperts, replace_experts
 from engine.model.load import four_bits
@@ -46,7 +47,7 @@ def skeleton(config: Any, case: StepShape) -> PeftModel:
     with patches.replaced(patches.of_adapter()):
         adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
     lora.start_as_trl(adapted)
-    if case.has_own_head:
+    if case.has_own_head and kernel_choice.has_own_lora(case.device):
         use_fused_lora(adapted)
     return adapted
 

@@ -65,7 +65,16 @@ def of_case(case: StepShape) -> list[StandIn]:
         StandIn("peft.tuners.lora.dora", "dequantize_module_weight", lambda _: _spelled_out),
         StandIn("engine.model.expert_matmul", "matmul_strategy", lambda _: experts.way_of(case)),
     ]
-    return chosen + _of_cuda(case) if case.device == "cuda" else chosen
+    return chosen + {"cuda": _of_cuda, "mps": _of_mps}.get(case.device, lambda _: [])(case)
+
+
+def _of_mps(case: StepShape) -> list[StandIn]:
+    """Differences between Apple's GPU and the CPU: attention without a kernel of its own."""
+    sdpa = "scaled_dot_product_attention"
+    return [
+        StandIn("torch.nn.functional", sdpa, lambda _: attention.spelled_out),
+        StandIn("transformers.integrations.sdpa_attention", "use_gqa_in_sdpa", lambda _: _always),
+    ]
 
 
 def _of_cuda(case: StepShape) -> list[StandIn]:
@@ -118,6 +127,11 @@ def _owner(path: str) -> Any:
     except ImportError:
         return None
     return getattr(found, name, None) if name else found
+
+
+def _always(*_: Any, **__: Any) -> bool:
+    """Keys are left shared, as transformers does on Apple's GPUs from PyTorch 2.13 on."""
+    return True
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -63,10 +63,10 @@ def _widened(layers: LinearLayers, x: Value) -> Value:
 
 
 def _dropped(layers: LinearLayers, x: Value) -> Value:
-    """Dropout keeps a mask of bytes."""
+    """Dropout keeps a mask: of bytes on CUDA, elsewhere of its input's numbers (Dropout.cpp)."""
     if not layers.step.lora_dropout:
         return x
-    mask = layers.tape.block(x.count)
+    mask = layers.tape.block(x.count * (1 if layers.step.device == "cuda" else x.width))
     return layers.tape.op(x.count, x.width, [x], [(x.count, x.width)], saved=mask)
 
 

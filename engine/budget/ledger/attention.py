@@ -44,13 +44,17 @@ def attend(
 
     Flash attention takes 16 bits, heads of up to 256 and no mask. Where transformers expects it
     (no mask, heads of up to 256) keys are left shared, and a card without flash attention then
-    computes in plain operations; else keys are repeated for the memory-efficient kernel.
+    computes in plain operations; else keys are repeated for the memory-efficient kernel. Apple's
+    GPUs have no kernel with a backward pass (`scaled_dot_product_attention` in attention.cpp takes
+    `_scaled_dot_product_attention_math_for_mps` without gradients only): all is plain there.
     """
     if step.is_autocast:
         query, key, value = (tape.cast(tensor, step.width) for tensor in (query, key, value))
     keeps_shared = not shape.is_masked and shape.head_width <= FLASH_HEAD_WIDTH
     if step.device == "cpu":
         return _blocked(tape, step, shape, query, key, value)
+    if step.device == "mps":
+        return _plain(tape, step, shape, query, key, value)
     if keeps_shared and step.has_flash and step.width == 2:
         return _flash(tape, shape, query, key, value)
     if keeps_shared:
