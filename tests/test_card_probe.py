@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.hardware import card_probe
+from engine.budget.placement import forecast_recipe
+from engine.hardware import card_probe, profiles
 from engine.hardware.card_probe import CardAnswer
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
+from engine.recipe import validate
 from tests import command
+from workbench import launch
 
 CARD = Profile("auto", "NVIDIA One", "cuda", 24.0, 0.95, True, visible_as="GPU-aaaa-1111")
 OLD_DRIVER = (
@@ -49,6 +52,33 @@ def test_a_card_beside_a_torch_for_the_cpu_is_refused_by_run_and_doctor(
     assert out.count("FAIL") == 1
     settings = ("--hardware", "cpu", "--set", "training.max_steps=1")
     assert command.call(folder, "--run", "quickstart", "--out", "run", *settings)[0] == 0
+
+
+def test_where_triton_fails_the_engines_head_is_used_and_the_packages_are_named(
+    tmp_path: Path,
+) -> None:
+    """On a processor, which stands in for a card: what is chosen is the same there."""
+    why = "RuntimeError: Failed to find C compiler"
+    run = launch.propose("quickstart", ["training.max_steps=1"], "cpu", tmp_path / "run").make()
+    request = run.read_request()
+    run.write_request(replace(request, hardware=replace(request.hardware, why_no_triton=why)))
+    launch.start(run)
+    command.wait(run.ending.exists)
+    (warned,) = (r for r in command.records(run) if r.get("code") == "no_triton")
+    assert why in warned["message"]
+    assert "apt install gcc python3-dev" in warned["fix"]
+    assert "dnf install gcc python3-devel" in warned["fix"]
+    assert why in json.dumps(run.read_plan())
+
+
+def test_the_forecast_counts_the_engines_head_where_triton_fails() -> None:
+    recipe = validate.load("gemma3-270m-lora-sft", [], on_paper=True)[0]
+    by_trl, own = (
+        forecast_recipe(recipe, replace(profiles.profile("rtx-3060-12gb"), why_no_triton=why))
+        for why in ("", "RuntimeError: Failed to find C compiler")
+    )
+    assert (by_trl.step.has_own_head, own.step.has_own_head) == (False, True)
+    assert not own.step.has_fused_lora
 
 
 @pytest.mark.parametrize(

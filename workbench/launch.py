@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ def propose(
 
     recipe, text = validate.load(name, overrides)
     profile = profiles.runnable(profile_name)
-    _require_usable_card(profile, recipe)
+    profile = _tried(profile, recipe)
     forecast = fit_check.forecast(recipe, profile, anyway=anyway, recipe_forecast=recipe_forecast)
     file = recipe_files.find(name)
     request = Request(
@@ -121,7 +121,7 @@ def resume(run: RunDir) -> int:
         raise run.at_work()
     checkpoint_manifest.require_newest(run)
     request = run.read_request()
-    _require_usable_card(request.hardware, request.recipe)
+    _tried(request.hardware, request.recipe)
     known_bytes = run.events_bytes()
     start(run, Job.RESUME)
     # Until it speaks, its last word from before would be taken for the end.
@@ -129,10 +129,15 @@ def resume(run: RunDir) -> int:
     return known_bytes
 
 
-def _require_usable_card(profile: Profile, recipe: "Recipe") -> None:
-    """Raises `Refusal` where torch, or NF4 where it is needed, can't use the card."""
-    if profile.device == "cuda":
-        card_probe.require_usable(profile, needs_nf4=recipe.model.quantization == "nf4")
+def _tried(profile: Profile, recipe: "Recipe") -> Profile:
+    """The profile with what its card was tried for.
+
+    Raises `Refusal` where torch, or NF4 where it is needed, can't use it.
+    """
+    if profile.device != "cuda":
+        return profile
+    answer = card_probe.require_usable(profile, needs_nf4=recipe.model.quantization == "nf4")
+    return replace(profile, why_no_triton=answer.triton)
 
 
 def start_beside(files: SessionDir, job: Job, device: str = "cpu") -> "subprocess.Popen[bytes]":

@@ -61,6 +61,8 @@ class StepShape:
     """Whether the card has flash attention: NVIDIA from compute capability 8.0 on."""
     has_grouped_mm: bool = True
     """Whether the card has one kernel for products in groups: compute capabilities 9 and 10."""
+    has_triton: bool = True
+    """Whether the card's kernels can be built here, so that TRL's head is used."""
     cublas_workspace_bytes: int = 8_519_680
     """Per cuBLAS handle; PyTorch's default of 4096 KiB x 2 + 16 KiB x 8, 32 MiB from Hopper on."""
 
@@ -77,7 +79,7 @@ class StepShape:
     @property
     def has_own_head(self) -> bool:
         """Whether the loss is computed by the engine's own kernel."""
-        return kernel_choice.has_own_head(self.device)
+        return kernel_choice.has_own_head(self.device) or not self.has_triton
 
     @property
     def has_fused_lora(self) -> bool:
@@ -143,6 +145,7 @@ def from_recipe(
         device=profile.device,
         has_flash=profile.has_flash,
         has_grouped_mm=profile.has_grouped_mm,
+        has_triton=not profile.why_no_triton,
         cublas_workspace_bytes=_workspace_bytes(profile, is_deterministic=training.deterministic),
     )
 

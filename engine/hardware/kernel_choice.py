@@ -29,9 +29,11 @@ def has_own_lora(device: str) -> bool:
     return device == "cpu"
 
 
-def why(device: str) -> str:
+def why(profile: Profile) -> str:
     """The choice, for the plan."""
-    return _WHY.get(device, _OTHERWISE)
+    if profile.why_no_triton:
+        return f"the engine's head: Triton, which TRL's needs, fails here ({profile.why_no_triton})"
+    return _WHY.get(profile.device, _OTHERWISE)
 
 
 def fuses_lora(*, is_dora: bool, dropout: float, is_quantised: bool) -> bool:

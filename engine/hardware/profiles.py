@@ -67,6 +67,9 @@ class Profile:
     holders: str = ""
     """Processes that held some of its memory, by name."""
 
+    why_no_triton: str = ""
+    """What Triton failed with on the card that was detected; empty where it works, or unknown."""
+
     @property
     def usable_gib(self) -> float:
         """Memory that a run may fill, in GiB: no more than is free."""

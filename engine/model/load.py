@@ -89,7 +89,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         "dtype": why_dtype,
         "device": profile.reason or f"profile {profile.name}",
         "attention": _why_attention(model, profile),
-        "kernels": kernel_choice.why(profile.device),
+        "kernels": kernel_choice.why(profile),
         **_why_quantised(choice, model),
         **_why_blind(model),
     }
@@ -99,7 +99,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         dtype=dtype,
         device=profile.device,
         reasons=reasons,
-        has_own_head=kernel_choice.has_own_head(profile.device),
+        has_own_head=kernel_choice.has_own_head(profile.device) or bool(profile.why_no_triton),
     )
 
 

@@ -75,6 +75,7 @@ def attempt(
     recipe = request.recipe.model_copy(update={"training": training})
     context = RunContext(run, request, recipe, log, control, SupervisedFineTuning())
     _warn_of_diagnosis(log)
+    _warn_of_triton(context)
     rows = _read_rows(context)
     context.stop_if_asked()
     loaded = _load(context, has_towers=rows.images is not None)
@@ -119,6 +120,16 @@ def _warn_of_diagnosis(log: EventLog) -> None:
     diagnosis = doctor_report.load(installed.versions())
     for warning in diagnosis.warnings() if diagnosis else ():
         log.append(warning)
+
+
+def _warn_of_triton(context: RunContext) -> None:
+    """Warn of a card whose kernels can't be built."""
+    why = context.request.hardware.why_no_triton
+    if why:
+        message = f"Triton can't build its kernels here: {why}; the engine's own head takes longer"
+        fix = "Install a C compiler and Python's headers: apt install gcc python3-dev, or dnf "
+        fix += "install gcc python3-devel"
+        context.log.append(events.Warned(code="no_triton", message=message, fix=fix))
 
 
 def _read_rows(context: RunContext) -> Rows:
