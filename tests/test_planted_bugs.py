@@ -14,7 +14,7 @@ import importlib
 right = importlib.import_module
 def planting(name, package=None):
     if name == "engine.jobs.doctor_job":
-        right("tests.planted_bugs").{bug}()
+        right("tests.planted_bugs").plant("{bug}")
     return right(name, package)
 importlib.import_module = planting
 """
@@ -76,6 +76,9 @@ WHOLE = [
     ("scales_without_their_mean", "4-bit weights are read as other numbers", "nf4"),
     ("experts_of_the_next_number", "4-bit weights are read as other numbers", "26B|gemma4_moe"),
     ("bfloat16_products", "bfloat16", 'model.dtype = "float32"'),
+    ("gelu_in_bfloat16", "adds more error than it should is layer.mlp.act_fn", "bfloat16"),
+    ("norms_in_bfloat16", "adds more error than it should is", "norm"),
+    ("angles_in_bfloat16", "adds more error than it should is rotary_emb", "bfloat16"),
     ("no_decay", "weights do not decay as the recipe says", "chain"),
     ("decay_in_the_gradient", "weight decay is added to the gradient", "chain"),
     ("other_betas", "betas are (0.9, 0.95)", "chain"),

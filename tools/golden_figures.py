@@ -13,7 +13,7 @@ import torch
 
 from engine.data.batches import TokenSequence
 from engine.data.encoding.tokens import Tokens
-from engine.doctor.golden import truth
+from engine.doctor.golden import rounding, truth
 from engine.doctor.golden.figures import logits_of, mean_loss, measured, packed
 from engine.doctor.golden.rows import encoded
 from engine.doctor.specimens import KINDS, Specimens
@@ -32,7 +32,16 @@ def document() -> dict[str, Any]:
         talks = encoded(specimens)
         figures = {kind: _figures(specimens, kind, talks) for kind in KINDS}
         shapes = {kind: _shape(specimens, kind) for kind in KINDS}
-        return {"rows": talks, "shapes": shapes, "figures": figures}
+        added = {
+            kind: rounding.measured(
+                specimens.gemma(kind, dtype="bfloat16"),
+                specimens.gemma(kind),
+                truth.rows(kind, talks),
+            )
+            for kind in KINDS
+        }
+        rounded = _rounded(added)
+        return {"rows": talks, "shapes": shapes, "figures": figures, "rounding": rounded}
 
 
 def _shape(specimens: Specimens, kind: str) -> dict[str, Any]:
@@ -54,8 +63,8 @@ def _shape(specimens: Specimens, kind: str) -> dict[str, Any]:
 def _figures(specimens: Specimens, kind: str, talks: dict[str, Any]) -> dict[str, Any]:
     figures = {}
     rows = truth.rows(kind, talks)
-    for name, number_format in truth.FORMATS.items():
-        own = asdict(measured(specimens.gemma(kind, **number_format.choices), rows))
+    for name, choices in truth.FORMATS.items():
+        own = asdict(measured(specimens.gemma(kind, **choices), rows))
         if name == "float32":
             own["alternatives"] = _alternatives(specimens, kind, rows, own)
         else:

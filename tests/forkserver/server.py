@@ -81,13 +81,13 @@ def _fork_engine(client: socket.socket) -> None:
 
 
 def _plant(bug: str) -> None:
-    """Plant a bug of `tests/planted_bugs.py` ahead of the doctor."""
+    """Plant a bug of `tests/planted_bugs` ahead of the doctor."""
     right = importlib.import_module
 
     def planting(name: str, package: str | None = None) -> Any:
         if name == "engine.jobs.doctor_job":
             sys.path.append(ROOT)
-            getattr(right("tests.planted_bugs"), bug)()
+            right("tests.planted_bugs").plant(bug)
         return right(name, package)
 
     importlib.import_module = planting

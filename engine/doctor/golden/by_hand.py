@@ -132,14 +132,15 @@ def weights_after(start: Weights, steps: Sequence[Passes], rules: Rules) -> Weig
     for number, passes in enumerate(steps if rules.is_trained else ()):
         if rules.forgets_moments_after and number == rules.forgets_moments_after:
             moments = _Moments()
-        gradients = _clipped(_gradients(weights, passes, rules.scale), rules)
+        gradients = _clipped(gradients_of(weights, passes, rules.scale), rules)
         moments.count += 1
         for name, gradient in gradients.items():
             _update(weights, name, gradient, moments, rules, rules.rate(number))
     return weights
 
 
-def _gradients(weights: Weights, passes: Passes, scale: float) -> Weights:
+def gradients_of(weights: Weights, passes: Passes, scale: float) -> Weights:
+    """The gradients of a step, by layer and half."""
     gradients = {}
     for name, pairs in passes.items():
         down, up = weights[f"{name} A"], weights[f"{name} B"]

@@ -65,11 +65,8 @@ def _is_shared(suspect: Suspect) -> bool:
 
 
 _ROTARY = "rotary_emb"
-_COARSE = {
-    "nf4": "4-bit weights are read as other numbers than were stored",
-    "bfloat16": "bfloat16 is computed wrongly here, or where float32 is called for",
-}
-"""Where whole layers are compared only, and all that is right in float32 is out of the question."""
+_MISREAD = "4-bit weights are read as other numbers than were stored"
+"""All that is right in float32 is out of the question for NF4."""
 _NORMS = r".*norm(_1|_2)?"
 _ATTENTION = r"self_attn\.o_proj"
 CAUSES = (
@@ -190,8 +187,8 @@ def advice(suspected: Sequence[Suspect], likely: str = "") -> str:
 
 def _cause(suspect: Suspect) -> str:
     is_module = bool(suspect.layer) or suspect.role in ("embed_tokens", "norm", "logits")
-    if is_module and suspect.number_format in _COARSE:
-        return _COARSE[suspect.number_format]
+    if is_module and suspect.number_format == "nf4":
+        return _MISREAD
     for cause in CAUSES:
         if re.fullmatch(cause.role, suspect.role) and cause.applies(suspect):
             return cause.text
@@ -217,6 +214,4 @@ def _remedy(first: Suspect, families: list[str]) -> str:
     tested = "install the tested versions"
     if first.number_format == "nf4":
         return f'Set model.quantization = "none" and {tested}'
-    if first.number_format == "bfloat16":
-        return f'Set model.dtype = "float32" and {tested}'
     return f"Do not train {', '.join(families)} here; {tested}"

@@ -19,6 +19,7 @@ from engine.recipe.schema import Adapter
 SPANS = ("the first token", "tokens within the window", "tokens beyond the window")
 """Of a row: what attention can go wrong with depends on how much a token sees."""
 _LOGITS = 4
+ROTARY = "rotary_emb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,13 @@ def measured(gemma: Loaded, rows: Sequence[Tokens], adapter: Adapter = ADAPTER) 
     recorded = RecordedStep()
     batch_rows = packed(rows)
     trial = Trial(gemma, batch_rows, recorded, adapter=adapter, per_device_train_batch_size=2)
-    _fill_adapter(trial.model, with_update=False)
+    fill_adapter(trial.model, with_update=False)
     batch = trial.batch()
     state = trial.state
     with torch.no_grad():
         total = state.objective.loss(state.score, batch).total
     scored = float(total / state.objective.weight(batch))
-    _fill_adapter(trial.model, with_update=True)
+    fill_adapter(trial.model, with_update=True)
     trial.train()
     return Figures(
         mean_loss(logits, [row.labels for row in rows], shift=1),
@@ -92,7 +93,8 @@ def mean_loss(logits: Sequence[torch.Tensor], rows: Sequence[list[int]], shift: 
     return total / count
 
 
-def _fill_adapter(model: Any, *, with_update: bool) -> None:
+def fill_adapter(model: Any, *, with_update: bool) -> None:
+    """Give an adapter seeded weights; B is zero where there is to be no update yet."""
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             bound = 1.0 if "lora_A" in name else 0.5 if with_update else 0.0
@@ -114,18 +116,16 @@ def _hooked(model: LanguageModel, length: int) -> Iterator[dict[str, list[list[f
 
     def hook_of(name: str) -> Any:
         def hook(module: Any, args: Any, output: Any) -> None:
-            if name == "rotary_emb":
-                # Once for each kind of layers.
-                stages[f"{name}.{args[2]}"] = _spans(torch.cat(output, -1), length, window)
-            else:
-                stages[name] = _spans(_tensor(output), length, window)
+            # Once for each kind of layers.
+            stage = f"{name}.{args[2]}" if name == ROTARY else name
+            stages[stage] = _spans(tensor_of(output), length, window)
 
         return hook
 
     handles = [
         module.register_forward_hook(hook_of(name))
         for name, module in decoder.named_modules()
-        if _is_stage(name)
+        if is_stage(name)
     ]
     head: torch.nn.Module = getattr(model, HEAD)
     handles.append(head.register_forward_hook(hook_of(HEAD)))
@@ -136,11 +136,13 @@ def _hooked(model: LanguageModel, length: int) -> Iterator[dict[str, list[list[f
             handle.remove()
 
 
-def _is_stage(name: str) -> bool:
-    return bool(name) and name != "layers" and not name.endswith("act_fn")
+def is_stage(name: str) -> bool:
+    """Whether a module of the decoder is compared, by its name there."""
+    is_adapters = ".lora_" in name or name.endswith("base_layer")
+    return not (name in ("", "layers") or name.endswith("act_fn") or is_adapters)
 
 
-def _tensor(output: Any) -> torch.Tensor:
+def tensor_of(output: Any) -> torch.Tensor:
     """The part of a module's output that says what it did; of a router's, how tokens are mixed."""
     if isinstance(output, torch.Tensor):
         return output
@@ -148,7 +150,9 @@ def _tensor(output: Any) -> torch.Tensor:
     if len(tensors) == 3:
         weights, experts = tensors[1:]
         return torch.zeros_like(tensors[0]).scatter_(-1, experts, weights.to(tensors[0].dtype))
-    return tensors[0]
+    # Cosines and sines, or what attention gives and perhaps its scores.
+    is_pair = len(tensors) == 2 and tensors[0].shape == tensors[1].shape
+    return torch.cat(tensors, -1) if is_pair else tensors[0]
 
 
 def _spans(output: torch.Tensor, length: int, window: int) -> list[list[float]]:

@@ -21,30 +21,11 @@ _LOSSES = ("loss", "scored", "adapted")
 FILE = Path(__file__).with_name("golden.json")
 
 
-@dataclass(frozen=True, slots=True)
-class NumberFormat:
-    """How a tiny Gemma is loaded, and what may differ between machines."""
-
-    choices: Mapping[str, Any]
-    """Of a recipe's model, beside float32."""
-    limit: float
-    """Nats that a loss may be off by."""
-    looseness: float
-    """Relative differences of all else may be so many times as large."""
-
-    def error(self, move: "Move") -> float:
-        """What is compared with the limit."""
-        error = move.difference if move.is_loss else move.difference / self.looseness
-        return math.inf if math.isnan(error) else error
-
-
-FORMATS: Mapping[str, NumberFormat] = {
-    "float32": NumberFormat({}, 8e-5, 1),
-    "bfloat16": NumberFormat({"dtype": "bfloat16"}, 0.03, 5),
-    "nf4": NumberFormat({"quantization": "nf4"}, 8e-5, 1),
-}
-"""NF4 computes in float32 here, as products in bfloat16 would hide behind rounding what is read
-wrong."""
+LIMIT = 8e-5
+"""Nats that a loss may be off by, and relative differences of all else."""
+FORMATS: Mapping[str, Mapping[str, Any]] = {"float32": {}, "nf4": {"quantization": "nf4"}}
+"""What a recipe's model says beside float32. NF4 computes in float32 here, as products in bfloat16
+would hide behind rounding what is read wrong; for these there is `rounding`."""
 DIALECT = dict.fromkeys(KINDS, Dialect.GEMMA4) | {
     "gemma3": Dialect.GEMMA3,
     "gemma4_moe": Dialect.GEMMA4_LARGE,
@@ -82,19 +63,19 @@ class Move:
     """Its size against the golden one's; 1 where it is as large."""
 
     @property
-    def is_loss(self) -> bool:
-        """Whether its difference is in nats."""
-        return self.name in _LOSSES
+    def error(self) -> float:
+        """What is compared with the limit."""
+        return math.inf if math.isnan(self.difference) else self.difference
 
 
-def differences(golden: Mapping[str, Any], figures: Figures, allowed: NumberFormat) -> list[Move]:
+def moves(golden: Mapping[str, Any], figures: Figures) -> list[Move]:
     """Every figure against its golden one, modules in the order in which they end, losses last.
 
     A module that either side lacks is passed over: what it does shows in those around it.
     """
     own = asdict(figures)
     candidates = [
-        _stage(name, golden["stages"][name], stage, allowed.looseness * allowed.limit)
+        _stage(name, golden["stages"][name], stage)
         for name, stage in own["stages"].items()
         if name in golden["stages"]
     ]
@@ -113,13 +94,13 @@ def differences(golden: Mapping[str, Any], figures: Figures, allowed: NumberForm
     return candidates
 
 
-def _stage(name: str, golden: list[list[float]], figures: list[list[float]], limit: float) -> Move:
+def _stage(name: str, golden: list[list[float]], figures: list[list[float]]) -> Move:
     """Projections and sizes of each span, relative to the golden size."""
     differences, ratios = [], []
     for (projection, size), (own_projection, own_size) in zip(golden, figures, strict=True):
         scale = max(size, 1e-6)
         differences.append(max(abs(own_projection - projection), abs(own_size - size)) / scale)
         ratios.append(own_size / scale)
-    spans = tuple(span for span, off in enumerate(differences) if not off <= limit)
+    spans = tuple(span for span, off in enumerate(differences) if not off <= LIMIT)
     worst = max(range(len(differences)), key=lambda span: differences[span])
     return Move(name, spans, differences[worst], ratios[worst])
