@@ -64,5 +64,15 @@ def test_a_run_without_a_home_to_write_in(tmp_path: Path, monkeypatch: pytest.Mo
     assert code == 0, out + err
     told = [r for r in command.records(RunDir(tmp_path / "run")) if r["kind"] == "warning"]
     assert [r["code"] for r in told].count("not_cached") == 1
-    code, out, err = command.call(tmp_path, "preview", "quickstart")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    if os.geteuid() == 0:
+        os.chown(shared, 12345, 12345)
+    monkeypatch.setenv("TMPDIR", str(shared))
+    (tmp_path / "rows.csv").write_text("question,answer\nWhat?,That.\n")
+    (tmp_path / "recipe.toml").write_text('[data]\nsources = [{ path = "rows.csv" }]\n')
+    code, out, err = command.call(tmp_path, "preview", "recipe.toml")
     assert code == 0, err
+    assert "That." in out
+    assert [*shared.glob("gemma-bench*")] == []

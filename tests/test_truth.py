@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from engine import events
 from engine.events import Memory
@@ -70,6 +71,14 @@ def test_a_context_is_what_the_device_holds_beyond_pytorch(
 ) -> None:
     event = msgspec.structs.replace(CARD, device_gib=device_gib, reserved_gib=reserved_gib)
     assert context_of(event) == context_gib
+
+
+def test_what_apples_gpus_are_asked_is_there_to_be_asked() -> None:
+    """No Mac has run it by us: the functions have to be there at least."""
+    asked = ("current_allocated_memory", "driver_allocated_memory", "empty_cache",
+             "get_rng_state", "set_rng_state")  # fmt: skip
+    assert all(callable(getattr(torch.mps, name)) for name in asked)
+    assert torch.get_device_module("mps") is torch.mps
 
 
 def test_the_longest_batch_is_the_first() -> None:
