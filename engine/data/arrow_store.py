@@ -1,6 +1,5 @@
 """Prepared rows in a file that is mapped into memory, so that their number doesn't matter."""
 
-import json
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow
 
 from engine.atomic import partial_path
-from engine.data.conversation import Conversation, ToolCall, Turn
+from engine.data.conversation import Conversation, conversation
 from engine.data.encoding.tokens import IGNORED, Tokens
 from engine.data.row_pipeline import KeptRow
 
@@ -58,13 +57,13 @@ class Writer:
             [row.tokens.ids for row in rows],
             [row.tokens.labels for row in rows],
             [row.length for row in rows],
-            [row.tokens.supervised for row in rows],
+            [row.supervised for row in rows],
             [row.tokens.is_truncated for row in rows],
             [row.fact for row in rows],
             [row.group for row in rows],
-            [_text(row.turns) for row in rows],
+            [row.turns for row in rows],
             [row.tokens.images for row in rows],
-            [row.tokens.weights for row in rows],
+            [[*row.tokens.weights] for row in rows],
         ]
         arrays = [_array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)]
         self._writer.write_batch(pyarrow.record_batch(arrays, schema=SCHEMA))
@@ -86,29 +85,10 @@ def _array(column: list[Any], kind: Any) -> Any:
     # pyarrow would look at every number's type.
     numbers = array(_CODES[str(kind.value_type)])
     for values in column:
-        numbers.fromlist([*values])
+        numbers.fromlist(values)
     ends = np.cumsum([0, *map(len, column)])
     values = pyarrow.array(np.frombuffer(numbers, numbers.typecode), kind.value_type)
     return pyarrow.LargeListArray.from_arrays(ends, values)
-
-
-def _text(turns: Conversation) -> str:
-    plain = [
-        [t.role, t.content, t.reasoning, [[c.name, c.arguments] for c in t.calls], t.tools, t.name,
-         t.weight, *t.images]
-        for t in turns
-    ]  # fmt: skip
-    return json.dumps(plain, ensure_ascii=False)
-
-
-def _turns(text: str) -> Conversation:
-    return tuple(
-        Turn(
-            role, content, reasoning, tuple(ToolCall(*call) for call in calls), tools,
-            tuple(images), name, weight,
-        )
-        for role, content, reasoning, calls, tools, name, weight, *images in json.loads(text)
-    )  # fmt: skip
 
 
 class Rows(Sequence[Tokens]):
@@ -163,7 +143,7 @@ class Rows(Sequence[Tokens]):
 
     def turns(self, index: int) -> Conversation:
         """The conversation of one row."""
-        return _turns(self.cell(index, "turns"))
+        return conversation(self.cell(index, "turns"))
 
     def column(self, name: str) -> np.ndarray:
         """The numbers of a column for each row of the epoch: (rows,), of the type in SCHEMA."""

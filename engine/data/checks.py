@@ -24,8 +24,10 @@ DAMAGE = {
     ),
 }
 """What makes a row unfit, by reason; the ranges in mojibake are UTF-8 read as Latin-1."""
-_ASCII_DAMAGE = [*DAMAGE.items()][:1]
-"""The one that ASCII can have."""
+_ASCII_CONTROLS = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
+"""The only damage that ASCII can have."""
+_SIGNS = ("<", "{{", *(marks.name for marks in chat_marks.TABLE if "<" not in marks.name))
+"""One of these stands in each mark, placeholder and control token."""
 
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}")
@@ -41,24 +43,37 @@ def check(turns: Conversation, dialect: Dialect) -> tuple[str, ...]:
     """
     if dialect == Dialect.GEMMA3 and any(t.calls or t.tools or t.role == "tool" for t in turns):
         raise UnusableRow("tool calls, which Gemma 3's template does not have; choose a Gemma 4")
-    notes = []
+    parts = texts(turns)
+    notes = [] if _is_plain("\n".join(parts)) else _notes(turns, parts)
+    if len(turns[-1].content.strip()) == 1 and not turns[-1].calls:
+        notes.append(NOTED_SHORT)
+    return tuple(dict.fromkeys(notes))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text holds nothing that is looked for, told at a glance; most do."""
+    if not text.isascii() or any(sign in text for sign in _SIGNS):
+        return False
+    return len(text.encode().translate(None, _ASCII_CONTROLS)) == len(text)
+
+
+def _notes(turns: Conversation, parts: list[str]) -> list[str]:
     for turn in turns if turns[0].role != "text" else ():
         # Looked for twice, as taking code out costs more than looking.
         is_marked = chat_marks.mark_in(turn.content) is not None
         if is_marked and (marks := chat_marks.mark_in(CODE.sub("", turn.content))):
             reason = f"a message that already holds a chat template's marks ({marks.name})"
             raise UnusableRow(reason)
-    for text in texts(turns):
-        for reason, pattern in _ASCII_DAMAGE if text.isascii() else DAMAGE.items():
+    notes = []
+    for text in parts:
+        for reason, pattern in DAMAGE.items():
             if pattern.search(text):
                 raise UnusableRow(reason)
         if "{{" in text and PLACEHOLDER.search(CODE.sub("", text)):
             raise UnusableRow("an unfilled {{placeholder}}")
         if "<" in text and CONTROL_TOKENS.search(text):
             notes.append(NOTED_CONTROL)
-    if len(turns[-1].content.strip()) == 1 and not turns[-1].calls:
-        notes.append(NOTED_SHORT)
-    return tuple(dict.fromkeys(notes))
+    return notes
 
 
 def texts(turns: Conversation) -> list[str]:

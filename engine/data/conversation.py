@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import msgspec
+
 ROLES = {
     "system": "system",
     "developer": "system",
@@ -59,6 +61,18 @@ class Turn:
 
 
 Conversation = tuple[Turn, ...]
+_WRITTEN = msgspec.json.Decoder(Conversation)
+
+
+def written(turn: Turn) -> bytes:
+    """A turn as JSON; a list of these is what `conversation` reads."""
+    return msgspec.json.encode(turn)
+
+
+def conversation(turns: bytes | str) -> Conversation:
+    """The turns of a JSON list."""
+    return _WRITTEN.decode(turns)
+
 
 IMAGE = "<image>"
 """Where an image stands in a turn's content."""

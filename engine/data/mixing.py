@@ -36,9 +36,11 @@ class _EarlierRows:
 
     def is_contradiction(self, row: KeptRow) -> bool:
         """Whether another answer to the same prompt came before; a bare text has no prompt."""
+        if row.prompt_hash is None:
+            return False
         is_known = row.prompt_hash in self._prompts
         self._prompts.add(row.prompt_hash)
-        return is_known and len(row.turns) > 1
+        return is_known
 
 
 def write(

@@ -1,14 +1,14 @@
 """Chunks of rows from bytes to tokens, in this process or in several, in order."""
 
+import gc
 import hashlib
 import json
 import os
-import struct
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,13 @@ from typing import Any
 import msgspec
 
 from engine.data.checks import check
-from engine.data.conversation import Conversation, UnusableRow, answers_apart, thinking
+from engine.data.conversation import (
+    Conversation,
+    UnusableRow,
+    answers_apart,
+    thinking,
+    written,
+)
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.tokens import IGNORED, Encoded, Encoder, Tokens, labels
 from engine.data.encoding.truncation import truncated
@@ -68,20 +74,21 @@ class KeptRow:
     tokens: Tokens
     length: int
     """Tokens before truncation."""
+    supervised: int
+    """Tokens that carry loss."""
     notes: tuple[str, ...]
     unread: tuple[str, ...]
     """Columns that say something and were not read."""
-    prompt_hash: int
+    prompt_hash: int | None
+    """Of all turns but the last; a bare text has none."""
     hash: int
     group: int
     """A hash of what the row begins with: of its first turn that is not the system's."""
-    turns: Conversation
+    turns: bytes
+    """The conversation, as `written` has it."""
+    images: list[str]
+    """Files that the row names."""
     fact: str | None
-
-    @property
-    def images(self) -> list[str]:
-        """Files that the row names."""
-        return _images(self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,18 @@ class DroppedRow:
     reason: str
     images: list[str] = field(default_factory=list)
     """Files that the row names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """A row as a conversation that passes all checks of its text."""
+
+    number: int
+    turns: Conversation
+    images: list[str]
+    notes: tuple[str, ...]
+    unread: tuple[str, ...]
+    fact: str | None
 
 
 def row_settings(
@@ -149,21 +168,27 @@ class RowPipeline:
         self, settings: RowSettings, rows: Iterable[tuple[int, bytes | None]]
     ) -> list[KeptRow | DroppedRow]:
         """What becomes of each row, in order; lines of blanks are no rows."""
+        with _no_collections():
+            return self._processed(settings, rows)
+
+    def _processed(
+        self, settings: RowSettings, rows: Iterable[tuple[int, bytes | None]]
+    ) -> list[KeptRow | DroppedRow]:
         read = [
             row
             for number, raw in rows
             if raw is None or raw.endswith(b"}") or raw.strip(b" \t\r\n\xef\xbb\xbf")
             for row in self._read(settings, number, raw)
         ]
-        encoded = iter(self.encoder.encode([row.turns for row in read if isinstance(row, KeptRow)]))
+        encoded = iter(self.encoder.encode([row.turns for row in read if isinstance(row, _Talk)]))
         return [
-            row if isinstance(row, DroppedRow) else self._cut(settings, row, next(encoded))
+            self._finished(settings, row, next(encoded)) if isinstance(row, _Talk) else row
             for row in read
         ]
 
     def _read(
         self, settings: RowSettings, number: int, raw: bytes | None
-    ) -> list[KeptRow] | list[DroppedRow]:
+    ) -> list[_Talk] | list[DroppedRow]:
         """A row's conversation; one for each of its answers where thoughts are to be kept so."""
         turns: Conversation = ()
         try:
@@ -176,7 +201,9 @@ class RowPipeline:
             dialect = self.template.dialect
             turns = thinking(row.turns, settings.thinking, has_channel=dialect != Dialect.GEMMA3)
             notes = (*row.notes, *check(turns, dialect))
-            self._look(turns)
+            images = _images(turns)
+            if images:
+                self._look(turns)
         except UnusableRow as reason:
             return [DroppedRow(number, str(reason), _images(turns))]
         except RecursionError:
@@ -184,42 +211,72 @@ class RowPipeline:
         fact = record.get("fact")
         fact = fact if isinstance(fact, str) else None
         parts = answers_apart(turns) if settings.thinking == "each" else [turns]
-        return [
-            KeptRow(number, _NOTHING, 0, notes, row.unread, *_hashes(part), part, fact)
-            for part in parts
-        ]
+        return [_Talk(number, part, _images(part), notes, row.unread, fact) for part in parts]
 
     def _look(self, turns: Conversation) -> None:
-        if _images(turns):
-            if self.encoder.sight is None:
-                raise UnusableRow(UNSEEN)
-            self.encoder.sight.check(turns)
+        if self.encoder.sight is None:
+            raise UnusableRow(UNSEEN)
+        self.encoder.sight.check(turns)
 
-    def _cut(self, settings: RowSettings, row: KeptRow, encoded: Encoded) -> KeptRow | DroppedRow:
-        ids, mask = encoded.ids, encoded.mask
+    def _finished(
+        self, settings: RowSettings, talk: _Talk, encoded: Encoded
+    ) -> KeptRow | DroppedRow:
         try:
-            _check_length(settings.filter, len(ids))
-            start = self.encoder.turn_start
-            loss_on = "all" if row.turns[0].role == "text" else settings.loss_on
-            carried, sight = labels(ids, mask, start, loss_on), self.encoder.sight
-            if sight and row.images:
-                carried = [
-                    IGNORED if token in sight.frame else label
-                    for token, label in zip(ids, carried, strict=True)
-                ]
-            whole = Tokens(ids, carried, False, tuple(row.images), encoded.weights)
-            image_token = sight.image_token if sight else None
-            tokens = truncated(whole, settings.max_length, settings.truncation, start, image_token)
-            if not tokens.supervised:
+            tokens = self._tokens(settings, talk, encoded)
+            supervised = tokens.supervised
+            if not supervised:
                 raise UnusableRow(NO_LOSS)
         except UnusableRow as reason:
-            return DroppedRow(row.number, str(reason), row.images)
-        notes = (*row.notes, NOTED_THOUGHT) if encoded.lost_thoughts else row.notes
-        notes = (*notes, NOTED_WEIGHT) if tokens.weights else notes
-        return replace(row, tokens=tokens, length=len(ids), notes=notes)
+            return DroppedRow(talk.number, str(reason), talk.images)
+        turns, notes = [written(turn) for turn in talk.turns], talk.notes
+        if encoded.lost_thoughts:
+            notes = (*notes, NOTED_THOUGHT)
+        if tokens.weights:
+            notes = (*notes, NOTED_WEIGHT)
+        return KeptRow(
+            number=talk.number,
+            tokens=tokens,
+            length=len(encoded.ids),
+            supervised=supervised,
+            notes=notes,
+            unread=talk.unread,
+            prompt_hash=_hash(b",".join(turns[:-1])) if turns[1:] else None,
+            hash=_hash(b",".join(turns)),
+            group=_group(talk.turns),
+            turns=b"[%b]" % b",".join(turns),
+            images=talk.images,
+            fact=talk.fact,
+        )
+
+    def _tokens(self, settings: RowSettings, talk: _Talk, encoded: Encoded) -> Tokens:
+        """What is trained on of a conversation. Raises `UnusableRow` for its length."""
+        ids, start, sight = encoded.ids, self.encoder.turn_start, self.encoder.sight
+        _check_length(settings.filter, len(ids))
+        loss_on = "all" if talk.turns[0].role == "text" else settings.loss_on
+        carried = labels(ids, encoded.mask, start, loss_on)
+        if sight and talk.images:
+            carried = [
+                IGNORED if token in sight.frame else label
+                for token, label in zip(ids, carried, strict=True)
+            ]
+        whole = Tokens(ids, carried, False, tuple(talk.images), encoded.weights)
+        image_token = sight.image_token if sight else None
+        return truncated(whole, settings.max_length, settings.truncation, start, image_token)
 
 
-_NOTHING = Tokens([], [], False)
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep Python from looking for cycles among all that a tokenizer and its libraries hold.
+
+    That takes a tenth of a second, comes every thousand rows, and finds nothing of them.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _images(turns: Conversation) -> list[str]:
@@ -233,16 +290,14 @@ def _check_length(bounds: Filter, length: int) -> None:
         raise UnusableRow("longer than filter.max_tokens")
 
 
-def _hashes(turns: Conversation) -> tuple[int, int, int]:
-    """Of all turns but the last, of all, and of the first that is not the system's."""
-    written = [repr(turn).encode("utf-8", "surrogatepass") for turn in turns]
-    digest = hashlib.blake2b(b"".join(written[:-1]), digest_size=8)
-    prompt = digest.digest()
-    digest.update(written[-1])
-    first = next((n for n, turn in enumerate(turns) if turn.role != "system"), 0)
-    begins = hashlib.blake2b(b"(%b,)" % written[first], digest_size=8).digest()
-    prompt_hash, whole_hash, group = struct.unpack(">qqq", prompt + digest.digest() + begins)
-    return prompt_hash, whole_hash, group
+def _group(turns: Conversation) -> int:
+    first = tuple(turn for turn in turns if turn.role != "system")[:1]
+    return _hash(repr(first).encode("utf-8", "surrogatepass"))
+
+
+def _hash(content: bytes) -> int:
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 Task = tuple[int, RowSettings, RowIndex, list[int]]

@@ -70,6 +70,9 @@ def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
         raise UnusableRow(f"unknown role {str(name)[:30]!r}")
     if kind == "call":
         return Turn("assistant", "", calls=calls_of_text(words(message.get(content))))
+    said = message.get(content)
+    if len(message) == _LEAST_KEYS and isinstance(said, str):
+        return Turn(kind, said)
     if message.get("tool_responses"):
         raise UnusableRow("tool responses within the message of their call")
     called = calls(meaning.as_json(message.get("tool_calls")))
