@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from terminal import APP, Tmux
 
-from engine.events import Answered, Failed, Opened, Phase, Piece
+from engine.events import Answered, Failed, Opened, Phase, Piece, Warned
 from engine.jobs.playground_job import _opened
 from engine.model.answers.token_stream import TokenStream
 from engine.problems import Refusal
@@ -368,3 +368,5 @@ def test_the_end_of_a_run_says_how_to_use_it(trained: RunDir, tmp_path: Path) ->
     )
     assert sample["adapter"] in done.stdout
     assert use_it.use_it(RunDir(tmp_path)) == []
+    differs = Warned(code="template_differs", message="", fix="")
+    assert "otherwise than the one trained on" in use_it.use_it(trained, [differs])[2]

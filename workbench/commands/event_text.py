@@ -170,7 +170,7 @@ def final_page(run: RunDir, state: RunState, width: int) -> str:
     All but what is to be copied is at most `width` columns wide.
     """
     width = min(width, _MAX_WIDTH)
-    use = "\n".join(map(sanitize, use_it.use_it(run)))
+    use = "\n".join(map(sanitize, use_it.use_it(run, state.warnings)))
     parts = [chart(state, width), side_by_side(state, width), figures(run, state), use]
     return "\n\n".join(part for part in parts if part)
 

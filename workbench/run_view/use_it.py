@@ -1,21 +1,31 @@
 """What to do with a run's adapter: lines to be typed, or copied into a program."""
 
+from collections.abc import Iterable
+
 from engine import guarded
+from engine.events import Warned
 from engine.run import adapters
 from engine.run.rundir import RunDir
 
+_TEMPLATE_DIFFERS = "template_differs"
+_OTHER_TEMPLATE = "(with the model's own template, which writes otherwise than the one trained on)"
 
-def use_it(run: RunDir) -> list[str]:
-    """Talk with it, and load it in PEFT; none where the run has left no adapter."""
+
+def use_it(run: RunDir, warnings: Iterable[Warned] = ()) -> list[str]:
+    """Talk with it, and load it in PEFT; none where the run has left no adapter.
+
+    `warnings` are the run's: one may say that Python's prompts are not those trained on.
+    """
     try:
         config = guarded.json_document(run.adapter / adapters.CONFIG)
         base = str(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
+    differs = any(warning.code == _TEMPLATE_DIFFERS for warning in warnings)
     return [
         "use it",
         f"  gemma-bench talk {run.argument} --both",
-        "  or in Python",
+        f"  or in Python {_OTHER_TEMPLATE if differs else ''}".rstrip(),
         *(f"    {line}" for line in in_python(str(run.adapter.resolve()), base)),
     ]
 
