@@ -136,8 +136,8 @@ def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
     from engine.train.state import assembled
 
     class Counting(SupervisedFineTuning):
-        def collator(self, pad_token_id: int) -> Any:
-            return clock.counting(super().collator(pad_token_id))
+        def collator(self, pad_token_id: int, *, counts_on: bool) -> Any:
+            return clock.counting(super().collator(pad_token_id, counts_on=counts_on))
 
     loaded, sequences = _loaded(folder, found)
     model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from engine.data.images.image_tokenizer import FILES, LOOK, ImageTokenizer, sigh
 from engine.data.images.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import excerpt
+from engine.doctor.trial import difference
 from engine.gemma.config import dialect_of
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Model, Source
@@ -233,6 +234,24 @@ def test_training_sees_images_and_leaves_towers_alone(
         there = after.get(name, after.get(name.replace(".weight", ".base_layer.weight")))
         assert there is not None
         assert torch.equal(there, value), name
+
+
+@pytest.mark.parametrize("kind", seers.KINDS)
+def test_padding_beside_images_may_count_on(
+    kind: str, seer: Callable[[str], Seer], photos: Path
+) -> None:
+    found = []
+    for counts_on in (True, False):
+        made = seer(kind)
+        prepared = made.prepared(written(photos, TWO, NONE, PARTS), max_length=1024)
+        told = tiny.Gradients()
+        tiny.trainer(
+            replace(made.gemma, counts_on=counts_on), told, sequences=apart(prepared.rows),
+            images=made.sight, per_device_train_batch_size=3,
+        ).train()  # fmt: skip
+        found.append(told)
+    assert found[0].losses == pytest.approx(found[1].losses, rel=1e-6)
+    assert difference(found[1], found[0]) < 1e-5
 
 
 def test_nothing_of_a_tower_is_kept_for_the_backward_pass(

@@ -81,12 +81,13 @@ def test_nothing_is_lost_and_no_row_is_split() -> None:
     assert sum(sequence.position_ids.count(0) for sequence in packed) == len(rows)
 
 
-def test_padding_is_a_row_of_its_own() -> None:
+@pytest.mark.parametrize(("counts_on", "last"), [(True, 2), (False, 0)])
+def test_padding_counts_on_or_is_a_row_of_its_own(counts_on: bool, last: int) -> None:
     rows = [Tokens([2, 5, 6], [IGNORED, 5, 6], False), Tokens([2, 7], [IGNORED, 7], False)]
-    batch = Collator(0)([as_dict(alone(row)) for row in rows])
+    batch = Collator(0, counts_on)([as_dict(alone(row)) for row in rows])
     assert batch["input_ids"].tolist() == [[2, 5, 6], [2, 7, 0]]
     assert batch["labels"].tolist() == [[IGNORED, 5, 6], [IGNORED, 7, IGNORED]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 1, 0]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 1, last]]
 
 
 def test_each_row_goes_where_it_fits_best() -> None:

@@ -47,6 +47,16 @@ MORE_WAITS = {
 }  # fmt: skip
 
 
+FLASH = {
+    ("embedded", "bfloat16"): 6, ("gemma3", "NF4, bfloat16"): 2,
+    ("gemma4_moe", "NF4, bfloat16, Hopper"): 2,
+}  # fmt: skip
+"""Layers through flash attention: in 16 bits, where rows end within the window.
+
+In float32 nothing fused takes shared keys, and padding is a row of its own, which is masked.
+"""
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return pretended_card.built(tmp_path_factory.mktemp("card"))
@@ -73,11 +83,12 @@ def test_two_steps_on_the_card_are_those_of_the_cpu(
     assert record["losses"][1] < record["losses"][0]
     is_whole = "bfloat16" not in name[1]
     assert record["losses"] == pytest.approx(
-        record["losses_of_cpu"], rel=1e-5 if is_whole else 2e-3
+        record["losses_of_cpu"], rel=1e-5 if is_whole else 5e-3
     )
     # Of the second step, after Adam's first has made much of little.
     assert record["difference"] <= (5e-3 if is_whole else math.inf)
     counts = record["counts"]
+    assert counts.get("flash attention", 0) == FLASH.get(name, 0)
     assert counts["kernels"] <= KERNELS[name]
     assert counts["waits"] <= WAITS + MORE_WAITS.get(name, 0), counts
 

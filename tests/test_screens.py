@@ -50,14 +50,15 @@ def test_setup_blocked(snap_compare: Compare, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory_gib", "size"), [(0.0795, (120, 40)), (0.06, (80, 24))], ids=["tight", "over"]
+    ("memory_gib", "size"), [(0.492, (120, 40)), (0.4, (80, 24))], ids=["tight", "over"]
 )
 def test_setup_at_the_end_of_memory(
     snap_compare: Compare, tmp_path: Path, size: tuple[int, int], memory_gib: float
 ) -> None:
     app = make_app(tmp_path, machine=replace(MACHINE, memory_gib=memory_gib))
     # On the host, the tables would leave room enough.
-    Path("facts.toml").write_text(f"{GOOD}\n[model]\nhost_tables = false\n")
+    changes = "[model]\nhost_tables = false\n[training]\nper_device_train_batch_size = 32\n"
+    Path("facts.toml").write_text(f"{GOOD}\n{changes}")
 
     async def steps(pilot: Pilot[Any]) -> None:
         await pressed()(pilot)

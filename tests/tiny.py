@@ -35,9 +35,9 @@ def loaded(
     return load(Model(path=str(folder), **chosen), CPU, has_towers=has_towers)
 
 
-def rows(gemma: Loaded) -> list[Tokens]:
+def rows(gemma: Loaded, questions: Sequence[tuple[str, str]] = QUESTIONS) -> list[Tokens]:
     """The questions above as the model's tokens; their answers differ in length."""
-    return specimens.rows(gemma, QUESTIONS)
+    return specimens.rows(gemma, questions)
 
 
 Gradients = RecordedStep

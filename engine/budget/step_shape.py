@@ -41,7 +41,7 @@ class StepShape:
     supervised_tokens: int | None = None
     """Tokens of the micro-batch that carry loss; None is all of them."""
     restarts: bool = False
-    """Whether positions restart within a sequence, as with packing and with padding."""
+    """Whether positions restart within a sequence, as with packing and some cards' padding."""
     accumulates: bool = False
     """Whether gradients of earlier micro-batches are held while this one runs."""
     optim: str = "adamw_torch"
@@ -121,9 +121,11 @@ def from_recipe(
     """A recipe's longest micro-batch on a profile, with so many images in each sequence."""
     model, adapter, training = recipe.model, recipe.adapter, recipe.training
     batch = training.per_device_train_batch_size
+    dtype = kernel_choice.dtype_and_reason(model.dtype, profile)[0]
+    counts_on = kernel_choice.counts_on(profile.device, dtype, has_flash=profile.has_flash)
     return StepShape(
         model=model.path,
-        dtype=kernel_choice.dtype_and_reason(model.dtype, profile)[0],
+        dtype=dtype,
         quantization=model.quantization,
         expert_block_size=NF4_BLOCK if model.quantization == "nf4" else 0,
         method=adapter.method,
@@ -133,7 +135,7 @@ def from_recipe(
         adapts_experts=adapter.target_experts,
         batch=batch,
         length=recipe.data.max_length,
-        restarts=recipe.data.packing or batch > 1,
+        restarts=recipe.data.packing or (batch > 1 and not counts_on),
         accumulates=training.gradient_accumulation_steps > 1,
         optim=training.optim,
         gradient_checkpointing=training.gradient_checkpointing,

@@ -2,7 +2,8 @@
 
 Attention in Gemma is causal and transformers separates rows where positions restart, provided that
 no attention mask is given: an all-ones mask would let packed rows see each other. Padding stands at
-the right as a row of its own, so it needs no mask either.
+the right, where no token looks, so it needs no mask either: its positions go on, or it is a row of
+its own, whichever suits the device.
 """
 
 from bisect import bisect_left, insort
@@ -141,9 +142,11 @@ class Collator:
     """
 
     pad_token_id: int
+    counts_on: bool = True
+    """Whether positions go on in the padding; else it counts from 0, as a row of its own."""
 
     def __call__(self, sequences: list[dict[str, list[Any]]]) -> dict[str, torch.Tensor]:
-        """Pad at the right; padding counts positions of its own from 0."""
+        """Pad at the right."""
         longest = max(len(sequence["input_ids"]) for sequence in sequences)
 
         def padded(name: str, padding: list[Any]) -> torch.Tensor:
@@ -154,8 +157,13 @@ class Collator:
         batch = {
             "input_ids": padded("input_ids", [self.pad_token_id] * longest),
             "labels": padded("labels", [IGNORED] * longest),
-            "position_ids": padded("position_ids", list(range(longest))),
+            "position_ids": torch.tensor([self._positions(s, longest) for s in sequences]),
         }
         if WEIGHTS in sequences[0]:
             batch[WEIGHTS] = padded(WEIGHTS, [1.0] * longest)
         return batch
+
+    def _positions(self, sequence: dict[str, list[Any]], longest: int) -> list[int]:
+        positions: list[int] = sequence["position_ids"]
+        first = positions[-1] + 1 if self.counts_on else 0
+        return positions + list(range(first, first + longest - len(positions)))

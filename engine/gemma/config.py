@@ -47,6 +47,7 @@ def read(config: dict[str, Any]) -> Gemma:
         vision=towers.vision(vision, values["hidden_size"], image_tokens) if vision else None,
         audio=towers.audio(audio, values["hidden_size"]) if audio else None,
         makes_every_mask=wrapper == "gemma4_unified",
+        masks_images=generation == 3 or values.get("use_bidirectional_attention") == "vision",
         image_tokens=image_tokens if vision else 0,
     )
 

@@ -73,5 +73,7 @@ class Gemma:
     audio: Tower | None
     makes_every_mask: bool
     """Whether full attention has a mask too, even for text alone: the unified 12B."""
+    masks_images: bool
+    """Whether tokens of an image see each other, for which all attention has a mask."""
     image_tokens: int
     """Positions that one image takes at most; 0 without vision."""

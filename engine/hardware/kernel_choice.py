@@ -41,6 +41,17 @@ def fuses_lora(*, is_dora: bool, dropout: float, is_quantised: bool) -> bool:
     return not is_dora and not dropout and not is_quantised
 
 
+def counts_on(device: str, dtype: Dtype, *, has_flash: bool) -> bool:
+    """Whether positions of padding go on from the row before it, so that no mask is made of them.
+
+    Padding stands at the right, where causal attention looks from nowhere; a row whose positions
+    restart is kept apart by a mask, which flash attention does not take. Without one transformers
+    leaves keys shared between heads, and where nothing fused takes those, all scores would be
+    spelled out: there a mask is less. On Apple's GPUs they are in any case.
+    """
+    return device in {"cpu", "mps"} or (device == "cuda" and has_flash and dtype != "float32")
+
+
 def dtype_and_reason(dtype: Dtype | Literal["auto"], profile: Profile) -> tuple[Dtype, str]:
     """PyTorch's name of the type that a model computes in, and why; `auto` asks the hardware."""
     if dtype != "auto":

@@ -39,6 +39,8 @@ class Loaded:
     reasons: dict[str, str]
     has_own_head: bool
     """Whether it is trained through the engine's kernels, or through TRL's and PEFT's."""
+    counts_on: bool
+    """Whether positions of padding go on from its row, for which no mask is made."""
 
     @property
     def vocab_size(self) -> int:
@@ -100,6 +102,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
         device=profile.device,
         reasons=reasons,
         has_own_head=kernel_choice.has_own_head(profile.device) or bool(profile.why_no_triton),
+        counts_on=kernel_choice.counts_on(profile.device, dtype_name, has_flash=profile.has_flash),
     )
 
 

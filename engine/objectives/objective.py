@@ -48,8 +48,8 @@ class Objective(Protocol):
         """What stands in one sequence each: a row, or as many as packing lays together."""
         ...
 
-    def collator(self, pad_token_id: int) -> Collate:
-        """What makes micro-batches of sequences."""
+    def collator(self, pad_token_id: int, *, counts_on: bool) -> Collate:
+        """What makes micro-batches of sequences; with `counts_on`, positions go on in padding."""
         ...
 
     def weight(self, batch: Batch) -> torch.Tensor:

@@ -47,9 +47,9 @@ class SupervisedFineTuning:
             return pack(rows, data.max_length, sizes, is_weighed=rows.hold_weights)
         return apart(rows, is_weighed=rows.hold_weights)
 
-    def collator(self, pad_token_id: int) -> Collate:
+    def collator(self, pad_token_id: int, *, counts_on: bool) -> Collate:
         """Sequences padded at the right to the longest of them."""
-        return Collator(pad_token_id)
+        return Collator(pad_token_id, counts_on)
 
     def weight(self, batch: Batch) -> torch.Tensor:
         """Tokens that carry loss: labels are shifted by one, so the first is never predicted.

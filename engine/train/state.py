@@ -118,7 +118,7 @@ def assembled(
     set_seed(training.seed)
     lora.start_as_trl(model)
     accelerator = _accelerator(loaded)
-    collate = objective.collator(loaded.tokenizer.pad_token_id)
+    collate = objective.collator(loaded.tokenizer.pad_token_id, counts_on=loaded.counts_on)
     loader = loader_of(model, sequences, collate, training, data, accelerator, images)
     # What is left at an epoch's end is a step of its own.
     steps_per_epoch = math.ceil(len(loader) / training.gradient_accumulation_steps)

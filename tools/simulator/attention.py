@@ -16,8 +16,9 @@ def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
     """`scaled_dot_product_attention` as on a CUDA card.
 
     Flash attention takes half precision, heads of up to 256 and no mask. All else falls to the
-    memory-efficient kernel, or where query heads share keys to plain operations
-    (`can_use_flash_attention` and `can_use_mem_efficient_attention` in PyTorch's sdp_utils.cpp).
+    memory-efficient kernel, or where query heads share keys, and in bfloat16 on a card without
+    flash attention, to plain operations (`can_use_flash_attention` and
+    `can_use_mem_efficient_attention` in PyTorch's sdp_utils.cpp).
     """
 
     def attend(
@@ -38,8 +39,11 @@ def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
                 query, key, value, dropout_p, is_causal, False, scale=scale
             )[0]
             return attended
-        if enable_gqa:
-            return spelled_out(query, key, value, attn_mask, dropout_p, is_causal, scale, True)
+        is_fused = has_flash or query.dtype != torch.bfloat16
+        if enable_gqa or not is_fused:
+            return spelled_out(
+                query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
+            )
         return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
 
     return attend

@@ -23,6 +23,7 @@ class Shape:
     kv_heads: int
     head_width: int
     is_masked: bool
+    """Whether it has a mask, which flash attention does not take."""
 
     @property
     def scores(self) -> int:
@@ -30,10 +31,15 @@ class Shape:
         return self.sequences * self.heads * self.length * self.length
 
 
+def has_mask_of_each_row(step: StepShape, gemma: Gemma) -> bool:
+    """Whether rows of a batch are masked each in its own way: by its rows, or by its images."""
+    return step.restarts or (step.images > 0 and gemma.masks_images)
+
+
 def shape_of(step: StepShape, gemma: Gemma, layer: Layer) -> Shape:
     """A layer's attention. A mask is made where positions restart or the window is shorter."""
     is_short = layer.attention == "sliding" and step.length >= gemma.sliding_window
-    is_masked = step.restarts or is_short or gemma.makes_every_mask
+    is_masked = has_mask_of_each_row(step, gemma) or is_short or gemma.makes_every_mask
     return Shape(step.batch, step.length, gemma.heads, layer.kv_heads, layer.head_width, is_masked)
 
 
@@ -44,8 +50,10 @@ def attend(
 
     Flash attention takes 16 bits, heads of up to 256 and no mask. Where transformers expects it
     (no mask, heads of up to 256) keys are left shared, and a card without flash attention then
-    computes in plain operations; else keys are repeated for the memory-efficient kernel. Apple's
-    GPUs have no kernel with a backward pass (`scaled_dot_product_attention` in attention.cpp takes
+    computes in plain operations; else keys are repeated for the memory-efficient kernel. That one
+    takes bfloat16 from the same cards on as flash attention does (`sdp_utils.cpp`,
+    check_tensor_dtype): compute capability 8.0, and AMD's that have both. Apple's GPUs have no
+    kernel with a backward pass (`scaled_dot_product_attention` in attention.cpp takes
     `_scaled_dot_product_attention_math_for_mps` without gradients only): all is plain there.
     """
     if step.is_autocast:
@@ -57,7 +65,8 @@ def attend(
         return _plain(tape, step, shape, query, key, value)
     if keeps_shared and step.has_flash and step.width == 2:
         return _flash(tape, shape, query, key, value)
-    if keeps_shared:
+    is_fused = step.has_flash or step.dtype != "bfloat16"
+    if keeps_shared or not is_fused:
         return _plain(tape, step, shape, query, key, value)
     key, value = (_repeated(tape, shape, tensor) for tensor in (key, value))
     return _efficient(tape, step, shape, query, key, value)

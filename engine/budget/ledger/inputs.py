@@ -1,6 +1,6 @@
 """Bytes of what a forward pass begins with: tokens, masks, rotary tables, embeddings."""
 
-from engine.budget.ledger.attention import shape_of
+from engine.budget.ledger.attention import has_mask_of_each_row, shape_of
 from engine.budget.ledger.linear import LinearLayers
 from engine.budget.ledger.operations import norm
 from engine.budget.ledger.tape import Block, Tape, Value
@@ -14,8 +14,9 @@ def batch(tape: Tape, step: StepShape) -> list[Block]:
 
 
 def masks(tape: Tape, gemma: Gemma, step: StepShape) -> list[Block]:
-    """One for each kind of attention that needs one; for every row where positions restart."""
-    cells = (step.batch if step.restarts else 1) * step.length * step.length
+    """One for each kind of attention that needs one; for every row where they differ by rows."""
+    count = step.batch if has_mask_of_each_row(step, gemma) else 1
+    cells = count * step.length * step.length
     masked = {la.attention for la in gemma.layers if shape_of(step, gemma, la).is_masked}
     return [tape.block(cells) for _ in masked]
 
