@@ -52,16 +52,11 @@ class _CrossEntropy(torch.autograd.Function):
             part = slice(start, start + TILE_TOKENS)
             sums = _Sums(hidden[part], targets[part], wide, has_gradient=gradient is not None)
             tiles.fold(hidden[part], sums)
-            losses, is_hit = sums.loss(), sums.target >= sums.highest
-            if token_weights is not None:
-                losses, is_hit = losses * token_weights[part], is_hit * token_weights[part]
-            loss += losses.sum()
-            hits += is_hit.sum()
+            shares = token_weights[part] if token_weights is not None else None
+            loss += _weighed(sums.loss(), shares).sum()
+            hits += _weighed(sums.target >= sums.highest, shares).sum()
             if gradient is not None:
-                finished = sums.finished_gradient(weight, softcap)
-                if token_weights is not None:
-                    finished *= token_weights[part, None]
-                gradient[part] = finished
+                gradient[part] = _weighed(sums.finished_gradient(weight, softcap), shares)
         if gradient is not None:
             ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(hits)
@@ -72,6 +67,13 @@ class _CrossEntropy(torch.autograd.Function):
         """(tokens, width) in the hidden states' type, scaled by the gradient of the loss."""
         (gradient,) = ctx.saved_tensors
         return gradient * gradients[0].to(gradient.dtype), None, None, None, None
+
+
+def _weighed(values: torch.Tensor, shares: torch.Tensor | None) -> torch.Tensor:
+    """Values of tokens, (tokens,) or (tokens, width), each token's times its share."""
+    if shares is None:
+        return values
+    return values * (shares if values.dim() == 1 else shares[:, None])
 
 
 class _Sums:
