@@ -54,7 +54,7 @@ def remove(document: dict[str, Any], key: str) -> None:
 
 def leaves(document: Any, key: str = "") -> dict[str, Any]:
     """Values by key; a table within a list is named by its place, as in data.sources[0].path."""
-    if isinstance(document, dict) and document:
+    if isinstance(document, dict) and (document or not key):
         inner = [(f"{key}.{name}" if key else str(name), v) for name, v in document.items()]
     elif isinstance(document, list) and any(isinstance(item, dict) for item in document):
         inner = [(f"{key}[{index}]", item) for index, item in enumerate(document)]
