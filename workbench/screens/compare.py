@@ -23,6 +23,7 @@ from workbench.screens.charted import ChartedScreen
 from workbench.text.sanitize import sanitize_line
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.chart import Chart, Curve
+from workbench.widgets.frame import is_displayed
 
 _READ_EVERY_S = 0.5
 
@@ -66,6 +67,15 @@ class CompareScreen(ChartedScreen):
         names = [sanitize_line(run.name) for run in self._runs]
         self.query_one("#runs", Drawing).show(lambda width, _: comparison.name_rows(names, width))
         self._follow()
+
+    def on_screen_resume(self) -> None:
+        """Keys scroll the figures where they are seen beside the curves."""
+        self.call_after_refresh(self._scroll_figures)
+
+    def _scroll_figures(self) -> None:
+        figures = self.query_one("#figures")
+        if self.focused is None and is_displayed(figures):
+            self.set_focus(figures)
 
     @property
     def metrics(self) -> Sequence[Metric]:
