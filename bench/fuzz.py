@@ -85,43 +85,51 @@ def damaged(draw: random.Random, seeds: list[bytes]) -> bytes:
     return bytes(data)
 
 
-def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
-    """Each with real input to begin from. What they may raise is what their callers tell users."""
-    run = RunDir(folder)
-    place = run.checkpoint(2)
-    place.mkdir(parents=True)
-    (place / "one").write_bytes(b"12345")
-    recipe, _ = validate.load("quickstart", [])
-    run.write_request(Request("mine", recipe, profiles.profile("cpu"), parent=Parent("a", "b", 2)))
-    checkpoint_manifest.write(place, 2, {"recipe": {"a": [1]}, "template_hash": "0"})
+class DamagedRun:
+    """A run whose files are written as the bytes say, each with the reader that meets it.
 
-    def read_recipe(data: bytes) -> bool:
+    What readers may raise is what their callers tell users.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.run = RunDir(folder)
+        self.checkpoint = self.run.checkpoint(2)
+        self.checkpoint.mkdir(parents=True)
+        (self.checkpoint / "one").write_bytes(b"12345")
+        recipe, _ = validate.load("quickstart", [])
+        parent = Parent("a", "b", 2)
+        self.run.write_request(Request("mine", recipe, profiles.profile("cpu"), parent=parent))
+        facts = {"recipe": {"a": [1]}, "template_hash": "0"}
+        checkpoint_manifest.write(self.checkpoint, 2, facts)
+        self.manifest = self.checkpoint / checkpoint_manifest.NAME
+
+    def read_recipe(self, data: bytes) -> bool:
+        """As a recipe's file beside the run, on paper."""
         try:
-            document = toml_document.settings(data.decode(), folder, [])
+            document = toml_document.settings(data.decode(), self.run.path, [])
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, RecursionError):
             return False
         validate.problems(document, on_paper=True)
         return True
 
-    def read_control(data: bytes) -> bool:
-        run.control.write_bytes(data + b"\n")
-        wishes = RunControl(run)
+    def read_control(self, data: bytes) -> bool:
+        self.run.control.write_bytes(data + b"\n")
+        wishes = RunControl(self.run)
         wishes.poll()
         return wishes.stopped_by is not None or wishes.take("save")
 
-    def read_request(data: bytes) -> bool:
-        run.request.write_bytes(data)
+    def read_request(self, data: bytes) -> bool:
+        self.run.request.write_bytes(data)
         try:
-            return bool(run.read_request().recipe)
+            return bool(self.run.read_request().recipe)
         except Refusal:
             return False
 
-    def read_manifest(data: bytes) -> bool:
-        (place / checkpoint_manifest.NAME).write_bytes(data)
-        found = checkpoint_manifest.newest(run)[0]
-        return found is not None or read_sealed(data)
+    def read_manifest(self, data: bytes) -> bool:
+        self.manifest.write_bytes(data)
+        return checkpoint_manifest.newest(self.run)[0] is not None or self._read_sealed(data)
 
-    def read_sealed(data: bytes) -> bool:
+    def _read_sealed(self, data: bytes) -> bool:
         """As from a stranger who knows how manifests are sealed."""
         try:
             document = json.loads(data)
@@ -129,58 +137,29 @@ def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
             sealed = {**document, "sha256": checkpoint_manifest.seal(document)}
         except (ValueError, AttributeError, TypeError, RecursionError):
             return False
-        (place / checkpoint_manifest.NAME).write_text(json.dumps(sealed), "utf-8", "surrogatepass")
-        return checkpoint_manifest.newest(run)[0] is not None
+        self.manifest.write_text(json.dumps(sealed), "utf-8", "surrogatepass")
+        return checkpoint_manifest.newest(self.run)[0] is not None
 
-    def read_ending(data: bytes) -> bool:
-        run.ending.write_bytes(data)
-        run.lock.write_bytes(data)
-        run.events.write_bytes(data + b"\n")
-        lock.holder(run.lock)
-        return run.state().cause != "the machine or its supervisor went down with it"
+    def read_ending(self, data: bytes) -> bool:
+        self.run.ending.write_bytes(data)
+        self.run.lock.write_bytes(data)
+        self.run.events.write_bytes(data + b"\n")
+        lock.holder(self.run.lock)
+        return self.run.state().cause != "the machine or its supervisor went down with it"
 
-    recipes = [path.read_bytes() for path in (ROOT / "recipes").glob("*.toml")]
-    events = [_event(kind) for kind in KINDS]
-    wishes = [b'{"want": "stop", "by": "app"}', b'{"want": "save"}\n{"want": "sample", "by": "x"}']
-    endings = [
-        b'{"exit": null, "signal": 9, "max_rss_kib": 1, "oom_kills": {"cgroup": 1}, "ended": ""}',
-        b'{"pid": 1, "host": "h", "boot_id": "b", "started": "1"}',
-    ]
-    return {
-        "events": (decode, events),
-        "control": (read_control, wishes),
-        "recipe": (read_recipe, recipes),
-        "request": (read_request, [run.request.read_bytes()]),
-        "manifest": (read_manifest, [(place / checkpoint_manifest.NAME).read_bytes()]),
-        "ending": (read_ending, [*endings * len(events), *events]),
-        **file_readers(run, events),
-    }
+    def read_tail(self, data: bytes) -> bool:
+        self.run.events.write_bytes(data)
+        return bool(decode_all(Tail(self.run.events).read_new()))
 
-
-def file_readers(run: RunDir, events: list[bytes]) -> dict[str, tuple[Reader, list[bytes]]]:
-    """Readers of whole files, whatever stands in their place."""
-
-    def read_tail(data: bytes) -> bool:
-        run.events.write_bytes(data)
-        return bool(decode_all(Tail(run.events).read_new()))
-
-    def read_table(data: bytes) -> bool:
+    def read_table(self, data: bytes) -> bool:
         """As a plan and as a request at once, for a row of the table of runs."""
-        run.plan.write_bytes(data)
-        run.request.write_bytes(data)
-        return bool(run_summary.summarize(run).total_steps)
+        self.run.plan.write_bytes(data)
+        self.run.request.write_bytes(data)
+        return bool(run_summary.summarize(self.run).total_steps)
 
-    def read_prompts(data: bytes) -> bool:
-        saved_prompts.path().parent.mkdir(exist_ok=True)
-        saved_prompts.path().write_bytes(data)
-        saved_theme.read()
-        try:
-            return bool(saved_prompts.read())
-        except ValueError:
-            return False
-
-    def read_special(data: bytes) -> bool:
+    def read_special(self, data: bytes) -> bool:
         """A pipe, a device, a directory or a link in the place of a file, as the bytes say."""
+        run = self.run
         files = (run.request, run.plan, run.events, run.control, run.lock, run.ending)
         data = data.ljust(2)
         path, kind = files[data[0] % len(files)], data[1] % 4
@@ -188,19 +167,49 @@ def file_readers(run: RunDir, events: list[bytes]) -> dict[str, tuple[Reader, li
         ((os.mkfifo, os.mkdir)[kind] if kind < 2 else (
             lambda place: os.symlink(("/dev/zero", path)[kind - 2], place)
         ))(path)  # fmt: skip
-        seen = run_summary.summarize(run)
-        told = [*run.last_events(), *Tail(path).read_new(), run.is_alive(), lock.holder(run.lock)]
+        summary = run_summary.summarize(run)
+        lines = [*run.last_events(), *Tail(path).read_new(), run.is_alive(), lock.holder(run.lock)]
         path.rmdir() if kind == 1 else path.unlink()
-        assert seen.state.name == "damaged", (path, kind, seen)
-        return bool(told)
+        assert summary.state.name == "damaged", (path, kind, summary)
+        return bool(lines)
 
-    wished = [b"[samples]\nprompts = ['a', 'b']\n"]
+
+def read_prompts(data: bytes) -> bool:
+    """As saved prompts and the saved theme."""
+    saved_prompts.path().parent.mkdir(exist_ok=True)
+    saved_prompts.path().write_bytes(data)
+    saved_theme.read()
+    try:
+        return bool(saved_prompts.read())
+    except ValueError:
+        return False
+
+
+def readers(folder: Path) -> dict[str, tuple[Reader, list[bytes]]]:
+    """Each with real input to begin from."""
+    work = DamagedRun(folder)
+    request = work.run.request.read_bytes()
+    events = [_event(kind) for kind in KINDS]
+    endings = [
+        b'{"exit": null, "signal": 9, "max_rss_kib": 1, "oom_kills": {"cgroup": 1}, "ended": ""}',
+        b'{"pid": 1, "host": "h", "boot_id": "b", "started": "1"}',
+    ]
+    wishes = [b'{"want": "stop", "by": "app"}', b'{"want": "save"}\n{"want": "sample", "by": "x"}']
     places = [bytes([file, kind]) + b"." * 40 for file in range(6) for kind in range(4)]
     return {
-        "tail": (read_tail, [b"\n".join(events) + b"\n"]),
-        "table": (read_table, [run.request.read_bytes(), b'{"plan": {"total_steps": 3}}']),
-        "prompts": (read_prompts, wished),
-        "special": (read_special, places),
+        "events": (decode, events),
+        "control": (work.read_control, wishes),
+        "recipe": (
+            work.read_recipe,
+            [path.read_bytes() for path in (ROOT / "recipes").glob("*.toml")],
+        ),
+        "request": (work.read_request, [request]),
+        "manifest": (work.read_manifest, [work.manifest.read_bytes()]),
+        "ending": (work.read_ending, [*endings * len(events), *events]),
+        "tail": (work.read_tail, [b"\n".join(events) + b"\n"]),
+        "table": (work.read_table, [request, b'{"plan": {"total_steps": 3}}']),
+        "prompts": (read_prompts, [b"[samples]\nprompts = ['a', 'b']\n"]),
+        "special": (work.read_special, places),
     }
 
 
