@@ -1,5 +1,6 @@
 """Keys that arrive in one packet, as over a slow line, are taken one after the other."""
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -7,12 +8,17 @@ from typing import Any
 
 import pytest
 from bench_app import lay_down_runs, make_app, until
+from playground_pilot import every_line
 from terminal import APP, Pty
 from test_terminal import is_painted
 from textual import events
+from textual.app import ComposeResult
 from textual.pilot import Pilot
-from textual.widgets import DataTable
+from textual.widget import Widget
+from textual.widgets import DataTable, Input
 
+from workbench.patches import keyqueue
+from workbench.patches.driver import TerminalApp
 from workbench.screens.runs import RunsScreen
 from workbench.widgets.lineinput import LineInput
 
@@ -44,9 +50,40 @@ async def test_a_screen_that_goes_takes_no_key_along(tmp_path: Path) -> None:
     lay_down_runs()
     async with make_app(tmp_path).run_test(size=(100, 30)) as pilot:
         at_once(pilot, "r", "d", "escape", "n", "r", "f1", "f1", "ctrl+p", "escape", "n", "r")
-        await until(pilot, lambda: isinstance(pilot.app.screen, RunsScreen))
-        await pilot.press("o")
-        assert isinstance(pilot.app.screen, RunsScreen)
+        at_once(pilot, "o")
+        await until(pilot, lambda: "by name" in "".join(every_line(pilot)))
+
+
+class Slow(Widget, can_focus=True):
+    """Takes its time for a key, which then moves the focus."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = asyncio.Event()
+
+    async def key_a(self) -> None:
+        await self.may_go_on.wait()
+        self.app.query_one(Input).focus()
+
+
+class SlowApp(TerminalApp):
+    """One widget that is slow, and a line."""
+
+    def compose(self) -> ComposeResult:
+        yield Slow()
+        yield Input()
+
+
+async def test_a_key_waits_for_one_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyqueue, "_LOOK_EVERY_S", 0.01)
+    async with SlowApp().run_test() as pilot:
+        slow = pilot.app.query_one(Slow)
+        slow.focus()
+        await pilot.pause()
+        at_once(pilot, "a", "b")
+        await asyncio.sleep(0.1)
+        slow.may_go_on.set()
+        await until(pilot, lambda: pilot.app.query_one(Input).value == "b")
 
 
 def test_a_packet_that_would_start_a_run_searches_for_it(tmp_path: Path) -> None:

@@ -56,14 +56,8 @@ async def see(pilot: Pilot[Any], which: str | type[Canvas], text: str) -> None:
 
 
 async def opened(pilot: Pilot[Any]) -> None:
-    # Setup checks its choice anew when it is come back to, and takes no key for it meanwhile.
-    for _ in range(5):
-        await until(pilot, lambda: "preview" in enabled(pilot))
-        await pilot.press("p")
-        for _ in range(40):
-            if is_on(pilot, PreviewScreen):
-                return
-            await pilot.pause(0.05)
+    await until(pilot, lambda: "preview" in enabled(pilot))
+    await pilot.press("p")
     await until(pilot, lambda: is_on(pilot, PreviewScreen))
 
 

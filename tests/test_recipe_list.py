@@ -211,3 +211,19 @@ async def test_a_recipe_without_its_rows_is_shown_with_what_it_lacks(
         await until(pilot, lambda: "no such file" in told(pilot, "#problems"))
         assert "name a file of yours in data.sources" in told(pilot, "#problems")
         assert not {"start", "preview"} & set(enabled(pilot))
+
+
+async def test_what_is_known_of_the_choice_stands_while_it_is_checked_again(tmp_path: Path) -> None:
+    """Unless the recipe's file is another one."""
+    async with make_app(tmp_path, recipes=NAMES[1:]).run_test(size=SIZE) as pilot:
+        await looked(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, SetupScreen)
+        screen._check()
+        assert {"start", "preview", "edit"} <= set(enabled(pilot))
+        assert "Nothing is wrong" in told(pilot, "#problems")
+        Path(NAMES[1]).write_text(f"{GOOD}\n")
+        screen._check()
+        assert screen.disabled_reason("preview") == "The choice is being checked"
+        await looked(pilot)
+        assert not {"start", "edit"} - set(enabled(pilot))

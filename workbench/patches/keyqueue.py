@@ -4,6 +4,7 @@ Over a slow line keys arrive in one packet. Textual hands all of them to what ha
 that of `/s` the s would start a run instead of being searched for.
 """
 
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -15,8 +16,10 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.message import Message
 
-_PATIENCE_S = 0.5
-"""After that a key is taken for done: the widget that had it may be gone."""
+_LOOK_EVERY_S = 0.5
+"""How often a key that takes long is looked after: what had it may be gone, and tells nobody."""
+_PATIENCE_S = 10.0
+"""After that a key is taken for done, or a widget that hangs would leave no key to end the app."""
 _FLOOD_KEYS = 64
 """From so many characters on nobody types: they were pasted, though the terminal did not say so."""
 Handle = Callable[[events.Event], Awaitable[None]]
@@ -67,8 +70,19 @@ class KeyQueue:
                 await self._handle(key)
             if (is_flood or key.is_forwarded) and target.post_message(KeyPassed(key)):
                 self._at_work = key
-                self._app.set_timer(_PATIENCE_S, partial(self._let_go, key))
+                self._look_after(key, target, time.monotonic() + _PATIENCE_S)
                 return
+
+    def _look_after(self, key: events.Key, target: DOMNode, deadline_s: float) -> None:
+        look = partial(self._let_go_of_lost, key, target, deadline_s)
+        self._app.set_timer(_LOOK_EVERY_S, look)
+
+    async def _let_go_of_lost(self, key: events.Key, target: DOMNode, deadline_s: float) -> None:
+        """Under load the first key may take seconds, and the next one still has to wait for it."""
+        if not target.is_attached or time.monotonic() > deadline_s:
+            await self._let_go(key)
+        elif self._at_work is key:
+            self._look_after(key, target, deadline_s)
 
     def _paste(self, text: str, target: DOMNode) -> None:
         """Put it into a line at once; where there is none, its letters are not taken for keys."""

@@ -87,7 +87,10 @@ class SetupScreen(BenchScreen):
         self._names = files.names() if recipes is None else recipes
         self._here = Profile(AUTO, "this machine", "cpu", 0.0, 0.0, False)
         self._alive: RunDir | None = None
+        self._basis: tuple[Choice, int] | None = None
+        """A choice, and when its recipe was written."""
         self._outcome: RecipeAssessment | None = None
+        """What follows from it, once that is known."""
         self._is_starting = False
 
     def compose_body(self) -> ComposeResult:
@@ -154,8 +157,12 @@ class SetupScreen(BenchScreen):
         return self.query_one(RecipePane)
 
     def _check(self) -> None:
-        self._outcome = None
-        self._judge(("checking", "dim"))
+        """See what follows; of the same choice and file, what is known stands until then."""
+        basis = self.choice, _written_ns(self.choice.recipe)
+        if basis != self._basis:
+            self._basis, self._outcome = basis, None
+        verdict = ("checking", "dim") if self._outcome is None else _verdict(self._outcome)
+        self._judge(verdict, self._outcome.problems if self._outcome else ())
         self.refresh_bindings()
         self._check_in_thread(self.choice)
 
@@ -381,6 +388,14 @@ class SetupScreen(BenchScreen):
         self._is_starting = False
         if self._outcome is not None:
             self._show(replace(self._outcome, problems=problems))
+
+
+def _written_ns(recipe: str) -> int:
+    """When a recipe's file was written; 0 where there is none."""
+    try:
+        return files.find(recipe).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _offer(name: str) -> list[Row]:
