@@ -128,6 +128,13 @@ def test_price_and_steps_give_a_cost(tmp_path: Path) -> None:
     assert found["cost"] == pytest.approx(found["hours"] * 0.5, abs=0.006)
 
 
+@pytest.mark.parametrize("amount", ["nan", "-5", "inf", "1e400", "cheap"])
+def test_what_is_no_price_is_refused(tmp_path: Path, amount: str) -> None:
+    code, out, err = call(tmp_path, "budget", "quickstart", f"--price={amount}")
+    assert (code, out) == (2, "")
+    assert err.endswith(f"argument --price: '{amount}' is no price\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

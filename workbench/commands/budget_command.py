@@ -32,7 +32,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--variants", action="store_true", help="with several cards: every Gemma in its place"
     )
-    parser.add_argument("--price", metavar="N", type=float, help="of an hour, for a run's cost")
+    parser.add_argument(
+        "--price", metavar="N", type=options.price, help="of an hour, for a run's cost"
+    )
     options.add_json(parser, "one JSON object")
 
 

@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
@@ -79,3 +80,14 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise ArgumentTypeError(f"{text!r} is no count above 0")
     return int(text)
+
+
+def price(text: str) -> float:
+    """Read an amount of money."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 <= amount < math.inf:
+        raise ArgumentTypeError(f"{text!r} is no price")
+    return amount
