@@ -126,3 +126,7 @@ def test_what_is_neither_share_nor_file_is_refused(tmp_path: Path, heldout: str)
     assert (code, out) == (2, "")
     assert "data.heldout" in err
     assert "Traceback" not in err
+
+
+def test_of_no_rows_none_is_held_out() -> None:
+    assert drawn(np.zeros(0, np.int64), 0.1, 0).tolist() == []

@@ -26,6 +26,8 @@ def drawn(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     `groups` are (rows,) of int64, alike where rows begin with the same question; a group is held
     out whole or not at all. Raises `Refusal` where that leaves nothing to train on.
     """
+    if not len(groups):
+        return np.zeros(0, bool)
     names, owners, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
     left = max(1, round(share * len(groups)))
