@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ _CACHE = tempfile.TemporaryDirectory(prefix="gemma-bench-tests-")
 os.environ["GEMMA_BENCH_CACHE"] = _CACHE.name
 os.environ["XDG_DATA_HOME"] = f"{_CACHE.name}/data"
 os.environ["XDG_STATE_HOME"] = f"{_CACHE.name}/state"
+_NUMBERS = count()
 
 
 hypothesis_settings.register_profile("same", derandomize=True, deadline=None, database=None)
@@ -157,6 +159,12 @@ def module_starts_anew() -> Iterator[None]:
 def starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines of this test start as they do for users."""
     monkeypatch.delenv("GEMMA_BENCH_FORKSERVER", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def folders_of_other_tests_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of folders with runs is each test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", f"{_CACHE.name}/state/{next(_NUMBERS)}")
 
 
 @pytest.fixture(autouse=True)

@@ -138,7 +138,8 @@ def test_apples_gpus_have_a_head_and_scores() -> None:
     shape = catalog.variant_of("gemma-4-E2B")
     apple = profile("apple-m")
     long = StepShape(model=shape.name, length=4096, restarts=True, device="mps", has_flash=False)
-    of_card = forecast.forecast(shape, replace(long, device="cuda"), apple).allocated.expected
+    card = replace(long, device="cuda", has_flash=True)
+    of_card = forecast.forecast(shape, card, apple).allocated.expected
     assert forecast.forecast(shape, long, apple).allocated.expected > of_card + 0.5
     heads = [
         peak_of_step(shape, StepShape(model=shape.name, length=512, device=device)).parts

@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import mkdtemp
 
+import torch
+
 from engine.doctor.check import Check, Measurement
 from engine.doctor.specimens import Specimens
 
@@ -82,6 +84,8 @@ def _measure(
 ) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
+    # Torch makes its pool anew after a fork, but not safely from two threads at once.
+    torch.set_num_threads(torch.get_num_threads())
     specimens.folder = Path(mkdtemp(dir=specimens.folder))
     while number_byte := os.read(waiting, 1):
         results.send((number_byte[0], checks[number_byte[0]].measured(specimens)))
