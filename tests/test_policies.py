@@ -120,6 +120,18 @@ def test_a_real_lack_of_memory_is_known() -> None:
     assert not failures.is_out_of_memory(RuntimeError("memory of other things"))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_a_library_without_room_for_its_handle_lacks_memory(message: str) -> None:
+    assert failures.is_out_of_memory(RuntimeError(message))
+
+
 @pytest.mark.parametrize(("batch", "accumulation"), [(8, 2), (3, 5), (6, 1)])
 def test_less_at_a_time_is_the_same_batch(batch: int, accumulation: int) -> None:
     training = Training(per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation)

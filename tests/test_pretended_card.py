@@ -8,12 +8,14 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import pretended_card
+from engine.run.rundir import RunDir
+from tests import command, pretended_card
 from tests.pretended_card import ROOT, Environment, walk
 
 NAMES = [(case.kind, case.name) for case in walk.CASES]
@@ -101,3 +103,35 @@ def test_what_the_card_itself_does(environment: Environment) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_whole_run_has_one_of_two_cards_and_goes_on_with_what_it_can_do_by_then(
+    environment: Environment, drivers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {
+        **environment(cards=2), "LD_LIBRARY_PATH": str(drivers / "new"), "FAKE_NVML": "two",
+        "FAKE_USED_MIB": "20000", "FAKE_USED_MIB_2": "2000",
+        "GEMMA_BENCH_CACHE": str(tmp_path / "cache"),
+        "GEMMA_BENCH_FAIL": "checkpoint.written:kill@2",
+    }  # fmt: skip
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    run = RunDir(tmp_path / "run")
+    started = command.start(tmp_path, "--run", "quickstart", "--out", "run", *command.SHORT)
+    command.wait(lambda: command.records(run) or started.poll() is not None)
+    variables = Path(f"/proc/{command.records(run)[0]['pid']}/environ").read_bytes().split(b"\0")
+    assert b"CUDA_VISIBLE_DEVICES=GPU-aabb-2222" in variables
+    assert command.finish(started)[0] == 1
+    request = run.read_request()
+    why = request.hardware.why_no_triton
+    assert (request.hardware.device, bool(why)) == ("cuda", True)
+    # As if it had been tried where Triton worked.
+    run.write_request(replace(request, hardware=replace(request.hardware, why_no_triton="")))
+    monkeypatch.delenv("GEMMA_BENCH_FAIL")
+    code, _, err = command.call(tmp_path, "resume", "run")
+    assert (code, run.read_request()) == (0, request), err
+    records = command.records(run)
+    assert [record["step"] for record in records if record["kind"] == "resumed"] == [3]
+    assert [why in r["message"] for r in records if r.get("code") == "no_triton"] == [True, True]
+    assert records[-1]["steps"] == 6

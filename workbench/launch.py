@@ -121,7 +121,10 @@ def resume(run: RunDir) -> int:
         raise run.at_work()
     checkpoint_manifest.require_newest(run)
     request = run.read_request()
-    _tried(request.hardware, request.recipe)
+    hardware = _tried(request.hardware, request.recipe)
+    if hardware != request.hardware:
+        # A compiler may have come or gone since.
+        run.write_request(replace(request, hardware=hardware))
     known_bytes = run.events_bytes()
     start(run, Job.RESUME)
     # Until it speaks, its last word from before would be taken for the end.

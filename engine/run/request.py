@@ -34,7 +34,10 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A run's request, written by whoever makes the run and never changed after."""
+    """A run's request, written by whoever makes the run.
+
+    It is never changed after, but for what a resumption finds of the card: whether Triton works.
+    """
 
     name: str
     """Of the recipe."""

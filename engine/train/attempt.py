@@ -129,6 +129,8 @@ def _warn_of_triton(context: RunContext) -> None:
         message = f"Triton can't build its kernels here: {why}; the engine's own head takes longer"
         fix = "Install a C compiler and Python's headers: apt install gcc python3-dev, or dnf "
         fix += "install gcc python3-devel"
+        if "No module named 'triton'" in why:
+            fix = "pip install triton, which torch for CUDA brings along on Linux"
         context.log.append(events.Warned(code="no_triton", message=message, fix=fix))
 
 

@@ -23,9 +23,12 @@ _NAMES = ("OutOfMemoryError", "MemoryError")
 _PHRASES = (
     "DefaultCPUAllocator: can't allocate memory",
     "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
     "MPS backend out of memory",
 )
+"""cuBLAS finds itself "not initialized" where there is no memory left for its handle."""
 _WORTH_SHARE = 0.1
 """Of the device: what did not fit by an unknown lot is not mended by less."""
 
@@ -43,7 +46,7 @@ class OutOfMemory(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: by PyTorch's error, or by what its allocators and cuBLAS say."""
+    """Whether memory ran out: by PyTorch's error, or by what allocators, cuBLAS and cuDNN say."""
     return type(error).__name__ in _NAMES or any(phrase in str(error) for phrase in _PHRASES)
 
 

@@ -59,9 +59,16 @@ class _Driver:
         return getattr(self._library, name)
 
 
+def _visible() -> int:
+    """Cards of the machine, but for those that CUDA_VISIBLE_DEVICES leaves out."""
+    cards = int(os.environ.get("PRETENDED_CARDS", "1"))
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return cards if names is None else min(cards, len([*filter(None, names.split(","))]))
+
+
 def _facts(total: int) -> dict[str, Any]:
     """What the driver tells, by the names of torch.cuda."""
-    cards = int(os.environ.get("PRETENDED_CARDS", "1"))
+    cards = _visible()
     major, minor = map(int, os.environ.get("PRETENDED_CAPABILITY", "8.6").split("."))
     properties = SimpleNamespace(
         name=NAME, total_memory=total, major=major, minor=minor, uuid="aaaa-1111",
@@ -105,7 +112,7 @@ def _states() -> dict[str, Any]:
         torch.ops.pretended.count("waits")
         torch.ops.pretended.count("waits in synchronize")
 
-    cards = int(os.environ.get("PRETENDED_CARDS", "1"))
+    cards = _visible()
     state = torch.zeros(16, dtype=torch.uint8)
     stream = SimpleNamespace(
         cuda_stream=0, synchronize=synchronize, wait_stream=nothing, record_event=nothing

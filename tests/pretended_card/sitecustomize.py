@@ -33,12 +33,11 @@ class _WithCard:
 
 
 class _Finder:
-    """Finds torch once, as Python does."""
+    """Finds torch as Python does: transformers only looks for it before it is imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "torch":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None:
             spec.loader = _WithCard(spec.loader)  # type: ignore[assignment]
