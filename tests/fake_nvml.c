@@ -98,7 +98,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(handle device, unsigned *count, proc
     return 0;
 }
 int nvmlSystemGetDriverVersion(char *version, unsigned size) {
-    snprintf(version, size, "580.65");
+    snprintf(version, size, "%s", setting("FAKE_DRIVER", "580.65"));
     return 0;
 }
 int nvmlDeviceGetHandleByUUID(const char *uuid, handle *device) {

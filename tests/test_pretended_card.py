@@ -129,9 +129,13 @@ def test_a_whole_run_has_one_of_two_cards_and_goes_on_with_what_it_can_do_by_the
     # As if it had been tried where Triton worked.
     run.write_request(replace(request, hardware=replace(request.hardware, why_no_triton="")))
     monkeypatch.delenv("GEMMA_BENCH_FAIL")
+    monkeypatch.setenv("FAKE_DRIVER", "590.1")
     code, _, err = command.call(tmp_path, "resume", "run")
     assert (code, run.read_request()) == (0, request), err
     records = command.records(run)
-    assert [record["step"] for record in records if record["kind"] == "resumed"] == [3]
+    (resumed,) = (record for record in records if record["kind"] == "resumed")
+    assert resumed["step"] == 3
+    assert "driver 580.65 became torch" in resumed["exactness"]
+    assert "driver 590.1" in resumed["exactness"]
     assert [why in r["message"] for r in records if r.get("code") == "no_triton"] == [True, True]
     assert records[-1]["steps"] == 6

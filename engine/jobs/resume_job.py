@@ -23,9 +23,11 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
 
 
 def _exactness(request: Request, start: Checkpoint) -> str:
-    was, now = start.facts.get("arithmetic"), determinism.last_bits()
+    was, now = start.facts.get("arithmetic"), determinism.last_bits(request.hardware.device)
     if was != now:
         return f"but for rounding: {was} became {now}"
     if request.hardware.device == "cpu":
         return "to the bit: a CPU repeats its sums"
+    if request.recipe.training.deterministic:
+        return "to the bit: deterministic algorithms on the same card"
     return "but for the order of a GPU's sums, which training.deterministic settles"

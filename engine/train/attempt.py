@@ -80,7 +80,9 @@ def attempt(
     context.stop_if_asked()
     loaded = _load(context, has_towers=rows.images is not None)
     _leave_images_unpacked(context, rows, loaded)
-    facts = planning.facts(context.recipe, request.recipe.training, rows.template, rows.prepared)
+    facts = planning.facts(
+        context.recipe, request.recipe.training, rows.template, rows.prepared, loaded.device
+    )
     planning.require_same(run, request, facts, start)
     targets = lora.adapted(loaded.model, context.recipe.adapter)
     model = lora.attach(loaded.model, context.recipe.adapter, training.seed)

@@ -5,6 +5,7 @@ import os
 import torch
 
 from engine.budget.step_shape import DETERMINISTIC_WORKSPACE
+from engine.hardware import card_memory, card_probe
 from engine.recipe.schema import Recipe
 
 _VECTOR_UNITS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon", "sve", "bf16")
@@ -30,8 +31,12 @@ def settle(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def last_bits() -> str:
-    """What the last bits of a CPU's sums depend on, in words: kernels are chosen by all of it."""
+def last_bits(device: str) -> str:
+    """What the last bits of a device's sums depend on, in words: all that kernels are chosen by."""
+    if device == "cuda":
+        card_memory.used_before()
+        card = f"{torch.cuda.get_device_name()} with driver {card_probe.driver()}"
+        return f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()} on {card}"
     can = torch.cpu.get_capabilities()
     units = " ".join(name for name in _VECTOR_UNITS if can.get(name))
     processor = f"{can.get('cpu_name', 'a CPU')}, {units or 'no vector units known'}"

@@ -82,7 +82,7 @@ def document(plan: events.Plan) -> dict[str, Any]:
 
 
 def facts(
-    recipe: Recipe, training: Training, template: Template, prepared: Prepared
+    recipe: Recipe, training: Training, template: Template, prepared: Prepared, device: str
 ) -> dict[str, Any]:
     """What a checkpoint stands for: with any of it changed, going on would be another run.
 
@@ -92,7 +92,7 @@ def facts(
         "recipe": recipe.model_copy(update={"training": training}).model_dump(mode="json"),
         "template_hash": template.hash,
         "data_fingerprint": prepared.fingerprint,
-        "arithmetic": determinism.last_bits(),
+        "arithmetic": determinism.last_bits(device),
     }
 
 
