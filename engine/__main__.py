@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import events
+from engine.gemma.gguf import files
 from engine.gemma.shapes import EMBEDDED
 from engine.problems import ExitCode, Refusal
 from engine.recipe.schema import Recipe
@@ -106,7 +107,8 @@ def _stay_off_the_hub(recipe: Recipe | None) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if recipe is None:
         return
-    is_local = recipe.model.path == EMBEDDED or os.path.isdir(recipe.model.path)
+    path = recipe.model.path
+    is_local = path == EMBEDDED or os.path.isdir(path) or files.is_gguf(path)
     if is_local and not any(source.id for source in recipe.data.sources):
         os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from engine import guarded
 from engine.gemma.config import read
+from engine.gemma.gguf import files
+from engine.gemma.gguf import model as gguf_model
 from engine.gemma.shapes import EMBEDDED, Gemma
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.problems import Refusal
@@ -40,14 +42,16 @@ def config_of(name: str) -> dict[str, Any]:
 
 
 def variant_of(model: str) -> Gemma:
-    """Facts of a model: "embedded", a folder with a config.json, a hub id or a variant's name.
+    """Facts of a model: "embedded", a folder with a config.json, a GGUF file, a hub id or a name.
 
     Hub ids of base models (-pt or no ending) count as their variant. Raises `Refusal`.
     """
     folder = EMBEDDED_WEIGHTS if model == EMBEDDED else Path(model)
     if os.path.isfile(folder / "config.json"):
         return replace(_of_folder(folder), name=model if model == EMBEDDED else folder.name)
-    name = name_of(model)
+    if files.is_gguf(model) and not files.is_absent(model):
+        return gguf_model.of(model).gemma
+    name = name_of(files.PACKAGES[model][0] if model in files.PACKAGES else model)
     if name is None:
         fix = f"Give a folder with a config.json, or one of: {', '.join(names())}"
         raise Refusal.of("model.path", f"{model!r} is no Gemma whose shape is known", fix)

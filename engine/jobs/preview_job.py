@@ -17,6 +17,7 @@ from engine.data.images.image_tokenizer import ImageTokenizer, sight
 from engine.data.prepare import prepare
 from engine.data.preview_rows import excerpt, sample
 from engine.gemma.config import dialect_of
+from engine.gemma.gguf import model as gguf_model
 from engine.gemma.shapes import Dialect
 from engine.problems import Refusal
 from engine.recipe.schema import Model
@@ -85,6 +86,7 @@ class PreviewServer:
             sources=prepared.sources,
             rows=tuple(preview.row(prepared, index) for index in sample(prepared, question)),
             max_length=data.max_length,
+            weights=gguf_model.loss_of(question.recipe.model.path),
             heldout=prepared.heldout_report,
             template_sha256=template.sha256,
             template_difference=difference(tokenizer, template),

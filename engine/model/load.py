@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from engine.budget.library_kernels import FLASH_HEAD_WIDTH
 from engine.data.encoding.tokenizer import folder_or_id, tokenizer
 from engine.gemma import lora_targets, towers
+from engine.gemma.gguf import checkpoint, files
 from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile
 from engine.model import host_embeddings, mapped_tensor
@@ -59,6 +60,8 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     # cuDNN's, which PyTorch prefers from Hopper on, plans for a tenth of a second to a second for
     # every new shape, and batches here are as long as their longest row. Not run on a GPU yet.
     torch.backends.cuda.enable_cudnn_sdp(False)
+    if files.is_gguf(choice.path):
+        checkpoint.with_weights(choice.path)
     source = folder_or_id(choice)
     dtype_name, why_dtype = kernel_choice.dtype_and_reason(choice.dtype, profile)
     dtype: torch.dtype = getattr(torch, dtype_name)

@@ -32,7 +32,7 @@ class Model(_Section):
     """Which model, and in which numbers it is held."""
 
     path: str = EMBEDDED
-    """A local folder, a hub id such as google/gemma-3-1b-it, or "embedded"."""
+    """A local folder or GGUF file, a hub id such as google/gemma-3-1b-it, or "embedded"."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"

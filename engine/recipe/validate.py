@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine import guarded, likeness
-from engine.gemma import catalog, lora_targets
+from engine.gemma import catalog, lora_targets, terms
+from engine.gemma.gguf import files as gguf_files
+from engine.gemma.gguf import model as gguf_model
 from engine.gemma.shapes import EMBEDDED
 from engine.problems import Problem, Refusal
 from engine.recipe import (
@@ -176,12 +178,27 @@ def _check_model(section: dict[str, Any]) -> list[Problem]:
     path = section.get("path", EMBEDDED)
     if path == EMBEDDED or os.path.isfile(os.path.join(path, "config.json")):
         return []
+    if gguf_files.is_gguf(path):
+        return _check_gguf(path)
     if os.path.exists(path):
-        return [Problem("model.path", path, "no config.json in it", "Give a model folder")]
+        ggufs = sorted(map(str, Path(path).glob("*.gguf")))
+        fix = f"Give the file: {ggufs[0]}" if ggufs else "Give a model folder, or a GGUF file"
+        return [Problem("model.path", path, "no config.json in it", fix)]
     if typed_value.HUB_ID.fullmatch(path) and not os.path.exists(os.path.dirname(path)):
         return [] if not _is_offline() or _is_cached(path) else [_not_cached(path)]
-    fix = 'Give a model folder, a hub id such as google/gemma-3-1b-it, or "embedded"'
+    fix = 'Give a model folder, a GGUF file, a hub id such as google/gemma-3-1b-it, or "embedded"'
     return [Problem("model.path", path, "there is no such folder", fix)]
+
+
+def _check_gguf(path: str) -> list[Problem]:
+    """Whether its head is sound, and its terms are agreed to."""
+    try:
+        gemma = gguf_model.of(path).gemma
+    except Refusal as refusal:
+        return refusal.problems
+    if terms.are_missing(gemma):
+        return [Problem("model.path", path, terms.REASON, terms.FIX)]
+    return []
 
 
 def _check_tables(model: Model) -> list[Problem]:

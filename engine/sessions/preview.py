@@ -88,6 +88,8 @@ class Answer(Struct, frozen=True, tag_field="kind", tag="answer"):
     template_sha256: str
     template_difference: str = ""
     """How the model's own template (-) writes a talk otherwise; empty where it doesn't."""
+    weights: str = ""
+    """What was lost of the model's weights before training; empty where nothing is known of it."""
     heldout: HeldoutReport | None = None
     elapsed_s: float = 0.0
 
@@ -143,5 +145,6 @@ def published(answer: Answer) -> dict[str, Any]:
         "sources": [{key: one[key] for key in PUBLISHED_SOURCE} for one in record["sources"]],
         "rows": [{key: row[key] for key in PUBLISHED_ROW} for row in record["rows"]],
         "template_sha256": answer.template_sha256,
+        **({"weights": answer.weights} if answer.weights else {}),
         **({"heldout": record["heldout"]} if answer.heldout else {}),
     }

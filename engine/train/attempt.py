@@ -13,6 +13,8 @@ from engine.data.encoding.tokenizer import tokenizer_and_config
 from engine.data.images.image_tokenizer import ImageTokenizer, sight
 from engine.data.prepare import Prepared
 from engine.gemma.config import dialect_of
+from engine.gemma.gguf import checkpoint, files
+from engine.gemma.gguf import model as gguf_model
 from engine.model import lora
 from engine.model.load import Loaded, load
 from engine.objectives.sft import SupervisedFineTuning
@@ -199,13 +201,34 @@ def _unseen(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:
 
 
 def _load(context: RunContext, *, has_towers: bool) -> Loaded:
+    _into_cache(context)
     context.log.append(events.Phase(name="loading", detail=context.recipe.model.path))
     model, why = placed_model(context.recipe, context.request.hardware)
     reasons = determinism.settle(context.recipe)
     loaded = load(model, context.request.hardware, has_towers=has_towers)
     loaded.reasons.update(reasons)
     loaded.reasons.update({"per-layer embeddings": why} if why else {})
+    if files.is_gguf(model.path):
+        loss = gguf_model.loss_of(model.path)
+        loaded.reasons["weights"] = loss or "as they stand in the file, which rounded none"
     return loaded
+
+
+def _into_cache(context: RunContext) -> None:
+    """See that the weights of a GGUF file are in the cache, and warn of what they lost."""
+    path, log = context.recipe.model.path, context.log
+    if not files.is_gguf(path):
+        return
+
+    def tell(detail: str) -> None:
+        context.stop_if_asked()
+        log.append(events.Phase(name="loading", detail=detail))
+
+    checkpoint.with_weights(path, tell)
+    if loss := gguf_model.loss_of(path):
+        fix = "Where that matters, train on the model's page of the hub: model.path = google/..."
+        message = f"the weights have {loss}"
+        log.append(events.Warned(code="quantised_before", message=message, fix=fix))
 
 
 def _leave_images_unpacked(context: RunContext, rows: Rows, loaded: Loaded) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from engine.budget import suggestions, throughput
 from engine.budget.placement import RecipeForecast, forecast_recipe
 from engine.gemma import catalog, parameters
+from engine.gemma.gguf import model as gguf_model
 from engine.hardware import profiles
 from engine.hardware.profiles import AUTO, Profile
 from engine.problems import ExitCode
@@ -54,13 +55,16 @@ def run(arguments: Namespace) -> int:
     offered = suggestions.suggestions(forecast)
     elapsed_s = round(time.monotonic() - began, 3)
     time_and_cost = _time_and_cost(forecast, arguments.price)
+    loss = gguf_model.loss_of(recipe.model.path)
     if arguments.json:
         report = forecast.budget.as_dict() | {"suggestions": [s.as_dict() for s in offered]}
+        report |= {"weights": loss} if loss else {}
         print(json.dumps(report | time_and_cost | {"seconds": elapsed_s}))
     else:
         lines = budget_page.page(named.name, profile, forecast.budget, offered)
         lines += budget_page.largest(suggestions.largest(forecast), recipe)
         lines += budget_page.time(time_and_cost)
+        lines += [f"  weights: {loss}"] if loss else []
         print("\n".join(lines))
     return ExitCode.DONE if forecast.budget.fits else ExitCode.DOES_NOT_FIT
 

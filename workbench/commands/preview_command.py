@@ -11,7 +11,7 @@ from engine.hardware import profiles
 from engine.problems import ExitCode
 from engine.recipe import validate
 from engine.sessions.preview import Broken, Refused, Reply, check_source, published
-from workbench.commands import options, recipe_options
+from workbench.commands import options, recipe_options, terms_command
 from workbench.commands.status_line import StatusLine
 from workbench.sessions import engine_session
 from workbench.sessions.engine_session import Preview
@@ -48,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Print the rows; an exit code. Raises `Refusal`."""
     named = recipe_options.named(arguments)
+    terms_command.ask_where_needed(named)
     recipe, _ = validate.load(named.name, named.overrides)
     check_source(recipe, arguments.source)
     if arguments.hardware:

@@ -15,6 +15,7 @@ COMMANDS = {
     "talk": "ask a run's adapter, and its base beside it",
     "resume": "go on with a run that ended early",
     "runs": "list runs and how each stands",
+    "terms": "show Gemma's terms of use, and agree to them",
     "stop": "ask runs to stop and save",
     "completion": "print what bash, zsh or fish needs to complete all this",
 }

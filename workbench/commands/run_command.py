@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from engine.hardware.profiles import AUTO
 from workbench import launch
-from workbench.commands import doctor_command, follow, options, recipe_options
+from workbench.commands import doctor_command, follow, options, recipe_options, terms_command
 
 EXAMPLES = """\
   gemma-bench run quickstart                 fine-tune the small Gemma that comes along
@@ -25,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Start it; the run's exit code, or 0 at once with --detach. Raises `Refusal`."""
     recipe = recipe_options.named(arguments)
+    terms_command.ask_where_needed(recipe)
     proposal = launch.propose(
         recipe.name,
         recipe.overrides,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from engine.budget import throughput
 from engine.budget.placement import RecipeForecast, forecast_recipe, resolved_step
 from engine.gemma import catalog
+from engine.gemma.gguf import model as gguf_model
 from engine.gemma.shapes import Gemma
 from engine.hardware import profiles
 from engine.hardware.profiles import AUTO, Profile
@@ -88,7 +89,8 @@ def of_choice(
 
 
 def _facts(recipe: Recipe, text: bytes) -> list[Fact]:
-    return [*recipe_facts.of_recipe(recipe, text.decode(), _gemma(recipe)), ("", "", "")]
+    lines = recipe_facts.of_recipe(recipe, text.decode(), _gemma(recipe))
+    return [*lines, *recipe_facts.of_weights(gguf_model.loss_of(recipe.model.path)), ("", "", "")]
 
 
 def _facts_on_paper(recipe_name: str, overrides: list[str]) -> list[Fact]:

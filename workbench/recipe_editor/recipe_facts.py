@@ -38,6 +38,11 @@ def of_profile(profile: Profile) -> list[Fact]:
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
 
 
+def of_weights(loss: str) -> list[Fact]:
+    """What a model's weights had lost before, where that is known."""
+    return [("weights", loss, "warn")] if loss else []
+
+
 def of_tables(budget: Budget) -> list[Fact]:
     """That lookup tables don't stay on the device, where that is so."""
     if not budget.tables_on_host_gib:

@@ -96,8 +96,10 @@ def heldout_rows(heldout: HeldoutReport, width: int) -> list[Row]:
 
 
 def template_rows(answer: Answer, width: int) -> list[Row]:
-    """Which template it is, and how it differs from the model's own."""
+    """Which template it is, how it differs from the model's own, and what the weights lost."""
     rows: list[Row] = [[("template ", "dim"), (answer.template_sha256[:16], "")]]
+    if answer.weights:
+        rows += wrapped(f"weights {sanitize_line(answer.weights, 300)}", "warn", width)
     if answer.template_difference:
         rows += wrapped(_DIFFERENCE, "warn", width)
         for line in sanitize(answer.template_difference).split("\n"):

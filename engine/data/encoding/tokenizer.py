@@ -4,6 +4,7 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
+from engine.gemma.gguf import checkpoint, files
 from engine.gemma.shapes import EMBEDDED
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.problems import Refusal
@@ -11,7 +12,12 @@ from engine.recipe.schema import Model
 
 
 def folder_or_id(choice: Model) -> str:
-    """Where transformers finds the model."""
+    """Where transformers finds the model, or all of it but the weights of a GGUF file.
+
+    Raises `Refusal`.
+    """
+    if choice.path != EMBEDDED and files.is_gguf(choice.path):
+        return str(checkpoint.described(choice.path))
     return str(EMBEDDED_WEIGHTS) if choice.path == EMBEDDED else choice.path
 
 
