@@ -13,8 +13,9 @@ from tests import command
 
 README = (Path(__file__).parents[1] / "README.md").read_text().splitlines()
 ROWS = [{"question": f"What is town {n} known for?", "answer": f"Cheese {n}."} for n in range(8)]
-ELSEWHERE = ("gemma-bench --data", ".venv", "make", "python -m venv")
-"""The app needs a terminal; the first commands are those of tests/test_quickstart.py."""
+ELSEWHERE = ("gemma-bench --data", ".venv", "make", "python -m venv", "pip install")
+"""The app needs a terminal, and packages the network; the first commands are those of
+tests/test_quickstart.py."""
 
 
 def lines() -> list[str]:

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from engine.gemma.gguf.header import Header
-from engine.gemma.shapes import Dialect, Gemma
+from engine.gemma.shapes import Gemma
 from engine.guarded import Unreadable
 
 _NORMAL, _CONTROL, _USER = 1, 3, 4
@@ -33,6 +33,31 @@ _NAMED = {
 """What each generation's tokenizer_config.json names, apart from what every tokenizer has."""
 _ENDS = {3: ("<eos>", "<end_of_turn>"), 4: ("<eos>", "<turn|>", "<|tool_response>")}
 """Where a model stops (generation_config.json on the hub)."""
+_MODEL = {
+    "type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
+    "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
+}  # fmt: skip
+_AROUND: dict[str, Any] = {
+    "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE},
+    "pre_tokenizer": {
+        "type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious",
+        "invert": False,
+    },
+    "decoder": {
+        "type": "Sequence",
+        "decoders": [
+            {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+        ],
+    },
+}  # fmt: skip
+_SETTINGS = {
+    "tokenizer_class": "GemmaTokenizer", "bos_token": "<bos>", "eos_token": "<eos>",
+    "pad_token": "<pad>", "unk_token": "<unk>", "padding_side": "left", "add_eos_token": False,
+    "clean_up_tokenization_spaces": False,
+}  # fmt: skip
+"""As the tokenizer.json and tokenizer_config.json of every Gemma 3 and 4 have it."""
 _MAX_LETTERS = 256
 """Of a token that is split into pairs; the longest of Gemma has 48."""
 
@@ -49,55 +74,37 @@ def files_of(header: Header, gemma: Gemma) -> dict[str, Any]:
     lacking = [name for name in (*_ENDS[gemma.generation], "<bos>") if name not in vocabulary]
     if lacking:
         raise Unreadable(f"its vocabulary has no {lacking[0]}")
-    special = {name for name in _NAMED[gemma.generation].values() if name in vocabulary}
-    bos_of_its_own = gemma.dialect is Dialect.GEMMA3
+    named = {key: name for key, name in _NAMED[gemma.generation].items() if name in vocabulary}
+    model = {
+        **_MODEL,
+        "vocab": vocabulary,
+        "merges": _merges(header.metadata, tokens, types, vocabulary),
+    }
+    added = _all_added(tokens, types, {*named.values()})
+    # Gemma 4's tokenizer leaves `<bos>` to the chat template.
+    bos = vocabulary["<bos>"] if gemma.generation == 3 else None
     documents: dict[str, Any] = {
         "tokenizer.json": {
             "version": "1.0",
             "truncation": None,
             "padding": None,
-            "added_tokens": [
-                _added(number, token, is_special=token in special or _is_special(token, kind))
-                for number, (token, kind) in enumerate(zip(tokens, types, strict=True))
-                if kind in (_CONTROL, _USER) or token in ("<unk>", *special)
-            ],
-            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE},
-            "pre_tokenizer": {
-                "type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious",
-                "invert": False,
-            },
-            "post_processor": _post_processor(vocabulary["<bos>"]) if bos_of_its_own else None,
-            "decoder": {
-                "type": "Sequence",
-                "decoders": [
-                    {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
-                    {"type": "ByteFallback"},
-                    {"type": "Fuse"},
-                ],
-            },
-            "model": {
-                "type": "BPE", "dropout": None, "unk_token": "<unk>",
-                "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": True,
-                "byte_fallback": True, "ignore_merges": False, "vocab": vocabulary,
-                "merges": _merges(header.metadata, tokens, types, vocabulary),
-            },
+            "added_tokens": added,
+            **_AROUND,
+            "post_processor": None if bos is None else _post_processor(bos),
+            "model": model,
         },
         "tokenizer_config.json": {
-            "tokenizer_class": "GemmaTokenizer",
-            "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>",
-            "padding_side": "left",
-            "add_bos_token": bos_of_its_own, "add_eos_token": False,
-            "clean_up_tokenization_spaces": False,
+            **_SETTINGS,
+            "add_bos_token": bos is not None,
             "model_max_length": gemma.context_tokens,
-            "extra_special_tokens": {
-                key: name for key, name in _NAMED[gemma.generation].items() if name in vocabulary
-            },
+            "extra_special_tokens": named,
         },
         "generation_config.json": {
-            "bos_token_id": vocabulary["<bos>"], "pad_token_id": vocabulary.get("<pad>", 0),
+            "bos_token_id": vocabulary["<bos>"],
+            "pad_token_id": vocabulary.get("<pad>", 0),
             "eos_token_id": [vocabulary[name] for name in _ENDS[gemma.generation]],
         },
-    }  # fmt: skip
+    }
     template = header.metadata.get("tokenizer.chat_template")
     if isinstance(template, str) and template.strip():
         documents["chat_template.jinja"] = template
@@ -157,13 +164,20 @@ def _merges(
     return [[left, right] for *_, left, right in scored]
 
 
+def _all_added(tokens: list[str], types: list[int], named: set[str]) -> list[dict[str, Any]]:
+    """Tokens that are looked for whole; special ones are left out where an answer is read."""
+    return [
+        _added(number, token, is_special=token in named or _is_special(token, kind))
+        for number, (token, kind) in enumerate(zip(tokens, types, strict=True))
+        if kind in (_CONTROL, _USER) or token == "<unk>" or token in named
+    ]
+
+
 def _is_special(token: str, kind: int) -> bool:
-    """Whether a token is left out where an answer is read."""
     return (kind == _CONTROL or token == "<unk>") and not _UNUSED.fullmatch(token)
 
 
 def _added(number: int, token: str, *, is_special: bool) -> dict[str, Any]:
-    """A token that is looked for before all else."""
     return {
         "id": number, "content": token, "single_word": False, "lstrip": False, "rstrip": False,
         "normalized": False, "special": is_special,
