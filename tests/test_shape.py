@@ -23,7 +23,7 @@ ROOM_BUDGETS = {
     "engine/budget": 2850, "engine/data": 5500, "engine/doctor": 2650, "engine/events": 500,
     "engine/gemma": 1900, "engine/hardware": 1200, "engine/jobs": 550, "engine/kernels": 380,
     "engine/model": 2050, "engine/objectives": 300, "engine/recipe": 1480, "engine/run": 1800,
-    "engine/sessions": 650, "engine/train": 2650,
+    "engine/sessions": 650, "engine/train": 2670,
     "workbench/other_trainers": 880,
     "workbench/commands": 1950, "workbench/patches": 390, "workbench/recipe_editor": 830,
     "workbench/run_view": 1380, "workbench/screens": 1960, "workbench/sessions": 620,
