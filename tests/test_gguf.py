@@ -411,8 +411,9 @@ def test_gemma_s_terms_are_agreed_to_first(
     written: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "nobody"))
-    reason = refused(written("gemma3"))
-    assert reason == terms.REASON
+    with pytest.raises(files.Refusal) as refusal:
+        checkpoint.with_weights(str(written("gemma3")))
+    assert refusal.value.problems == [terms.PROBLEM]
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     weights(str(written("embedded")))
     record = terms.agree()

@@ -9,9 +9,15 @@ from typing import Any
 
 from engine import atomic, guarded, user_dirs
 from engine.gemma.shapes import Gemma
+from engine.problems import Problem
 
 URL = "https://ai.google.dev/gemma/terms"
 POLICY = "https://ai.google.dev/gemma/prohibited_use_policy"
+NOTICE = f"""\
+Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.
+
+terms   {URL}
+policy  {POLICY}"""
 TEXT = f"""\
 Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.
 
@@ -23,8 +29,13 @@ Among other things, they say that Gemma must not be used for what the policy pro
 passes on Gemma, or a model made of it such as an adapter, passes on these restrictions and a copy
 of the terms, and marks what was changed."""
 COMMAND = "gemma-bench terms --agree"
-REASON = "Gemma 3 is under Gemma's terms of use, and nobody has agreed to them here"
-FIX = f"Read {URL} and {POLICY}, then: {COMMAND}"
+PROBLEM = Problem(
+    key="terms",
+    value="",
+    reason="the model is a Gemma 3 under Gemma's terms of use, and nobody has agreed to them here",
+    fix=f"Read {URL} and {POLICY}, then: {COMMAND}",
+)
+"""Not one of `model.path`, whose value is right."""
 
 
 def are_missing(gemma: Gemma) -> bool:

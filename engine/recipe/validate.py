@@ -197,7 +197,7 @@ def _check_gguf(path: str) -> list[Problem]:
     except Refusal as refusal:
         return refusal.problems
     if terms.are_missing(gemma):
-        return [Problem("model.path", path, terms.REASON, terms.FIX)]
+        return [terms.PROBLEM]
     return []
 
 

@@ -90,7 +90,11 @@ def of_choice(
 
 def _facts(recipe: Recipe, text: bytes) -> list[Fact]:
     lines = recipe_facts.of_recipe(recipe, text.decode(), _gemma(recipe))
-    return [*lines, *recipe_facts.of_weights(gguf_model.loss_of(recipe.model.path)), ("", "", "")]
+    return [
+        *lines,
+        *recipe_facts.of_weights(gguf_model.formats_of(recipe.model.path)),
+        ("", "", ""),
+    ]
 
 
 def _facts_on_paper(recipe_name: str, overrides: list[str]) -> list[Fact]:

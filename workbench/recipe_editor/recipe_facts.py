@@ -38,9 +38,10 @@ def of_profile(profile: Profile) -> list[Fact]:
     return [*facts, ("why", profile.reason, "dim")] if profile.reason else facts
 
 
-def of_weights(loss: str) -> list[Fact]:
-    """What a model's weights had lost before, where that is known."""
-    return [("weights", loss, "warn")] if loss else []
+def of_weights(formats: str) -> list[Fact]:
+    """That a model's weights were quantised before, where they were."""
+    meaning = "rounded before training, so the base knows a little less"
+    return [("weights", formats, "warn"), ("", meaning, "warn")] if formats else []
 
 
 def of_tables(budget: Budget) -> list[Fact]:

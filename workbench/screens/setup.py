@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.worker import get_current_worker
 
+from engine.gemma import terms
 from engine.hardware import profiles as hardware
 from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Problem, Refusal
@@ -304,7 +305,8 @@ class SetupScreen(BenchScreen):
             return "The choice is being checked" if action in {"start", "preview", "edit"} else ""
         match action:
             case "start":
-                return "What is wrong is told above; mend it first" if outcome.problems else ""
+                may_start = not outcome.problems or _lacks_terms_only(outcome)
+                return "" if may_start else "What is wrong is told above; mend it first"
             case "preview":
                 return "" if outcome.recipe is not None else "The recipe has to be right first"
             case "edit" | "save_as":
@@ -351,11 +353,29 @@ class SetupScreen(BenchScreen):
 
     def action_start(self) -> None:
         """Make the run and start its engine, which has more use for the machine than a forecast."""
+        if self._outcome is not None and _lacks_terms_only(self._outcome):
+            self._ask_for_terms()
+            return
         self._is_starting = True
         self.workers.cancel_group(self, "remedy")
         self.refresh_bindings()
         self._judge(("starting", "dim"))
         self._start_in_thread(self.choice, self._outcome)
+
+    def _ask_for_terms(self) -> None:
+        """Show the terms that the model is under; who agrees may start."""
+        from workbench.screens import dialogs
+
+        def agree() -> None:
+            try:
+                terms.agree()
+            except OSError as error:
+                reason = f"{error.filename}: {error.strerror}"
+                self.notify(f"That can't be kept: {reason}", severity="error", markup=False)
+            self._check()
+
+        question, choices = "Do you agree to Gemma's terms of use?", ("agree", "decline")
+        dialogs.ask(self.app, question, terms.NOTICE, choices, agree)
 
     @work(thread=True, group="start")
     def _start_in_thread(self, choice: Choice, outcome: RecipeAssessment | None) -> None:
@@ -404,7 +424,14 @@ def _offer(name: str) -> list[Row]:
     return [[(sanitize_line(name), "strong"), *words]]
 
 
+def _lacks_terms_only(outcome: RecipeAssessment) -> bool:
+    """Whether nothing is wrong but that nobody agreed to the model's terms."""
+    return [*outcome.problems] == [terms.PROBLEM]
+
+
 def _verdict(outcome: RecipeAssessment) -> Span:
+    if _lacks_terms_only(outcome):
+        return "Gemma's terms come first. s shows them and asks.", "warn"
     if not outcome.problems:
         return "Nothing is wrong. s starts the run, p shows its rows.", "good"
     count = format.amount(len(outcome.problems), "problem")

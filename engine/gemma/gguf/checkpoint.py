@@ -47,7 +47,7 @@ def described(path: str) -> Path:
     """
     gguf = model.of(path)
     if terms.are_missing(gguf.gemma):
-        raise files.refusal(path, terms.REASON, terms.FIX)
+        raise Refusal(path, [terms.PROBLEM])
     folder = _folder(gguf)
     if not (folder / CONFIG).is_file():
         _describe(path, gguf, folder)

@@ -65,6 +65,11 @@ def loss_of(path: str) -> str:
 
     Raises `Refusal` where it is a GGUF file that can't be read.
     """
-    is_there = files.is_gguf(path) and not files.is_absent(path)
-    formats = of(path).quantised() if is_there else ""
+    formats = formats_of(path)
     return f"{formats}, {_MEANING}" if formats else ""
+
+
+def formats_of(path: str) -> str:
+    """How a model's weights were quantised before; empty where not. Raises as `loss_of`."""
+    is_there = files.is_gguf(path) and not files.is_absent(path)
+    return of(path).quantised() if is_there else ""
