@@ -6,8 +6,7 @@ import pytest
 
 from engine.data.checks import check
 from engine.data.conversation import ToolCall, Turn, UnusableRow, thinking
-from engine.data.formats.preference import pair
-from engine.data.formats.registry import FORMATS, conversation, detect, format_of
+from engine.data.formats.registry import FORMATS, conversation, detect
 from engine.recipe import schema
 
 USER, GOOD, BAD = Turn("user", "Why?"), Turn("assistant", "So."), Turn("assistant", "No.")
@@ -86,48 +85,6 @@ def test_choices_stand_under_their_question() -> None:
 def test_a_broken_call_says_why(call: str, reason: str) -> None:
     with pytest.raises(UnusableRow, match=reason):
         conversation(sharegpt_tools(call), "sharegpt")
-
-
-HH = "\n\nHuman: Why?\n\nAssistant: {}"
-PAIRS: dict[str, dict[str, Any]] = {
-    "texts": {"prompt": "Why?", "chosen": "So.", "rejected": "No."},
-    "transcripts": {"chosen": HH.format("So."), "rejected": HH.format("No.")},
-    "sharegpt": {
-        "conversations": [{"from": "human", "value": "Why?"}],
-        "chosen": {"from": "gpt", "value": "So."},
-        "rejected": {"from": "gpt", "value": "No."},
-    },
-    "messages": {
-        side: [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": said}]
-        for side, said in (("chosen", "So."), ("rejected", "No."))
-    },
-}
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_judged_answers_become_pairs(name: str) -> None:
-    assert format_of(PAIRS[name]) == "preference"
-    found = pair(PAIRS[name])
-    assert (found.prompt, found.chosen, found.rejected) == ((USER,), (GOOD,), (BAD,))
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ({"prompt": "a", "chosen": "b", "rejected": "b"}, "the same"),
-        ({"chosen": HH.format("a"), "rejected": "\n\nHuman: b\n\nAssistant: c"}, "different"),
-        ({"chosen": HH.format("a"), "rejected": HH.format("")}, "an empty answer"),
-        ({"chosen": "a", "rejected": "b"}, "no transcript"),
-    ],
-)
-def test_an_unfit_pair_says_why(row: dict[str, Any], reason: str) -> None:
-    with pytest.raises(UnusableRow, match=reason):
-        pair(row)
-
-
-def test_a_label_judges_one_answer() -> None:
-    row = {"prompt": "Why?", "completion": "So.", "label": False}
-    assert format_of(row) == "preference"
 
 
 IMAGES: dict[str, dict[str, Any]] = {

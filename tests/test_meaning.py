@@ -179,6 +179,31 @@ def test_an_unwanted_answer_is_never_trained_on(judged: dict[str, Any], rows: An
     assert prepared.examples[0].turns[-1].content == "Good day."
 
 
+GO = {"role": "assistant", "content": "Go."}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Greet.", "response_0": "Go.", "response_1": "Hi.", "better_response_id": 1},
+        {"instruction": "Greet.", "completions": [{"response": "Go.", "overall_score": 1},
+                                                  {"response": "Hi.", "overall_score": 2}]},
+        {"history": "Greet.", "human_ref_A": "Go.", "human_ref_B": "Hi.", "labels": 0},
+        {"conversations": [{"from": "human", "value": "Greet."}],
+         "chosen": {"from": "gpt", "value": "Hi."}, "rejected": {"from": "gpt", "value": "Go."}},
+        {"input": {"messages": FRUIT[:1]}, "preferred_output": FRUIT[1:],
+         "non_preferred_output": [GO]},
+    ],
+    ids=lambda row: "-".join(row),
+)  # fmt: skip
+def test_where_no_column_holds_the_better_answers_none_is_advised(row: object, rows: Any) -> None:
+    with pytest.raises(Refusal, match="rows that judge answers") as refused:
+        rows(row)
+    assert str(refused.value).endswith(
+        "Write the better answer of each row after its question, as messages"
+    )
+
+
 ADVISED = re.compile(r'format = "(\w+)"(?: and columns = (\{[^}]*\}))?')
 
 
@@ -188,6 +213,11 @@ ADVISED = re.compile(r'format = "(\w+)"(?: and columns = (\{[^}]*\}))?')
         {"prompt": "Greet.", "chosen": "Good day.", "rejected": "Go."},
         {"question": "Greet.", "chosen": "Good day.", "rejected": "Go."},
         {"chosen": FRUIT, "rejected": [*FRUIT[:1], {"role": "assistant", "content": "Go."}]},
+        {"prompt": "Name a fruit.", "chosen": FRUIT, "rejected": FRUIT[:1]},
+        {"prompt": "Name a fruit.", "chosen": FRUIT[1:], "rejected": [GO]},
+        {"prompt": FRUIT[:1], "chosen": FRUIT[1:], "rejected": [GO]},
+        {"instruction": "Greet.", "chosen_response": "Good day.", "rejected_response": "Go."},
+        {"question": "Greet.", "response_j": "Good day.", "response_k": "Go."},
         {"text": "A fine film.", "label": "good"},
         {"query": "Name a fruit.", "reply": "A quince.", "n": 3},
         {"summary": "Short.", "article": "A long text."},

@@ -1,4 +1,4 @@
-"""Write the table of row formats in docs/data.md: `python -m tools.write_row_formats`.
+"""Write the tables of row formats in docs/data.md: `python -m tools.write_row_formats`.
 
 Columns are those that the formats declare; what is refused are the engine's own words about a row.
 """
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.conversation import UnusableRow
+from engine.data.formats import preference
+from engine.data.formats.comparisons import COMPARISONS
 from engine.data.formats.meaning import THOUGHTS
 from engine.data.formats.registry import FORMATS, read
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 BEGIN, END = "<!-- python -m tools.write_row_formats -->\n", "<!-- end of formats -->\n"
+BEGIN_JUDGED, END_JUDGED = "<!-- rows that judge answers -->\n", "<!-- end of judgements -->\n"
 _USER = {"role": "user", "content": "a"}
 _ANSWER = {"role": "assistant", "content": "b"}
 
@@ -80,6 +83,59 @@ FORMATS_SAID: dict[str, RowFormat] = {
 }
 
 
+_SIDES = {"chosen": "b", "rejected": "c"}
+JUDGED_SAID: dict[str, RowFormat] = {
+    "chosen_rejected": RowFormat(
+        "`chosen` and `rejected`, `chosen_response` and `rejected_response`, `preferred_output` "
+        "and `non_preferred_output` (OpenAI's, beside `input`), `response_j` and `response_k`: "
+        "texts, messages, whole talks of which the common beginning is the prompt, or transcripts "
+        "with `Human:` and `Assistant:`",
+        (
+            {"prompt": "a", "chosen": "b", "rejected": "b"},
+            {"prompt": "a", "chosen": "b", "rejected": ""},
+            {**_SIDES},
+            {"prompt": "a", "chosen": [_USER, _ANSWER], "rejected": [_USER, _ANSWER, _USER]},
+        ),
+    ),
+    "two_answers": RowFormat(
+        "`response_0` and `response_1` with `better_response_id`, else `safer_response_id`; "
+        "`human_ref_A` and `human_ref_B` with `labels` (SHP); `response1` and `response2` with "
+        "`overall_preference`; `answer_0` and `answer_1` with `score_0` and `score_1`; "
+        "`conversation_a` and `conversation_b`, or `response_a` and `response_b`, with `winner`",
+        ({"prompt": "a", "response_a": "b", "response_b": "c", "winner": "tie"},),
+    ),
+    "scored_answers": RowFormat(
+        "`completions`, `responses`, `generations`, `answers` or `candidates`: objects with a "
+        "score or a rank (UltraFeedback, Nectar), or texts beside `scores` or `ratings`. The pair "
+        "is the best and the worst, the first of each",
+        ({"prompt": "a", "responses": ["b", "c"], "scores": [1, 1]},),
+    ),
+    "a label": RowFormat(
+        "any format above with `label`, `kto_tag`, `rating`, `feedback`, `desirable`, `correct` or "
+        "the like: yes or no in any spelling, or -1. What follows the last question is judged",
+        ({"prompt": "a", "completion": "b", "label": 1, "kto_tag": 0},),
+    ),
+}
+
+
+def judged_table() -> str:
+    """The table of rows that judge answers, in Markdown."""
+    assert {*JUDGED_SAID} == {*COMPARISONS, "a label"}
+    lines = ["| shape | what is read | what is no use |", "|---|---|---|"]
+    for name, said in JUDGED_SAID.items():
+        refused = "; ".join(_unfit(row) for row in said.refused)
+        lines.append(f"| {name.replace('_', ' ')} | {said.read} | {refused} |")
+    return "\n".join(lines) + "\n"
+
+
+def _unfit(row: dict[str, Any]) -> str:
+    try:
+        preference.read(row)
+    except UnusableRow as reason:
+        return str(reason)
+    raise ValueError(f"{row} is read")
+
+
 def table() -> str:
     """The table in Markdown."""
     lines = ["| format | columns | what is read | what drops a row |", "|---|---|---|---|"]
@@ -102,10 +158,15 @@ def _refusal(name: str, row: dict[str, Any]) -> str:
 
 
 def page(text: str) -> str:
-    """A page with the table that it holds made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{table()}{END}{after}"
+    """A page with the tables that it holds made anew."""
+    text = _between(text, BEGIN, table(), END)
+    return _between(text, BEGIN_JUDGED, judged_table(), END_JUDGED)
+
+
+def _between(text: str, begin: str, written: str, end: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}{written}{end}{after}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """What to do with rows that no format reads, by their shape: each advice works as it stands."""
 
 from engine import guarded
+from engine.data.formats import chat
+from engine.data.formats.comparisons import better_column, comparison_of
 from engine.data.formats.form import Record
 from engine.data.formats.meaning import judgement
 from engine.problems import Refusal
@@ -13,26 +15,29 @@ def of_preference(where: str, record: Record) -> Refusal:
     """Of rows that judge answers: how to train on the wanted ones alone."""
     reason = "rows that judge answers are no rows for supervised training"
     judged = judgement(record)
-    if judged and not {"chosen", "rejected"} <= record.keys():
+    if judged and not comparison_of(record):
         kind = "messages" if "messages" in record else "prompt_completion"
         kind = "sharegpt" if "conversations" in record else kind
         kind = "instruction_output" if "instruction" in record else kind
         kind = "question_response" if "question" in record else kind
         fix = f'To train on the answers that {judged[0]} marks as wanted alone: format = "{kind}"'
         return Refusal.of(where, f"{reason} (column {judged[0]})", fix)
-    fix = f"Train them with DPO; or on the chosen side alone: {_chosen_alone(record)}"
-    return Refusal.of(where, reason, fix)
+    return Refusal.of(where, reason, _wanted_alone(record))
 
 
-def _chosen_alone(record: Record) -> str:
-    if isinstance(record["chosen"], list) and not isinstance(record.get("prompt"), str):
-        return 'format = "messages" and columns = { messages = "chosen" }'
-    question = next(
-        (name for name in ("prompt", "question", "instruction") if name in record), None
-    )
-    if question:
-        return _MAPPED % (question, "chosen")
-    return 'format = "text" and columns = { text = "chosen" }'
+def _wanted_alone(record: Record) -> str:
+    """How to train on the better answers of rows that compare them."""
+    better = better_column(record)
+    answer = record.get(better)
+    lead = f"To train on {better} alone"
+    if isinstance(answer, list) and answer and not chat.is_answer(answer[0]):
+        return f'{lead}: format = "messages" and columns = {{ messages = "{better}" }}'
+    asked = next((name for name in ("prompt", "question", "instruction") if name in record), None)
+    if asked and isinstance(answer, str | list):
+        return f"{lead}: {_MAPPED % (asked, better)}"
+    if isinstance(answer, str) and "conversations" not in record:
+        return f'{lead}: format = "text" and columns = {{ text = "{better}" }}'
+    return "Write the better answer of each row after its question, as messages"
 
 
 def of_labelled_text(where: str) -> Refusal:

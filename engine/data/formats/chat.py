@@ -27,7 +27,9 @@ _MESSAGE_KEYS = frozenset({
 })  # fmt: skip
 
 
-def turns(record: Record, messages: Any, role: str, content: str) -> list[Turn]:
+def turns(
+    record: Record, messages: Any, role: str = "role", content: str = "content"
+) -> list[Turn]:
     """A list of messages as turns, the row's system text, tools and images with them."""
     if not isinstance(messages, list):
         raise UnusableRow("messages that are no list")
@@ -91,6 +93,12 @@ def silent(turn: Turn) -> Turn:
 def keys_of(message: dict[str, Any]) -> tuple[str, str]:
     """What role and words of a message are called."""
     return ("from", "value") if "from" in message else ("role", "content")
+
+
+def is_answer(message: Any) -> bool:
+    """Whether a message is the assistant's, its calls included."""
+    role = message.get(keys_of(message)[0]) if isinstance(message, dict) else None
+    return isinstance(role, str) and ROLES.get(role.strip().lower()) in ("assistant", "call")
 
 
 def _named(messages: list[dict[str, Any]], read: list[Turn]) -> list[Turn]:

@@ -115,13 +115,19 @@ def verdict(value: Any) -> bool | None:
     return None
 
 
+def judgements(record: Record) -> dict[str, bool]:
+    """Columns that judge the row's answer, and whether it is wanted by each."""
+    if record.keys().isdisjoint(_JUDGEMENTS):
+        return {}
+    verdicts = {
+        name: False if record.get(name) == -1 else verdict(record.get(name)) for name in _JUDGEMENTS
+    }
+    return {name: flag for name, flag in verdicts.items() if flag is not None}
+
+
 def judgement(record: Record) -> tuple[str, bool] | None:
-    """The column that judges the row's answer, and whether it is wanted; None where none does."""
-    verdicts = (
-        (name, False if record.get(name) == -1 else verdict(record.get(name)))
-        for name in _JUDGEMENTS
-    )
-    return next(((name, flag) for name, flag in verdicts if flag is not None), None)
+    """The first column that judges the row's answer, and how; None where none does."""
+    return next(iter(judgements(record).items()), None)
 
 
 def refuse_unheard(record: Record) -> None:

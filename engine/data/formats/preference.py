@@ -1,78 +1,180 @@
-"""Rows that judge answers: a chosen and a rejected one, or one with a label; for DPO, not SFT."""
+"""Rows that judge answers: a better and a worse one, or one with a label.
+
+Preference tuning reads them here; supervised training refuses them, or takes the wanted answers.
+"""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from engine.data.conversation import Conversation, Turn, UnusableRow, settled
-from engine.data.formats import meaning
-from engine.data.formats.chat import keys_of, turn, turns
-from engine.data.formats.form import Record, words
+from engine.data.formats import chat, chat_marks, meaning, question_answer, registry
+from engine.data.formats.comparisons import COMPARISONS, Compared, comparison_of
+from engine.data.formats.form import Form, Record, words
 
-_SPEAKER = re.compile(r"\n\n(Human|Assistant):[ ]?")
-_ANSWERS = {"messages", "conversations", "completion", "response", "output", "answer"}
-"""Columns with an answer that a label may judge."""
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ ]?")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
+_LISTS = ("messages", "conversations", "conversation", "prompt", "context")
+"""Columns with the messages that were said before the answers."""
+_TEXTS: dict[str, tuple[Form, str]] = {
+    "prompt": (question_answer.PROMPT_COMPLETION, "completion"),
+    "question": (question_answer.QUESTION_RESPONSE, "response"),
+    "instruction": (question_answer.INSTRUCTION_INPUT_OUTPUT, "output"),
+    "query": (question_answer.question_answer("query", answer=("response",)), "response"),
+    "input": (question_answer.question_answer("input", answer=("output",)), "output"),
+}
+"""Columns with a question as text, and the form of a row that asks by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What was asked, and a better and a worse answer to it."""
+    """What was asked, and a better and a worse answer to it.
+
+    An answer is all that follows what both have in common, of several turns where tools are called.
+    """
 
     prompt: Conversation
     chosen: Conversation
     rejected: Conversation
 
 
-def is_preference(record: Record) -> bool:
-    """Whether a row judges answers."""
-    if "chosen" in record and "rejected" in record:
-        return True
-    return meaning.judgement(record) is not None and bool(_ANSWERS & record.keys())
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was asked, an answer to it, and whether such answers are wanted."""
+
+    prompt: Conversation
+    completion: Conversation
+    label: bool
 
 
-def pair(record: Record) -> Pair:
-    """The row's two answers and what they share before them. Raises `UnusableRow`."""
-    prompt = _prompt(record)
-    chosen, rejected = (
-        settled([*prompt, *_side(record[side], bool(prompt))]) for side in ("chosen", "rejected")
-    )
+@dataclass(frozen=True, slots=True)
+class ReadPreference:
+    """A row that judges answers, and what it says beside them."""
+
+    row: Pair | Judged
+    shape: str
+    """One of `COMPARISONS`, or the format of a row whose one answer has a label."""
+    unread: tuple[str, ...] = ()
+    """Names of columns, and of keys of messages, that say something and were not read."""
+
+
+def read(record: Record, folder: str = "") -> ReadPreference:
+    """A row's judgement, with image files relative to `folder`. Raises `UnusableRow`."""
+    meaning.refuse_unheard(record)
+    shape = comparison_of(record)
+    if shape is None:
+        return _judged(record, folder)
+    try:
+        return _compared(COMPARISONS[shape].read(record), shape, folder)
+    except (KeyError, StopIteration, TypeError, AttributeError, ValueError):
+        raise UnusableRow(f"columns are not those of {shape}") from None
+
+
+def _judged(record: Record, folder: str) -> ReadPreference:
+    """A row of supervised training, and the columns that judge its answer."""
+    verdicts = meaning.judgements(record)
+    plain = {name: value for name, value in record.items() if name not in verdicts}
+    name = registry.supervised_format_of(plain)
+    if not verdicts or name is None:
+        raise UnusableRow("a row that judges no answer")
+    if len({*verdicts.values()}) > 1:
+        raise UnusableRow(f"columns {' and '.join(verdicts)} that judge otherwise")
+    label = next(iter(verdicts.values()))
+    row = registry.read(plain, name, folder)
+    turns = row.turns
+    asked = 1 + max((n for n, turn in enumerate(turns) if turn.role == "user"), default=-1)
+    if not asked:
+        raise UnusableRow("an answer without what was asked")
+    return ReadPreference(Judged(turns[:asked], turns[asked:], label), name, row.unread)
+
+
+def _compared(row: Compared, shape: str, folder: str) -> ReadPreference:
+    talks, columns, names = [], row.columns, list[str]()
+    for answer in (row.better, row.worse):
+        turns, asked = _talk(row.asked, answer)
+        talks.append(settled([registry.located(turn, folder) for turn in turns]))
+        columns |= asked
+        names += chat.unread_keys(answer) if isinstance(answer, list) else ()
+    chosen, rejected = talks
     if chosen == rejected:
         raise UnusableRow("chosen and rejected are the same")
     same = 0
-    while same < min(len(chosen), len(rejected)) and chosen[same] == rejected[same]:
+    while same < min(map(len, talks)) and chosen[same] == rejected[same]:
         same += 1
     if not same or chosen[same - 1].role == "assistant":
         raise UnusableRow("chosen and rejected answer different prompts")
-    return Pair(chosen[:same], chosen[same:], rejected[same:])
+    names = [*meaning.unread(row.asked, columns), *dict.fromkeys(names)]
+    return ReadPreference(Pair(chosen[:same], chosen[same:], rejected[same:]), shape, tuple(names))
 
 
-def _prompt(record: Record) -> list[Turn]:
-    if isinstance(record.get("conversations"), list):
-        return turns(record, record["conversations"], "from", "value")
-    prompt = next(
-        (record[key] for key in ("prompt", "question", "messages") if key in record), None
-    )
-    if isinstance(prompt, list):
-        return turns(record, prompt, "role", "content")
-    return [Turn("user", words(prompt))] if prompt is not None else []
+def _talk(asked: Record, answer: Any) -> tuple[list[Turn], frozenset[str]]:
+    """The turns of a row with one of its answers, and the columns that they were read from."""
+    listed = next((n for n in _LISTS if _asks(asked.get(n))), "")
+    question = next((n for n in _TEXTS if isinstance(asked.get(n), str) and asked[n].strip()), "")
+    said = _said(answer, is_alone=not listed and not question)
+    if said and not chat.is_answer(said[0]):
+        turns = chat.turns(asked, said)
+        _require_asked(turns, asked.get(listed), asked.get(question))
+        return turns, chat.ROW_COLUMNS | {listed, question}
+    if listed:
+        turns = chat.turns(asked, [*map(_message, asked[listed]), *said])
+        return turns, chat.ROW_COLUMNS | {listed}
+    if not question:
+        raise UnusableRow("answers without what was asked")
+    if _SPEAKER.match(asked[question]):
+        turns = chat.turns(asked, [*_unanswered(asked[question]), *said])
+        return turns, chat.ROW_COLUMNS | {question}
+    form, column = _TEXTS[question]
+    before = form.read({**asked, column: "an answer"})[:-1]
+    return [*before, *chat.turns({}, said)], form.columns - {*meaning.THOUGHTS}
 
 
-def _side(answer: Any, has_prompt: bool) -> list[Turn]:
-    """One answer: text, a message, a list of messages, or a transcript of a whole talk."""
+def _said(answer: Any, *, is_alone: bool) -> list[Record]:
+    """An answer as messages: text, one message, a list of them, or a transcript of a whole talk."""
     if isinstance(answer, str):
-        return [Turn("assistant", answer)] if has_prompt else transcript(answer)
-    if isinstance(answer, dict):
-        return [turn(answer, *keys_of(answer))]
-    if isinstance(answer, list):
-        return [item for message in answer for item in _side(message, has_prompt)]
-    raise UnusableRow("content that is not text")
+        return transcript(answer) if is_alone else [{"role": "assistant", "content": answer}]
+    return [_message(one) for one in (answer if isinstance(answer, list) else [answer])]
 
 
-def transcript(text: str) -> list[Turn]:
-    """Turns of a talk written with `Human:` and `Assistant:` after empty lines."""
+def _message(message: Any) -> Record:
+    """A message whose keys are `role` and `content`."""
+    if not isinstance(message, dict):
+        raise UnusableRow("a message that is no object")
+    role, content = chat.keys_of(message)
+    rest = {name: value for name, value in message.items() if name not in (role, content)}
+    return {"role": message.get(role), "content": message.get(content), **rest}
+
+
+def _asks(value: Any) -> bool:
+    """Whether it is a list of messages that an answer is to follow."""
+    are_messages = isinstance(value, list) and bool(value) and isinstance(value[-1], dict)
+    return are_messages and not chat.is_answer(value[-1])
+
+
+def _require_asked(turns: list[Turn], listed: Any, question: Any) -> None:
+    """Raises `UnusableRow` where whole talks are not about what the row asks beside them."""
+    messages = [one for one in map(_message, listed or ()) if not chat.is_answer(one)]
+    asked = [words(one["content"]) for one in messages] + ([question] if question else [])
+    heard = [turn.content for turn in turns if turn.role != "assistant"]
+    if any(not any(text.strip() in said for said in heard) for text in asked):
+        raise UnusableRow("a prompt that is not in the answers' own talks")
+
+
+def _unanswered(text: str) -> list[Record]:
+    """A transcript that ends where the assistant is to speak."""
+    return transcript(re.sub(r"\s*Assistant:\s*$", "", text))
+
+
+def transcript(text: str) -> list[Record]:
+    """Messages of a talk written with `Human:` and `Assistant:`, or by a chat template's marks.
+
+    Raises `UnusableRow` where it is neither.
+    """
     before, *pieces = _SPEAKER.split(text)
-    if before.strip() or not pieces:
-        raise UnusableRow("no transcript with Human: and Assistant:")
-    said = zip(pieces[::2], pieces[1::2], strict=True)
-    return [Turn(_ROLES[name], words.strip()) for name, words in said]
+    if pieces and not before.strip():
+        said = zip(pieces[::2], pieces[1::2], strict=True)
+        return [{"role": _ROLES[name], "content": spoken.strip()} for name, spoken in said]
+    marks = chat_marks.mark_in(text)
+    if marks is None:
+        raise UnusableRow("answers without what was asked, and no transcript of a talk")
+    return [{"role": t.role, "content": t.content} for t in chat_marks.turns_of(text, marks)]

@@ -30,28 +30,33 @@ def question_answer(
         return has_answer and all(name in record for name in (question[0], *needs))
 
     def read(record: Record) -> list[Turn]:
+        reply = next(record[name] for name in answer if name in record)
         if isinstance(record.get(question[0]), list):
-            return _conversational(record, question[0], answer)
+            return _conversational(record, question[0], reply)
         parts = [_part(record, name) for name in question]
         parts += [*meaning.passages(record, passages), _choices(record.get("choices"))]
-        reply = next(record[name] for name in answer if name in record)
         system = record.get("system") or record.get("system_prompt") or ""
         return [
             Turn("system", system if isinstance(system, str) else ""),
             *_history(record.get("history")),
             Turn("user", "\n\n".join(part for part in parts if part)),
-            Turn("assistant", words(reply), meaning.thought(record)),
+            *_answered(reply, record),
         ]
 
     return Form(fits, read, frozenset({*question, *answer, *passages}) | _BESIDE)
 
 
-def _conversational(record: Record, question: str, answer: tuple[str, ...]) -> list[Turn]:
+def _answered(reply: Any, record: Record) -> list[Turn]:
+    """An answer as text, or as messages."""
+    if isinstance(reply, list):
+        return [chat.turn(message) for message in reply]
+    return [Turn("assistant", words(reply), meaning.thought(record))]
+
+
+def _conversational(record: Record, question: str, reply: Any) -> list[Turn]:
     """TRL's conversational prompt and completion; what the prompt answers carries no loss."""
     prompt = chat.turns(record, record[question], "role", "content")
-    reply = next(record[name] for name in answer if name in record)
-    reply = reply if isinstance(reply, list) else [{"role": "assistant", "content": reply}]
-    return [*map(chat.silent, prompt), *(chat.turn(message) for message in reply)]
+    return [*map(chat.silent, prompt), *_answered(reply, record)]
 
 
 def _history(earlier: Any) -> list[Turn]:

@@ -14,8 +14,8 @@ from engine.data.formats import (
     question_answer,
     text,
 )
+from engine.data.formats.comparisons import comparison_of
 from engine.data.formats.form import Form, Record
-from engine.data.formats.preference import is_preference
 
 FORMATS: dict[str, Form] = {
     "messages": chat.MESSAGES,
@@ -40,10 +40,24 @@ DETECTED_FROM = 64
 """Rows at the head of a source that its format is told from."""
 
 
+_JUDGED = {"messages", "conversations", "completion", "response", "output", "answer"}
+"""Columns with an answer that a label may judge."""
+
+
+def is_preference(record: Record) -> bool:
+    """Whether a row judges answers."""
+    if comparison_of(record):
+        return True
+    return bool(_JUDGED & record.keys()) and meaning.judgement(record) is not None
+
+
 def format_of(record: Record) -> str | None:
     """Name of the format that a record's columns show, or None."""
-    if is_preference(record):
-        return PREFERENCE
+    return PREFERENCE if is_preference(record) else supervised_format_of(record)
+
+
+def supervised_format_of(record: Record) -> str | None:
+    """The same, whatever judges the record's answer."""
     return next((name for name, form in FORMATS.items() if form.fits(record)), None)
 
 
@@ -91,7 +105,7 @@ def read(record: Record, format_name: str, folder: str = "", *, is_asked: bool =
         turns = text.read_untemplated(record) if is_bare else form.read(record)
     except (KeyError, StopIteration, TypeError, AttributeError, ValueError):
         raise UnusableRow(f"columns are not those of {format_name}") from None
-    settled_turns = settled([_located(turn, folder) for turn in turns])
+    settled_turns = settled([located(turn, folder) for turn in turns])
     notes = (NOTED_MARKS,) if is_bare and settled_turns[0].role != "text" else ()
     return ReadRow(settled_turns, notes, _unread(record, form))
 
@@ -113,7 +127,8 @@ def _unread(record: Record, form: Form) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _located(turn: Turn, folder: str) -> Turn:
+def located(turn: Turn, folder: str) -> Turn:
+    """The turn with its image files relative to a folder. Raises `UnusableRow` for other images."""
     if not turn.images:
         return turn
     if any("://" in image or image.startswith("data:") for image in turn.images):
