@@ -171,7 +171,7 @@ def test_an_unwanted_answer_is_never_trained_on(judged: dict[str, Any], rows: An
     (name,) = judged
     bad = {"prompt": "Greet.", "completion": "Go.", **judged}
     good = {"prompt": "Greet.", "completion": "Good day.", name: 1}
-    with pytest.raises(Refusal, match=f"column {name}") as refused:
+    with pytest.raises(Refusal, match=f"by column {name}") as refused:
         rows(bad, good)
     (advised,) = re.findall(r'format = "(\w+)"', str(refused.value))
     prepared = rows(bad, good, format=advised)
@@ -202,6 +202,36 @@ def test_where_no_column_holds_the_better_answers_none_is_advised(row: object, r
     assert str(refused.value).endswith(
         "Write the better answer of each row after its question, as messages"
     )
+
+
+@pytest.mark.parametrize(
+    ("records", "judgements"),
+    [
+        (
+            [{"prompt": "Greet.", "chosen": "Good day.", "rejected": "Go."},
+             {"prompt": "Greet.", "chosen": "Go.", "rejected": "Go."}],
+            "of the first 2, 1 with a better and a worse answer; "
+            "not read: 1 x chosen and rejected are the same",
+        ),
+        (
+            [{"body": "No row of the kind."},
+             *({"prompt": "Greet.", "completion": "Go.", "label": n} for n in (0, 0, 1))],
+            "of the first 4, 2 with an unwanted answer and 1 with a wanted answer; "
+            "not read: 1 x a row that judges no answer",
+        ),
+        ([{"chosen": "b", "rejected": "a"}] * 2, "of the first 2, none can be read; not read: 2 x "
+         "answers without what was asked, and no transcript of a talk"),
+    ],
+)  # fmt: skip
+def test_what_a_file_of_judgements_holds_is_said(
+    records: list[dict[str, Any]], judgements: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    for more in ((), ("--json",)):
+        code, out, err = command.call(tmp_path, "preview", path.name, *more)
+        assert (code, out) == (2, "")
+        assert f"no rows for supervised training ({judgements})" in err
 
 
 ADVISED = re.compile(r'format = "(\w+)"(?: and columns = (\{[^}]*\}))?')

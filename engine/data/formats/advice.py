@@ -1,19 +1,25 @@
 """What to do with rows that no format reads, by their shape: each advice works as it stands."""
 
+from collections import Counter
+
 from engine import guarded
-from engine.data.formats import chat
+from engine.data.conversation import UnusableRow
+from engine.data.formats import chat, preference
 from engine.data.formats.comparisons import better_column, comparison_of
 from engine.data.formats.form import Record
 from engine.data.formats.meaning import judgement
+from engine.data.formats.preference import Judged, Pair
+from engine.data.formats.registry import is_preference
 from engine.problems import Refusal
 
 _ANSWERS = ("completion", "response", "output", "answer", "answers", "target", "label", "summary")
 _MAPPED = 'format = "prompt_completion" and columns = { prompt = "%s", completion = "%s" }'
 
 
-def of_preference(where: str, record: Record) -> Refusal:
-    """Of rows that judge answers: how to train on the wanted ones alone."""
-    reason = "rows that judge answers are no rows for supervised training"
+def of_preference(rows: list[tuple[str, Record]]) -> Refusal:
+    """Of rows that judge answers, each with its place: what they are, and how to train on some."""
+    where, record = next((place, row) for place, row in rows if is_preference(row))
+    reason = f"rows that judge answers are no rows for supervised training ({_judgements(rows)})"
     judged = judgement(record)
     if judged and not comparison_of(record):
         kind = "messages" if "messages" in record else "prompt_completion"
@@ -21,8 +27,28 @@ def of_preference(where: str, record: Record) -> Refusal:
         kind = "instruction_output" if "instruction" in record else kind
         kind = "question_response" if "question" in record else kind
         fix = f'To train on the answers that {judged[0]} marks as wanted alone: format = "{kind}"'
-        return Refusal.of(where, f"{reason} (column {judged[0]})", fix)
+        return Refusal.of(where, f"{reason}, by column {judged[0]}", fix)
     return Refusal.of(where, reason, _wanted_alone(record))
+
+
+def _judgements(rows: list[tuple[str, Record]]) -> str:
+    """What the rows judge, how many of them can be read, and why the others can't."""
+    kinds, unusable = Counter[str](), Counter[str]()
+    for _, record in rows:
+        try:
+            kinds[_kind_of(preference.read(record).row)] += 1
+        except UnusableRow as reason:
+            unusable[str(reason)] += 1
+    read = " and ".join(f"{count} with {kind}" for kind, count in kinds.items())
+    reasons = ", ".join(f"{count} x {why}" for why, count in unusable.most_common())
+    not_read = f"; not read: {reasons}" if reasons else ""
+    return f"of the first {len(rows)}, {read or 'none can be read'}{not_read}"
+
+
+def _kind_of(row: Pair | Judged) -> str:
+    if isinstance(row, Pair):
+        return "a better and a worse answer"
+    return "a wanted answer" if row.label else "an unwanted answer"
 
 
 def _wanted_alone(record: Record) -> str:
@@ -32,9 +58,11 @@ def _wanted_alone(record: Record) -> str:
     lead = f"To train on {better} alone"
     if isinstance(answer, list) and answer and not chat.is_answer(answer[0]):
         return f'{lead}: format = "messages" and columns = {{ messages = "{better}" }}'
-    asked = next((name for name in ("prompt", "question", "instruction") if name in record), None)
-    if asked and isinstance(answer, str | list):
-        return f"{lead}: {_MAPPED % (asked, better)}"
+    question = next(
+        (name for name in ("prompt", "question", "instruction") if name in record), None
+    )
+    if question and isinstance(answer, str | list):
+        return f"{lead}: {_MAPPED % (question, better)}"
     if isinstance(answer, str) and "conversations" not in record:
         return f'{lead}: format = "text" and columns = {{ text = "{better}" }}'
     return "Write the better answer of each row after its question, as messages"

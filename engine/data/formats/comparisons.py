@@ -30,7 +30,7 @@ _LISTS_OF_SCORES = ("scores", "ratings", "rating", "overall_scores", "rewards")
 class Compared:
     """A row's better and worse answer, as they stand in it, and all that it says beside them."""
 
-    asked: Record
+    prompt_record: Record
     better: Any
     worse: Any
     columns: frozenset[str]
@@ -55,11 +55,14 @@ def _without(record: Record, *names: str) -> Record:
 
 def _read_named(record: Record) -> Compared:
     better, worse = _pair_of(record, _NAMED) or ("", "")
-    asked, columns = _without(record, better, worse), frozenset({better, worse})
-    if isinstance(request := asked.get("input"), dict):
+    prompt_record, columns = _without(record, better, worse), frozenset({better, worse})
+    if isinstance(request := prompt_record.get("input"), dict):
         # OpenAI keeps messages and tools in an object of its own.
-        asked, columns = {**_without(asked, "input"), **request}, columns | {"input"}
-    return Compared(asked, record[better], record[worse], columns)
+        prompt_record, columns = (
+            {**_without(prompt_record, "input"), **request},
+            columns | {"input"},
+        )
+    return Compared(prompt_record, record[better], record[worse], columns)
 
 
 def _read_numbered(record: Record) -> Compared:
@@ -69,17 +72,20 @@ def _read_numbered(record: Record) -> Compared:
     columns, is_first = judged
     if is_first is None:
         raise UnusableRow(ALIKE)
-    asked = _without(record, first, second, *columns)
+    prompt_record = _without(record, first, second, *columns)
     if first == "human_ref_A":
         # SHP's post stands under `history`.
-        asked = {**_without(asked, "history"), "prompt": asked.get("history")}
+        prompt_record = {
+            **_without(prompt_record, "history"),
+            "prompt": prompt_record.get("history"),
+        }
         columns |= {"history"}
-    if isinstance(question := asked.get("question"), dict):
+    if isinstance(question := prompt_record.get("question"), dict):
         # WebGPT's question is an object with its text in it.
-        asked["question"] = question.get("full_text")
+        prompt_record["question"] = question.get("full_text")
     answers = (record[first], record[second])
     better, worse = answers if is_first else answers[::-1]
-    return Compared(asked, better, worse, columns | {first, second})
+    return Compared(prompt_record, better, worse, columns | {first, second})
 
 
 def _judged(record: Record, first: str, second: str) -> tuple[frozenset[str], bool | None] | None:

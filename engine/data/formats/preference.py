@@ -82,18 +82,18 @@ def _judged(record: Record, folder: str) -> ReadPreference:
     label = next(iter(verdicts.values()))
     row = registry.read(plain, name, folder)
     turns = row.turns
-    asked = 1 + max((n for n, turn in enumerate(turns) if turn.role == "user"), default=-1)
-    if not asked:
+    num_prompt = 1 + max((n for n, turn in enumerate(turns) if turn.role == "user"), default=-1)
+    if not num_prompt:
         raise UnusableRow("an answer without what was asked")
-    return ReadPreference(Judged(turns[:asked], turns[asked:], label), name, row.unread)
+    return ReadPreference(Judged(turns[:num_prompt], turns[num_prompt:], label), name, row.unread)
 
 
 def _compared(row: Compared, shape: str, folder: str) -> ReadPreference:
     talks, columns, names = [], row.columns, list[str]()
     for answer in (row.better, row.worse):
-        turns, asked = _talk(row.asked, answer)
+        turns, read_columns = _talk(row.prompt_record, answer)
         talks.append(settled([registry.located(turn, folder) for turn in turns]))
-        columns |= asked
+        columns |= read_columns
         names += chat.unread_keys(answer) if isinstance(answer, list) else ()
     chosen, rejected = talks
     if chosen == rejected:
@@ -103,29 +103,32 @@ def _compared(row: Compared, shape: str, folder: str) -> ReadPreference:
         same += 1
     if not same or chosen[same - 1].role == "assistant":
         raise UnusableRow("chosen and rejected answer different prompts")
-    names = [*meaning.unread(row.asked, columns), *dict.fromkeys(names)]
+    names = [*meaning.unread(row.prompt_record, columns), *dict.fromkeys(names)]
     return ReadPreference(Pair(chosen[:same], chosen[same:], rejected[same:]), shape, tuple(names))
 
 
-def _talk(asked: Record, answer: Any) -> tuple[list[Turn], frozenset[str]]:
+def _talk(prompt_record: Record, answer: Any) -> tuple[list[Turn], frozenset[str]]:
     """The turns of a row with one of its answers, and the columns that they were read from."""
-    listed = next((n for n in _LISTS if _asks(asked.get(n))), "")
-    question = next((n for n in _TEXTS if isinstance(asked.get(n), str) and asked[n].strip()), "")
+    listed = next((n for n in _LISTS if _asks(prompt_record.get(n))), "")
+    question = next(
+        (n for n in _TEXTS if isinstance(prompt_record.get(n), str) and prompt_record[n].strip()),
+        "",
+    )
     said = _said(answer, is_alone=not listed and not question)
     if said and not chat.is_answer(said[0]):
-        turns = chat.turns(asked, said)
-        _require_asked(turns, asked.get(listed), asked.get(question))
+        turns = chat.turns(prompt_record, said)
+        _require_asked(turns, prompt_record.get(listed), prompt_record.get(question))
         return turns, chat.ROW_COLUMNS | {listed, question}
     if listed:
-        turns = chat.turns(asked, [*map(_message, asked[listed]), *said])
+        turns = chat.turns(prompt_record, [*map(_message, prompt_record[listed]), *said])
         return turns, chat.ROW_COLUMNS | {listed}
     if not question:
         raise UnusableRow("answers without what was asked")
-    if _SPEAKER.match(asked[question]):
-        turns = chat.turns(asked, [*_unanswered(asked[question]), *said])
+    if _SPEAKER.match(prompt_record[question]):
+        turns = chat.turns(prompt_record, [*_unanswered(prompt_record[question]), *said])
         return turns, chat.ROW_COLUMNS | {question}
     form, column = _TEXTS[question]
-    before = form.read({**asked, column: "an answer"})[:-1]
+    before = form.read({**prompt_record, column: "an answer"})[:-1]
     return [*before, *chat.turns({}, said)], form.columns - {*meaning.THOUGHTS}
 
 
@@ -154,9 +157,9 @@ def _asks(value: Any) -> bool:
 def _require_asked(turns: list[Turn], listed: Any, question: Any) -> None:
     """Raises `UnusableRow` where whole talks are not about what the row asks beside them."""
     messages = [one for one in map(_message, listed or ()) if not chat.is_answer(one)]
-    asked = [words(one["content"]) for one in messages] + ([question] if question else [])
+    questions = [words(one["content"]) for one in messages] + ([question] if question else [])
     heard = [turn.content for turn in turns if turn.role != "assistant"]
-    if any(not any(text.strip() in said for said in heard) for text in asked):
+    if any(not any(text.strip() in said for said in heard) for text in questions):
         raise UnusableRow("a prompt that is not in the answers' own talks")
 
 

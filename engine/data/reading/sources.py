@@ -96,7 +96,7 @@ def _detected(source: Source, indexes: list[RowIndex]) -> str:
     where, first = records[0]
     name = detect([record for _, record in records[:DETECTED_FROM]])
     if name == PREFERENCE:
-        raise advice.of_preference(where, first)
+        raise advice.of_preference(records[:DETECTED_FROM])
     if name is None:
         raise advice.of_unknown(where, first, [*FORMATS])
     if name == "text" and not is_empty(first.get("label")):
