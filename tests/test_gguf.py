@@ -5,7 +5,7 @@ import itertools
 import json
 import shutil
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -360,14 +360,42 @@ def test_what_is_no_gemma_is_called_what_it_is(tmp_path: Path) -> None:
     assert "gemma3.block_count" in refused(written_with(tmp_path, "gemma3"))
 
 
-def with_tensors(small: Path, to: Path, change: Callable[[str, np.ndarray, int], object]) -> Path:
-    """A copy whose tensors are changed: to None they are left out."""
+def test_what_ollama_keeps_beside_the_model_is_left_out(
+    small: Path, tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    """Its towers, and a table that has a few more rows than there are tokens."""
+
+    def change(name: str, data: np.ndarray, kind: int) -> object:
+        return (name.replace("rope_freqs", "v.blk.0.attn_q"), data, kind)
+
+    file = with_tensors(small, tmp_path / "towers.gguf", change)
+    assert any(tensor.name.startswith("v.") for tensor in gguf.GGUFReader(str(file)).tensors)
+    assert weights(str(file)) == weights(str(small))
+    whole = written("gemma3")
+    lists = {f"tokenizer.ggml.{key}" for key in ("tokens", "token_type", "scores")}
+    file = with_tensors(whole, tmp_path / "cut.gguf", change, cut=lists)
+    read, source = (tokenizer(Model(path=str(each))) for each in (file, whole))
+    assert len(read) == len(source) == 4096
+    assert read.convert_ids_to_tokens([4092, 4095]) == [
+        source.convert_ids_to_tokens(4092), "[PAD4095]",
+    ]  # fmt: skip
+    assert read("Hello, world!").input_ids == source("Hello, world!").input_ids
+
+
+def with_tensors(
+    small: Path,
+    to: Path,
+    change: Callable[[str, np.ndarray, int], object],
+    cut: Container[str] = (),
+) -> Path:
+    """A copy whose tensors are changed, to None they are left out, and whose lists lack three."""
     reader = gguf.GGUFReader(str(small))
-    writer = gguf.GGUFWriter(str(to), "gemma4")
+    writer = gguf.GGUFWriter(str(to), reader.fields["general.architecture"].contents())
     for key, field in reader.fields.items():
         if not key.startswith("GGUF.") and key != "general.architecture":
             inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(key, field.contents(), field.types[0], inner)
+            value = field.contents()
+            writer.add_key_value(key, value[:-3] if key in cut else value, field.types[0], inner)
     for tensor in reader.tensors:
         new = change(tensor.name, tensor.data, tensor.tensor_type)
         if isinstance(new, tuple):

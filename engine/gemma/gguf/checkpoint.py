@@ -98,8 +98,13 @@ def _leave_no_pieces(file: Path) -> None:
     """Remove what processes left that were killed while they wrote."""
     for piece in file.parent.glob(f"{file.name}.*.part"):
         writer = piece.name.removesuffix(".part").rpartition(".")[2]
-        if writer.isdigit() and not Path(f"/proc/{writer}").exists():
+        try:
+            os.kill(int(writer), 0)
+        except ProcessLookupError:
             piece.unlink(missing_ok=True)
+        except (ValueError, OverflowError, PermissionError):
+            # Another user's is alive, and what has no number is not from here.
+            continue
 
 
 def _require_room(path: str, gguf: GgufModel, folder: Path) -> None:

@@ -14,7 +14,7 @@ from engine.gemma.gguf.header import Header
 from engine.gemma.shapes import Gemma
 from engine.guarded import Unreadable
 
-_NORMAL, _CONTROL, _USER = 1, 3, 4
+_NORMAL, _CONTROL, _USER, _NEVER = 1, 3, 4, 5
 """Types of tokens (llama.h, `enum llama_token_type`)."""
 _SPACE = "\u2581"
 _UNUSED = re.compile(r"<unused\d+>|\[PAD\d+\]")
@@ -58,6 +58,8 @@ _SETTINGS = {
     "clean_up_tokenization_spaces": False,
 }  # fmt: skip
 """As the tokenizer.json and tokenizer_config.json of every Gemma 3 and 4 have it."""
+_MAX_PADDING = 256
+"""Rows of a table without a token; the 4B and larger ones of Gemma 3 have 63."""
 _MAX_LETTERS = 256
 """Of a token that is split into pairs; the longest of Gemma has 48."""
 
@@ -114,6 +116,8 @@ def files_of(header: Header, gemma: Gemma) -> dict[str, Any]:
 def _vocabulary(metadata: dict[str, Any], gemma: Gemma) -> tuple[list[str], list[int]]:
     tokens = _of_all(metadata, "tokens", str, gemma.vocab_size)
     types = _of_all(metadata, "token_type", int, gemma.vocab_size)
+    padding = range(len(tokens), gemma.vocab_size)
+    tokens, types = [*tokens, *(f"[PAD{n}]" for n in padding)], [*types, *(_NEVER for _ in padding)]
     # llama.cpp keeps runs of spaces as what they stand for.
     spaced = [
         token.replace(" ", _SPACE) if kind == _USER else token
@@ -123,11 +127,11 @@ def _vocabulary(metadata: dict[str, Any], gemma: Gemma) -> tuple[list[str], list
 
 
 def _of_all(metadata: dict[str, Any], what: str, kind: type, count: int) -> list[Any]:
-    """A list with an entry for every token."""
+    """A list with an entry for every token; rows that fill the table up need none."""
     values = metadata.get(f"tokenizer.ggml.{what}")
     if not isinstance(values, list) or not all(isinstance(each, kind) for each in values):
         raise Unreadable(f"it has no tokenizer.ggml.{what}")
-    if len(values) != count:
+    if not count - _MAX_PADDING <= len(values) <= count:
         message = f"its tokenizer.ggml.{what} has {len(values):,} entries"
         raise Unreadable(f"{message}, and its table of tokens {count:,}")
     return values
@@ -143,10 +147,10 @@ def _merges(
         if any(len(pair) != 2 or "".join(pair) not in vocabulary for pair in merges):
             raise Unreadable("its tokenizer.ggml.merges make tokens that are not in its vocabulary")
         return merges
-    if not isinstance(scores, list) or len(scores) != len(tokens):
+    if not isinstance(scores, list) or not 0 <= len(tokens) - len(scores) <= _MAX_PADDING:
         raise Unreadable("its tokenizer has neither merges nor a score for each token")
     scored = []
-    for token, kind, score in zip(tokens, types, scores, strict=True):
+    for token, kind, score in zip(tokens, types, scores, strict=False):
         if not 1 < len(token) <= _MAX_LETTERS:
             continue
         if kind == _USER and token == token[0] * len(token):
@@ -169,7 +173,7 @@ def _all_added(tokens: list[str], types: list[int], named: set[str]) -> list[dic
     return [
         _added(number, token, is_special=token in named or _is_special(token, kind))
         for number, (token, kind) in enumerate(zip(tokens, types, strict=True))
-        if kind in (_CONTROL, _USER) or token == "<unk>" or token in named
+        if kind in (_CONTROL, _USER) or _UNUSED.fullmatch(token) or token in {"<unk>", *named}
     ]
 
 
