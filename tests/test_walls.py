@@ -100,6 +100,7 @@ ORDER = [
     "engine.recipe", "engine.events",
     "engine.budget", "engine.run", "engine.sessions", "engine.kernels", "engine.data",
     "engine.model", "engine.objectives", "engine.train", "engine.doctor", "engine.jobs",
+    "engine.card_stages",
     "engine.__main__",
     "workbench.text", "workbench.recipe_editor", "workbench.other_trainers", "workbench.launch",
     "workbench.run_view",

@@ -99,7 +99,7 @@ def adapter_reload(specimens: Specimens) -> Measurement:
 def _reload_difference(specimens: Specimens, kind: str) -> float:
     gemma, fresh = specimens.gemma(kind), specimens.gemma(kind)
     own = sequences(gemma)
-    ids = torch.tensor([own[0].input_ids])
+    ids = torch.tensor([own[0].input_ids], device=gemma.device)
     base = _logits(gemma.model, ids)
     trial = Trial(gemma, own, max_steps=2, warmup_steps=0.0)
     trial.train()

@@ -59,5 +59,6 @@ def nf4_after_an_answer(specimens: Specimens) -> Measurement:
     """Loss and gradients of a model that answered before its step, and of one that did not."""
     silent, answering = (specimens.gemma("gemma3", quantization="nf4") for _ in range(2))
     with torch.no_grad():
-        answering.model(torch.tensor([sequences(answering)[0].input_ids]))
+        ids = torch.tensor([sequences(answering)[0].input_ids], device=answering.device)
+        answering.model(ids)
     return Measurement(difference(*(step(each, sequences(each)) for each in (silent, answering))))

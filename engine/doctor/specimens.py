@@ -16,6 +16,7 @@ from engine.doctor import tiny_models
 from engine.gemma.config import dialect_of
 from engine.gemma.shapes import EMBEDDED, Dialect
 from engine.hardware import profiles
+from engine.hardware.profiles import Profile
 from engine.model.load import Loaded, load
 from engine.recipe.schema import Model
 
@@ -45,9 +46,10 @@ TALK: Conversation = (
 class Specimens:
     """Models and tokenizers in a folder of their own, each built when it is first asked for."""
 
-    def __init__(self, folder: Path, *, has_own_head: bool) -> None:
+    def __init__(self, folder: Path, *, has_own_head: bool, profile: Profile | None = None) -> None:
         self.folder = folder
         self._has_own_head = has_own_head
+        self._profile = profile or profiles.profile("cpu")
 
     def choice(self, kind: str) -> Model:
         """A tiny Gemma as a recipe names it, in float32."""
@@ -61,7 +63,7 @@ class Specimens:
     def gemma(self, kind: str, *, has_towers: bool = False, **choices: Any) -> Loaded:
         """A tiny Gemma, loaded anew as a run loads it, under more choices of a recipe."""
         choice = self.choice(kind).model_copy(update=choices)
-        loaded = load(choice, profiles.profile("cpu"), has_towers=has_towers)
+        loaded = load(choice, self._profile, has_towers=has_towers)
         return replace(loaded, has_own_head=self._has_own_head)
 
     def tokenizer(self, dialect: str) -> Any:

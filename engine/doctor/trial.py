@@ -77,10 +77,14 @@ class Trial:
         return self.state.model
 
     def batch(self) -> dict[str, Any]:
-        """All sequences as one micro-batch, in their own order."""
+        """All sequences as one micro-batch, in their own order, on the model's device."""
         loader: Any = self.state.loader
         batch: dict[str, Any] = loader.collate_fn(list(loader.dataset))
-        return batch
+        device = self.state.accelerator.device
+        return {
+            name: value.to(device) if isinstance(value, torch.Tensor) else value
+            for name, value in batch.items()
+        }
 
     def train(self, checkpoint: Path | None = None) -> None:
         """Take its steps, from a checkpoint on where one is given."""

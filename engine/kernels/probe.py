@@ -24,13 +24,13 @@ tl: Any = None
 """Triton's language, by the name under which it is looked up in the kernel's module."""
 
 
-def main() -> None:
-    """Say torch's version and its CUDA's, and the error of each part, empty where it works."""
+def answers() -> dict[str, str]:
+    """Torch's version and its CUDA's, and the error of each part, empty where it works."""
     answer = {"torch": torch.__version__, "cuda": torch.version.cuda or torch.version.hip or ""}
     answer["product"] = _error_of(_multiply)
     answer["nf4"] = answer["product"] or _error_of(_quantise)
     answer["triton"] = answer["product"] or _error_of(_double_by_triton)
-    print(json.dumps(answer))
+    return answer
 
 
 def _error_of(trial: Callable[[], bool]) -> str:
@@ -63,4 +63,4 @@ def _double_by_triton() -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(answers()))

@@ -1,7 +1,8 @@
 """What torch.cuda says of the pretended card of card.cpp, and the kernels that it alone would have.
 
 `install` makes of this process one whose torch has a CUDA card: PRETENDED_CARD is the library's
-path, PRETENDED_CARDS how many are visible, PRETENDED_CAPABILITY and PRETENDED_MIB what they are.
+path, PRETENDED_CARDS how many are visible, PRETENDED_CAPABILITY and PRETENDED_MIB what they are,
+PRETENDED_USED_MIB what others hold of their memory.
 """
 
 import contextlib
@@ -31,8 +32,9 @@ def install() -> None:
     torch.ops.load_library(path)
     bitsandbytes.functional.lib = _Driver(ctypes.CDLL(path), bitsandbytes.functional.lib)
     total = int(os.environ.get("PRETENDED_MIB", "12288")) << 20
-    torch.ops.pretended.set_total(total)
-    for name, function in {**_facts(total), **_states()}.items():
+    used = int(os.environ.get("PRETENDED_USED_MIB", "0")) << 20
+    torch.ops.pretended.set_total(total - used)
+    for name, function in {**_facts(total, used), **_states()}.items():
         setattr(torch.cuda, name, function)
     torch.backends.cuda.is_built = lambda: True
     _KERNELS.impl("_fused_sdp_choice", _choice)
@@ -66,7 +68,7 @@ def _visible() -> int:
     return cards if names is None else min(cards, len([*filter(None, names.split(","))]))
 
 
-def _facts(total: int) -> dict[str, Any]:
+def _facts(total: int, used: int) -> dict[str, Any]:
     """What the driver tells, by the names of torch.cuda."""
     cards = _visible()
     major, minor = map(int, os.environ.get("PRETENDED_CAPABILITY", "8.6").split("."))
@@ -90,7 +92,7 @@ def _facts(total: int) -> dict[str, Any]:
         "get_device_capability": lambda device=None: (major, minor),
         "get_device_name": lambda device=None: NAME,
         "get_device_properties": lambda device=None: properties,
-        "mem_get_info": lambda device=None: (total - memory()[0], total),
+        "mem_get_info": lambda device=None: (total - used - memory()[0], total),
         "memory_allocated": lambda device=None: memory()[0],
         "memory_reserved": lambda device=None: memory()[0],
         "max_memory_allocated": lambda device=None: memory()[1],

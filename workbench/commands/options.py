@@ -82,6 +82,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def minutes(text: str) -> float:
+    """Read a time of at least a second."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 1 / 60 <= amount < math.inf:
+        raise ArgumentTypeError(f"{text!r} is no number of minutes")
+    return amount
+
+
 def price(text: str) -> float:
     """Read an amount of money."""
     try:

@@ -141,9 +141,10 @@ def _products(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """What a 4-bit module makes of seeded inputs, and what its weights in the files do."""
     if isinstance(module, Linear4bit):
-        inputs = uniform(name, (8, module.in_features))
+        weight = weights[f"{name}.weight"]
+        inputs = uniform(name, (8, module.in_features)).to(weight.device)
         with torch.no_grad():
-            return [(module(inputs), inputs @ weights[f"{name}.weight"].T)]
+            return [(module(inputs), inputs @ weight.T)]
     if isinstance(module, QuantisedExperts):
         stacks = [(module.gate_up_proj, "gate_up_proj"), (module.down_proj, "down_proj")]
         return [

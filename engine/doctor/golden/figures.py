@@ -77,8 +77,8 @@ def packed(rows: Sequence[Tokens]) -> TokenSequences:
 @torch.no_grad()
 def logits_of(model: LanguageModel, ids: list[int], **inputs: Any) -> torch.Tensor:
     """Of one row: (length, vocabulary), in float64."""
-    tokens = torch.tensor([ids])
-    return model(input_ids=tokens, use_cache=False, **inputs).logits[0].double()
+    tokens = torch.tensor([ids], device=model.device)
+    return model(input_ids=tokens, use_cache=False, **inputs).logits[0].double().cpu()
 
 
 def mean_loss(logits: Sequence[torch.Tensor], rows: Sequence[list[int]], shift: int) -> float:
@@ -158,7 +158,7 @@ def tensor_of(output: Any) -> torch.Tensor:
 def _spans(output: torch.Tensor, length: int, window: int) -> list[list[float]]:
     """Projection on fixed signs and root mean square, for each span of a row's positions."""
     axis = list(output.shape).index(length)
-    values = output.movedim(axis, 0).reshape(length, -1).double()
+    values = output.movedim(axis, 0).reshape(length, -1).double().cpu()
     projected = values @ signs("features", values.shape[1])
     along = signs("positions", length)
     figures = []
