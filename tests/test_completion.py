@@ -17,7 +17,7 @@ from tests.test_command_line import refused
 from workbench import completion
 from workbench.commands.registry import COMMANDS, module
 
-NOTHING_TO_OFFER = {
+NOTHING_TO_OFFER = {"minutes", 
     "help", "price", "rows", "source", "system", "temperature", "top_p", "top_k", "max_new_tokens",
     "seed",
 }  # fmt: skip

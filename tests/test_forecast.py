@@ -134,6 +134,20 @@ def test_how_long_a_step_takes(
     assert round(pace.hours(1000), 3) == hours_of_1000
 
 
+@pytest.mark.parametrize(("card", "times"), [("t4", 8), ("a100-80gb", 16), ("rtx-3090", 2)])
+def test_float32_takes_longer_on_a_card(card: str, times: int) -> None:
+    """Where nothing but arithmetic counts; a T4 computes in float32 in any case."""
+    found = forecast_of("gemma3-1b-lora-sft", card, "model.dtype=float32")
+    profile = replace(found.profile, bandwidth_gb_s=1e9)
+    short = replace(found.step, dtype="float16")
+    in_float32, in_float16 = (
+        throughput.estimate(found.gemma, step, profile, 1) for step in (found.step, short)
+    )
+    assert in_float32
+    assert in_float16
+    assert in_float32.step_s / in_float16.step_s == pytest.approx(times, rel=0.01)
+
+
 def test_a_device_of_unknown_speed_has_no_time() -> None:
     found = forecast_of("gemma3-1b-lora-sft", "rtx-4090")
     unknown = replace(found.profile, tflops=None)

@@ -71,6 +71,7 @@ def test_every_card_has_all_figures(name: str) -> None:
     assert 50 < (found.bandwidth_gb_s or 0) < 10_000
     assert 1 < (found.tflops or 0) < 3_000
     if found.device == "cuda":
+        assert 0.02 < (found.float32_tflops or 0) / (found.tflops or 1) <= 0.51
         assert 0.2 <= found.context_gib <= 0.8
         assert found.cublas_workspace_bytes in {8_519_680, 32 << 20, 128 << 20}
     else:

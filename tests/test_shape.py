@@ -25,7 +25,7 @@ ROOM_BUDGETS = {
     "engine/model": 2050, "engine/objectives": 300, "engine/recipe": 1480, "engine/run": 1800,
     "engine/sessions": 650, "engine/train": 2670,
     "workbench/other_trainers": 880,
-    "workbench/commands": 1950, "workbench/patches": 390, "workbench/recipe_editor": 830,
+    "workbench/commands": 2010, "workbench/patches": 390, "workbench/recipe_editor": 830,
     "workbench/run_view": 1380, "workbench/screens": 1990, "workbench/sessions": 620,
     "workbench/text": 1080, "workbench/widgets": 1640,
 }  # fmt: skip

@@ -38,13 +38,14 @@ def estimate(gemma: Gemma, step: StepShape, profile: Profile, micro_batches: int
     Frozen weights cost one product forward and one backward; checkpointing runs layers forward once
     more. A weight is read for each, and in 4 bits spelled out before it.
     """
-    if profile.tflops is None or profile.bandwidth_gb_s is None:
+    tflops = profile.tflops_in(step.dtype)
+    if tflops is None or profile.bandwidth_gb_s is None:
         return None
     passes = 3 if step.gradient_checkpointing else 2
     arithmetic = 2 * _active_weights(gemma) * step.tokens + _attention(gemma, step)
     head = 2 * 3 * gemma.vocab_size * gemma.hidden_size * step.scored_tokens
     moved = _weights(gemma) * (5 if step.quantization == "nf4" else step.width)
-    seconds = (passes * arithmetic + head) / (profile.tflops * 1e12 * _EFFICIENCY)
+    seconds = (passes * arithmetic + head) / (tflops * 1e12 * _EFFICIENCY)
     seconds += passes * moved / (profile.bandwidth_gb_s * 1e9 * _BANDWIDTH_EFFICIENCY)
     return Pace(seconds * micro_batches, step.tokens * micro_batches)
 

@@ -60,6 +60,8 @@ class Profile:
     """Memory bandwidth in 10^9 bytes a second; None where nobody can say."""
     tflops: float | None = None
     """Dense 16-bit matrix arithmetic with 32-bit sums, in 10^12 FLOP/s; a CPU's is 32-bit."""
+    float32_tflops: float | None = None
+    """Matrix arithmetic in float32, in 10^12 FLOP/s; None where it is as fast as in 16 bits."""
     visible_as: str = ""
     """What CUDA_VISIBLE_DEVICES calls the card that was detected."""
     free_gib: float | None = None
@@ -69,6 +71,11 @@ class Profile:
 
     why_no_triton: str = ""
     """What Triton failed with on the card that was detected; empty where it works, or unknown."""
+
+    def tflops_in(self, dtype: str) -> float | None:
+        """Of a floating type by PyTorch's name; bfloat16 that isn't native goes through float32."""
+        is_short = dtype == "float16" or (dtype == "bfloat16" and self.has_bf16)
+        return self.tflops if is_short or self.float32_tflops is None else self.float32_tflops
 
     @property
     def usable_gib(self) -> float:

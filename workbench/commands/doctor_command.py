@@ -12,7 +12,7 @@ from engine.problems import ExitCode, Refusal
 from engine.run.job import Job
 from engine.sessions import doctor_report
 from engine.sessions.doctor_report import Diagnosis, Finding
-from workbench.commands import card_command, options
+from workbench.commands import doctor_gpu, options
 from workbench.commands.status_line import StatusLine
 from workbench.sessions import engine_session
 from workbench.sessions.engine_session import EngineSession
@@ -61,14 +61,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--fast", action="store_true", help="only those that a run begins with")
     which.add_argument("--gpu", action="store_true", help="the card: correctness, memory, speed")
-    card_command.add_arguments(parser)
+    doctor_gpu.add_arguments(parser)
     options.add_json(parser, "versions and checks as one JSON object")
 
 
 def run(arguments: Namespace) -> int:
     """Run the checks and print them; exit code 0 where all passed, 1 where one did not."""
     if arguments.gpu:
-        return card_command.run(arguments)
+        return doctor_gpu.run(arguments)
     on_card = _card_findings()
     if on_card and not arguments.json:
         print("\n".join(map(line, on_card)), flush=True)
