@@ -17,9 +17,9 @@ from tests.test_command_line import refused
 from workbench import completion
 from workbench.commands.registry import COMMANDS, module
 
-NOTHING_TO_OFFER = {"minutes", 
+NOTHING_TO_OFFER = {
     "help", "price", "rows", "source", "system", "temperature", "top_p", "top_k", "max_new_tokens",
-    "seed",
+    "minutes", "seed",
 }  # fmt: skip
 RUN = "2026-01-02-0900-towns"
 OFFERED = {
