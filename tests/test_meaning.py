@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from engine.data import conversation
 from engine.data.conversation import Turn, UnusableRow
 from engine.data.formats import advice, meaning
-from engine.data.formats.registry import FORMATS, format_of, read
 from engine.data.prepare import Prepared
 from engine.problems import Refusal
 from tests import command, prepared_rows
@@ -330,13 +327,16 @@ def described(function: dict[str, Any]) -> str:
 
 def test_calls_in_the_words_are_calls(rows: Any, tokenizer: Any) -> None:
     """Hermes' tags and ToolACE's Python, with what they declare in their system text."""
-    hermes = [
-        {"from": "system", "value": f"<tools> {described(TOOL)} </tools>"},
-        {"from": "human", "value": "Tide?"},
-        {"from": "gpt", "value": f"<tool_call>\n{json.dumps(CALL)}\n</tool_call>"},
-        {"from": "tool", "value": '<tool_response>\n{"m": 0.4}\n</tool_response>'},
-        {"from": "gpt", "value": "0.4 m."},
-    ]
+
+    def hermes(declared: object, call: object) -> list[dict[str, str]]:
+        return [
+            {"from": "system", "value": f"<tools> {declared} </tools>"},
+            {"from": "human", "value": "Tide?"},
+            {"from": "gpt", "value": f"<tool_call>\n{call}\n</tool_call>"},
+            {"from": "tool", "value": '<tool_response>\n{"m": 0.4}\n</tool_response>'},
+            {"from": "gpt", "value": "0.4 m."},
+        ]
+
     toolace = [
         {"from": "user", "value": "Tide?"},
         {"from": "assistant", "value": '[tide_at(port="Tuk")]'},
@@ -344,7 +344,12 @@ def test_calls_in_the_words_are_calls(rows: Any, tokenizer: Any) -> None:
         {"from": "assistant", "value": "0.4 m."},
     ]
     whole = rows(CALLED).rows[0].ids
-    assert rows({"conversations": hermes}).rows[0].ids == whole
+    by_json = hermes(described(TOOL), json.dumps(CALL))
+    assert rows({"conversations": by_json}).rows[0].ids == whole
+    by_python = hermes([{"type": "function", "function": TOOL}], CALL)
+    assert rows({"conversations": by_python}).rows[0].ids == whole
+    with pytest.raises(Refusal, match="a tool call that is not valid JSON"):
+        rows({"conversations": hermes(described(TOOL), {"name": {1}})})
     assert rows({"system": json.dumps([TOOL]), "conversations": toolace}).rows[0].ids == whole
     toolace[1]["value"] = "[tide_at(*ports)]"
     with pytest.raises(Refusal, match="Python text that can't be read"):
@@ -420,43 +425,36 @@ def test_what_is_not_read_is_told_by_preview(tmp_path: Path) -> None:
     assert source["harmless"] == {"id": 1}
     code, out, _ = command.call(tmp_path, "preview", "mine.toml")
     assert "not read: persona_of, in 1 row" in out
+    assert "not trained on, since it only describes rows: id\n" in out
 
 
-WORDS = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=6)
-SAID = st.one_of(WORDS, st.integers(), st.none(), st.lists(WORDS, max_size=2), st.just({"a": 1}))
+TREE = {"text": "Name a fruit.", "role": "prompter", "replies": [
+    {"text": "Pear.", "role": "assistant", "rank": 1, "replies": []},
+    {"text": "Go.", "role": "assistant", "rank": 0, "deleted": True, "replies": []},
+    {"text": "A quince.", "role": "assistant", "rank": 0, "emojis": {"+1": 2}, "replies": [
+        {"text": "Thanks!", "role": "prompter", "replies": []}]},
+]}  # fmt: skip
 
 
-@settings(max_examples=300)
-@given(st.sampled_from(sorted(FORMATS)), st.dictionaries(WORDS, SAID, max_size=5))
-def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
-    """A key is its format's, empty, refused, or told."""
-    own = {
-        "messages": {"messages": FRUIT},
-        "sharegpt": {"conversations": FRUIT_FROM},
-        "alternating": {"data": ["a", "b"]},
-        "xlam": {"query": "q", "answers": [CALL], "tools": [TOOL]},
-        "glaive": {"system": "", "chat": "USER: a\nASSISTANT: b"},
-        "nemotron_persona": {"uuid": "1", "persona": "p", "professional_persona": "q"},
-        "usr_bot": {"text": "<usr> a <bot> b"},
-        "text": {"text": "words"},
-        "title_text": {"title": "t", "text": "words"},
-        "prompt_completion": {"prompt": "p", "completion": "c"},
-        "question_response": {"question": "p", "response": "c"},
-        "instruction_output": {"instruction": "p", "output": "c"},
-        "instruction_input_output": {"instruction": "p", "input": "i", "output": "c"},
-    }[name]
-    record = {**more, **own}
-    try:
-        row = read(record, name)
-    except UnusableRow:
-        return
-    for key, value in record.items():
-        is_known = key in FORMATS[name].columns or meaning.is_empty(value)
-        assert is_known != (key in row.unread)
-    assert format_of(own) == name
+def test_of_a_tree_the_best_replies_are_a_talk(rows: Any) -> None:
+    prepared = rows({"message_tree_id": "a", "tree_state": "ready", "prompt": TREE})
+    assert prepared.rows[0].ids == rows({"messages": FRUIT}).rows[0].ids
+    assert prepared.sources[0].unread == {
+        "message_tree_id": 1, "tree_state": 1, "a message's emojis": 1,
+        "a message's replies that are ranked lower": 1,
+    }  # fmt: skip
+    with pytest.raises(Refusal, match="replies that are no list of messages"):
+        rows({"prompt": {**TREE, "replies": ["b"]}})
 
 
-FRUIT_FROM = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}]
+def test_messages_of_a_tree_in_rows_of_their_own_are_refused(rows: Any) -> None:
+    flat = [{"message_id": n, "parent_id": parent, "role": role, "text": text, "rank": None}
+            for n, parent, role, text in (("a", None, "prompter", "Name a fruit."),
+                                          ("b", "a", "assistant", "A quince."))]  # fmt: skip
+    with pytest.raises(Refusal, match="reply to one another") as refused:
+        rows(*flat)
+    ((name, _),) = ADVISED.findall(str(refused.value))
+    assert len(rows(*flat, format=name).rows) == 2
 
 
 def test_the_page_of_formats_is_the_engine_s() -> None:

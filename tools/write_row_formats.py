@@ -57,6 +57,11 @@ FORMATS_SAID: dict[str, RowFormat] = {
         f"{_ANSWERED}; or two lists of messages, of which the second carries loss",
         ({"prompt": "a", "completion": "b", "kto_tag": False},),
     ),
+    "reply_tree": RowFormat(
+        "a tree of replies under `prompt` (Open Assistant's files of trees): of each message the "
+        "best-ranked reply; others are told as not read",
+        ({"prompt": {"text": "a", "role": "prompter", "replies": []}},),
+    ),
     "alternating": RowFormat(
         "a list of what user and assistant say by turns (UltraChat, LIMA)", ({"data": ["a"]},)
     ),

@@ -77,6 +77,12 @@ def finding_rows(source: SourceReport, width: int) -> list[Row]:
     return rows + _reasons(("files not read ", "dim"), files, first_files, width)
 
 
+def _harmless_row(source: SourceReport) -> list[Row]:
+    """Names of columns that only describe rows."""
+    names = ", ".join(map(sanitize_line, source.harmless))
+    return [[("not trained on, since it only describes rows: ", "dim"), (names, "")]] * bool(names)
+
+
 def _reasons(
     lead: Span, counts: Mapping[str, int], firsts: Mapping[str, str], width: int
 ) -> list[Row]:
@@ -156,7 +162,7 @@ def page(answer: Answer, width: int, style: TextStyle) -> str:
     for source in answer.sources:
         name: Row = [(f"{sanitize_line(source.name)}: {sanitize_line(source.format)}", "")]
         lengths = length_rows(source, _PRINTED_BARS, style)
-        parts.append([name, *finding_rows(source, UNBROKEN), *lengths])
+        parts.append([name, *finding_rows(source, UNBROKEN), *_harmless_row(source), *lengths])
     if answer.heldout:
         parts.append(heldout_rows(answer.heldout, UNBROKEN))
     parts.append([*template_rows(answer, UNBROKEN), style.legend])

@@ -75,6 +75,13 @@ def of_labelled_text(where: str) -> Refusal:
     return Refusal.of(where, reason, f'{fix}alone: format = "text"')
 
 
+def of_torn_trees(where: str) -> Refusal:
+    """Of a tree's messages that stand in rows of their own."""
+    reason = "messages that reply to one another (parent_id), one a row, whose talks would be lost"
+    fix = "Give the set's file of whole trees (its name ends in .trees.jsonl.gz), or the talks as "
+    return Refusal.of(where, reason, f'{fix}messages; to train on each text alone: format = "text"')
+
+
 def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:
     """Of columns that no format has: which two of them may be a question and its answer."""
     kinds = [f"{name} ({_kind(value)})" for name, value in record.items()]

@@ -12,6 +12,7 @@ from engine.data.formats import (
     meaning,
     persona,
     question_answer,
+    reply_tree,
     text,
 )
 from engine.data.formats.comparisons import comparison_of
@@ -24,6 +25,7 @@ FORMATS: dict[str, Form] = {
     "instruction_output": question_answer.INSTRUCTION_OUTPUT,
     "question_response": question_answer.QUESTION_RESPONSE,
     "prompt_completion": question_answer.PROMPT_COMPLETION,
+    "reply_tree": reply_tree.REPLY_TREE,
     "alternating": alternating.ALTERNATING,
     "xlam": function_calling.XLAM,
     "glaive": function_calling.GLAIVE,
@@ -122,6 +124,8 @@ def _unread(record: Record, form: Form) -> tuple[str, ...]:
     messages = next(
         (record.get(c) for c in ("messages", "conversations") if c in form.columns), None
     )
+    if form is reply_tree.REPLY_TREE:
+        names += reply_tree.unread_keys(record)
     if isinstance(messages, list):
         names += chat.unread_keys(messages)
     return tuple(names)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.data.conversation import ToolCall, Turn, UnusableRow
-from engine.data.formats.tools import calls_of_text, declarations
+from engine.data.formats.tools import calls_of_text, declarations, json_or_python
 
 _TOOLS = re.compile(r"<tools>\s*(\[.*\]|\{.*\})\s*</tools>", re.DOTALL)
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
@@ -123,5 +123,5 @@ def _json(text: str) -> Any:
     lines = ",".join(line for line in text.splitlines() if line.strip())
     for written in (text, f"[{lines}]"):
         with contextlib.suppress(ValueError, RecursionError):
-            return json.loads(written)
+            return json_or_python(written)
     raise UnusableRow("functions between <tools> that are not valid JSON")

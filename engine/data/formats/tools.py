@@ -1,6 +1,8 @@
 """Functions that a row declares and calls, in the shapes that published sets write them."""
 
+import ast
 import json
+from contextlib import suppress
 from typing import Any
 
 from engine.data.conversation import ToolCall, UnusableRow
@@ -23,10 +25,21 @@ def calls(value: Any) -> tuple[ToolCall, ...]:
 def calls_of_text(text: str) -> tuple[ToolCall, ...]:
     """Calls written as JSON text, one object or a list of them."""
     try:
-        value = json.loads(text)
+        value = json_or_python(text)
     except (ValueError, RecursionError):
         raise UnusableRow("a tool call that is not valid JSON") from None
     return tuple(_call(item) for item in (value if isinstance(value, list) else [value]))
+
+
+def json_or_python(text: str) -> Any:
+    """A value as JSON, or as Python prints one, as Hermes' set does. Raises `ValueError`."""
+    with suppress(ValueError):
+        return json.loads(text)
+    try:
+        # What JSON can't say, such as a set, is no value of it.
+        return json.loads(json.dumps(ast.literal_eval(text)))
+    except (SyntaxError, TypeError, MemoryError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _call(value: Any) -> ToolCall:

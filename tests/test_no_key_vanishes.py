@@ -1,0 +1,55 @@
+"""No column of a row vanishes: it is read, refused by name, counted as harmless, or told."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.data.conversation import UnusableRow
+from engine.data.formats import meaning
+from engine.data.formats.registry import FORMATS, format_of, read
+from tests.test_meaning import CALL, FRUIT, TOOL, TREE
+
+FRUIT_FROM = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}]
+KNOWN = sorted({*meaning.THOUGHTS, *meaning.HARMLESS, *meaning.LOSS_WEIGHTS, "label", "kto_tag",
+                "rating", "audio", "chosen", "rejected", "score", "parent_id", "tools", "images",
+                *(name for form in FORMATS.values() for name in form.columns)})  # fmt: skip
+"""Names of columns that mean something somewhere."""
+WORDS = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=6)
+SAID = st.one_of(
+    WORDS, st.integers(-1, 9), st.floats(0, 1), st.booleans(), st.none(),
+    st.lists(WORDS, max_size=2), st.sampled_from([{"a": 1}, FRUIT, [CALL], [{}], ""]),
+)  # fmt: skip
+NAMES = st.one_of(WORDS, st.sampled_from(KNOWN))
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(FORMATS)), st.dictionaries(NAMES, SAID, max_size=5))
+def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
+    """A key is its format's, empty, refused, or told."""
+    own = {
+        "messages": {"messages": FRUIT},
+        "sharegpt": {"conversations": FRUIT_FROM},
+        "alternating": {"data": ["a", "b"]},
+        "reply_tree": {"prompt": TREE},
+        "xlam": {"query": "q", "answers": [CALL], "tools": [TOOL]},
+        "glaive": {"system": "", "chat": "USER: a\nASSISTANT: b"},
+        "nemotron_persona": {"uuid": "1", "persona": "p", "professional_persona": "q"},
+        "usr_bot": {"text": "<usr> a <bot> b"},
+        "text": {"text": "words"},
+        "title_text": {"title": "t", "text": "words"},
+        "prompt_completion": {"prompt": "p", "completion": "c"},
+        "question_response": {"question": "p", "response": "c"},
+        "instruction_output": {"instruction": "p", "output": "c"},
+        "instruction_input_output": {"instruction": "p", "input": "i", "output": "c"},
+    }[name]
+    record = {**more, **own}
+    try:
+        row = read(record, name)
+    except UnusableRow:
+        return
+    assert FORMATS[name].fits(record)
+    for key, value in record.items():
+        is_known = key in FORMATS[name].columns or meaning.is_empty(value)
+        assert is_known != (key in row.unread)
+    assert format_of(own) == name
