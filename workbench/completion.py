@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any, NoReturn
 
 import argcomplete
@@ -19,10 +18,10 @@ from engine.run import adapters, runs
 from workbench.commands import options
 from workbench.commands.completion_command import SHELLS
 from workbench.commands.registry import COMMANDS, SYNONYMS, module
+from workbench.recipe_editor import path_completion
 
 Completer = Callable[..., list[str]]
 _SOURCE = "data.sources.0"
-_PATHS = {"model.path", "data.sources", "data.heldout", "score.heldout", f"{_SOURCE}.path"}
 
 
 def complete() -> NoReturn:
@@ -60,12 +59,14 @@ def _give_completers(parser: argparse.ArgumentParser) -> None:
 
 def _recipes(prefix: str, **_: Any) -> list[str]:
     """Those that come along, and files that may be recipes or rows."""
-    own = _paths(prefix, lambda path: path.suffix == ".toml" or data_files.is_rows(path))
+    own = path_completion.offered(
+        prefix, lambda path: path.suffix == ".toml" or data_files.is_rows(path)
+    )
     return [*files.names(), *own]
 
 
 def _runs(prefix: str, **_: Any) -> list[str]:
-    folders = _paths(prefix, lambda _: False) if "/" in prefix else []
+    folders = path_completion.offered(prefix, lambda _: False) if "/" in prefix else []
     return [*(run.name for run in runs.every()), *folders]
 
 
@@ -88,20 +89,20 @@ def _settings(prefix: str, **_: Any) -> list[str]:
     choices = _choices()
     if not equals:
         return [f"{name}=" for name in choices]
-    values = _paths(value) if key in _PATHS else choices.get(key, [])
+    values = path_completion.offered(value) if key in path_completion.KEYS else choices.get(key, [])
     return [f"{key}={value}" for value in values]
 
 
 def _data(prefix: str, **_: Any) -> list[str]:
-    return _paths(prefix, data_files.is_rows)
+    return path_completion.offered(prefix, data_files.is_rows)
 
 
 def _any_path(prefix: str, **_: Any) -> list[str]:
-    return _paths(prefix)
+    return path_completion.offered(prefix)
 
 
 def _folders(prefix: str, **_: Any) -> list[str]:
-    return _paths(prefix, lambda _: False)
+    return path_completion.offered(prefix, lambda _: False)
 
 
 _COMPLETERS: dict[str, Completer] = {
@@ -110,20 +111,6 @@ _COMPLETERS: dict[str, Completer] = {
     "root": _folders, "file": _any_path, "shell": lambda **_: [*SHELLS],
 }  # fmt: skip
 """By what the options of commands are called."""
-
-
-def _paths(prefix: str, is_offered: Callable[[Path], bool] = lambda _: True) -> list[str]:
-    """Folders, and the files among which one is looked for, as far as they are typed."""
-    typed, _, start = prefix.rpartition("/")
-    before = f"{typed}/" if "/" in prefix else ""
-    try:
-        entries = sorted(os.scandir(os.path.expanduser(before) or "."), key=lambda e: e.name)
-    except OSError:
-        return []
-    shown = [e for e in entries if not e.name.startswith(".") or start.startswith(".")]
-    folders = [f"{before}{entry.name}/" for entry in shown if entry.is_dir()]
-    named = [e for e in shown if not e.is_dir() and is_offered(Path(e.name))]
-    return [*folders, *(f"{before}{entry.name}" for entry in named)]
 
 
 @cache

@@ -30,7 +30,8 @@ def ask(
     app.push_screen(screen, lambda is_agreed: is_agreed and then())
 
 
-def _keys(enter: str, escape: str) -> Static:
+def answers(enter: str, escape: str) -> Static:
+    """The two keys of a dialog, and what they do."""
     keys = (("enter", "$accent"), f"  {enter}      ", ("escape", "$accent"), f"  {escape}")
     return Static(Content.assemble(*keys), markup=False, id="answers")
 
@@ -57,7 +58,7 @@ class ConfirmScreen(ModalScreen[bool]):
         with Vertical(id="question"):
             yield Static(Content.styled(question, "bold"), markup=False)
             yield Static(Content(detail), markup=False)
-            yield _keys(*self._choices)
+            yield answers(*self._choices)
 
 
 class NamingScreen(FocusKeeper[str], ModalScreen[str]):
@@ -76,7 +77,7 @@ class NamingScreen(FocusKeeper[str], ModalScreen[str]):
             yield Static(Content.styled(title, "bold"), markup=False)
             yield LineInput(placeholder="its name")
             yield Static("", markup=False, id="verdict")
-            yield _keys("save", "cancel")
+            yield answers("save", "cancel")
 
     def on_mount(self) -> None:
         """Type at once."""

@@ -40,7 +40,7 @@ _SETTLE_S = 0.1
 """Lets the whole screen be painted before a thread competes with it."""
 _STANDS_S = 0.15
 """Keys that are held down come faster than this."""
-_OF_LISTS = {"edit", "filter", "lists", "attach"}
+_OF_LISTS = {"edit", "filter", "lists", "attach", "rows"}
 
 
 class Choice(NamedTuple):
@@ -64,6 +64,7 @@ class SetupScreen(BenchScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="setup-start", tooltip="Start the run"),
         Binding("p", "preview", "Preview", id="setup-preview", tooltip="Show the recipe's rows"),
+        Binding("d", "rows", "Data", id="setup-data", tooltip="Train on rows of your own"),
         Binding("e", "edit", "Edit", id="setup-edit", tooltip="Change the recipe's keys"),
         Binding("w", "save_as", "Save", False, id="setup-save", tooltip="Save as a new recipe"),
         Binding("slash", "filter", "Filter", False, id="setup-filter", tooltip="Filter recipes"),
@@ -312,6 +313,17 @@ class SetupScreen(BenchScreen):
             case "edit" | "save_as":
                 return "" if outcome.draft is not None else "The recipe's file can't be read"
         return ""
+
+    def action_rows(self) -> None:
+        """Ask which rows to train on, and take them."""
+        from workbench.screens.rows import RowsScreen
+
+        self.app.push_screen(RowsScreen(), self._train_on)
+
+    def _train_on(self, source: str | None) -> None:
+        if source:
+            self._recipes.train_on([source])
+            self._check()
 
     def action_save_as(self) -> None:
         """Ask for a name, and save the recipe with its changes."""

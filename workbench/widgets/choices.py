@@ -44,6 +44,11 @@ class Choices(Canvas, can_focus=True):
         return self._selected
 
     @property
+    def visible_selected(self) -> str:
+        """The chosen entry where it is among those that are shown, else nothing."""
+        return self._selected if self._selected in self._shown() else ""
+
+    @property
     def selected_row(self) -> int:
         """Where the chosen entry stands in what is in view."""
         return self._at() - self._top

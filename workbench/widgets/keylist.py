@@ -10,12 +10,12 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from engine.problems import Problem
-from workbench.recipe_editor import draft, keys
+from workbench.recipe_editor import draft, keys, path_completion
 from workbench.recipe_editor.draft import Draft
 from workbench.recipe_editor.keys import Key
 from workbench.text.styled import Row, fit
 from workbench.widgets.choices import Choices
-from workbench.widgets.lineinput import LineInput
+from workbench.widgets.lineinput import LineInput, PathInput
 
 _MARK = 2
 _NAME = 29
@@ -133,7 +133,8 @@ class KeyList(Choices):
     def action_edit(self) -> None:
         """Type over the value, where it stands."""
         self._leave()
-        line = LineInput(self.key.text, self.key.own)
+        kind = PathInput if self.selected in path_completion.KEYS else LineInput
+        line = kind(self.key.text, self.key.own)
         self._place(line)
         self.mount(line)
         line.focus()

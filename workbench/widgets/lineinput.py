@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
+from workbench.recipe_editor import path_completion
 from workbench.text.sanitize import sanitize
 from workbench.widgets.frame import is_displayed
 
@@ -44,6 +45,28 @@ class LineInput(Input):
     def action_leave(self) -> None:
         """Leave it as it was."""
         self.post_message(self.Left())
+
+
+class PathInput(LineInput):
+    """For a path: tab goes on as far as the files that are there go on alike."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "complete", "Complete", id="path-complete", tooltip="Go on with the path"),
+    ]
+
+    class Completed(Message):
+        """Several paths go on from what is typed, or none does."""
+
+        def __init__(self, paths: list[str]) -> None:
+            super().__init__()
+            self.paths = paths
+
+    def action_complete(self) -> None:
+        """Type what is sure, and tell of what is not."""
+        self.value, paths = path_completion.completed(self.value)
+        self.cursor_position = len(self.value)
+        if len(paths) != 1:
+            self.post_message(self.Completed(paths))
 
 
 class PromptInput(LineInput):

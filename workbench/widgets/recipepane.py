@@ -73,6 +73,15 @@ class RecipePane(Vertical):
         self._changes[name] = changes
         self._list.label(name, f"{name}{', changed' if changes else ''}")
 
+    def train_on(self, sources: Sequence[str]) -> None:
+        """Let every recipe train on these rows; what else is changed of one stays."""
+        from workbench.recipe_editor import own_rows
+
+        self._sources, rows = sources, own_rows.changes(sources)
+        for name in {*self._changes, self.selected}:
+            of_length = own_rows.changes(sources, of_any_length=name == own_rows.RECIPE)
+            self.change(name, {**of_length, **self._changes.get(name, {}), **rows})
+
     def show_own(self, names: Sequence[str]) -> None:
         """List the user's own recipes too."""
         self._own = [name for name in names if name not in self._names]
