@@ -37,8 +37,6 @@ WAITS = 12
 """Of a step: masks that are looked through, tokens that are selected, figures that are read."""
 MORE_WAITS = {
     ("embedded", "accumulated"): 8 * 9 - 9,
-    # bitsandbytes waits after every tensor of the adapter.
-    ("embedded", "8 bits"): 72,
     ("embedded", "paged"): 12 + 1,
     # Below Hopper each of 4 layers waits for its groups' ends: 4 times in transformers' class, once
     # in the engine's, and once more where it is computed again.
@@ -139,3 +137,15 @@ def test_a_whole_run_has_one_of_two_cards_and_goes_on_with_what_it_can_do_by_the
     assert "driver 590.1" in resumed["exactness"]
     assert [why in r["message"] for r in records if r.get("code") == "no_triton"] == [True, True]
     assert records[-1]["steps"] == 6
+
+
+def test_paged_moments_are_paged_again_once_a_run_goes_on(environment: Environment) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pretended_card.paged"], cwd=ROOT, env=environment(),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = json.loads(done.stdout.splitlines()[-1])
+    whole, resumed = record["paged"]
+    assert whole == resumed > 0
+    assert record["losses"][0] == record["losses"][1]

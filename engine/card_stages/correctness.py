@@ -1,7 +1,7 @@
 """Whether the card computes what is known to be right, and what a CPU computes."""
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from engine.card_stages.card_trial import CardTrial, Case, Part
@@ -72,13 +72,20 @@ def _compared(
 ) -> Part:
     """One step of the same rows on both; on the CPU all at once, with its tables in the model."""
     like = {key: choice for key, choice in choices.items() if key != "host_tables"}
-    cpu = _step(on_cpu, kind, "padded", {}, like)
+    cpu = _step_of_cpu(on_cpu, kind, tuple(like.items()))
     card = _step(on_card, kind, name, settings, choices)
     if "dtype" in choices:
         figure, limit = abs(card.losses[0] / cpu.losses[0] - 1), _ROUNDING_LIMIT
     else:
         figure, limit = difference(cpu, card), _LIMIT
     return {"passed": figure <= limit, "figure": figure, "limit": limit}
+
+
+@cache
+def _step_of_cpu(
+    on_cpu: Specimens, kind: str, choices: tuple[tuple[str, Any], ...]
+) -> RecordedStep:
+    return _step(on_cpu, kind, "padded", {}, dict(choices))
 
 
 def _step(

@@ -17,7 +17,18 @@ _ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8}
 def optimizer_of(model: Any, training: Training) -> torch.optim.Optimizer:
     """The recipe's optimizer over all trained parameters; with LoRA+ at two learning rates."""
     kind, settings = _kind(training.optim)
-    settings = {"lr": training.learning_rate, **settings}
+    optimizer = _built(model, training, kind, {"lr": training.learning_rate, **settings})
+    if "bit" in training.optim and not settings["is_paged"]:
+        # Imported late: bitsandbytes takes half a second and looks for CUDA.
+        from engine.model.patches.optimizer_waits import step_without_waits
+
+        step_without_waits(optimizer)
+    return optimizer
+
+
+def _built(
+    model: Any, training: Training, kind: Any, settings: dict[str, Any]
+) -> torch.optim.Optimizer:
     if training.loraplus_lr_ratio != 1:
         plus: torch.optim.Optimizer = create_loraplus_optimizer(
             model,

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from engine.budget.library_kernels import PAGED_FROM
+
 _TENSORS, _TREE = "training_state.safetensors", "training_state.json"
 _TENSOR, _PAIRS, _TUPLE = "<tensor>", "<pairs>", "<tuple>"
 """Marks in the tree of what JSON has no word for."""
@@ -78,8 +80,21 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -
         for group in optimizer.param_groups
     ]
     optimizer.load_state_dict(state)
+    _page(getattr(optimizer, "optimizer", optimizer))
     for group, settings in zip(optimizer.param_groups, recipes, strict=True):
         group.update(settings)
+
+
+def _page(optimizer: Any) -> None:
+    """Put moments into managed memory again, which bitsandbytes loads as tensors of the card."""
+    if not getattr(optimizer, "is_paged", False):
+        return
+    for parameter, moments in optimizer.state.items():
+        if parameter.device.type != "cuda" or parameter.numel() < PAGED_FROM:
+            continue
+        for name in {"state1", "state2"} & moments.keys():
+            paged = optimizer.get_state_buffer(parameter, moments[name].dtype)
+            moments[name] = paged.copy_(moments[name])
 
 
 def restore_scheduler(scheduler: Any, state: dict[str, Any]) -> None:
