@@ -33,6 +33,9 @@ class LanguageModel(Protocol):
     def get_decoder(self) -> Any:
         """Its language model, with `layers`."""
 
+    def get_output_embeddings(self) -> Any:
+        """Its head."""
+
     def modules(self) -> Iterator[Any]:
         """Itself and all modules below it."""
 

@@ -1,7 +1,7 @@
 """Answers of the adapter and of the base model under it, greedily, in batches."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ def answer(
     without_adapter = model.disable_adapter() if as_base else contextlib.nullcontext()
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(), without_adapter:
+        with torch.no_grad(), torch.random.fork_rng(), without_adapter, _one_head(model):
             return [
                 reply
                 for start in range(0, len(ids), _BATCH_PROMPTS)
@@ -54,6 +54,25 @@ def answer(
             ]
     finally:
         model.train(was_training)
+
+
+@contextlib.contextmanager
+def _one_head(model: AdaptedModel) -> Iterator[None]:
+    """Let the head see last positions that lie side by side.
+
+    transformers slices them out of the prompts' hidden states, and of such a slice PyTorch makes a
+    product per prompt, for each of which a CPU copies the head (ATen, LinearAlgebra.cpp,
+    `should_fold`): 0.3 GiB of Gemma 3 270M's, 64 times over.
+    """
+
+    def side_by_side(_head: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (inputs[0].contiguous(), *inputs[1:])
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(side_by_side)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def end_ids(model: LanguageModel, tokenizer: Tokenizer, template: Template) -> list[int]:
