@@ -1,16 +1,20 @@
 """Rows per second of the engine's data preparation against TRL's own, on the same rows.
 
-    python bench/data.py [--rows 4000] [--repeats 3] [--cores 2] [--tokenizer FOLDER]
+    python bench/data.py [--rows 4000] [--repeats 3] [--cores 2] [--tokenizer FOLDER] [--file ROWS]
+        [--dialect gemma3]
 
 Both read a JSON Lines file of messages, template, tokenise, mask the assistant's words and pack,
-with the same tokenizer and training template, on the same cores: TRL with a process for each, the
-engine as it chooses. Caches start empty each time. The runs alternate, and medians are compared.
+with the same tokenizer and training template, on the same cores: TRL with its default of one
+process and with one for each core, the engine as it chooses, and also from a JSON list. Caches
+start empty each time. The runs alternate, and medians of seconds and of processor seconds are
+compared: where others are at work, the second say more.
 """
 
 import argparse
 import json
 import os
 import random
+import resource
 import statistics
 import sys
 import tempfile
@@ -42,7 +46,7 @@ def written(path: Path, rows: int) -> None:
             file.write(json.dumps({"messages": talk}) + "\n")
 
 
-def ours(path: Path, tokenizer: Any, processes: int) -> int:
+def ours(path: Path, tokenizer: Any, processes: int | None, dialect: str) -> int:
     """The engine's preparation, packed; tokens of it."""
     from engine.data.batches import pack
     from engine.data.encoding.template import template
@@ -51,12 +55,12 @@ def ours(path: Path, tokenizer: Any, processes: int) -> int:
 
     data = Data(sources=(Source(path=str(path)),), max_length=MAX_LENGTH, packing=True)
     with tempfile.TemporaryDirectory() as cache:
-        found = prepare(data, tokenizer, template("gemma4"), Path(cache), processes)
+        found = prepare(data, tokenizer, template(dialect), Path(cache), processes or 0)
         pack(found.rows, MAX_LENGTH, found.rows.sizes().tolist())
         return found.tokens
 
 
-def theirs(path: Path, tokenizer: Any, processes: int) -> int:
+def theirs(path: Path, tokenizer: Any, processes: int | None, _dialect: str) -> int:
     """SFTTrainer's preparation of the same rows, without its trainer; tokens of it."""
     from datasets import load_dataset
     from trl import SFTConfig, SFTTrainer
@@ -80,6 +84,19 @@ def theirs(path: Path, tokenizer: Any, processes: int) -> int:
         return sum(len(ids) for ids in made.to_dict()["input_ids"])
 
 
+def as_list(path: Path) -> Path:
+    """The same rows as one JSON list."""
+    listed = path.with_suffix(".json")
+    listed.write_text(json.dumps([json.loads(line) for line in path.read_text().splitlines()]))
+    return listed
+
+
+def processor_s() -> float:
+    """Processor time so far of this process and of those that it has waited for."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def main() -> None:
     """Alternate both and print medians."""
     # Processes that are spawned import this file; they need nothing of what follows.
@@ -94,26 +111,42 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--tokenizer", default=str(EMBEDDED_WEIGHTS))
+    parser.add_argument("--dialect", default="gemma4", help="whose template is trained on")
+    parser.add_argument("--file", type=Path, help="JSON Lines of messages, instead of made rows")
     given = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
     utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(given.tokenizer)
-    tokenizer.chat_template = template("gemma4").text
-    times: dict[str, list[float]] = {"engine": [], "TRL": []}
+    tokenizer.chat_template = template(given.dialect).text
+    times: dict[str, list[float]] = {}
+    processor: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        written(path, given.rows)
+        if given.file:
+            path.write_bytes(given.file.read_bytes())
+            given.rows = len(path.read_text().splitlines())
+        else:
+            written(path, given.rows)
+        ways = (
+            ("engine", ours, path, 0),
+            ("engine, JSON list", ours, as_list(path), 0),
+            ("TRL, 1 process", theirs, path, None),
+            (f"TRL, {given.cores} processes", theirs, path, given.cores),
+        )
         for _ in range(given.repeats):
-            for name, prepare_all, processes in (("engine", ours, 0), ("TRL", theirs, given.cores)):
-                start = time.perf_counter()
-                tokens = prepare_all(path, tokenizer, processes)
-                times[name].append(time.perf_counter() - start)
-                print(f"{name}: {times[name][-1]:.2f} s, {tokens} tokens", flush=True)
-    rates = {name: given.rows / statistics.median(taken) for name, taken in times.items()}
-    for name, rate in rates.items():
-        print(f"{name}: {rate:,.0f} rows/s")
-    print(f"ratio: {rates['engine'] / rates['TRL']:.1f}")
+            for name, prepare_all, file, processes in ways:
+                start, start_processor = time.perf_counter(), processor_s()
+                tokens = prepare_all(file, tokenizer, processes, given.dialect)
+                taken = time.perf_counter() - start, processor_s() - start_processor
+                times.setdefault(name, []).append(taken[0])
+                processor.setdefault(name, []).append(taken[1])
+                print(f"{name}: {taken[0]:.2f} s, {taken[1]:.2f} of processors, {tokens} tokens")
+    engine_s, engine_processor_s = (statistics.median(one["engine"]) for one in (times, processor))
+    for name in times:
+        wall_s, cpu_s = statistics.median(times[name]), statistics.median(processor[name])
+        ratios = f"{wall_s / engine_s:.1f} times the engine's, {cpu_s / engine_processor_s:.1f}"
+        print(f"{name}: {given.rows / wall_s:,.0f} rows/s; {ratios} of processor time")
 
 
 if __name__ == "__main__":
