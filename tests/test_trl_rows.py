@@ -76,10 +76,12 @@ def of_trl(rows: Dataset) -> Pairs:
 
 @pytest.mark.parametrize(("max_length", "kept"), [(512, 3), (100, 2), (17, 1)])
 def test_masks_and_cuts_are_trl_s(max_length: int, kept: int, ours: Any, trl: Any) -> None:
-    """Of rows that keep some loss: TRL drops the others as we do."""
+    """Of rows that keep some loss: TRL drops the others as we do, unless it packs."""
     cut = of_ours(ours(TALKS, max_length=max_length, truncation="cut_end"))
     assert cut == of_trl(trl(TALKS, "assistant", max_length=max_length))
     assert len(cut) == kept
+    packed = trl(TALKS, "assistant", max_length=max_length, packing=True)
+    assert sum(map(len, packed["seq_lengths"])) == len(TALKS)
 
 
 def test_completions_are_trl_s(ours: Any, trl: Any) -> None:
