@@ -54,11 +54,11 @@ def test_the_whole_examination_on_the_pretended_card(drivers: Path, tmp_path: Pa
     memory = parts["memory"]["embedded"]
     assert 0 < memory["allocated_gib"] <= memory["forecast_allocated_gib"]
     stock, own = (parts["speed"][name] for name in ("TRL's SFTTrainer", "engine"))
-    assert own["first_loss"] == pytest.approx(stock["first_loss"], rel=1e-3)
+    assert own["first_loss"] == pytest.approx(stock["first_loss"], rel=5e-3)
     assert min(stock["tokens_per_s"], own["tokens_per_s"]) > 0
     killed = parts["failures"]["killed, and resumed"]
-    assert (killed["exit_code"], killed["resumed_from"]) == (-9, 2)
-    assert 3 in killed["steps_taken_twice"]
+    assert (killed["exit_code"], killed["resumed_from"]) == (-9, 3)
+    assert killed["steps_taken_twice"] == [4, 5]
     assert parts["failures"]["out of memory, and retried"]["retries"] == 1
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,20 +71,16 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def ended(
-    trial: CardTrial,
-    run: RunDir,
-    job: Job = Job.TRAIN,
-    is_to_be_killed: Callable[[list[Event]], bool] = lambda _events: False,
-) -> Ended:
-    """Let the engine do a job to its end, or until it is to be killed by what it said.
+def ended(trial: CardTrial, run: RunDir, job: Job = Job.TRAIN, fail: str = "") -> Ended:
+    """Let the engine do a job to its end; `fail` is where it is to fail, as in GEMMA_BENCH_FAIL.
 
     Raises `TimeoutError` where the stage's time is over before.
     """
     with run.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine", job, str(run.path)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**os.environ, "GEMMA_BENCH_FAIL": fail},
         )  # fmt: skip
         try:
             while True:
@@ -94,8 +89,6 @@ def ended(
                 except subprocess.TimeoutExpired:
                     if trial.left_s < 0:
                         raise TimeoutError("the stage's time is over") from None
-                    if is_to_be_killed(_events(run)):
-                        process.kill()
                 else:
                     return Ended(code, _events(run))
         finally:

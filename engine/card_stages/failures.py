@@ -16,8 +16,9 @@ _TOO_MUCH = 1.3
 """Of what is free: what the first batch is forecast to need at least."""
 _TOKENS = 512
 _ROWS = 8
-_KILLED_AFTER = 4
-_SAVED_EVERY = 2
+_KILLED_AT = 6
+"""The batch at whose beginning the engine sends itself SIGKILL."""
+_SAVED_EVERY = 3
 _STEPS = 6
 
 
@@ -81,6 +82,8 @@ def _killed(trial: CardTrial) -> Part:
     settings: Settings = {
         "model": {"path": EMBEDDED, "dtype": "float32"},
         "training": {
+            "per_device_train_batch_size": 4,
+            "gradient_accumulation_steps": 1,
             "max_steps": _STEPS,
             "save_steps": _SAVED_EVERY,
             "deterministic": True,
@@ -88,9 +91,7 @@ def _killed(trial: CardTrial) -> Part:
     }
     rows = [f"The answer is {number}." for number in range(_ROWS)]
     run = engine_run.prepared(trial.folder / "killed", trial.profile, settings, rows)
-    first = engine_run.ended(
-        trial, run, is_to_be_killed=lambda events: _last_step(events) >= _KILLED_AFTER - 1
-    )
+    first = engine_run.ended(trial, run, fail=f"train.batch:kill@{_KILLED_AT}")
     if not first.code:
         return {"passed": False, "error": "the run ended before it could be killed"}
     resumed = engine_run.ended(trial, run, Job.RESUME)
@@ -99,16 +100,12 @@ def _killed(trial: CardTrial) -> Part:
     before, after = _losses(first.events), _losses(resumed.events[len(first.events) :])
     both = sorted(before.keys() & after.keys())
     return {
-        "passed": all(before[step] == after[step] for step in both),
+        "passed": bool(both) and all(before[step] == after[step] for step in both),
         "exit_code": first.code,
         "resumed_from": start,
         "steps_taken_twice": both,
         "exactness": resumed.of_kind("resumed")[0]["exactness"],
     }
-
-
-def _last_step(events: list[Event]) -> int:
-    return max((event["step"] for event in events if event["kind"] == "step"), default=0)
 
 
 def _losses(events: list[Event]) -> dict[int, Any]:
