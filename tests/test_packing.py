@@ -1,13 +1,18 @@
 """Packed rows never see each other, nor do padded ones see their padding."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from engine.budget import micro_batch
 from engine.data.batches import Collator, TokenSequence, alone, bins, efficiency, pack
 from engine.data.encoding.tokens import IGNORED, Tokens
+from engine.objectives import objective
+from engine.recipe.schema import Data, Recipe, Source, Training
 from tests import tiny
 from tests.conftest import KINDS
 
@@ -95,3 +100,27 @@ def test_each_row_goes_where_it_fits_best() -> None:
     assert bins([14, 11, 7, 2], 20) == [[0], [1, 2, 3]]
     assert bins([7, 6, 3, 4], 10) == [[0, 2], [1, 3]]
     assert efficiency(20, 2, 10) == 1.0
+
+
+def objectives() -> list[Any]:
+    """Of every module beside the protocol's."""
+    names = {path.stem for path in Path(objective.__file__).parent.glob("*.py")} - {"objective"}
+    modules = [import_module(f"engine.objectives.{name}") for name in sorted(names)]
+    classes = [cls for module in modules for cls in vars(module).values() if isinstance(cls, type)]
+    return [cls() for cls in dict.fromkeys(classes) if hasattr(cls, "collator")]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_ledger_knows_the_micro_batch_that_an_objective_makes(batch: int) -> None:
+    assert {each.name for each in objectives()} == micro_batch.LONGEST.keys()
+    longest = Tokens([2, *range(10, 17)], [IGNORED, *range(10, 17)], False)
+    recipe = Recipe(
+        data=Data(sources=(Source(path="rows.jsonl"),), max_length=len(longest.ids)),
+        training=Training(per_device_train_batch_size=batch),
+    )
+    for each in objectives():
+        declared = micro_batch.LONGEST[each.name](recipe)
+        made = each.collator(0, counts_on=True)([as_dict(alone(longest))] * batch)
+        assert made["input_ids"].shape == (declared.sequences, declared.length)
+        most = declared.supervised_tokens or declared.sequences * (declared.length - 1)
+        assert int(each.weight(made)) == most

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from engine.budget import micro_batch
 from engine.budget.library_kernels import NF4_BLOCK
 from engine.gemma.lora_targets import ATTENTION, MLP, Targets
 from engine.hardware import kernel_choice
@@ -120,7 +121,7 @@ def from_recipe(
 ) -> StepShape:
     """A recipe's longest micro-batch on a profile, with so many images in each sequence."""
     model, adapter, training = recipe.model, recipe.adapter, recipe.training
-    batch = training.per_device_train_batch_size
+    longest = micro_batch.LONGEST[micro_batch.SFT](recipe)
     dtype = kernel_choice.dtype_and_reason(model.dtype, profile)[0]
     counts_on = kernel_choice.counts_on(profile.device, dtype, has_flash=profile.has_flash)
     return StepShape(
@@ -133,9 +134,10 @@ def from_recipe(
         lora_dropout=adapter.lora_dropout,
         target_modules=adapter.target_modules,
         adapts_experts=adapter.target_experts,
-        batch=batch,
-        length=recipe.data.max_length,
-        restarts=recipe.data.packing or (batch > 1 and not counts_on),
+        batch=longest.sequences,
+        length=longest.length,
+        supervised_tokens=longest.supervised_tokens,
+        restarts=longest.is_packed or (longest.sequences > 1 and not counts_on),
         accumulates=training.gradient_accumulation_steps > 1,
         optim=training.optim,
         gradient_checkpointing=training.gradient_checkpointing,

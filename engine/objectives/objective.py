@@ -29,6 +29,11 @@ class Objective(Protocol):
     """One kind of training; the loop knows nothing else of it."""
 
     @property
+    def name(self) -> str:
+        """By which `engine/budget/micro_batch.py` says what its micro-batches take of memory."""
+        ...
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """Of each step: `loss`, and those named in `Loss.sums`, in their order."""
         ...

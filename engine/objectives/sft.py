@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from engine import user_dirs
+from engine.budget.micro_batch import SFT
 from engine.data.batches import WEIGHTS, Collate, Collator, TokenSequences, apart, pack
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.tokens import IGNORED
@@ -26,6 +27,7 @@ class SupervisedFineTuning:
     if it carried no loss, and rows that all weigh the same count as if they had no weights.
     """
 
+    name = SFT
     metrics: tuple[Metric, ...] = (LOSS, TOKEN_ACCURACY)
 
     def prepare(
