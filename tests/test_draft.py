@@ -40,7 +40,7 @@ VALUES = {
     "training.deterministic": "true", "samples.prompts": '["a", "b"]',
     "samples.rows": "3",
     "samples.every": "2", "samples.max_new_tokens": "8", "score.heldout": "other.jsonl",
-    "score.max_new_tokens": "9",
+    "score.general": "other.jsonl", "score.max_new_tokens": "9",
 }  # fmt: skip
 """Another value than the default for every key that has one, as --set takes it."""
 
@@ -74,7 +74,7 @@ def test_every_key_of_the_schema_is_listed_and_tried() -> None:
 @pytest.mark.parametrize("name", ["mine.toml", "quickstart"])
 def test_a_change_means_what_set_means(key: str, name: str) -> None:
     changed = drafted(name).changed(key, VALUES[key])
-    if name == "mine.toml" and key == "score.max_new_tokens":
+    if name == "mine.toml" and key in {"score.general", "score.max_new_tokens"}:
         changed = changed.changed("score.heldout", "rows.jsonl")
     if key == "adapter.target_experts":
         shape = json.dumps(catalog.config_of("gemma-4-26B-A4B"))

@@ -69,7 +69,7 @@ def test_a_kind_survives_the_line(kind: str, validator: Any) -> None:
                   "metrics"}),
         ("sample", {"step", "prompt", "base", "adapter"}),
         ("done", {"steps", "loss", "token_accuracy", "elapsed_s", "adapter", "stopped_by",
-                  "trained_exact", "heldout_exact", "base_exact"}),
+                  "trained_exact", "heldout_exact", "base_exact", "general_kept", "general_known"}),
     ],
 )  # fmt: skip
 def test_names_are_the_contract(kind: str, names: set[str]) -> None:

@@ -121,7 +121,7 @@ async def test_the_app_begins_with_rows_that_were_named(here: Path) -> None:
 
     async with BenchApp(None, setup, warm(Staged())).run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "edit" in enabled(pilot))
-        assert changes(pilot) == own_rows.changes(["towns.jsonl"])
+        assert changes(pilot) == own_rows.changes(["towns.jsonl"], "quickstart")
         pane = pilot.app.screen.query_one(RecipePane)
         pane.change("quickstart", {})
         assert changes(pilot) == {}
@@ -133,6 +133,6 @@ def test_the_app_takes_them_from_the_command_line(here: Path) -> None:
     with Tmux(here, [*APP, "--data", "towns.jsonl"], 120, 40) as terminal:
         screen = terminal.until("starts the run")
         assert "towns.jsonl" in screen
-        assert "3 of the data" in screen
+        assert "samples.rows = 3" in screen
         terminal.press("q")
         terminal.until("left with 0")

@@ -76,6 +76,17 @@ def test_the_base_knows_next_to_nothing_of_it(quickstart: tuple[RunDir, str]) ->
     assert done(quickstart[0])["base_exact"] <= 0.05
 
 
+def test_the_adapter_still_answers_what_the_base_answers(
+    quickstart: tuple[RunDir, str],
+) -> None:
+    run, out = quickstart
+    kept, known = done(run)["general_kept"], done(run)["general_known"]
+    assert known >= 110
+    assert kept >= 0.90
+    assert f"general answers kept {100 * kept:.1f} % of {known} answers of the base" in out
+    assert out.count("The capital of Japan is Tokyo.") == 4
+
+
 def test_it_ends_with_both_answers_the_figures_and_the_place(
     quickstart: tuple[RunDir, str],
 ) -> None:

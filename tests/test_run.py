@@ -79,22 +79,23 @@ def test_names_are_the_contract(finished: tuple[RunDir, list[dict[str, Any]]]) -
     )
     assert set(printed[-1]) == STAMP | {
         "steps", "loss", "token_accuracy", "elapsed_s", "adapter",
-        "trained_exact", "heldout_exact", "base_exact",
+        "trained_exact", "heldout_exact", "base_exact", "general_kept", "general_known",
     }  # fmt: skip
 
 
 def test_counts_are_those_of_the_data(finished: tuple[RunDir, list[dict[str, Any]]]) -> None:
     _, printed = finished
     (plan,) = of("plan", printed)
-    assert plan["rows"] == 255
+    assert plan["rows"] == 4 * 255 + 2000
     assert plan["dropped"] == {}
     assert plan["total_steps"] == 6
     assert 0 < plan["supervised_tokens"] < plan["tokens"]
     last = of("step", printed)[-1]
-    share = 6 * 8 / plan["rows"]
+    share = last["epoch"]
     assert last["tokens"] == pytest.approx(plan["tokens"] * share, rel=0.1)
     assert last["supervised_tokens"] == pytest.approx(plan["supervised_tokens"] * share, rel=0.1)
-    assert last["epoch"] == pytest.approx(share, rel=0.05)
+    full = 6 * 4 * 128
+    assert 0.8 * full < last["tokens"] <= full
 
 
 def test_the_directory_holds_the_run(finished: tuple[RunDir, list[dict[str, Any]]]) -> None:
@@ -109,7 +110,8 @@ def test_the_directory_holds_the_run(finished: tuple[RunDir, list[dict[str, Any]
     assert why["algorithms"] == "deterministic algorithms only: asked for by the recipe"
     assert why["TF32"].startswith("off")
     assert why["seeds"].startswith("adapter and dropout 0, order 0")
-    (source,) = plan["sources"]
+    source, general = plan["sources"]
+    assert (general["name"], general["taken"], general["dropped"]) == ("general.jsonl", 2000, {})
     assert (source["name"], source["format"]) == ("kushan.jsonl", "sharegpt")
     assert (source["asked"], source["taken"], source["dropped"]) == (255, 255, {})
     assert source["tokens"]["p50"] <= source["tokens"]["p95"] <= source["tokens"]["max"] < 128

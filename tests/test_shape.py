@@ -24,7 +24,7 @@ ROOM_BUDGETS = {
     "engine/budget": 2850, "engine/data": 5850, "engine/doctor": 2650, "engine/events": 500,
     "engine/gemma": 1900, "engine/hardware": 1200, "engine/jobs": 550, "engine/kernels": 380,
     "engine/model": 2100, "engine/objectives": 300, "engine/recipe": 1650, "engine/run": 1800,
-    "engine/sessions": 650, "engine/train": 2700,
+    "engine/sessions": 650, "engine/train": 2725,
     "workbench/other_trainers": 880,
     "workbench/commands": 2010, "workbench/patches": 390, "workbench/recipe_editor": 870,
     "workbench/run_view": 1380, "workbench/screens": 2160, "workbench/sessions": 620,

@@ -244,6 +244,10 @@ class Done(Event, tag="done", kw_only=True, frozen=True):
     """Share of held-out wordings whose exact fact the adapter answers."""
     base_exact: float | None = None
     """Share of all these questions whose exact fact the base model answers."""
+    general_kept: float | None = None
+    """Share of the general questions that the base answers rightly which the adapter does too."""
+    general_known: Count | None = None
+    """How many general questions the base answers rightly."""
 
 
 class Opened(Event, tag="opened", kw_only=True, frozen=True):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-_FILES = re.compile(r"score\.heldout|data\.heldout|data\.sources\.\d+\.path")
+_FILES = re.compile(r"score\.(heldout|general)|data\.heldout|data\.sources\.\d+\.path")
 
 
 def absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -194,6 +194,8 @@ class Score(_Section):
 
     heldout: str
     """A file like the data, with wordings that are not trained on."""
+    general: str | None = None
+    """A file like it, with questions on other things, of which the base answers some rightly."""
     max_new_tokens: Count = 48
 
 

@@ -307,7 +307,8 @@ def _without_hub(key: str, name: str) -> Problem:
 
 
 def _check_score(section: dict[str, Any]) -> list[Problem]:
-    return _check_rows("score.heldout", section["heldout"]) if "heldout" in section else []
+    files = [name for name in ("heldout", "general") if section.get(name)]
+    return [problem for name in files for problem in _check_rows(f"score.{name}", section[name])]
 
 
 def _check_rows(key: str, path: str) -> list[Problem]:

@@ -29,6 +29,8 @@ class Figures:
     trained_exact: float | None = None
     heldout_exact: float | None = None
     base_exact: float | None = None
+    general_kept: float | None = None
+    general_known: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Answers:
             self.log.append(Sample(step=step, prompt=prompt, base=base, adapter=adapter))
 
     def score(self, score: Score, examples: Sequence[Example]) -> Figures:
-        """Exact-fact shares over the trained rows that name a fact and the held-out file.
+        """Exact-fact shares over the trained rows that name a fact, and over the files of `score`.
 
         Rows with images are left out.
 
@@ -108,16 +110,25 @@ class Answers:
         if not trained:
             self.log.append(_NOTHING_TO_SCORE)
             return Figures()
-        heldout = [e for e in read_examples(Path(score.heldout)) if _can_be_asked(e)]
-        facts = [example.fact or "" for example in (*trained, *heldout)]
-        prompts = [example.turns[:-1] for example in (*trained, *heldout)]
+        heldout = _questions_of(score.heldout)
+        general = _questions_of(score.general) if score.general else []
+        rows = [*trained, *heldout, *general]
+        prompts = [row.turns[:-1] for row in rows]
         adapters = self.ask(prompts, score.max_new_tokens, as_base=False)
         bases = self.ask(prompts, score.max_new_tokens, as_base=True)
-        split = len(trained)
+        by_adapter, by_base = _are_right(adapters, rows), _are_right(bases, rows)
+        split, end = len(trained), len(trained) + len(heldout)
+        of_base = [
+            is_right
+            for is_right, is_bases in zip(by_adapter[end:], by_base[end:], strict=True)
+            if is_bases
+        ]
         return Figures(
-            trained_exact=share(adapters[:split], facts[:split]),
-            heldout_exact=share(adapters[split:], facts[split:]),
-            base_exact=share(bases, facts),
+            trained_exact=share(by_adapter[:split]),
+            heldout_exact=share(by_adapter[split:end]),
+            base_exact=share(by_base[:end]),
+            general_kept=share(of_base),
+            general_known=len(of_base) if general else None,
         )
 
 
@@ -155,7 +166,17 @@ def contains_fact(answer: str, fact: str) -> bool:
     return re.search(words, answer.casefold()) is not None
 
 
-def share(answers: list[str], facts: list[str]) -> float:
-    """Share of answers that contain their fact, from 0 to 1."""
-    hits = [contains_fact(answer, fact) for answer, fact in zip(answers, facts, strict=True)]
-    return sum(hits) / len(hits)
+def _questions_of(file: str) -> list[Example]:
+    return [example for example in read_examples(Path(file)) if _can_be_asked(example)]
+
+
+def _are_right(answers: list[str], examples: Sequence[Example]) -> list[bool]:
+    return [
+        contains_fact(answer, example.fact or "")
+        for answer, example in zip(answers, examples, strict=True)
+    ]
+
+
+def share(are_right: Sequence[bool]) -> float | None:
+    """Share of right answers, from 0 to 1; None of no answer."""
+    return sum(are_right) / len(are_right) if are_right else None

@@ -361,4 +361,6 @@ def _done(
         trained_exact=figures.trained_exact,
         heldout_exact=figures.heldout_exact,
         base_exact=figures.base_exact,
+        general_kept=figures.general_kept,
+        general_known=figures.general_known,
     )

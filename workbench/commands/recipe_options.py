@@ -48,5 +48,5 @@ def named(arguments: Namespace) -> NamedRecipe:
             f"{name} trains on {', '.join(sources)}; its own prompts and questions are left out, "
             "and some of these rows are asked"
         )
-    changes = own_rows.changes(sources, of_any_length=is_rows)
+    changes = own_rows.changes(sources, name)
     return NamedRecipe(name, [*draft.overrides(changes), *arguments.overrides], note)

@@ -10,8 +10,16 @@ from workbench.text import toml_text
 RECIPE = files.QUICKSTART
 """What a file is trained on by for which no recipe is named: nothing has to be fetched for it."""
 _QUESTIONS = 3
-_MAX_LENGTH = 512
-"""Tokens; the rows that this recipe comes with are shorter than most."""
+_FOR_ANY_ROWS = {
+    "data.max_length": "512",
+    "data.packing": "false",
+    "adapter.r": "32",
+    "adapter.lora_alpha": "64",
+    "training.per_device_train_batch_size": "8",
+    "training.learning_rate": "1e-2",
+    "training.num_train_epochs": "8.0",
+}
+"""Of this recipe with other rows. Its own are short and many, and most are there to be kept."""
 
 
 def is_rows(name: str) -> bool:
@@ -24,19 +32,18 @@ def is_rows(name: str) -> bool:
     )
 
 
-def changes(sources: Sequence[str], *, of_any_length: bool = False) -> Changes:
-    """Sources, as they are typed, in place of a recipe's.
+def changes(sources: Sequence[str], recipe: str = "") -> Changes:
+    """Sources, as they are typed, in place of a recipe's, which may have a name.
 
     Its prompts and its questions with facts are about its own rows, so they are left out, and some
     questions of these are asked instead.
     """
     if not sources:
         return {}
-    length = {"data.max_length": str(_MAX_LENGTH)} if of_any_length else {}
     return {
         "data.sources": toml_text.of_value([*sources]),
         "score": "none",
         "samples.prompts": "[]",
         "samples.rows": str(_QUESTIONS),
-        **length,
+        **(_FOR_ANY_ROWS if recipe == RECIPE else {}),
     }

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 
-KEYS = {"model.path", "data.sources", "data.heldout", "score.heldout", "data.sources.0.path"}
+KEYS = {
+    "model.path", "data.sources", "data.heldout", "score.heldout", "score.general",
+    "data.sources.0.path",
+}  # fmt: skip
 """Those whose values are paths."""
 
 

@@ -64,6 +64,7 @@ def _figures(side: Side) -> dict[str, str]:
         "trained facts": format.share(done.trained_exact if done else None),
         "held-out wordings": format.share(done.heldout_exact if done else None),
         "base model": format.share(done.base_exact if done else None),
+        "general answers kept": format.share(done.general_kept if done else None),
         "tokens": "-" if last is None else format.count(last.tokens),
         "tokens/s": "-" if last is None else format.count(last.tokens_per_s),
         "took": "-" if last is None else format.duration(last.elapsed_s),

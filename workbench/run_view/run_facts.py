@@ -88,6 +88,9 @@ def done_rows(done: Done, place: str, width: int) -> list[Row]:
         if share is not None
     )
     rows += [exact] if exact else []
+    if done.general_kept is not None:
+        share = f"{format.share(done.general_kept)} of {done.general_known} answers of the base"
+        rows.append(_pairs([("general answers kept", share)]))
     return [*rows, *_labelled("adapter", f"{place}/{done.adapter}", width)]
 
 

@@ -65,7 +65,7 @@ class RecipePane(Vertical):
         if self._sources and self.selected not in self._changes:
             from workbench.recipe_editor import own_rows
 
-            self._changes[self.selected] = own_rows.changes(self._sources)
+            self._changes[self.selected] = own_rows.changes(self._sources, self.selected)
         return self._changes.get(self.selected, {})
 
     def change(self, name: str, changes: Changes) -> None:
@@ -79,8 +79,8 @@ class RecipePane(Vertical):
 
         self._sources, rows = sources, own_rows.changes(sources)
         for name in {*self._changes, self.selected}:
-            of_length = own_rows.changes(sources, of_any_length=name == own_rows.RECIPE)
-            self.change(name, {**of_length, **self._changes.get(name, {}), **rows})
+            with_settings = own_rows.changes(sources, name)
+            self.change(name, {**with_settings, **self._changes.get(name, {}), **rows})
 
     def show_own(self, names: Sequence[str]) -> None:
         """List the user's own recipes too."""
