@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -96,6 +96,15 @@ def test_runs_of_other_folders_are_listed(tmp_path: Path, at_work: list[RunDir])
     assert len(command.call(elsewhere, "runs", "--everywhere")[1].splitlines()) == 4
     code, message = refused(elsewhere, "runs", "--root", "gone")
     assert (code, "no such folder" in message) == (2, True)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.touch, lambda path: path.symlink_to("runs")])
+def test_runs_that_are_no_folder_are_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A link to itself among them, which can't be followed."""
+    make(tmp_path / "runs")
+    code, message = refused(tmp_path, "runs")
+    assert (code, "runs: it is no folder. Move it away" in message) == (2, True)
+    assert command.call(tmp_path, "runs", "--root", ".")[0] == 0
 
 
 def test_folders_that_are_gone_or_no_text_are_forgotten(

@@ -1,11 +1,12 @@
 """`gemma-bench runs`: runs, newest first, with what a glance at their files tells."""
 
+import os
 import time
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.problems import ExitCode
+from engine.problems import ExitCode, Refusal
 from engine.run import run_folders, run_summary, runs
 from engine.run.run_summary import RunSummary
 from engine.run.rundir import RUNS, RunDir
@@ -32,8 +33,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print them. Raises `Refusal` where a folder is none."""
+    """Print them. Raises `Refusal` where a folder, or `runs`, is none."""
     folders = options.run_folders(arguments)
+    if not folders and not arguments.root and os.path.lexists(RUNS) and not RUNS.is_dir():
+        raise Refusal.of(str(RUNS), "it is no folder", "Move it away, or name one with --root")
     listed = [(run, run_summary.summarize(run)) for run in runs.every(folders)]
     if arguments.json:
         for run_dir, summary in listed:
@@ -45,7 +48,8 @@ def run(arguments: Namespace) -> int:
     elif folders:
         print("no run there")
     else:
-        others = [folder for folder in run_folders.existing() if folder.resolve() != RUNS.resolve()]
+        here = os.path.realpath(RUNS)
+        others = [folder for folder in run_folders.existing() if os.path.realpath(folder) != here]
         count = format.amount(len(others), "other folder")
         elsewhere = f"; gemma-bench runs --everywhere lists those of {count}" if others else ""
         print(f"no run here yet; start one: gemma-bench --run quickstart{elsewhere}")
