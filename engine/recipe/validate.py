@@ -185,7 +185,7 @@ def _check_model(section: dict[str, Any]) -> list[Problem]:
         fix = f"Give the file: {ggufs[0]}" if ggufs else "Give a model folder, or a GGUF file"
         return [Problem("model.path", path, "no config.json in it", fix)]
     if typed_value.HUB_ID.fullmatch(path) and not os.path.exists(os.path.dirname(path)):
-        return [] if not _is_offline() or _is_cached(path) else [_not_cached(path)]
+        return [] if not _is_offline() or is_cached(path) else [_not_cached(path)]
     fix = 'Give a model folder, a GGUF file, a hub id such as google/gemma-3-1b-it, or "embedded"'
     return [Problem("model.path", path, "there is no such folder", fix)]
 
@@ -227,9 +227,19 @@ def _is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
-def _is_cached(hub_id: str) -> bool:
-    home = Path(os.environ.get("HF_HOME", os.path.expanduser("~/.cache/huggingface")))
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+def _hub_home() -> Path:
+    return Path(os.environ.get("HF_HOME", os.path.expanduser("~/.cache/huggingface")))
+
+
+def has_token() -> bool:
+    """Whether somebody is logged in at the hub, as `hf auth login` leaves it."""
+    token_file = Path(os.environ.get("HF_TOKEN_PATH", _hub_home() / "token"))
+    return bool(os.environ.get("HF_TOKEN")) or token_file.is_file()
+
+
+def is_cached(hub_id: str) -> bool:
+    """Whether files of a model or a dataset of the hub lie in its cache."""
+    cache = Path(os.environ.get("HF_HUB_CACHE", _hub_home() / "hub"))
     return (cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").is_dir()
 
 

@@ -13,7 +13,7 @@ from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Problem, Refusal
 from engine.recipe import validate, validate_device
 from engine.recipe.schema import Recipe
-from workbench.recipe_editor import draft, fit_check, recipe_facts
+from workbench.recipe_editor import draft, fit_check, foresight, recipe_facts
 from workbench.recipe_editor.draft import Changes, Draft
 from workbench.text import budget_page
 from workbench.text.layouts import Fact
@@ -28,6 +28,8 @@ class _Assessment:
     problems: Sequence[Problem]
     draft: Draft | None
     """The recipe as it can be edited; none where its file can't be read."""
+    notes: Sequence[Problem] = ()
+    """What will disappoint, though nothing is wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,12 @@ def _with_memory(
         problems += refusal.problems
     if forecast is None:
         return Unbudgeted(
-            facts=facts, problems=problems, draft=edited, recipe=recipe, reason=reason
+            facts=facts,
+            problems=problems,
+            draft=edited,
+            notes=foresight.notes(edited, recipe, None),
+            recipe=recipe,
+            reason=reason,
         )
     pace = throughput.estimate(
         forecast.gemma, forecast.step, profile, recipe.training.gradient_accumulation_steps
@@ -140,9 +147,12 @@ def _with_memory(
     facts = [
         *facts,
         *recipe_facts.of_tables(forecast.budget),
-        *recipe_facts.of_pace(pace, throughput.steps(recipe)),
+        *recipe_facts.of_pace(pace, foresight.steps(recipe)),
     ]
-    assessed = Assessed(facts=facts, problems=problems, draft=edited, forecast=forecast)
+    notes = foresight.notes(edited, recipe, pace)
+    assessed = Assessed(
+        facts=facts, problems=problems, draft=edited, notes=notes, forecast=forecast
+    )
     return assessed if forecast.budget.fits else _over(assessed, _SEEKING)
 
 

@@ -55,10 +55,10 @@ def of_pace(pace: Pace | None, steps: int | None) -> list[Fact]:
     """How long a step takes, and all of them, as far as that can be told from shapes."""
     if pace is None:
         return []
-    of_step = f"about {pace.step_s:.2g} s a step, guessed to a factor of two"
+    of_step = f"about {format.span(pace.step_s)} a step, guessed to a factor of two"
     if steps is None:
         return [("time", of_step, "dim")]
-    of_all = f"about {format.duration(steps * pace.step_s)} for {format.count(steps)} steps"
+    of_all = f"{format.amount(steps, 'step')}, about {format.span(steps * pace.step_s)}"
     return [("time", of_all, ""), ("", of_step, "dim")]
 
 

@@ -22,7 +22,7 @@ from engine.recipe import files
 from workbench.screens.bench_screen import BenchScreen, bench
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import format
-from workbench.text.layouts import fact_rows, problem_rows
+from workbench.text.layouts import fact_rows, note_rows, problem_rows
 from workbench.text.sanitize import sanitize_line
 from workbench.text.styled import Row, Span, wrapped
 from workbench.text.terminal import draws_braille
@@ -164,7 +164,7 @@ class SetupScreen(BenchScreen):
         if basis != self._basis:
             self._basis, self._outcome = basis, None
         verdict = ("checking", "dim") if self._outcome is None else _verdict(self._outcome)
-        self._judge(verdict, self._outcome.problems if self._outcome else ())
+        self._judge(verdict, self._outcome)
         self.refresh_bindings()
         self._check_in_thread(self.choice)
 
@@ -210,7 +210,7 @@ class SetupScreen(BenchScreen):
         self.query_one("#settings", Pager).show_lines(partial(fact_rows, outcome.facts))
         self.query_one("#outcome").set_class(bool(outcome.problems), "-blocked")
         self._show_memory(outcome)
-        self._judge(_verdict(outcome), outcome.problems)
+        self._judge(_verdict(outcome), outcome)
         if not outcome.draft:
             self.on_key_list_closed()
         elif self.has_class("-editing"):
@@ -236,9 +236,14 @@ class SetupScreen(BenchScreen):
         else:
             pane.show(partial(budget_page.pane, budget, is_ascii=self.is_ascii))
 
-    def _judge(self, verdict: Span, problems: Sequence[Problem] = ()) -> None:
-        """Say what is under way, or what is wrong."""
-        self.query_one("#problems", Pager).show_lines(partial(problem_rows, verdict, problems))
+    def _judge(self, verdict: Span, outcome: RecipeAssessment | None = None) -> None:
+        """Say what is under way, or what is wrong, or else what will disappoint."""
+        problems = outcome.problems if outcome else ()
+        notes = outcome.notes if outcome and not problems else ()
+        self.query_one("#outcome").set_class(bool(notes), "-noted")
+        self.query_one("#problems", Pager).show_lines(
+            lambda width: [*problem_rows(verdict, problems, width), *note_rows(notes, width)]
+        )
 
     def on_resize(self) -> None:
         """Facts that don't fit are told of."""

@@ -10,7 +10,7 @@ from engine.budget.suggestions import Largest, Suggestion
 from engine.hardware.profiles import Profile
 from engine.recipe.schema import Recipe
 from workbench.text import toml_text
-from workbench.text.format import amount, count
+from workbench.text.format import amount, count, span
 from workbench.text.sanitize import sanitize_line
 from workbench.text.styled import Row, plain, wrapped
 
@@ -180,8 +180,8 @@ def time(pace: dict[str, Any]) -> list[str]:
     """Seconds, hours and money, from the profile."""
     if pace["step_s"] is None:
         return ["  time: nothing is known of this device's speed"]
-    line = f"  time: about {pace['step_s']:.2g} s a step, {count(pace['tokens_per_s'])} tokens/s"
-    line += "" if pace["hours"] is None else f", {pace['hours']:.2g} h in all"
+    line = f"  time: about {span(pace['step_s'])} a step, {count(pace['tokens_per_s'])} tokens/s"
+    line += "" if pace["hours"] is None else f", {span(3600 * pace['hours'])} in all"
     line += "" if pace["cost"] is None else f", {pace['cost']:.2f} at that price"
     return [f"{line} (guessed from shapes, to a factor of two)"]
 

@@ -9,6 +9,21 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def span(seconds: float) -> str:
+    """How long something takes, in its two largest units: 0.31 s, 4 min 5 s, 3 d 2 h, 3 months."""
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    if seconds >= 730 * 86400:
+        return f"{seconds / (365 * 86400):.2g} years"
+    if seconds >= 60 * 86400:
+        return f"{seconds / (30 * 86400):.0f} months"
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    at = next(place for place, (_, size) in enumerate(units) if seconds >= size)
+    (large, size), (small, part) = units[at], units[at + 1]
+    whole, rest = divmod(round(seconds / part), size // part)
+    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
+
+
 def age(seconds: float) -> str:
     """How long ago, in its largest unit: 40 s, 5 min, 3 h, 12 d."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):

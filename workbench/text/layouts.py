@@ -37,6 +37,18 @@ def problem_rows(verdict: Span, problems: Sequence[Problem], width: int) -> list
     return rows
 
 
+def note_rows(notes: Sequence[Problem], width: int) -> list[Row]:
+    """What is worth a look, and what could be done."""
+    return [
+        row
+        for note in notes
+        for row in (
+            *wrapped(note.reason, "warn", width),
+            *wrapped(note.fix, "accent", width, _INDENT),
+        )
+    ]
+
+
 def log_rows(lines: Sequence[str], width: int) -> list[Row]:
     """A row per line. Of a line that overwrote itself the last word stands; colours go."""
     last_words = (_COLOUR.sub("", line).rstrip("\r").rpartition("\r")[2] for line in lines)
