@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from bench_app import BROKEN, lay_down_runs, make_app, until
 from recording import at_work, lay_down, load
+from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import DataTable
@@ -20,6 +21,7 @@ from engine.hardware import profiles
 from engine.run.rundir import RunDir
 from engine.run.runs import every
 from workbench.screens.dialogs import ConfirmScreen
+from workbench.screens.help import HelpScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
 from workbench.screens.setup import SetupScreen
@@ -51,6 +53,10 @@ def is_on(pilot: Pilot[Any], kind: type[Screen[Any]]) -> bool:
 
 def verdict(pilot: Pilot[Any]) -> str:
     return " ".join(screen_of(pilot).query_one("#problems", Canvas).text_rows())
+
+
+def keys_told(pilot: Pilot[Any]) -> list[str]:
+    return screen_of(pilot).query_one("#help-keys", Canvas).text_rows()
 
 
 def wishes(run: RunDir) -> list[str]:
@@ -251,12 +257,28 @@ async def test_quitting_with_nothing_at_work_is_quick(tmp_path: Path) -> None:
 
 async def test_help_names_the_keys(tmp_path: Path) -> None:
     async with make_app(tmp_path).run_test(size=SIZE) as pilot:
-        await pilot.press("question_mark")
-        await pilot.pause()
-        assert screen_of(pilot).query("HelpPanel")
-        await pilot.press("f1")
-        await pilot.pause()
-        assert not screen_of(pilot).query("HelpPanel")
+        await until(pilot, lambda: "Nothing is wrong" in verdict(pilot))
+        for key, leave in (("question_mark", "f1"), ("f1", "escape")):
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(screen_of(pilot), HelpScreen))
+            shown = [line for line in keys_told(pilot) if line]
+            assert shown[0] == "this pane"
+            assert "The entry above" in shown[1]
+            await pilot.press("pagedown", "pagedown", "pagedown")
+            assert keys_told(pilot) != shown
+            await pilot.press(*"attach")
+            await pilot.pause()
+            assert keys_told(pilot) == [
+                "this screen", "a                 Follow the run at work (No run is at work)",
+            ]  # fmt: skip
+            await pilot.press(leave)
+            await until(pilot, lambda: isinstance(screen_of(pilot), SetupScreen))
+
+
+async def test_a_colon_finds_any_action(tmp_path: Path) -> None:
+    async with make_app(tmp_path).run_test(size=SIZE) as pilot:
+        await pilot.press("colon")
+        await until(pilot, lambda: isinstance(screen_of(pilot), CommandPalette))
 
 
 async def test_no_color(

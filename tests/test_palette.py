@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from engine import user_dirs
 from workbench.screens.dialogs import JumpScreen
+from workbench.screens.help import HelpScreen
 from workbench.screens.run import RunScreen
 from workbench.screens.runs import RunsScreen
 from workbench.text import saved_theme
@@ -101,6 +102,6 @@ async def test_help_palette_and_jumps_open_on_every_screen(tmp_path: Path) -> No
             await pilot.press("escape", "ctrl+o")
             await until(pilot, lambda: is_on(pilot, JumpScreen))
             await pilot.press("escape", "f1")
-            await until(pilot, lambda: pilot.app.screen.query("HelpPanel"))
+            await until(pilot, lambda: is_on(pilot, HelpScreen))
             await pilot.press("f1")
         assert is_on(pilot, RunsScreen)

@@ -66,6 +66,7 @@ class BenchApp(TerminalApp):
         Binding(
             "ctrl+o", "jump", "Jump", show=False, id="app-jump", tooltip="To a pane, by letter"
         ),
+        Binding("ctrl+p,colon", "command_palette", "Find", show=False, tooltip="Find any action"),
         Binding("q", "quit", "Quit", id="app-quit", tooltip="Leave; runs go on"),
         Binding("ctrl+c", "quit", show=False, id="app-interrupt", tooltip="Leave; runs go on"),
         Binding("ctrl+z", "suspend_process", show=False, id="app-suspend", tooltip="To the shell"),
@@ -142,11 +143,10 @@ class BenchApp(TerminalApp):
         self.push_screen(JumpScreen(panes), lambda pane: pane and pane.focus())
 
     def action_help(self) -> None:
-        """Show or hide the keys."""
-        if self.screen.query("HelpPanel"):
-            self.action_hide_help_panel()
-        else:
-            self.action_show_help_panel()
+        """Show all keys that work where one is."""
+        from workbench.screens import help
+
+        self.push_screen(help.HelpScreen(help.of_screen(self.screen)))
 
     async def action_quit(self) -> None:
         """Leave; where runs are at work, say first that they go on."""
