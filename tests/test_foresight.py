@@ -50,7 +50,7 @@ def test_a_recipe_as_it_comes_has_nothing_to_note() -> None:
 
 
 def test_eight_steps_are_few_and_the_advice_makes_them_enough() -> None:
-    few = {**own_rows.changes(["towns.jsonl"]), "training.num_train_epochs": "0.5"}
+    few = {**own_rows.changes(["towns.jsonl"], "quickstart"), "training.num_train_epochs": "0.5"}
     (note,) = assessed(few).notes
     assert note.reason == "8 steps in all, which teaches little"
     assert reasons(followed(note, few)) == []
@@ -59,7 +59,7 @@ def test_eight_steps_are_few_and_the_advice_makes_them_enough() -> None:
 
 
 def test_the_time_is_of_all_steps_of_the_rows_that_are_there() -> None:
-    slow = assessed(own_rows.changes(["towns.jsonl"]), replace(SLOW, tflops=1e-7))
+    slow = assessed(own_rows.changes(["towns.jsonl"], "quickstart"), replace(SLOW, tflops=1e-7))
     told_facts = {name: value for name, value, _ in slow.facts if name}
     assert told_facts["time"].startswith("128 steps, about ")
     assert "e+" not in told_facts["time"]
@@ -78,7 +78,7 @@ def test_rows_alone_leave_prompts_and_score_about_others() -> None:
 def test_broken_lines_are_named(here: Path) -> None:
     with (here / "towns.jsonl").open("a") as rows:
         rows.write('{"question": \n')
-    (reason,) = reasons(own_rows.changes(["towns.jsonl"]))
+    (reason,) = reasons(own_rows.changes(["towns.jsonl"], "quickstart"))
     assert reason == "towns.jsonl: 1 line can't be read (line 129)"
 
 
