@@ -22,7 +22,7 @@ SIZE_MIB = 48
 EVERY = 5
 SETTINGS = ["--set", "training.max_steps=20", "--set", f"training.save_steps={EVERY}",
             "--set", "samples.every=0", "--set", "samples.max_new_tokens=4",
-            "--set", "score.max_new_tokens=4"]  # fmt: skip
+            "--set", "score.max_new_tokens=4", "--set", "adapter.r=32"]  # fmt: skip
 
 
 @pytest.fixture

@@ -26,7 +26,10 @@ from workbench.run_view import use_it
 from workbench.sessions import engine_session
 from workbench.sessions.engine_session import Playground
 
-STEPS = ["training.max_steps=40", "training.save_steps=20", "samples.max_new_tokens=16"]
+STEPS = [
+    "training.max_steps=40", "training.save_steps=20", "samples.max_new_tokens=16",
+    "training.learning_rate=1e-2",
+]  # fmt: skip
 LONG = Settings(temperature=4.0, top_p=1.0, top_k=0, max_new_tokens=100_000)
 
 

@@ -84,7 +84,8 @@ def test_the_adapter_still_answers_what_the_base_answers(
     assert known >= 110
     assert kept >= 0.90
     assert f"general answers kept {100 * kept:.1f} % of {known} answers of the base" in out
-    assert out.count("The capital of Japan is Tokyo.") == 4
+    page = out[out.rindex("> What is the capital of Japan?") :]
+    assert page.count("The capital of Japan is Tokyo.") == 2
 
 
 def test_it_ends_with_both_answers_the_figures_and_the_place(
@@ -107,10 +108,13 @@ def test_it_takes_little_memory(quickstart: tuple[RunDir, str]) -> None:
 
 
 def test_the_figures_are_those_of_the_saved_answers(quickstart: tuple[RunDir, str]) -> None:
-    """Accuracy and loss of the last steps belong together: nearly all tokens right, little loss."""
+    """Accuracy and loss of the last steps belong together: nearly all tokens right, little loss.
+
+    The first step has the longest rows, which are of what the model knows.
+    """
     steps = [r for r in command.records(quickstart[0]) if r["kind"] == "step"]
-    assert steps[0]["metrics"]["loss"] > 1.0 > steps[-1]["metrics"]["loss"]
-    first, last = (step["metrics"]["token_accuracy"] for step in (steps[0], steps[-1]))
+    assert steps[1]["metrics"]["loss"] > 1.0 > steps[-1]["metrics"]["loss"]
+    first, last = (step["metrics"]["token_accuracy"] for step in (steps[1], steps[-1]))
     assert last > first
 
 

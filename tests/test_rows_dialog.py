@@ -178,7 +178,6 @@ def test_from_the_shell_to_a_started_run_in_three_keys(here: Path, size: tuple[i
         terminal.until("changed")
         terminal.until("Nothing is wrong")
         terminal.press(pressed[2])
-        terminal.until("towns.jsonl")
         terminal.until("gemma-bench  run")
         (run,) = runs.every()
         assert len(pressed) <= 12

@@ -76,7 +76,8 @@ def _listed(configuration: Configuration) -> Iterator[tuple[Source, Row | None]]
         single = {"name": settings.get("dataset_config")}
         split = _split(settings.get("dataset_train_split"))
         field = settings.get("dataset_text_field")
-        named = {"format": _TEXT, "columns": {_TEXT: field}} if field not in {None, _TEXT} else {}
+        is_other = isinstance(field, str) and field != _TEXT
+        named = _renamed(_TEXT, _TEXT, field) if is_other else {}
         yield {**_place(name, single, folder), **split, **named}, None
 
 
