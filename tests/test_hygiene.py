@@ -73,7 +73,7 @@ def test_hostile_recipes_are_listed_and_edited(tmp_path: Path) -> None:
         terminal.until(lambda written: b"ab.toml" in written)
         for _ in range(4):
             pressed(terminal, b"\x1b[B", b"e", b"j", b"\r", b"\x1b", b"\x1b", b"w", b"\x1b")
-        pressed(terminal, b"s", b"p", b"/a[", b"\x1b", b"?", b"?", b"q")
+        pressed(terminal, b"s", b"p", b"/a[", b"\x1b", b"?", b"\x1b", b"q")
         assert terminal.end() == 0
     assert foreign(terminal.written) == []
     assert not (tmp_path / "runs").exists()

@@ -89,7 +89,8 @@ def _rows(configuration: Configuration) -> list[Row]:
     defaults = DEFAULTS[configuration.trainer]
     if configuration.trainer == reading.LLAMA_FACTORY:
         rank = next((r.value for r in rows if "adapter.r" in r.settings), defaults["lora_rank"])
-        defaults = {**defaults, "lora_alpha": 2 * int(rank)}
+        if isinstance(rank, int):
+            defaults = {**defaults, "lora_alpha": 2 * rank}
     return [
         *(
             replace(row, is_default=True)
