@@ -38,7 +38,7 @@ def main() -> None:
         done = json.loads((clone / "run/events.jsonl").read_text().splitlines()[-1])
     print(f"set-up      {venv + install:6.1f} s")
     print(f"quickstart  {run:6.1f} s, engine's peak {ending['max_rss_kib'] / 2**20:.2f} GiB")
-    for name in ("trained_exact", "heldout_exact", "base_exact"):
+    for name in ("trained_exact", "heldout_exact", "base_exact", "general_kept"):
         print(f"{name:<14} {done[name]:.1%}")
 
 
