@@ -53,6 +53,10 @@ def test_a_file_is_trained_on_by_its_name(here: Path) -> None:
         str(here / "towns.jsonl"), str(here / "more"),
     ]  # fmt: skip
     assert (recipe.score, recipe.data.max_length) == (None, 512)
+    training = recipe.training
+    assert (recipe.data.packing, recipe.adapter.r, recipe.adapter.lora_alpha) == (False, 32, 64)
+    assert (training.learning_rate, training.num_train_epochs) == (1e-2, 8.0)
+    assert training.per_device_train_batch_size == 8
     told = [json.loads(line) for line in out.splitlines()]
     asked = [event["prompt"] for event in told if event["kind"] == "sample" and event["step"] == 3]
     assert asked == [f"What of held {n}?" for n in range(3)]
