@@ -44,6 +44,10 @@ fd = lock.hold(run.lock, lock.ENGINE)
 print("up", flush=True)
 for line in sys.stdin.buffer:
     append_line(run.events, line)
+    if b'"kind": "done"' in line or b'"kind": "failed"' in line:
+        print("said its last word", flush=True)
+        if sys.argv[2:] != ["lingers"]:
+            break
 """
 HELLO = Hello(schema=1, job="train", pid=1, host="a\x1b[2Jhost", version="0")
 PLAN = Plan(
@@ -71,15 +75,18 @@ def step(number: int, loss: float | None = 1.5) -> Step:
 class Engine:
     """A process that holds a run's lock and appends what it is told to."""
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: RunDir, *ways: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", ENGINE, str(run.path)],
+            [sys.executable, "-c", ENGINE, str(run.path), *ways],
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self.process.stdin
         assert self.process.stdout
         self._pen, self._reply = self.process.stdin, self.process.stdout
-        assert self._reply.readline() == b"up\n"
+        assert self.reply() == b"up\n"
+
+    def reply(self) -> bytes:
+        return self._reply.readline()
 
     def append(self, *lines: bytes) -> None:
         self._pen.write(b"".join(lines))
@@ -195,6 +202,18 @@ def test_a_run_that_died_exits_1_with_the_cause(run: RunDir, engine: Engine) -> 
     assert code == 1
     assert "signal 9" in out
     assert str(run.log) in out
+
+
+def test_nothing_is_written_after_the_command(run: RunDir) -> None:
+    """So that a script can copy the folder once it has ended."""
+    engine = Engine(run, "lingers")
+    viewer = follow(run)
+    engine.append(encode(HELLO), encode(DONE))
+    assert engine.reply() == b"said its last word\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        viewer.wait(1)
+    engine.end()
+    assert finish(viewer)[0] == 0
 
 
 def test_a_live_run_is_followed_to_its_end(run: RunDir, engine: Engine) -> None:

@@ -75,7 +75,8 @@ def test_no_secret_is_told(ended: Ended) -> None:
     run, out, lines, _ = ended
     assert any("engine train" in line for line in lines)
     files = [path for path in run.path.rglob("*") if path.is_file()]
-    assert {"events.jsonl", "engine.log", "request.json"} <= {path.name for path in files}
+    names = {path.name for path in files}
+    assert {"events.jsonl", "engine.log", "request.json", "exit.json"} <= names
     for canary in (*CANARIES.values(), "hf_canaryFile"):
         assert canary not in out
         assert not [line for line in lines if canary in line]

@@ -18,11 +18,12 @@ from tests import command
 
 WAIT = "import signal; signal.alarm(60); print('up', flush=True); signal.pause()"
 CATCH = """
-import signal, sys
+import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 signal.alarm(60)
 print("up", flush=True)
-signal.pause()
+while True:  # a signal could come between a look and signal.pause(), which would miss it
+    time.sleep(0.01)
 """
 UNTIL_TOLD = """
 import pathlib, signal, sys, time

@@ -15,6 +15,8 @@ from engine.run.tail import Tail
 from workbench.text.terminal import is_dumb
 
 _POLL_S = 0.1
+_GOES_WITHIN_S = 10.0
+"""An engine that has said its last word still frees its memory, and its end is written down."""
 
 
 class Printer(Protocol):
@@ -85,12 +87,19 @@ class Follower:
             self._unread_lines += len(lines) - len(batch)
             ending = _ending(ending, batch)
             if ending and not tail.is_behind:
+                self._wait_for_the_engine_to_go()
                 return self._exit_code(ending)
             if not lines and not was_alive:
                 self._printer.note(self._what_became())
                 return 1
             if not lines:
                 time.sleep(_POLL_S)
+
+    def _wait_for_the_engine_to_go(self) -> None:
+        """Nothing is written into the run's folder after this command, so a script can copy it."""
+        deadline = time.monotonic() + _GOES_WITHIN_S
+        while self._run.is_alive() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
     def _what_became(self) -> str:
         """Say why no more of the run is told."""
