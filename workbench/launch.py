@@ -39,6 +39,13 @@ Large ones in the heap leave holes that the next, aligned anew, don't fit in: a 
 took 0.5 GiB for tensors of 0.1, and takes 0.3 so. That costs about 9 % of its speed: pages are
 fetched anew, which huge ones make cheaper.
 """
+OPENMP = {"GOMP_SPINCOUNT": "1000"}
+"""How often an OpenMP thread of torch looks for work before it gives its core away.
+
+GNU's default of 300,000 looks takes both cores from a run, a game or another user's process that
+needs them: two runs on 2 cores took over 300 s where one takes 12 s; so they take 30 s, and one
+alone is 1 to 3 % slower (`python bench/neighbours.py`).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +216,7 @@ def _environment(device: str) -> dict[str, str]:
     """This process's environment with what the engine needs."""
     return {
         **(_MALLOC if device == "cpu" else {}),
+        **OPENMP,
         **os.environ,
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
