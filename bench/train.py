@@ -133,6 +133,7 @@ def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
     from engine.objectives.sft import SupervisedFineTuning
     from engine.recipe.schema import Adapter, Data, Source, Training
     from engine.train.loop import train
+    from engine.train.optimizer import optimizer_of
     from engine.train.state import assembled
 
     class Counting(SupervisedFineTuning):
@@ -147,7 +148,9 @@ def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
         gradient_checkpointing=given.checkpointing,
     )
     data = Data(sources=(Source(path="none"),))
-    train(assembled(model, loaded, sequences, Counting(), training, data), [LoopClock(clock)])
+    optimizer = optimizer_of(model, training)
+    state = assembled(model, loaded, sequences, Counting(), optimizer, training, data)
+    train(state, [LoopClock(clock)])
 
 
 def _plain(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:

@@ -26,6 +26,7 @@ from engine.sessions.preview import (
     Reply,
     decode_question,
 )
+from engine.train.optimizer import optimizer_of
 from engine.train.state import assembled
 from tests import command, tiny
 from workbench.sessions import engine_session
@@ -110,7 +111,8 @@ def test_it_shows_the_ids_and_labels_that_the_trainer_hands_to_the_model(
     model = lora.attach(gemma.model, choice.adapter, 0)
     objective = SupervisedFineTuning()
     sequences = objective.sequences(choice.data, prepared)
-    state = assembled(model, gemma, sequences, objective, training, choice.data)
+    optimizer = optimizer_of(model, training)
+    state = assembled(model, gemma, sequences, objective, optimizer, training, choice.data)
     (batch,) = list(state.loader)
     longest = batch["input_ids"].shape[1]
     padding = gemma.tokenizer.pad_token_id

@@ -22,11 +22,11 @@ MAX_FUNCTION_LINES = {"engine": 60, "workbench": 60, "tools": 60, "bench": 60, "
 ROOM_BUDGETS = {
     "engine/card_stages": 1080,
     "engine/budget": 2850, "engine/data": 5850, "engine/doctor": 2650, "engine/events": 500,
-    "engine/gemma": 1900, "engine/hardware": 1200, "engine/jobs": 550, "engine/kernels": 380,
+    "engine/gemma": 1900, "engine/hardware": 1200, "engine/jobs": 330, "engine/kernels": 380,
     "engine/model": 2100, "engine/objectives": 300, "engine/recipe": 1650, "engine/run": 1800,
-    "engine/sessions": 650, "engine/train": 2725,
+    "engine/sessions": 650, "engine/train": 2790,
     "workbench/other_trainers": 880,
-    "workbench/commands": 2010, "workbench/patches": 390, "workbench/recipe_editor": 1020,
+    "workbench/commands": 2020, "workbench/patches": 390, "workbench/recipe_editor": 1020,
     "workbench/run_view": 1380, "workbench/screens": 2250, "workbench/sessions": 620,
     "workbench/text": 1100, "workbench/widgets": 1640,
 }  # fmt: skip

@@ -14,6 +14,7 @@ from engine.model.load import Loaded
 from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe.schema import Adapter, Data, Source, Training
 from engine.train.loop import Hook, train
+from engine.train.optimizer import optimizer_of
 from engine.train.progress import NonFiniteGuard, StepResult
 from engine.train.state import TrainingState, assembled
 
@@ -68,7 +69,11 @@ class Trial:
         data = Data(sources=(Source(path="none"),), seed=data_seed)
         objective = SupervisedFineTuning()
         self.hooks = hooks
-        self.state = assembled(model, gemma, sequences, objective, training, data, images, guard)
+        lora.start_as_trl(model)
+        optimizer = optimizer_of(model, training)
+        self.state = assembled(
+            model, gemma, sequences, objective, optimizer, training, data, images, guard
+        )
         self.state.use_reentrant |= is_reentrant
 
     @property

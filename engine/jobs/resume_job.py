@@ -1,6 +1,5 @@
 """A run that ended before its last step goes on from its newest checkpoint that is whole."""
 
-from engine.jobs import train_job
 from engine.run import checkpoint_manifest, failpoint
 from engine.run.checkpoint_manifest import Checkpoint
 from engine.run.control import RunControl
@@ -8,6 +7,7 @@ from engine.run.event_log import EventLog
 from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.train import determinism, planning
+from engine.train.run import train_run
 
 
 def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
@@ -19,7 +19,7 @@ def run_job(run: RunDir, log: EventLog, control: RunControl) -> None:
     failpoint.reached("resume.verified")
     log.append(checkpoint_manifest.resumed(run, start, rejected, exactness, parent))
     failpoint.reached("resume.told")
-    train_job.train(run, log, control, start)
+    train_run(run, log, control, start)
 
 
 def _exactness(request: Request, start: Checkpoint) -> str:

@@ -18,14 +18,13 @@ from transformers import set_seed
 
 from engine.data.batches import TokenSequence
 from engine.data.images.image_tokenizer import ImageTokenizer
-from engine.model import lora
 from engine.model.load import Loaded
 from engine.objectives.heads import Scorer, scorer
 from engine.objectives.objective import Objective
 from engine.recipe.schema import Data, Training
 from engine.train import training_state
 from engine.train.loader import loader_of
-from engine.train.optimizer import optimizer_of, schedule_of
+from engine.train.optimizer import schedule_of
 from engine.train.progress import NonFiniteGuard, Progress
 
 PROGRESS = "trainer_state.json"
@@ -106,6 +105,7 @@ def assembled(
     loaded: Loaded,
     sequences: Sequence[TokenSequence],
     objective: Objective,
+    optimizer: torch.optim.Optimizer,
     training: Training,
     data: Data,
     images: ImageTokenizer | None = None,
@@ -116,7 +116,6 @@ def assembled(
     Dropout draws from `training.seed`, which is set here for the whole process.
     """
     set_seed(training.seed)
-    lora.start_as_trl(model)
     accelerator = _accelerator(loaded)
     collate = objective.collator(loaded.tokenizer.pad_token_id, counts_on=loaded.counts_on)
     loader = loader_of(model, sequences, collate, training, data, accelerator, images)
@@ -125,7 +124,7 @@ def assembled(
     total_steps = training.max_steps
     if total_steps <= 0:
         total_steps = math.ceil(training.num_train_epochs * steps_per_epoch)
-    optimizer = accelerator.prepare(optimizer_of(model, training))
+    optimizer = accelerator.prepare(optimizer)
     return TrainingState(
         model=model,
         objective=objective,

@@ -1,33 +1,33 @@
-"""One attempt at a run, phase by phase: rows, model, training, adapter, answers."""
+"""A training run, phase by phase: rows, model, training, adapter, answers.
 
+It is one attempt, or several with less and less at a time where memory lacks.
+"""
+
+import gc
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine import events, installed
 from engine.budget.placement import placed_model
-from engine.data.encoding.rendering import Template
-from engine.data.encoding.template import choose, difference
-from engine.data.encoding.tokenizer import tokenizer_and_config
-from engine.data.images.image_tokenizer import ImageTokenizer, sight
 from engine.data.prepare import Prepared
-from engine.gemma.config import dialect_of
 from engine.gemma.gguf import checkpoint, files
 from engine.gemma.gguf import model as gguf_model
+from engine.hardware import card_memory
 from engine.model import lora
 from engine.model.load import Loaded, load
 from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe import image_rows
 from engine.recipe.schema import Training
+from engine.run import checkpoint_manifest
 from engine.run.checkpoint_manifest import Checkpoint
-from engine.run.control import RunControl
+from engine.run.control import RunControl, StoppedEarly
 from engine.run.event_log import EventLog
 from engine.run.foothold import RunGone
 from engine.run.request import Request
 from engine.run.rundir import RunDir
 from engine.sessions import doctor_report
-from engine.sessions.source_report import SourceReport
 from engine.train import determinism, failures, planning
 from engine.train.answers import Answers, Figures, questions
 from engine.train.failures import OutOfMemory
@@ -37,7 +37,9 @@ from engine.train.hooks.registry import hooks_of, metrics_of
 from engine.train.hooks.save_checkpoints import NotSaved, require_room
 from engine.train.hooks.step_events import step_event
 from engine.train.loop import Hook, train
+from engine.train.optimizer import optimizer_of
 from engine.train.progress import NonFiniteGuard, NotFinite
+from engine.train.rows import Rows, read_rows
 from engine.train.saving import final_adapter
 from engine.train.saving.checkpoints import Checkpoints
 from engine.train.saving.final_adapter import EndFailed
@@ -53,15 +55,67 @@ _ALONE = "there are rows with images, each of which gets a sequence of its own"
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows as tokens, by which template, and how images are seen where rows hold some."""
+class _Try:
+    """How to train, and from where on."""
 
-    prepared: Prepared
-    template: Template
-    images: ImageTokenizer | None
+    training: Training
+    start: Checkpoint | None
 
 
-def attempt(
+def train_run(run: RunDir, log: EventLog, control: RunControl, start: Checkpoint | None) -> None:
+    """Train from the first step, or on from a checkpoint of the same run.
+
+    Out of memory, it begins again with less at a time where the recipe says so. Raises `Refusal`
+    where the run is no longer the one that wrote the checkpoint.
+    """
+    request = run.read_request()
+    if request.hardware.device == "cuda":
+        card_memory.used_before()
+    next_try: _Try | None = _Try(request.recipe.training, start)
+    while next_try:
+        next_try = _train_once(run, log, control, request, next_try)
+        # The error is gone with what it held of the model; a cycle may hold some yet.
+        gc.collect()
+
+
+def _train_once(
+    run: RunDir, log: EventLog, control: RunControl, request: Request, this_try: _Try
+) -> _Try | None:
+    """Train to the end; where memory does not do, give how to try again."""
+    try:
+        _attempt(run, log, control, this_try.start, request, this_try.training)
+    except OutOfMemory as error:
+        smaller = failures.smaller(this_try.training)
+        if request.recipe.training.on_out_of_memory == "stop" or smaller is None:
+            raise
+        start, rejected = checkpoint_manifest.newest(run)
+        log.append(failures.retried(error, smaller, start))
+        if start:
+            rounding = "but for the rounding of smaller batches"
+            log.append(checkpoint_manifest.resumed(run, start, rejected, rounding))
+        return _Try(smaller, start)
+    except StoppedEarly:
+        if this_try.start is None:
+            raise
+        log.append(_stopped_at(run, this_try.start, control))
+    return None
+
+
+def _stopped_at(run: RunDir, start: Checkpoint, control: RunControl) -> events.Done:
+    """A run that was to go on and was stopped before it did stands where it stood."""
+    steps = (event for event in run.last_events() if isinstance(event, events.Step))
+    last = next((step for step in steps if step.step == start.step), None)
+    return events.Done(
+        steps=start.step,
+        loss=last.metrics.get("loss") if last else None,
+        token_accuracy=last.metrics.get("token_accuracy") if last else None,
+        elapsed_s=last.elapsed_s if last else 0.0,
+        adapter=str(start.folder.relative_to(run.path)),
+        stopped_by=control.stopped_by,
+    )
+
+
+def _attempt(
     run: RunDir,
     log: EventLog,
     control: RunControl,
@@ -78,7 +132,7 @@ def attempt(
     context = RunContext(run, request, recipe, log, control, SupervisedFineTuning())
     _warn_of_diagnosis(log)
     _warn_of_triton(context)
-    rows = _read_rows(context)
+    rows = read_rows(context)
     context.stop_if_asked()
     loaded = _load(context, has_towers=rows.images is not None)
     _leave_images_unpacked(context, rows, loaded)
@@ -88,6 +142,7 @@ def attempt(
     planning.require_same(run, request, facts, start)
     targets = lora.adapted(loaded.model, context.recipe.adapter)
     model = lora.attach(loaded.model, context.recipe.adapter, training.seed)
+    lora.start_as_trl(model)
     state = _assembled(context, rows, loaded, model)
     row_questions = questions(rows.prepared, recipe.samples.rows)
     answers = Answers(model, loaded.tokenizer, rows.template, log, control, row_questions)
@@ -136,68 +191,6 @@ def _warn_of_triton(context: RunContext) -> None:
         if "No module named 'triton'" in why:
             fix = "pip install triton, which torch for CUDA brings along on Linux"
         context.log.append(events.Warned(code="no_triton", message=message, fix=fix))
-
-
-def _read_rows(context: RunContext) -> Rows:
-    recipe, log = context.recipe, context.log
-    log.append(events.Phase(name="data", detail=", ".join(s.label for s in recipe.data.sources)))
-    tokenizer, config = tokenizer_and_config(recipe.model)
-    template = choose(recipe.data.template, tokenizer, dialect_of(config.to_dict()))
-    _warn_of_template(log, tokenizer, template)
-    images = sight(recipe.model, config, tokenizer)
-
-    def tell(detail: str) -> None:
-        log.append(events.Phase(name="data", detail=detail))
-
-    prepared = context.objective.prepare(recipe.data, tokenizer, template, images, tell)
-    if prepared.why_not_cached:
-        log.append(_not_cached(prepared.why_not_cached))
-    for warning in (*_unseen(prepared.sources), *_mostly_dropped(prepared.sources)):
-        log.append(warning)
-    if prepared.heldout_report and prepared.heldout_report.warning:
-        fix = "Leave these rows out, or hold out others by data.seed or a file"
-        message = prepared.heldout_report.warning
-        log.append(events.Warned(code="heldout_near_duplicates", message=message, fix=fix))
-    return Rows(prepared, template, images if prepared.rows.hold_images else None)
-
-
-def _not_cached(why: str) -> events.Warned:
-    return events.Warned(
-        code="not_cached",
-        message=f"{why}; the rows are in a temporary folder, and prepared anew by the next run",
-        fix="Set GEMMA_BENCH_CACHE to a folder of yours",
-    )
-
-
-def _warn_of_template(log: EventLog, tokenizer: Any, template: Template) -> None:
-    lines = difference(tokenizer, template)
-    if lines:
-        message = f"the template trained on writes otherwise than the model's own:\n{lines}"
-        fix = 'data.template = "model" trains on the model\'s own'
-        log.append(events.Warned(code="template_differs", message=message, fix=fix))
-
-
-def _mostly_dropped(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:
-    """Warn of sources that lose more rows than are taken."""
-    for source in sources:
-        if source.num_taken and source.loss_of_rows:
-            fix = "Mend these rows or leave them out; gemma-bench preview shows what becomes of all"
-            yield events.Warned(code="rows_dropped", message=source.loss_of_rows, fix=fix)
-
-
-def _unseen(sources: Sequence[SourceReport]) -> Iterator[events.Warned]:
-    """Warn of sources that the first epoch has no row of."""
-    for source in sources:
-        if source.seen_per_epoch:
-            continue
-        reasons = ", ".join(f"{count} {reason}" for reason, count in source.dropped.items())
-        yield events.Warned(
-            code="source_unseen",
-            message=f"no row of {source.name} is trained on in an epoch: of {source.quota} rows "
-            f"{source.num_taken} could be taken" + (f" (dropped: {reasons})" if reasons else ""),
-            fix="Raise its weight, mend its rows, or leave the source out; gemma-bench preview "
-            "shows what becomes of them",
-        )
 
 
 def _load(context: RunContext, *, has_towers: bool) -> Loaded:
@@ -253,7 +246,10 @@ def _assembled(context: RunContext, rows: Rows, loaded: Loaded, model: Any) -> T
     max_skipped = training.max_skipped_steps if training.on_nonfinite == "skip" else 0
     guard = NonFiniteGuard(max_skipped, context.log.append)
     sequences = objective.sequences(recipe.data, rows.prepared)
-    return assembled(model, loaded, sequences, objective, training, recipe.data, rows.images, guard)
+    optimizer = optimizer_of(model, training)
+    return assembled(
+        model, loaded, sequences, objective, optimizer, training, recipe.data, rows.images, guard
+    )
 
 
 def _plan(
