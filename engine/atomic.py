@@ -67,8 +67,8 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         text.detach()
 
 
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk, where it knows how to. Raises `OSError`."""
+def sync_folder(folder: Path) -> bool:
+    """Put the names in a folder on the disk; whether it knows how to. Raises `OSError`."""
     try:
         fd = os.open(folder, os.O_RDONLY)
         try:
@@ -78,3 +78,5 @@ def sync_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno not in _FOLDERS_ARE_NOT_FLUSHED:
             raise
+        return False
+    return True

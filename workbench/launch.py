@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import guarded
-from engine.hardware import card_probe, nvml, profiles
+from engine.hardware import card_probe, nvml, profiles, visible_card
 from engine.hardware.gpu import Gpu
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
@@ -162,11 +162,9 @@ def _card(device: str, preferred: str = "") -> dict[str, str]:
     refuses. On another device it sees none and takes nothing there.
     """
     if device != "cuda":
-        return {"CUDA_VISIBLE_DEVICES": ""}
+        return visible_card.only("")
     gpu = nvml.find(preferred)
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    name = gpu.visible_as if isinstance(gpu, Gpu) else first
-    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": name}
+    return visible_card.only(gpu.visible_as if isinstance(gpu, Gpu) else visible_card.first())
 
 
 def _engine(run: RunDir, job: Job) -> list[str]:

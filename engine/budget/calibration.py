@@ -45,6 +45,21 @@ def context(card: str) -> Context | None:
     return Context([*measured.values()][-1], is_of_these_versions=False)
 
 
+def problem() -> str:
+    """What is wrong with the file of measurements, in words; empty where all of it can be used."""
+    file = _file()
+    try:
+        records = guarded.json_document(file)
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        return f"{file} can't be read: {error}"
+    if not isinstance(records, dict):
+        return f"{file} holds no measurements"
+    useless = [name for name, record in records.items() if _context_of(record) is None]
+    return f"{file} holds no context of {', '.join(useless)}" if useless else ""
+
+
 def remember(name: str, context_gib: float) -> None:
     """Keep a measurement, unless it can be none.
 

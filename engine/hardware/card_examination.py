@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.hardware import card_probe, profiles
+from engine.hardware import card_probe, profiles, visible_card
 from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Refusal
 
@@ -89,9 +89,8 @@ def _examined(profile: Profile, name: str, seconds: float, out: Path, is_tiny: b
 
 def _environment(profile: Profile) -> dict[str, str]:
     """As the launcher and the engine set them for a run: one card, and segments that expand."""
-    one_card = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": profile.visible_as}
     return {
-        **(one_card if profile.visible_as else {}),
+        **visible_card.only(profile.visible_as or visible_card.first()),
         "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
         "TORCHDYNAMO_DISABLE": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine import guarded, installed, user_dirs
 from engine.atomic import write_json
-from engine.hardware import nvml
+from engine.hardware import nvml, visible_card
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 
@@ -34,6 +34,8 @@ class CardAnswer:
     product: str = ""
     nf4: str = ""
     triton: str = ""
+    cards: int = 1
+    """That a run would see."""
 
 
 def key_of(profile: Profile) -> str:
@@ -90,12 +92,12 @@ def _reason_and_fix(answer: CardAnswer, profile: Profile, driver: str) -> tuple[
 
 
 def _tried(visible_as: str) -> CardAnswer:
-    one_card = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible_as}
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "engine.kernels.probe"],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            env={**os.environ, **(one_card if visible_as else {})}, timeout=DEADLINE_S, check=False,
+            env=os.environ | visible_card.only(visible_as or visible_card.first()),
+            timeout=DEADLINE_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return CardAnswer(product=f"it gave no answer in {DEADLINE_S:.0f} s")

@@ -36,6 +36,14 @@ def why(profile: Profile) -> str:
     return _WHY.get(profile.device, _OTHERWISE)
 
 
+def triton_fix(why: str) -> str:
+    """What to install where Triton fails with an error."""
+    if "No module named 'triton'" in why:
+        return "pip install triton, which torch for CUDA brings along on Linux"
+    packages = "apt install gcc python3-dev, or dnf install gcc python3-devel"
+    return f"Install a C compiler and Python's headers: {packages}"
+
+
 def fuses_lora(*, is_dora: bool, dropout: float, is_quantised: bool) -> bool:
     """Whether adapted dense layers go through the engine's kernel, where its kernels are used."""
     return not is_dora and not dropout and not is_quantised

@@ -24,9 +24,13 @@ tl: Any = None
 """Triton's language, by the name under which it is looked up in the kernel's module."""
 
 
-def answers() -> dict[str, str]:
-    """Torch's version and its CUDA's, and the error of each part, empty where it works."""
-    answer = {"torch": torch.__version__, "cuda": torch.version.cuda or torch.version.hip or ""}
+def answers() -> dict[str, Any]:
+    """Torch's version and its CUDA's, how many cards it sees, and the error of each part.
+
+    One that works has an empty error.
+    """
+    answer: dict[str, Any] = {"torch": torch.__version__, "cards": torch.cuda.device_count()}
+    answer["cuda"] = torch.version.cuda or torch.version.hip or ""
     answer["product"] = _error_of(_multiply)
     answer["nf4"] = answer["product"] or _error_of(_quantise)
     answer["triton"] = answer["product"] or _error_of(_double_by_triton)

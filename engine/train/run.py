@@ -14,7 +14,7 @@ from engine.budget.placement import placed_model
 from engine.data.prepare import Prepared
 from engine.gemma.gguf import checkpoint, files
 from engine.gemma.gguf import model as gguf_model
-from engine.hardware import card_memory
+from engine.hardware import card_memory, kernel_choice
 from engine.model import lora
 from engine.model.load import Loaded, load
 from engine.objectives.sft import SupervisedFineTuning
@@ -186,10 +186,7 @@ def _warn_of_triton(context: RunContext) -> None:
     why = context.request.hardware.why_no_triton
     if why:
         message = f"Triton can't build its kernels here: {why}; the engine's own head takes longer"
-        fix = "Install a C compiler and Python's headers: apt install gcc python3-dev, or dnf "
-        fix += "install gcc python3-devel"
-        if "No module named 'triton'" in why:
-            fix = "pip install triton, which torch for CUDA brings along on Linux"
+        fix = kernel_choice.triton_fix(why)
         context.log.append(events.Warned(code="no_triton", message=message, fix=fix))
 
 

@@ -7,12 +7,11 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from engine import events, installed
-from engine.hardware import card_probe, profiles
 from engine.problems import ExitCode, Refusal
 from engine.run.job import Job
 from engine.sessions import doctor_report
 from engine.sessions.doctor_report import Diagnosis, Finding
-from workbench.commands import doctor_gpu, options
+from workbench.commands import doctor_gpu, doctor_machine, options
 from workbench.commands.status_line import StatusLine
 from workbench.sessions import engine_session
 from workbench.sessions.engine_session import EngineSession
@@ -20,7 +19,6 @@ from workbench.text.sanitize import sanitize_line
 
 _POLL_S = 0.05
 _NAME_CELLS = 40
-_CARD = "the card is one that torch can use"
 
 
 class Doctor(EngineSession):
@@ -69,9 +67,11 @@ def run(arguments: Namespace) -> int:
     """Run the checks and print them; exit code 0 where all passed, 1 where one did not."""
     if arguments.gpu:
         return doctor_gpu.run(arguments)
-    on_card = _card_findings()
-    if on_card and not arguments.json:
-        print("\n".join(map(line, on_card)), flush=True)
+    of_machine = list[Finding]()
+    for finding in doctor_machine.findings():
+        of_machine.append(finding)
+        if not arguments.json:
+            print(line(finding), flush=True)
     doctor = _start(is_fast=arguments.fast)
     try:
         diagnosis = _diagnosis(doctor, prints_findings=not arguments.json)
@@ -81,28 +81,10 @@ def run(arguments: Namespace) -> int:
         error = sanitize_line(doctor.error or "it found out nothing", 500)
         print(f"gemma-bench: the doctor failed: {error}", file=sys.stderr)
         return ExitCode.FAILED
-    diagnosis = Diagnosis(diagnosis.versions, (*on_card, *diagnosis.findings))
+    diagnosis = Diagnosis(diagnosis.versions, (*of_machine, *diagnosis.findings))
     as_text = json.dumps(diagnosis.published()) if arguments.json else _summary(diagnosis)
     print(as_text, flush=True)
     return ExitCode.DONE if diagnosis.has_passed else ExitCode.FAILED
-
-
-def _card_findings() -> tuple[Finding, ...]:
-    """Whether this machine's card can be used; none where it has no card.
-
-    All other checks are of arithmetic, on the processor.
-    """
-    profile = profiles.detect()
-    if profile.device != "cuda":
-        return ()
-    advice = ""
-    try:
-        answer = card_probe.require_usable(profile, needs_nf4=True)
-        advice = answer.triton and f"Triton can't be used: {answer.triton}"
-    except Refusal as refusal:
-        advice = ". ".join(f"{one.reason}. {one.fix}" for one in refusal.problems)
-        return (Finding(_CARD, passed=False, figure=1.0, limit=0.0, advice=advice),)
-    return (Finding(_CARD, passed=True, figure=0.0, limit=0.0, advice=advice),)
 
 
 def before_run() -> None:
