@@ -30,6 +30,7 @@ ALL = [
     "golden figures in bfloat16",
     "golden figures in NF4",
     "NF4 products against their weights",
+    "golden figures of images",
     "known step",
     "known chain of steps",
     "known steps of 8-bit AdamW",

@@ -10,7 +10,8 @@ import pytest
 from datasets import Dataset, Features, Image, List, Value
 from PIL import Image as Picture
 
-from tests import command, seers
+from engine.doctor.golden import seeing_models as seers
+from tests import command
 
 MESSAGE = {"role": Value("string"), "content": Value("string")}
 SAID = [

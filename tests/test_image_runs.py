@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from engine.doctor.golden import seeing_models as seers
 from engine.recipe import image_rows, validate
 from engine.run.rundir import RunDir
-from tests import command, seers
+from tests import command
 
 ROWS = [
     {

@@ -21,11 +21,12 @@ from engine.data.images.image_tokenizer import FILES, LOOK, ImageTokenizer, sigh
 from engine.data.images.pixel_collator import PixelCollator
 from engine.data.prepare import Prepared, prepare
 from engine.data.preview_rows import excerpt
+from engine.doctor.golden import seeing_models as seers
 from engine.doctor.trial import difference
 from engine.gemma.config import dialect_of
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Model, Source
-from tests import seers, tiny
+from tests import tiny
 
 SIZES = {"wide.jpg": (150, 60), "tall.jpg": (50, 160), "square.jpg": (90, 90)}
 Talk = tuple[str, str]

@@ -27,6 +27,7 @@ from transformers import AutoModelForCausalLM, modeling_utils
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
 from transformers.utils import import_utils
 
+from engine.doctor.golden import seeing_models as seers
 from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.gemma.towers import MODULES
 from engine.installed import requirements, version
@@ -37,7 +38,7 @@ from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.patches.tensor_loading import tensor_by_tensor
 from engine.recipe.schema import Adapter
 from engine.written_for import WrittenFor
-from tests import seers, tiny
+from tests import tiny
 
 Folder = Callable[[str], Path]
 PATCHES = [name for _, name, _ in pkgutil.iter_modules(patches.__path__) if name != "replaced"]

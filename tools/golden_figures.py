@@ -13,7 +13,7 @@ import torch
 
 from engine.data.batches import TokenSequence
 from engine.data.encoding.tokens import Tokens
-from engine.doctor.golden import rounding, truth
+from engine.doctor.golden import rounding, seeing_models, sight, truth
 from engine.doctor.golden.figures import logits_of, mean_loss, measured, packed
 from engine.doctor.golden.rows import encoded
 from engine.doctor.specimens import KINDS, Specimens
@@ -40,8 +40,14 @@ def document() -> dict[str, Any]:
             )
             for kind in KINDS
         }
-        rounded = _rounded(added)
-        return {"rows": talks, "shapes": shapes, "figures": figures, "rounding": rounded}
+        seeing = {kind: sight.figures(specimens, kind) for kind in seeing_models.KINDS}
+        return {
+            "rows": talks,
+            "shapes": shapes,
+            "figures": figures,
+            "rounding": _rounded(added),
+            "seeing": _rounded(seeing),
+        }
 
 
 def _shape(specimens: Specimens, kind: str) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from engine.doctor.specimens import Specimens
 from engine.sessions.doctor_report import Finding
 
+AFTERWARDS = "What other checks find may follow from it"
+"""All there is to say beside a complaint that says what to do."""
+
 
 class Measurement(NamedTuple):
     """An error, and what there is to say about it where it is too large, or else."""

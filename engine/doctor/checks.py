@@ -3,7 +3,7 @@
 from engine.doctor import adapters, four_bit, install, loss, mechanisms, templates
 from engine.doctor.check import Check
 from engine.doctor.golden import checks as golden
-from engine.doctor.golden import known_step
+from engine.doctor.golden import known_step, sight
 
 CHECKS: tuple[Check, ...] = (
     install.tested_versions,
@@ -12,6 +12,7 @@ CHECKS: tuple[Check, ...] = (
     golden.golden_bfloat16,
     golden.golden_nf4,
     golden.nf4_products,
+    sight.golden_images,
     known_step.known_step,
     known_step.known_chain,
     known_step.known_eight_bits,

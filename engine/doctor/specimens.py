@@ -13,6 +13,7 @@ from engine.data.encoding.template import template
 from engine.data.encoding.tokenizer import tokenizer
 from engine.data.encoding.tokens import Tokens, tokenize
 from engine.doctor import tiny_models
+from engine.doctor.golden import seeing_models
 from engine.gemma.config import dialect_of
 from engine.gemma.shapes import EMBEDDED, Dialect
 from engine.hardware import profiles
@@ -21,6 +22,8 @@ from engine.model.load import Loaded, load
 from engine.recipe.schema import Model
 
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
+SEEING = "seeing_"
+"""How those are called here that have a vision tower and an image processor."""
 SHARING = ("embedded", "gemma4_multimodal")
 """Those whose last layers take keys and values from earlier ones."""
 TABLES = ("embedded", "gemma4_multimodal")
@@ -56,7 +59,11 @@ class Specimens:
         if kind == "embedded":
             return Model(path=EMBEDDED, dtype="float32")
         folder = self.folder / kind
-        if not folder.exists():
+        if folder.exists():
+            pass
+        elif kind.startswith(SEEING):
+            seeing_models.build(kind.removeprefix(SEEING), folder, is_golden=True)
+        else:
             tiny_models.BUILDERS[kind](folder, is_golden=True)
         return Model(path=str(folder), dtype="float32")
 

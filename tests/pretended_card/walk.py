@@ -18,6 +18,7 @@ from engine.data.batches import TokenSequence, alone, apart, pack
 from engine.data.images.image_tokenizer import ImageTokenizer, sight
 from engine.data.prepare import prepare
 from engine.doctor import specimens, tiny_models
+from engine.doctor.golden import seeing_models as seers
 from engine.doctor.trial import difference
 from engine.hardware.profiles import Profile
 from engine.model.load import Loaded, load
@@ -26,7 +27,7 @@ from engine.recipe.schema import Adapter, Data, Model, Source
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
 from engine.train.state import TrainingState
-from tests import seers, tiny
+from tests import tiny
 from tests.architectures import BUILDERS
 
 CPU = replace(tiny.CPU, has_bf16=True)

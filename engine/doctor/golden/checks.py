@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from bitsandbytes.nn import Linear4bit
 
-from engine.doctor.check import Measurement, check
+from engine.doctor.check import AFTERWARDS, Measurement, check
 from engine.doctor.golden import causes, rounding, rows, truth
 from engine.doctor.golden.figures import measured
 from engine.doctor.golden.seeded_weights import uniform
@@ -17,7 +17,6 @@ from engine.model import nf4
 from engine.model.experts import QuantisedExperts
 
 _ROUNDING = 0.035
-AFTERWARDS = "What other checks find may follow from it"
 
 
 @check("golden tokens", limit=0, advice=AFTERWARDS, is_fast=True, is_golden=True)

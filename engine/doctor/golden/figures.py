@@ -1,8 +1,9 @@
 """What a tiny Gemma computes on rows of fixed tokens, in figures small enough to be shipped."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def measured(gemma: Loaded, rows: Sequence[Tokens], adapter: Adapter = ADAPTER) 
 
     The first row is the longest. It is trained on beside the others, which are packed.
     """
-    with _hooked(gemma.model, len(rows[0].ids)) as stages:
+    with _stages(gemma.model, len(rows[0].ids)) as stages:
         logits = [logits_of(gemma.model, rows[0].ids)]
     logits += [logits_of(gemma.model, row.ids) for row in rows[1:]]
     recorded = RecordedStep()
@@ -108,29 +109,37 @@ def _norm(gradients: Mapping[str, torch.Tensor], half: str) -> float:
 
 
 @contextmanager
-def _hooked(model: LanguageModel, length: int) -> Iterator[dict[str, list[list[float]]]]:
+def _stages(model: LanguageModel, length: int) -> Iterator[dict[str, list[list[float]]]]:
     """Fill a dictionary with the stages of the forward pass that is made meanwhile."""
     decoder = model.get_decoder()
     window = decoder.config.sliding_window
     stages: dict[str, list[list[float]]] = {}
 
-    def hook_of(name: str) -> Any:
-        def hook(module: Any, args: Any, output: Any) -> None:
-            # Once for each kind of layers.
-            stage = f"{name}.{args[2]}" if name == ROTARY else name
-            stages[stage] = _spans(tensor_of(output), length, window)
+    def hear(name: str, args: Any, kwargs: Any, output: Any) -> None:
+        # Once for each kind of layers.
+        stage = f"{name}.{args[2]}" if name == ROTARY else name
+        stages[stage] = spans_of(output, length, (1, window, length))
 
-        return hook
+    modules = {name: each for name, each in decoder.named_modules() if is_stage(name)}
+    with listening({**modules, HEAD: getattr(model, HEAD)}, hear):
+        yield stages
+
+
+@contextmanager
+def listening(
+    modules: Mapping[str, torch.nn.Module], hear: Callable[[str, Any, Any, Any], None]
+) -> Iterator[None]:
+    """Hear the name, arguments and output of each module as it ends."""
+
+    def hook_of(name: str) -> Any:
+        return lambda module, args, kwargs, output: hear(name, args, kwargs, output)
 
     handles = [
-        module.register_forward_hook(hook_of(name))
-        for name, module in decoder.named_modules()
-        if is_stage(name)
+        module.register_forward_hook(hook_of(name), with_kwargs=True)
+        for name, module in modules.items()
     ]
-    head: torch.nn.Module = getattr(model, HEAD)
-    handles.append(head.register_forward_hook(hook_of(HEAD)))
     try:
-        yield stages
+        yield
     finally:
         for handle in handles:
             handle.remove()
@@ -146,7 +155,8 @@ def tensor_of(output: Any) -> torch.Tensor:
     """The part of a module's output that says what it did; of a router's, how tokens are mixed."""
     if isinstance(output, torch.Tensor):
         return output
-    tensors = [each for each in output if isinstance(each, torch.Tensor)]
+    parts = output.values() if isinstance(output, Mapping) else output
+    tensors = [each for each in parts if isinstance(each, torch.Tensor)]
     if len(tensors) == 3:
         weights, experts = tensors[1:]
         return torch.zeros_like(tensors[0]).scatter_(-1, experts, weights.to(tensors[0].dtype))
@@ -155,14 +165,15 @@ def tensor_of(output: Any) -> torch.Tensor:
     return torch.cat(tensors, -1) if is_pair else tensors[0]
 
 
-def _spans(output: torch.Tensor, length: int, window: int) -> list[list[float]]:
+def spans_of(output: Any, length: int, ends: Sequence[int]) -> list[list[float]]:
     """Projection on fixed signs and root mean square, for each span of a row's positions."""
-    axis = list(output.shape).index(length)
-    values = output.movedim(axis, 0).reshape(length, -1).double().cpu()
+    tensor = tensor_of(output).detach()
+    axis = list(tensor.shape).index(length)
+    values = tensor.movedim(axis, 0).reshape(length, -1).double().cpu()
     projected = values @ signs("features", values.shape[1])
     along = signs("positions", length)
     figures = []
-    for first, last in ((0, 1), (1, window), (window, length)):
+    for first, last in pairwise((0, *ends)):
         size = (last - first) * values.shape[1]
         projection = float(projected[first:last] @ along[first:last]) / size**0.5
         figures.append([projection, float(values[first:last].norm()) / size**0.5])

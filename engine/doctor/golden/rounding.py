@@ -18,7 +18,7 @@ from engine.data.batches import alone
 from engine.data.encoding.tokens import Tokens
 from engine.doctor.golden import by_hand
 from engine.doctor.golden.by_hand import Weights, Witness
-from engine.doctor.golden.figures import ROTARY, fill_adapter, is_stage, tensor_of
+from engine.doctor.golden.figures import ROTARY, fill_adapter, is_stage, listening, tensor_of
 from engine.doctor.trial import ADAPTER, RecordedStep, Trial
 from engine.model import lora
 from engine.model.load import Loaded
@@ -80,27 +80,21 @@ def _compared(model: Any, exact: Any, length: int) -> Iterator[dict[str, list[to
     modules, twins = (dict(_decoder(each).named_modules()) for each in (model, exact))
     errors: dict[str, list[torch.Tensor]] = {}
 
-    def hook_of(name: str) -> Any:
-        @torch.no_grad()
-        def hook(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-            with torch.autocast("cpu", enabled=False):
-                right = _by_token(twins[name](*_wide(args), **_wide(kwargs)), length)
-            role = f"{name}.{args[2]}" if name == ROTARY else re.sub(r"layers\.\d+", "layer", name)
-            off = (_by_token(output, length) - right).norm(dim=1) / right.norm(dim=1).clamp(1e-9)
-            errors.setdefault(role, []).append(off)
+    @torch.no_grad()
+    def hear(name: str, args: Any, kwargs: Any, output: Any) -> None:
+        with torch.autocast("cpu", enabled=False):
+            right = _by_token(twins[name](*_wide(args), **_wide(kwargs)), length)
+        role = f"{name}.{args[2]}" if name == ROTARY else re.sub(r"layers\.\d+", "layer", name)
+        off = (_by_token(output, length) - right).norm(dim=1) / right.norm(dim=1).clamp(1e-9)
+        errors.setdefault(role, []).append(off)
 
-        return hook
-
-    handles = [
-        module.register_forward_hook(hook_of(name), with_kwargs=True)
+    compared = {
+        name: module
         for name, module in modules.items()
         if is_stage(name) or name.endswith("mlp.act_fn")
-    ]
-    try:
+    }
+    with listening(compared, hear):
         yield errors
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _decoder(model: Any) -> torch.nn.Module:

@@ -17,7 +17,9 @@ from engine.gemma.lora_targets import PER_LAYER_TABLE, TOKEN_TABLE
 
 _LOUDNESS = 3.0
 """Of token embeddings once they are scaled, and so of the logits."""
-_SCALES = ("layer_scalar", "router.scale", "per_expert_scale")
+_SCALES = ("layer_scalar", "router.scale", "per_expert_scale", "std_scale")
+_BOUNDS = {"_min": -1.5, "_max": 1.5}
+"""Of what goes into a projection of a tower and comes out, where these are clipped."""
 
 
 def uniform(name: str, shape: tuple[int, ...]) -> torch.Tensor:
@@ -45,7 +47,9 @@ def fill(model: torch.nn.Module, norm: float) -> None:
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name, tensor in named.items():
         is_scale = name.endswith(_SCALES)
-        if isinstance(tensor, torch.nn.Parameter) or is_scale:
+        if name.endswith(tuple(_BOUNDS)):
+            tensor.fill_(_BOUNDS[name[-4:]])
+        elif isinstance(tensor, torch.nn.Parameter) or is_scale or name.endswith("std_bias"):
             tensor.copy_(_weights(name, tuple(tensor.shape), 1.0 if is_scale else norm))
 
 

@@ -18,6 +18,7 @@ from engine.doctor.specimens import KINDS
 from engine.gemma.shapes import Dialect
 
 _LOSSES = ("loss", "scored", "adapted")
+Stages = Mapping[str, list[list[float]]]
 FILE = Path(__file__).with_name("golden.json")
 
 
@@ -74,11 +75,7 @@ def moves(golden: Mapping[str, Any], figures: Figures) -> list[Move]:
     A module that either side lacks is passed over: what it does shows in those around it.
     """
     own = asdict(figures)
-    candidates = [
-        _stage(name, golden["stages"][name], stage)
-        for name, stage in own["stages"].items()
-        if name in golden["stages"]
-    ]
+    candidates = moved_stages(golden["stages"], own["stages"])
     largest = max(map(abs, golden["logits"]))
     pairs = zip(golden["logits"], own["logits"], strict=True)
     off = max(abs(one - other) for one, other in pairs) / largest
@@ -92,6 +89,11 @@ def moves(golden: Mapping[str, Any], figures: Figures) -> list[Move]:
         for half, norm in own["gradients"].items()
     ]  # fmt: skip
     return candidates
+
+
+def moved_stages(golden: Stages, own: Stages) -> list[Move]:
+    """Each module that both have, in the order of `own`."""
+    return [_stage(name, golden[name], spans) for name, spans in own.items() if name in golden]
 
 
 def _stage(name: str, golden: list[list[float]], figures: list[list[float]]) -> Move:
