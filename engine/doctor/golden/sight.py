@@ -79,7 +79,11 @@ def figures(specimens: Specimens, kind: str) -> Figures:
 
 @check("golden figures of images", limit=truth.LIMIT, advice=AFTERWARDS, is_golden=True)
 def golden_images(specimens: Specimens) -> Measurement:
-    """A step on a row with an image, in float32, of each architecture that sees."""
+    """A step on a row with an image, in float32, of each architecture that sees.
+
+    The smallest effect of a planted bug is 0.1, where the tower's attention is causal. With and
+    without AVX-512, processors differ by 1.2e-5.
+    """
     off: dict[str, float] = {}
     for kind in KINDS:
         golden, own = truth.document()["seeing"][kind], figures(specimens, kind)
