@@ -9,6 +9,11 @@ from engine.data.encoding.template import template
 from engine.data.prepare import Prepared, prepare
 from engine.recipe.schema import Data, Source
 
+FRUIT = [
+    {"role": "user", "content": "Name a fruit."},
+    {"role": "assistant", "content": "A quince."},
+]
+
 
 def prepared(
     path: Path, tokenizer: Any, records: Iterable[object], dialect: str = "gemma4", **options: Any
@@ -18,6 +23,11 @@ def prepared(
     source = {key: options.pop(key) for key in ("format", "columns") if key in options}
     data = Data(sources=(Source(path=str(path), **source),), **options)
     return prepare(data, tokenizer, template(dialect))
+
+
+def text(prepared: Prepared, tokenizer: Any, index: int = 0) -> str:
+    """The whole of a row."""
+    return str(tokenizer.decode(prepared.rows[index].ids))
 
 
 def supervised(prepared: Prepared, tokenizer: Any, index: int = 0) -> str:

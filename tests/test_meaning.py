@@ -16,15 +16,8 @@ from engine.data.formats import advice, meaning
 from engine.data.prepare import Prepared
 from engine.problems import Refusal
 from tests import command, prepared_rows
-from tests.prepared_rows import supervised, talk
+from tests.prepared_rows import FRUIT, supervised, talk, text
 from tools import write_row_formats
-
-FRUIT = [
-    {"role": "user", "content": "Name a fruit."},
-    {"role": "assistant", "content": "A quince."},
-]
-CALL = {"name": "tide_at", "arguments": {"port": "Tuk"}}
-TOOL = {"name": "tide_at", "description": "", "parameters": {"type": "object", "properties": {}}}
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +33,6 @@ def rows(tmp_path: Path, tokenizer: Any) -> Callable[..., Prepared]:
         return prepared_rows.prepared(tmp_path / "rows.jsonl", tokenizer, records, **options)
 
     return prepared
-
-
-def text(prepared: Prepared, tokenizer: Any, index: int = 0) -> str:
-    return str(tokenizer.decode(prepared.rows[index].ids))
 
 
 def thinking(name: str, value: object) -> dict[str, Any]:
@@ -180,28 +169,6 @@ GO = {"role": "assistant", "content": "Go."}
 
 
 @pytest.mark.parametrize(
-    "row",
-    [
-        {"prompt": "Greet.", "response_0": "Go.", "response_1": "Hi.", "better_response_id": 1},
-        {"instruction": "Greet.", "completions": [{"response": "Go.", "overall_score": 1},
-                                                  {"response": "Hi.", "overall_score": 2}]},
-        {"history": "Greet.", "human_ref_A": "Go.", "human_ref_B": "Hi.", "labels": 0},
-        {"conversations": [{"from": "human", "value": "Greet."}],
-         "chosen": {"from": "gpt", "value": "Hi."}, "rejected": {"from": "gpt", "value": "Go."}},
-        {"input": {"messages": FRUIT[:1]}, "preferred_output": FRUIT[1:],
-         "non_preferred_output": [GO]},
-    ],
-    ids=lambda row: "-".join(row),
-)  # fmt: skip
-def test_where_no_column_holds_the_better_answers_none_is_advised(row: object, rows: Any) -> None:
-    with pytest.raises(Refusal, match="rows that judge answers") as refused:
-        rows(row)
-    assert str(refused.value).endswith(
-        "Write the better answer of each row after its question, as messages"
-    )
-
-
-@pytest.mark.parametrize(
     ("records", "judgements"),
     [
         (
@@ -245,6 +212,19 @@ ADVISED = re.compile(r'format = "(\w+)"(?: and columns = (\{[^}]*\}))?')
         {"prompt": FRUIT[:1], "chosen": FRUIT[1:], "rejected": [GO]},
         {"instruction": "Greet.", "chosen_response": "Good day.", "rejected_response": "Go."},
         {"question": "Greet.", "response_j": "Good day.", "response_k": "Go."},
+        {
+            "conversations": [{"from": "human", "value": "Greet."}],
+            "chosen": {"from": "gpt", "value": "Hi."},
+            "rejected": {"from": "gpt", "value": "Go."},
+        },
+        {
+            "input": {"messages": FRUIT[:1]},
+            "preferred_output": FRUIT[1:],
+            "non_preferred_output": [GO],
+        },
+        {"chosen": "Good day.", "rejected": "Go."},
+        {"chosen": "Good day.", "rejected": ""},
+        {"instruction": "Name a fruit.", "input": "Of two.", "output": "A quince.", "label": 1},
         {"text": "A fine film.", "label": "good"},
         {"query": "Name a fruit.", "reply": "A quince.", "n": 3},
         {"summary": "Short.", "article": "A long text."},
@@ -310,86 +290,6 @@ def test_a_message_that_holds_a_template_is_refused_by_its_mark(mark: str, rows:
     assert len(rows({"messages": quoted}).rows) == 1
 
 
-CALLED = {
-    "tools": [{"type": "function", "function": TOOL}],
-    "messages": [
-        {"role": "user", "content": "Tide?"},
-        {"role": "assistant", "content": "", "tool_calls": [{"function": CALL}]},
-        {"role": "tool", "name": "tide_at", "content": '{"m": 0.4}'},
-        {"role": "assistant", "content": "0.4 m."},
-    ],
-}
-
-
-def described(function: dict[str, Any]) -> str:
-    return json.dumps([{"type": "function", "function": function}])
-
-
-def test_calls_in_the_words_are_calls(rows: Any, tokenizer: Any) -> None:
-    """Hermes' tags and ToolACE's Python, with what they declare in their system text."""
-
-    def hermes(declared: object, call: object) -> list[dict[str, str]]:
-        return [
-            {"from": "system", "value": f"<tools> {declared} </tools>"},
-            {"from": "human", "value": "Tide?"},
-            {"from": "gpt", "value": f"<tool_call>\n{call}\n</tool_call>"},
-            {"from": "tool", "value": '<tool_response>\n{"m": 0.4}\n</tool_response>'},
-            {"from": "gpt", "value": "0.4 m."},
-        ]
-
-    toolace = [
-        {"from": "user", "value": "Tide?"},
-        {"from": "assistant", "value": '[tide_at(port="Tuk")]'},
-        {"from": "tool", "value": '[{"name": "tide_at", "results": {"m": 0.4}}]'},
-        {"from": "assistant", "value": "0.4 m."},
-    ]
-    whole = rows(CALLED).rows[0].ids
-    by_json = hermes(described(TOOL), json.dumps(CALL))
-    assert rows({"conversations": by_json}).rows[0].ids == whole
-    by_python = hermes([{"type": "function", "function": TOOL}], CALL)
-    assert rows({"conversations": by_python}).rows[0].ids == whole
-    with pytest.raises(Refusal, match="a tool call that is not valid JSON"):
-        rows({"conversations": hermes(described(TOOL), {"name": {1}})})
-    assert rows({"system": json.dumps([TOOL]), "conversations": toolace}).rows[0].ids == whole
-    toolace[1]["value"] = "[tide_at(*ports)]"
-    with pytest.raises(Refusal, match="Python text that can't be read"):
-        rows({"system": json.dumps([TOOL]), "conversations": toolace})
-
-
-@pytest.mark.parametrize("times", [0, 1, 2])
-def test_arguments_and_tools_may_be_json_text(times: int, rows: Any) -> None:
-    def text_of(value: Any) -> Any:
-        for _ in range(times):
-            value = json.dumps(value)
-        return value
-
-    call = {"name": "tide_at", "arguments": text_of(CALL["arguments"])}
-    legacy = [CALLED["messages"][0],
-              {"role": "assistant", "content": None, "function_call": call},
-              {"role": "function", "name": "tide_at", "content": '{"m": 0.4}'},
-              CALLED["messages"][3]]  # fmt: skip
-    row = {"messages": legacy, "tools": text_of(CALLED["tools"])}
-    assert rows(row).rows[0].ids == rows(CALLED).rows[0].ids
-
-
-def test_public_sets_of_calls(rows: Any, tokenizer: Any) -> None:
-    xlam = {"id": 1, "query": "Tide?", "answers": json.dumps([CALL]),
-            "tools": json.dumps([{"name": "tide_at", "description": "",
-                                  "parameters": {"port": {"type": "str"}}}])}  # fmt: skip
-    prepared = rows(xlam)
-    assert supervised(prepared, tokenizer).startswith('<|tool_call>call:tide_at{port:<|"|>Tuk')
-    assert 'port:{type:<|"|>STRING' in text(prepared, tokenizer)
-    glaive = {
-        "system": f"SYSTEM: You may call functions -\n{json.dumps(TOOL)}\n",
-        "chat": "USER: Tide?\n\n\nASSISTANT: <functioncall> "
-        '{"name": "tide_at", "arguments": \'{"port": "Tuk"}\'} <|endoftext|>\n\n\n'
-        'FUNCTION RESPONSE: {"m": 0.4}\n\n\nASSISTANT: 0.4 m. <|endoftext|>',
-    }
-    messages = [{"role": "system", "content": "You may call functions -"}, *CALLED["messages"]]
-    same = rows({**CALLED, "messages": messages})
-    assert rows(glaive).rows[0].ids == same.rows[0].ids
-
-
 def test_conversational_prompts_and_lists_of_what_is_said(rows: Any, tokenizer: Any) -> None:
     whole = rows({"messages": FRUIT}).rows[0]
     row = {"prompt": FRUIT[:1], "completion": FRUIT[1:]}
@@ -445,16 +345,6 @@ def test_of_a_tree_the_best_replies_are_a_talk(rows: Any) -> None:
     }  # fmt: skip
     with pytest.raises(Refusal, match="replies that are no list of messages"):
         rows({"prompt": {**TREE, "replies": ["b"]}})
-
-
-def test_messages_of_a_tree_in_rows_of_their_own_are_refused(rows: Any) -> None:
-    flat = [{"message_id": n, "parent_id": parent, "role": role, "text": text, "rank": None}
-            for n, parent, role, text in (("a", None, "prompter", "Name a fruit."),
-                                          ("b", "a", "assistant", "A quince."))]  # fmt: skip
-    with pytest.raises(Refusal, match="reply to one another") as refused:
-        rows(*flat)
-    ((name, _),) = ADVISED.findall(str(refused.value))
-    assert len(rows(*flat, format=name).rows) == 2
 
 
 def test_the_page_of_formats_is_the_engine_s() -> None:

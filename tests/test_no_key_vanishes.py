@@ -8,13 +8,17 @@ from hypothesis import strategies as st
 from engine.data.conversation import UnusableRow
 from engine.data.formats import meaning
 from engine.data.formats.registry import FORMATS, format_of, read
-from tests.test_meaning import CALL, FRUIT, TOOL, TREE
+from tests.prepared_rows import FRUIT
+from tests.test_meaning import TREE
+from tests.test_tool_text import CALL, TOOL
 
 FRUIT_FROM = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}]
 KNOWN = sorted({*meaning.THOUGHTS, *meaning.HARMLESS, *meaning.LOSS_WEIGHTS, "label", "kto_tag",
                 "rating", "audio", "chosen", "rejected", "score", "parent_id", "tools", "images",
                 *(name for form in FORMATS.values() for name in form.columns)})  # fmt: skip
 """Names of columns that mean something somewhere."""
+OF_PAIRS = frozenset({"prompt", "chosen", "rejected", *KNOWN})
+"""Columns that some shape of compared answers reads."""
 WORDS = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=6)
 SAID = st.one_of(
     WORDS, st.integers(-1, 9), st.floats(0, 1), st.booleans(), st.none(),
@@ -42,11 +46,17 @@ def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
         "question_response": {"question": "p", "response": "c"},
         "instruction_output": {"instruction": "p", "output": "c"},
         "instruction_input_output": {"instruction": "p", "input": "i", "output": "c"},
+        "chosen": {"prompt": "p", "chosen": "c", "rejected": "d"},
     }[name]
     record = {**more, **own}
     try:
         row = read(record, name)
     except UnusableRow:
+        return
+    if name == "chosen":
+        # Which columns are read depends on the shape of the row.
+        meant = {key for key, value in record.items() if not meaning.is_empty(value)}
+        assert meant <= {*row.unread, *OF_PAIRS}
         return
     assert FORMATS[name].fits(record)
     for key, value in record.items():

@@ -58,8 +58,9 @@ FORMATS_SAID: dict[str, RowFormat] = {
         ({"prompt": "a", "completion": "b", "kto_tag": False},),
     ),
     "reply_tree": RowFormat(
-        "a tree of replies under `prompt` (Open Assistant's files of trees): of each message the "
-        "best-ranked reply; others are told as not read",
+        "a tree of replies under `prompt` (Open Assistant's files of trees), or messages in rows "
+        "of their own, joined by `message_id` and `parent_id`: of each message the best-ranked "
+        "reply; others are told as not read",
         ({"prompt": {"text": "a", "role": "prompter", "replies": []}},),
     ),
     "alternating": RowFormat(
@@ -84,6 +85,11 @@ FORMATS_SAID: dict[str, RowFormat] = {
     "text": RowFormat(
         "bare text, trained on whole; where it holds a chat template's marks, its turns",
         ({"text": "a <|im_start|>user\nb<|im_end|>\n<|im_start|>assistant\nc<|im_end|>"},),
+    ),
+    "chosen": RowFormat(
+        "where it is named alone: the better answer of rows that compare answers, in every shape "
+        "below; what was said before it carries no loss",
+        ({"prompt": "a", "completion": "b"}, {"chosen": "b", "rejected": "c"}),
     ),
 }
 

@@ -25,6 +25,7 @@ ROLES = {
     "function": "tool",
     "observation": "tool",
     "tool_response": "tool",
+    "function_response": "tool",
     "ipython": "tool",
 }
 """Role names found in published sets, in small letters; a call is an assistant's tool call."""

@@ -1,18 +1,21 @@
 """What to do with rows that no format reads, by their shape: each advice works as it stands."""
 
 from collections import Counter
+from contextlib import suppress
 
 from engine import guarded
 from engine.data.conversation import UnusableRow
-from engine.data.formats import chat, preference
+from engine.data.formats import preference
 from engine.data.formats.comparisons import better_column, comparison_of
 from engine.data.formats.form import Record
-from engine.data.formats.meaning import judgement
-from engine.data.formats.preference import Judged, Pair
-from engine.data.formats.registry import is_preference
+from engine.data.formats.meaning import judgements
+from engine.data.formats.pairs import Pair
+from engine.data.formats.preference import Judged
+from engine.data.formats.registry import BETTER_ANSWERS, is_preference, read, supervised_format_of
 from engine.problems import Refusal
 
 _ANSWERS = ("completion", "response", "output", "answer", "answers", "target", "label", "summary")
+_UNASKED = "Write the better answer of each row after its question, as messages"
 _MAPPED = 'format = "prompt_completion" and columns = { prompt = "%s", completion = "%s" }'
 
 
@@ -20,15 +23,14 @@ def of_preference(rows: list[tuple[str, Record]]) -> Refusal:
     """Of rows that judge answers, each with its place: what they are, and how to train on some."""
     where, record = next((place, row) for place, row in rows if is_preference(row))
     reason = f"rows that judge answers are no rows for supervised training ({_judgements(rows)})"
-    judged = judgement(record)
+    judged = judgements(record)
     if judged and not comparison_of(record):
-        kind = "messages" if "messages" in record else "prompt_completion"
-        kind = "sharegpt" if "conversations" in record else kind
-        kind = "instruction_output" if "instruction" in record else kind
-        kind = "question_response" if "question" in record else kind
-        fix = f'To train on the answers that {judged[0]} marks as wanted alone: format = "{kind}"'
-        return Refusal.of(where, f"{reason}, by column {judged[0]}", fix)
-    return Refusal.of(where, reason, _wanted_alone(record))
+        column = next(iter(judged))
+        plain = {name: value for name, value in record.items() if name not in judged}
+        kind = supervised_format_of(plain)
+        fix = f'To train on the answers that {column} marks as wanted alone: format = "{kind}"'
+        return Refusal.of(where, f"{reason}, by column {column}", fix if kind else _UNASKED)
+    return Refusal.of(where, reason, _wanted_alone([row for _, row in rows]))
 
 
 def _judgements(rows: list[tuple[str, Record]]) -> str:
@@ -51,21 +53,17 @@ def _kind_of(row: Pair | Judged) -> str:
     return "a wanted answer" if row.label else "an unwanted answer"
 
 
-def _wanted_alone(record: Record) -> str:
+def _wanted_alone(records: list[Record]) -> str:
     """How to train on the better answers of rows that compare them."""
-    better = better_column(record)
-    answer = record.get(better)
-    lead = f"To train on {better} alone"
-    if isinstance(answer, list) and answer and not chat.is_answer(answer[0]):
-        return f'{lead}: format = "messages" and columns = {{ messages = "{better}" }}'
-    question = next(
-        (name for name in ("prompt", "question", "instruction") if name in record), None
-    )
-    if question and isinstance(answer, str | list):
-        return f"{lead}: {_MAPPED % (question, better)}"
-    if isinstance(answer, str) and "conversations" not in record:
+    for record in records:
+        with suppress(UnusableRow):
+            read(record, BETTER_ANSWERS)
+            return f'To train on the better answers alone: format = "{BETTER_ANSWERS}"'
+    better = next(filter(None, map(better_column, records)), "")
+    if any(isinstance(record.get(better), str) for record in records):
+        lead = f"To train on {better} alone, without what was asked"
         return f'{lead}: format = "text" and columns = {{ text = "{better}" }}'
-    return "Write the better answer of each row after its question, as messages"
+    return _UNASKED
 
 
 def of_labelled_text(where: str) -> Refusal:
@@ -75,11 +73,11 @@ def of_labelled_text(where: str) -> Refusal:
     return Refusal.of(where, reason, f'{fix}alone: format = "text"')
 
 
-def of_torn_trees(where: str) -> Refusal:
-    """Of a tree's messages that stand in rows of their own."""
-    reason = "messages that reply to one another (parent_id), one a row, whose talks would be lost"
-    fix = "Give the set's file of whole trees (its name ends in .trees.jsonl.gz), or the talks as "
-    return Refusal.of(where, reason, f'{fix}messages; to train on each text alone: format = "text"')
+def of_single_messages(where: str) -> Refusal:
+    """Of messages in rows of their own, of which nothing says to which other they reply."""
+    reason = "messages in rows of their own, without message_id and parent_id to join them by"
+    fix = 'Name these columns: columns = { message_id = "...", parent_id = "..." }'
+    return Refusal.of(where, reason, f'{fix}; to train on each text alone: format = "text"')
 
 
 def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:

@@ -3,7 +3,7 @@
 from engine.data.conversation import Turn
 from engine.data.formats.form import Form, Record
 
-_COLUMNS = ("data", "conversations")
+_COLUMNS = ("data", "conversations", "messages")
 
 
 def _said(record: Record) -> list[str]:

@@ -40,9 +40,8 @@ def turns(
     system = record.get("system")
     if isinstance(system, str) and system.strip() and not (read and read[0].role == "system"):
         read.insert(0, Turn("system", system))
-    read, declared = tool_text.read_out(read)
-    own = declarations(meaning.as_json(record.get("tools") or record.get("functions")))
-    return _with_tools(read, own or declared)
+    declared = declarations(meaning.as_json(record.get("tools") or record.get("functions")))
+    return tool_text.with_tools(read, declared)
 
 
 def unread_keys(messages: Any) -> Iterator[str]:
@@ -165,25 +164,20 @@ def _with_images(read: list[Turn], listed: Any) -> list[Turn]:
     ]
 
 
-def _with_tools(read: list[Turn], tools: str) -> list[Turn]:
-    if not tools:
-        return read
-    said = read[0].content if read and read[0].role == "system" else ""
-    return [Turn("system", said, tools=tools), *(read[1:] if said else read)]
-
-
 def _holds_objects(messages: Any) -> bool:
     """Whether it is a list of messages; LIMA lists what is said alone."""
     return isinstance(messages, list) and not (messages and isinstance(messages[0], str))
 
 
-MESSAGES = Form(
-    lambda record: isinstance(record.get("messages"), list),
-    lambda record: turns(record, record["messages"], "role", "content"),
-    ROW_COLUMNS | {"messages"},
-)
-SHAREGPT = Form(
-    lambda record: _holds_objects(record.get("conversations")),
-    lambda record: turns(record, record["conversations"], "from", "value"),
-    ROW_COLUMNS | {"conversations"},
-)
+def _of_messages(column: str, role: str, content: str) -> Form:
+    columns = ROW_COLUMNS | {column}
+    return Form(
+        lambda record: _holds_objects(record.get(column)),
+        lambda record: turns(record, record[column], role, content),
+        columns,
+        lambda record: [*meaning.unread(record, columns), *unread_keys(record[column])],
+    )
+
+
+MESSAGES = _of_messages("messages", "role", "content")
+SHAREGPT = _of_messages("conversations", "from", "value")

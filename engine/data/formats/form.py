@@ -1,6 +1,6 @@
 """What a format of rows is: how it is recognised and read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ class Form:
     read: Callable[[Record], list[Turn]]
     columns: frozenset[str]
     """All that `read` looks at; what a row says beside them is told as unread."""
+    unread: Callable[[Record], Iterable[str]] | None = None
+    """Names of all that a row says and `read` doesn't look at, where columns alone don't tell."""
+    notes: Callable[[Record], tuple[str, ...]] = lambda record: ()
+    """What is worth a note about a row that is read."""
 
 
 def words(content: Any) -> str:

@@ -4,20 +4,24 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.data.conversation import Conversation, Turn, UnusableRow, settled
+from engine.data.conversation import Conversation, UnusableRow, settled
 from engine.data.formats import (
     alternating,
     chat,
     function_calling,
     meaning,
+    pairs,
     persona,
     question_answer,
     reply_tree,
     text,
+    tool_text,
 )
 from engine.data.formats.comparisons import comparison_of
 from engine.data.formats.form import Form, Record
 
+BETTER_ANSWERS = "chosen"
+"""What takes the better answers of rows that compare them; it is asked for by name alone."""
 FORMATS: dict[str, Form] = {
     "messages": chat.MESSAGES,
     "sharegpt": chat.SHAREGPT,
@@ -33,6 +37,7 @@ FORMATS: dict[str, Form] = {
     "usr_bot": text.USR_BOT,
     "title_text": question_answer.TITLE_TEXT,
     "text": text.TEXT,
+    BETTER_ANSWERS: pairs.BETTER_ANSWERS,
 }
 PREFERENCE = "preference"
 """What rows that judge answers are detected as; they are for DPO."""
@@ -107,9 +112,15 @@ def read(record: Record, format_name: str, folder: str = "", *, is_asked: bool =
         turns = text.read_untemplated(record) if is_bare else form.read(record)
     except (KeyError, StopIteration, TypeError, AttributeError, ValueError):
         raise UnusableRow(f"columns are not those of {format_name}") from None
-    settled_turns = settled([located(turn, folder) for turn in turns])
-    notes = (NOTED_MARKS,) if is_bare and settled_turns[0].role != "text" else ()
-    return ReadRow(settled_turns, notes, _unread(record, form))
+    settled_turns = settled(tool_text.read_out(turns))
+    plain_turns = tool_text.without_instructions(settled_turns)
+    notes = form.notes(record)
+    if is_bare and turns[0].role != "text":
+        notes = (*notes, NOTED_MARKS)
+    if plain_turns != settled_turns:
+        notes = (*notes, tool_text.NOTED_INSTRUCTIONS)
+    unread = form.unread(record) if form.unread else meaning.unread(record, form.columns)
+    return ReadRow(located(plain_turns, folder), notes, tuple(unread))
 
 
 def _refuse_unwanted(record: Record, form: Form) -> None:
@@ -119,22 +130,14 @@ def _refuse_unwanted(record: Record, form: Form) -> None:
         raise UnusableRow(f"an answer that column {judged[0]} marks as unwanted")
 
 
-def _unread(record: Record, form: Form) -> tuple[str, ...]:
-    names = [*meaning.unread(record, form.columns)]
-    messages = next(
-        (record.get(c) for c in ("messages", "conversations") if c in form.columns), None
-    )
-    if form is reply_tree.REPLY_TREE:
-        names += reply_tree.unread_keys(record)
-    if isinstance(messages, list):
-        names += chat.unread_keys(messages)
-    return tuple(names)
-
-
-def located(turn: Turn, folder: str) -> Turn:
-    """The turn with its image files relative to a folder. Raises `UnusableRow` for other images."""
-    if not turn.images:
-        return turn
-    if any("://" in image or image.startswith("data:") for image in turn.images):
+def located(turns: Conversation, folder: str) -> Conversation:
+    """The turns with image files relative to a folder. Raises `UnusableRow` for other images."""
+    images = [image for turn in turns for image in turn.images]
+    if not images:
+        return turns
+    if any("://" in image or image.startswith("data:") for image in images):
         raise UnusableRow("an image that is no local file")
-    return replace(turn, images=tuple(str(Path(folder, image)) for image in turn.images))
+    return tuple(
+        replace(turn, images=tuple(str(Path(folder, image)) for image in turn.images))
+        for turn in turns
+    )

@@ -1,4 +1,4 @@
-"""Tool calls written into the words of turns: Hermes' XML tags and ToolACE's Python."""
+"""Tool calls written into the words of turns: Hermes' tags, Glaive's mark and ToolACE's Python."""
 
 import ast
 import contextlib
@@ -7,30 +7,67 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from engine.data.conversation import ToolCall, Turn, UnusableRow
+from engine.data.conversation import Conversation, ToolCall, Turn, UnusableRow
+from engine.data.formats.tool_instructions import without
 from engine.data.formats.tools import calls_of_text, declarations, json_or_python
 
+NOTED_INSTRUCTIONS = "words on how to write calls, left out since functions are declared"
 _TOOLS = re.compile(r"<tools>\s*(\[.*\]|\{.*\})\s*</tools>", re.DOTALL)
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
 _PYTHON = re.compile(r"\s*\[\s*[A-Za-z_][\w.]*\(.*\)\s*\]\s*", re.DOTALL)
 """`[name(key="value"), ...]` and nothing else, as ToolACE writes calls."""
 _LIST_OF_OBJECTS = re.compile(r"\[\s*\{")
+_LISTED = re.compile(r"functions in JSON format", re.IGNORECASE)
+"""What ToolACE says before its list, also where no answer calls."""
+_GLAIVE = "<functioncall>"
+_FOLLOWING = re.compile(r"access to the following functions\b.*?\{", re.IGNORECASE | re.DOTALL)
+_QUOTED_ARGUMENTS = re.compile(r'("arguments"\s*:\s*)\'(.*)\'(\s*\})', re.DOTALL)
+"""Glaive writes arguments as JSON in single quotes."""
 
 
-def read_out(turns: list[Turn]) -> tuple[list[Turn], str]:
+def read_out(turns: list[Turn]) -> list[Turn]:
     """Turns with their calls and results read out of the words, and the functions declared there.
 
-    Turns without such text come back as they are, with no declarations.
+    Functions that the system turn declares already go before these. Turns without such text come
+    back as they are. Raises `UnusableRow` where a call or a declaration can't be read.
     """
-    if any("<tool_call>" in turn.content for turn in turns if turn.role == "assistant"):
+    systems = [turn for turn in turns if turn.role == "system"]
+    system = "\n".join(turn.content for turn in systems)
+    answers = [turn.content for turn in turns if turn.role == "assistant"]
+    if any("<tool_call>" in answer for answer in answers) or _TOOLS.search(system):
         return _hermes(turns)
-    if any(_PYTHON.fullmatch(turn.content) for turn in turns if turn.role == "assistant"):
-        return _toolace(turns)
-    return turns, ""
+    if any(_GLAIVE in answer for answer in answers) or _FOLLOWING.search(system):
+        return _glaive(turns)
+    has_functions = _LIST_OF_OBJECTS.search(system) or any(turn.tools for turn in systems)
+    is_called = has_functions and any(map(_PYTHON.fullmatch, answers))
+    return _toolace(turns) if is_called or _LISTED.search(system) else turns
 
 
-def _hermes(turns: list[Turn]) -> tuple[list[Turn], str]:
+def without_instructions(turns: Conversation) -> Conversation:
+    """The conversation without a published prompt's words on how calls are written as text.
+
+    Gemma's template declares functions and writes calls in its own way.
+    """
+    if not any(turn.tools or turn.calls for turn in turns) or turns[0].role != "system":
+        return turns
+    said = without(turns[0].content)
+    if said == turns[0].content:
+        return turns
+    system = replace(turns[0], content=said)
+    return (system, *turns[1:]) if said or system.tools else turns[1:]
+
+
+def with_tools(turns: list[Turn], declared: str) -> list[Turn]:
+    """The turns with functions declared on the system's, where none are there."""
+    if not declared or any(turn.tools for turn in turns):
+        return turns
+    if turns and turns[0].role == "system":
+        return [replace(turns[0], tools=declared), *turns[1:]]
+    return [Turn("system", "", tools=declared), *turns]
+
+
+def _hermes(turns: list[Turn]) -> list[Turn]:
     declared, read = "", []
     for turn in turns:
         if turn.role == "system" and (block := _TOOLS.search(turn.content)):
@@ -47,7 +84,7 @@ def _hermes(turns: list[Turn]) -> tuple[list[Turn], str]:
             read += [_result(turn, text) for text in results]
             continue
         read.append(turn)
-    return read, declared
+    return with_tools(read, declared)
 
 
 def _result(turn: Turn, text: str) -> Turn:
@@ -60,20 +97,53 @@ def _result(turn: Turn, text: str) -> Turn:
     return replace(turn, content=text, name=name if isinstance(name, str) else turn.name)
 
 
-def _toolace(turns: list[Turn]) -> tuple[list[Turn], str]:
+def _glaive(turns: list[Turn]) -> list[Turn]:
+    declared, read = "", list[Turn]()
+    for turn in turns:
+        if turn.role == "system" and _FOLLOWING.search(turn.content):
+            said, functions = functions_after(turn.content)
+            declared, turn = declarations(functions), replace(turn, content=said)
+        elif turn.role == "assistant" and _GLAIVE in turn.content:
+            said, call = turn.content.split(_GLAIVE, maxsplit=1)
+            turn = replace(turn, content=said.strip(), calls=(*turn.calls, *_quoted_calls(call)))
+        elif turn.role == "tool" and not turn.name and read and read[-1].calls:
+            turn = replace(turn, name=read[-1].calls[0].name)
+        read.append(turn)
+    return with_tools(read, declared)
+
+
+def _quoted_calls(text: str) -> tuple[ToolCall, ...]:
+    if _QUOTED_ARGUMENTS.search(text):
+        text = _QUOTED_ARGUMENTS.sub(lambda match: match[1] + match[2] + match[3], text)
+    return calls_of_text(text.strip())
+
+
+def functions_after(system: str) -> tuple[str, list[Any]]:
+    """The words before the first function, and all functions that stand in a line after them."""
+    declared: list[Any] = []
+    start = at = system.find("{")
+    while at >= 0:
+        function, end = _leading_json(system, at)
+        declared.append(function)
+        at = system.find("{", end)
+    return system[: start if start >= 0 else None].strip().removesuffix("[").strip(), declared
+
+
+def _toolace(turns: list[Turn]) -> list[Turn]:
     declared, read = "", []
     for turn in turns:
         if turn.role == "system" and (start := _LIST_OF_OBJECTS.search(turn.content)):
             listed, end = _leading_json(turn.content, start.start())
             declared = declarations(listed)
-            turn = replace(turn, content=turn.content[: start.start()] + turn.content[end:])
+            said = turn.content[: start.start()] + turn.content[end:].removeprefix(".")
+            turn = replace(turn, content=said.strip())
         elif turn.role == "assistant" and _PYTHON.fullmatch(turn.content):
             turn = replace(turn, content="", calls=_python_calls(turn.content))
         elif turn.role == "tool":
             read += _results(turn)
             continue
         read.append(turn)
-    return read, declared
+    return with_tools(read, declared)
 
 
 def _results(turn: Turn) -> list[Turn]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from engine.data.cache_folder import CacheFolder
 from engine.data.formats import advice
+from engine.data.formats.form import Record
 from engine.data.formats.meaning import is_empty
 from engine.data.formats.registry import DETECTED_FROM, FORMATS, PREFERENCE, detect, renamed
-from engine.data.reading import files, hub
+from engine.data.reading import files, hub, message_trees
 from engine.data.reading.json_text import unpacked
 from engine.data.reading.progress import Progress
 from engine.data.reading.row_index import RowIndex
@@ -80,16 +81,26 @@ def opened(source: Source, cache: CacheFolder, progress: Progress) -> Opened:
     if not any(len(index) for index in indexes):
         fix = "Give a file with at least one row"
         raise Refusal.of(str(source.path or source.id), "it holds no rows", fix)
+    if source.format in (None, "reply_tree"):
+        heads = [record for _, record in _heads(source, indexes)][:DETECTED_FROM]
+        if message_trees.are_messages(heads):
+            indexes = message_trees.joined(indexes, source.columns, digests, cache.path, progress)
+            source = source.model_copy(update={"columns": {}, "format": "reply_tree"})
     format_name = source.format or _detected(source, indexes)
     return Opened(source, indexes, tuple(digests), format_name, cache.images, left_out)
 
 
-def _detected(source: Source, indexes: list[RowIndex]) -> str:
-    records = [
+def _heads(source: Source, indexes: list[RowIndex]) -> list[tuple[str, Record]]:
+    """The first rows of each file that can be read, each with its place."""
+    return [
         (f"{index.origin}:{number}", unpacked(renamed(record, source.columns)))
         for index in indexes
         for number, record in readable(index.read(list(range(min(len(index), DETECTED_FROM)))))
     ]
+
+
+def _detected(source: Source, indexes: list[RowIndex]) -> str:
+    records = _heads(source, indexes)
     if not records:
         # No row can be read, and each says why when it is dropped.
         return "text"
@@ -100,7 +111,7 @@ def _detected(source: Source, indexes: list[RowIndex]) -> str:
     if name is None:
         raise advice.of_unknown(where, first, [*FORMATS])
     if name == "text" and first.keys() >= {"parent_id", "role"}:
-        raise advice.of_torn_trees(where)
+        raise advice.of_single_messages(where)
     if name == "text" and not is_empty(first.get("label")):
         raise advice.of_labelled_text(where)
     return name
