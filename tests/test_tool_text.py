@@ -100,9 +100,9 @@ TOOLACE = (
     "achieve the purpose.\nIf none of the functions can be used, point it out. If the given "
     "question lacks the parameters required by the function, also point it out.\nYou should only "
     "return the function call in tools call sections.\nHere is a list of functions in JSON format "
-    "that you can invoke:\n[TOOLS]. \nShould you decide to return the function call(s). Put it in the "
-    "format of [func1(params_name=params_value, params_name2=params_value2...), func2(params)]\n\nNO other "
-    "text MUST be included. "
+    "that you can invoke:\n[TOOLS]. \nShould you decide to return the function call(s). Put it in "
+    "the format of [func1(params_name=params_value, params_name2=params_value2...), func2(params)]"
+    "\n\nNO other text MUST be included. "
 )
 GLAIVE = "with access to the following functions. Use them if required -\nTOOLS"
 
