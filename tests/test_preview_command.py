@@ -186,6 +186,8 @@ def test_without_colour_a_terminal_gets_brackets(here: Path) -> None:
 @pytest.mark.usefixtures("starts_anew")
 @pytest.mark.parametrize("after_s", [0.3, 3.0])
 def test_ctrl_c_ends_it_and_leaves_nothing(here: Path, after_s: float) -> None:
+    # So many that no machine has read them by then.
+    write(here / "rows.jsonl", *ROWS * 20_000)
     process = command.start(here, "preview", "sound.toml")
     command.wait(lambda: list((here / "tmp").glob("*/request.json")))
     time.sleep(after_s)

@@ -168,8 +168,8 @@ def _read_chosen(record: Record) -> list[Turn]:
     """The better answer, which alone carries loss: all that follows the last question."""
     _, row = _comparison(record)
     turns = _side(row, row.better)[0]
-    asked = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=-1)
-    return [*map(chat.silent, turns[: asked + 1]), *turns[asked + 1 :]]
+    last = max((number for number, turn in enumerate(turns) if turn.role == "user"), default=-1)
+    return [*map(chat.silent, turns[: last + 1]), *turns[last + 1 :]]
 
 
 def _unread_of_chosen(record: Record) -> list[str]:
