@@ -22,6 +22,11 @@ def state() -> Path:
     return _below("XDG_STATE_HOME", ".local/state")
 
 
+def config() -> Path:
+    """What the user wrote: settings."""
+    return _below("XDG_CONFIG_HOME", ".config")
+
+
 def _below(variable: str, usual: str) -> Path:
     """The specification has relative paths ignored. Who has no home can write nothing there."""
     named = os.environ.get(variable, "")

@@ -28,6 +28,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 _CACHE = tempfile.TemporaryDirectory(prefix="gemma-bench-tests-")
 os.environ["GEMMA_BENCH_CACHE"] = _CACHE.name
 os.environ["XDG_DATA_HOME"] = f"{_CACHE.name}/data"
+os.environ["XDG_CONFIG_HOME"] = f"{_CACHE.name}/config"
 os.environ["XDG_STATE_HOME"] = f"{_CACHE.name}/state"
 _NUMBERS = count()
 

@@ -263,7 +263,7 @@ async def test_help_names_the_keys(tmp_path: Path) -> None:
             await until(pilot, lambda: isinstance(screen_of(pilot), HelpScreen))
             shown = [line for line in keys_told(pilot) if line]
             assert shown[0] == "this pane"
-            assert "The entry above" in shown[1]
+            assert "One line up" in shown[1]
             await pilot.press("pagedown", "pagedown", "pagedown")
             assert keys_told(pilot) != shown
             await pilot.press(*"attach")

@@ -15,6 +15,7 @@ HOME = Path("/home/u")
     ("folder", "variable", "usual"),
     [
         (user_dirs.cache, "XDG_CACHE_HOME", ".cache"),
+        (user_dirs.config, "XDG_CONFIG_HOME", ".config"),
         (user_dirs.data, "XDG_DATA_HOME", ".local/share"),
         (user_dirs.state, "XDG_STATE_HOME", ".local/state"),
     ],

@@ -108,6 +108,7 @@ ORDER = [
     "workbench.app", "workbench.commands", "workbench.completion", "workbench.cli",
     "tools.embedded_model", "tools.simulator", "tools.write_recipes",
     "tools.golden_figures", "tools.write_file_kinds", "tools.write_row_formats",
+    "tools.write_key_ids",
 ]  # fmt: skip
 """Rooms from the ground up: each imports those before it only."""
 

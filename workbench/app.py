@@ -5,7 +5,7 @@ Screens that the first paint does not need are imported when they are opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,10 @@ from textual.theme import Theme
 from workbench.patches.driver import TerminalApp
 from workbench.screens.setup import SetupScreen
 from workbench.sessions.prestarted_preview import PrestartedPreview
-from workbench.text import saved_theme
-from workbench.text.sanitize import sanitize_line
+from workbench.text import saved_theme, settings_file
+from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.frame import MIN_HEIGHT, MIN_WIDTH
+from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
     from engine.run.rundir import RunDir
@@ -63,13 +64,11 @@ class BenchApp(TerminalApp):
         Binding("n", "show_setup", "New run", id="app-setup", tooltip="Set up a new run"),
         Binding("r", "show_runs", "Runs", id="app-runs", tooltip="All runs of this folder"),
         Binding("f1,question_mark", "help", "Help", id="app-help", tooltip="Show all keys"),
-        Binding(
-            "ctrl+o", "jump", "Jump", show=False, id="app-jump", tooltip="To a pane, by letter"
-        ),
-        Binding("ctrl+p,colon", "command_palette", "Find", show=False, tooltip="Find any action"),
+        quiet_key("app-jump", "ctrl+o", "jump", "Jump", "To a pane, by letter"),
+        quiet_key("app-find", "ctrl+p,colon", "command_palette", "Find", "Find any action"),
         Binding("q", "quit", "Quit", id="app-quit", tooltip="Leave; runs go on"),
-        Binding("ctrl+c", "quit", show=False, id="app-interrupt", tooltip="Leave; runs go on"),
-        Binding("ctrl+z", "suspend_process", show=False, id="app-suspend", tooltip="To the shell"),
+        quiet_key("app-interrupt", "ctrl+c", "quit", "", "Leave; runs go on"),
+        quiet_key("app-suspend", "ctrl+z", "suspend_process", "", "To the shell"),
     ]
 
     def __init__(
@@ -87,16 +86,32 @@ class BenchApp(TerminalApp):
         self.register_theme(_THEME)
         for name in [name for name in self.available_themes if name.startswith("ansi")]:
             self.unregister_theme(name)  # their colours are the terminal's, so inks can't be mixed
-        theme = saved_theme.read()
-        self.theme = theme if theme in self.available_themes else _THEME.name
+        self._settings = settings_file.read(self.available_themes, _checked_keymap)
+        themes = (self._settings.theme, saved_theme.read(), _THEME.name)
+        self.theme = next(theme for theme in themes if theme in self.available_themes)
         self.add_mode("setup", partial(setup, self.preview))
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
         """Show the run to attach to, over the table of runs; the setup stands otherwise."""
-        self.theme_changed_signal.subscribe(self, lambda theme: saved_theme.save(theme.name))
+        self.theme_changed_signal.subscribe(self, self._keep_theme)
+        self.set_keymap(dict(self._settings.keymap))
         if self._first is not None:
             self.open_run(self._first)
+        if self._settings.problems:
+            from workbench.screens.dialogs import NoticeScreen
+
+            title = f"Not all of {sanitize_path(settings_file.path())} can be used"
+            self.push_screen(NoticeScreen(title, self._settings.problems))
+
+    def _keep_theme(self, theme: Theme) -> None:
+        """For the next start, unless the settings name one."""
+        named = self._settings.theme
+        if not named:
+            saved_theme.save(theme.name)
+        elif theme.name != named:
+            place = sanitize_path(settings_file.path())
+            self.notify(f"{place} has {named} back at the next start", markup=False)
 
     def open_run(self, run: RunDir) -> None:
         """Watch a run, over the table of runs."""
@@ -167,6 +182,12 @@ class BenchApp(TerminalApp):
         listed = [*runs.every(), *([self._first] if self._first else [])]
         by_name = {run.name: run for run in listed}
         return [run for run in by_name.values() if run.is_alive() and run.state().is_alive]
+
+
+def _checked_keymap(keymap: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    from workbench.screens import keymap as every
+
+    return every.checked(BenchApp, keymap)
 
 
 def _runs_screen() -> Screen[Any]:

@@ -21,6 +21,7 @@ from workbench.widgets.frame import (
     TooSmall,
     pane_names,
 )
+from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
     from engine.run.rundir import RunDir, State
@@ -31,7 +32,7 @@ NO_CHECKPOINT = "It has no checkpoint yet: save one first, or wait for its end"
 def pane_keys(names: Iterable[str]) -> list[Binding]:
     """A number for each pane."""
     return [
-        Binding(str(number), f"pane({number - 1})", name, show=False, tooltip=f"Show {name}")
+        quiet_key(f"pane-{number}", str(number), f"pane({number - 1})", name, f"Show {name}")
         for number, name in enumerate(names, 1)
     ]
 

@@ -5,32 +5,28 @@ from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from engine.events import Metric
 from workbench.run_view.chart_window import ChartWindow
 from workbench.screens.bench_screen import BenchScreen
 from workbench.widgets.chart import Chart
-
-
-def _key(keys: str, action: str, name: str, tooltip: str) -> Binding:
-    """The key line has no room for these; the help and the palette have."""
-    return Binding(keys, action, name, show=False, tooltip=tooltip, id=f"charts-{action}")
+from workbench.widgets.quiet_keys import quiet_key
 
 
 class ChartedScreen(BenchScreen):
     """All of its charts show the same steps; keys and mouse move them together."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        _key("plus,equals_sign", "zoom(1)", "Zoom in", "Half the steps"),
-        _key("minus", "zoom(-1)", "Zoom out", "Twice the steps"),
-        _key("0", "whole", "Whole run", "All steps, no cursor"),
-        _key("left", "point(-1)", "Cursor left", "Read an earlier value"),
-        _key("right", "point(1)", "Cursor right", "Read a later value"),
-        _key("shift+left", "point(-10)", "Cursor far left", "Read a much earlier value"),
-        _key("shift+right", "point(10)", "Cursor far right", "Read a much later value"),
-        _key("l", "scale", "Log scale", "Logarithmic, and back"),
-        _key("v", "series", "Series", "Another series on the second chart"),
+        quiet_key("charts-zoom-in", "plus,equals_sign", "zoom(1)", "Zoom in", "Half the steps"),
+        quiet_key("charts-zoom-out", "minus", "zoom(-1)", "Zoom out", "Twice the steps"),
+        quiet_key("charts-whole", "0", "whole", "Whole run", "All steps, no cursor"),
+        quiet_key("charts-left", "left", "point(-1)", "Cursor left", "An earlier value"),
+        quiet_key("charts-right", "right", "point(1)", "Cursor right", "A later value"),
+        quiet_key("charts-far-left", "shift+left", "point(-10)", "Far left", "Much earlier"),
+        quiet_key("charts-far-right", "shift+right", "point(10)", "Far right", "Much later"),
+        quiet_key("charts-scale", "l", "scale", "Log scale", "Logarithmic, and back"),
+        quiet_key("charts-series", "v", "series", "Series", "Another on the second chart"),
     ]
     view = ChartWindow()
 

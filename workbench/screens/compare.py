@@ -39,9 +39,9 @@ class CompareScreen(ChartedScreen):
         "answers": "answers of the adapters",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "series", "Series", id="compare-series", tooltip="Another series to compare"),
-        Binding("l", "scale", "Log", id="compare-scale", tooltip="Logarithmic scale, and back"),
-        Binding("plus,equals_sign", "zoom(1)", "Zoom", id="compare-zoom", tooltip="Half the steps"),
+        Binding("v", "series", "Series", id="charts-series", tooltip="Another series to compare"),
+        Binding("l", "scale", "Log", id="charts-scale", tooltip="Logarithmic scale, and back"),
+        Binding("plus,equals_sign", "zoom(1)", "Zoom", id="charts-zoom-in", tooltip="Half of it"),
         *pane_keys(PANES),
         Binding("escape", "leave", "Back", id="compare-leave", tooltip="Back to the runs"),
     ]

@@ -16,6 +16,8 @@ from engine.problems import Refusal
 from workbench.recipe_editor import user_recipes
 from workbench.recipe_editor.draft import Draft
 from workbench.text.sanitize import sanitize_line
+from workbench.text.styled import Row, wrapped
+from workbench.widgets.canvas import Pager
 from workbench.widgets.frame import FocusKeeper
 from workbench.widgets.lineinput import LineInput
 
@@ -59,6 +61,35 @@ class ConfirmScreen(ModalScreen[bool]):
             yield Static(Content.styled(question, "bold"), markup=False)
             yield Static(Content(detail), markup=False)
             yield answers(*self._choices)
+
+
+class NoticeScreen(FocusKeeper[None], ModalScreen[None]):
+    """What is wrong with something that the app does without, to be read and left."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss", "Go on", id="notice-leave", tooltip="Go on without"),
+    ]
+
+    def __init__(self, title: str, notices: Sequence[str]) -> None:
+        super().__init__()
+        self._title, self._notices = title, notices
+
+    def compose(self) -> ComposeResult:
+        """The notices, and how to go on."""
+        with Vertical(id="notice"):
+            yield Static(Content.styled(self._title, "bold"), markup=False)
+            yield Pager(id="notices")
+            yield Static(Content.assemble(("enter", "$accent"), "  go on"), markup=False)
+
+    def on_mount(self) -> None:
+        """Keys move them, where they are many."""
+        pager = self.query_one(Pager)
+        pager.show_lines(self._rows)
+        pager.focus()
+
+    def _rows(self, width: int) -> list[Row]:
+        return [row for notice in self._notices for row in (*wrapped(notice, "", width), [])]
 
 
 class NamingScreen(FocusKeeper[str], ModalScreen[str]):
@@ -113,7 +144,7 @@ class JumpScreen(ModalScreen[Widget | None]):
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", "Back", tooltip="Stay where you are"),
+        Binding("escape", "dismiss", "Back", id="jump-leave", tooltip="Stay where you are"),
     ]
 
     def __init__(self, panes: Sequence[Widget]) -> None:

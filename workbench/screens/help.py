@@ -15,6 +15,7 @@ from workbench.text.styled import Row, fit, wrapped
 from workbench.widgets.canvas import Pager
 from workbench.widgets.frame import DisabledActions, FocusKeeper
 from workbench.widgets.lineinput import LineInput
+from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
     from textual.binding import ActiveBinding
@@ -76,11 +77,11 @@ class HelpScreen(FocusKeeper[None], ModalScreen[None]):
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f1", "dismiss", "Back", tooltip="Leave the help"),
-        Binding("up", "move(-1)", "Up", show=False, tooltip="One line up"),
-        Binding("down", "move(1)", "Down", show=False, tooltip="One line down"),
-        Binding("pageup", "move_page(-1)", "Page up", show=False, tooltip="Further up"),
-        Binding("pagedown", "move_page(1)", "Page down", show=False, tooltip="Further down"),
+        Binding("f1", "dismiss", "Back", id="help-leave", tooltip="Leave the help"),
+        quiet_key("list-up", "up", "move(-1)", "Up", "One line up"),
+        quiet_key("list-down", "down", "move(1)", "Down", "One line down"),
+        quiet_key("list-page-up", "pageup", "move_page(-1)", "Page up", "Further up"),
+        quiet_key("list-page-down", "pagedown", "move_page(1)", "Page down", "Further down"),
     ]
 
     def __init__(self, helps: list[KeyHelp]) -> None:

@@ -21,6 +21,7 @@ from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets import answers
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.lineinput import LineInput, PromptInput
+from workbench.widgets.quiet_keys import quiet_key
 from workbench.widgets.settingsrow import SettingsRow
 
 _READ_S = 0.25
@@ -39,12 +40,12 @@ class PlaygroundScreen(BenchScreen):
         Binding("tab", "app.focus_next", "Settings", id="play-next", tooltip="The next field"),
         Binding("ctrl+s", "save", "Save prompt", id="play-save", tooltip="Save it for a recipe"),
         Binding("ctrl+l", "forget", "New talk", id="play-forget", tooltip="Forget this talk"),
-        Binding("up", "move(-1)", "Up", show=False, tooltip="One line up"),
-        Binding("down", "move(1)", "Down", show=False, tooltip="One line down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, tooltip="Back in the talk"),
-        Binding("pagedown", "page(1)", "Page down", show=False, tooltip="On in the talk"),
-        Binding("ctrl+home", f"move(-{_FAR})", "To the top", show=False, tooltip="Its beginning"),
-        Binding("ctrl+end", f"move({_FAR})", "To the end", show=False, tooltip="Its end"),
+        quiet_key("list-up", "up", "move(-1)", "Up", "One line up"),
+        quiet_key("list-down", "down", "move(1)", "Down", "One line down"),
+        quiet_key("list-page-up", "pageup", "page(-1)", "Page up", "Back in the talk"),
+        quiet_key("list-page-down", "pagedown", "page(1)", "Page down", "On in the talk"),
+        quiet_key("list-first", "ctrl+home", f"move(-{_FAR})", "To the top", "Its beginning"),
+        quiet_key("list-last", "ctrl+end", f"move({_FAR})", "To the end", "Its end"),
     ]
 
     def __init__(

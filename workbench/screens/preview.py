@@ -22,9 +22,14 @@ from workbench.text.sanitize import sanitize_line
 from workbench.text.styled import Row, Span, fit
 from workbench.text.token_marks import TextStyle
 from workbench.widgets.canvas import Drawing, Pager
+from workbench.widgets.quiet_keys import quiet_key
 
 _POLL_S = 0.05
 _FAR = 1_000_000_000
+
+
+def _shown(id: str, keys: str, action: str, name: str, display: str | None, does: str) -> Binding:
+    return Binding(keys, action, name, key_display=display, id=f"preview-{id}", tooltip=does)
 
 
 class RowText(Pager, inherit_bindings=False):
@@ -72,14 +77,14 @@ class PreviewScreen(BenchScreen):
     }
     CSS_PATH = "preview.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "row(1)", "Row", key_display="j/k", tooltip="The next row"),
-        Binding("up,k", "row(-1)", "Row before", show=False, tooltip="The row before"),
-        Binding("right,l", "source(1)", "Source", key_display="h/l", tooltip="The next source"),
-        Binding("left,h", "source(-1)", "Source before", show=False, tooltip="The source before"),
-        Binding("home", f"row(-{_FAR})", "First row", show=False, tooltip="Its first row"),
-        Binding("end", f"row({_FAR})", "Last row", show=False, tooltip="Its last row"),
-        Binding("space,pagedown", "page(1)", "Page", tooltip="More of a long row"),
-        Binding("pageup", "page(-1)", "Page up", show=False, tooltip="Back in a long row"),
+        _shown("next-row", "down,j", "row(1)", "Row", "j/k", "The next row"),
+        quiet_key("preview-row-before", "up,k", "row(-1)", "Row before", "The row before"),
+        _shown("next-source", "right,l", "source(1)", "Source", "h/l", "The next source"),
+        quiet_key("preview-source-before", "left,h", "source(-1)", "", "The source before"),
+        quiet_key("preview-first-row", "home", f"row(-{_FAR})", "First row", "Its first row"),
+        quiet_key("preview-last-row", "end", f"row({_FAR})", "Last row", "Its last row"),
+        _shown("page", "space,pagedown", "page(1)", "Page", None, "More of a long row"),
+        quiet_key("preview-page-up", "pageup", "page(-1)", "Page up", "Back in a long row"),
         *pane_keys(PANES),
         Binding("escape", "leave", "Back", id="preview-leave", tooltip="Back to the setup"),
     ]

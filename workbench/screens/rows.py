@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -21,6 +21,7 @@ from workbench.text.sanitize import sanitize_line
 from workbench.widgets.choices import Choices
 from workbench.widgets.frame import FocusKeeper
 from workbench.widgets.lineinput import LineInput, PathInput
+from workbench.widgets.quiet_keys import quiet_key
 
 _KEY = "data.sources"
 
@@ -30,8 +31,8 @@ class RowsScreen(FocusKeeper[str], ModalScreen[str]):
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", show=False, tooltip="The file above"),
-        Binding("down", "move(1)", show=False, tooltip="The file below"),
+        quiet_key("list-up", "up", "move(-1)", "", "The file above"),
+        quiet_key("list-down", "down", "move(1)", "", "The file below"),
     ]
 
     def compose(self) -> ComposeResult:

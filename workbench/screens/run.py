@@ -30,6 +30,7 @@ from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.answers import Samples
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.chart import Chart, Curve
+from workbench.widgets.quiet_keys import quiet_key
 
 _READ_EVERY_S = 0.1
 _TELL_EVERY_S, _TELL_LATE_S = 0.25, 1.0
@@ -77,7 +78,7 @@ class RunScreen(RunActions, ChartedScreen):
         Binding("t", "play", "Talk", id="run-play", tooltip="Playground: base and adapter"),
         Binding("u", "resume", "Resume", id="run-resume", tooltip="Go on from the last checkpoint"),
         *pane_keys(PANES),
-        Binding("p", "pause", "Pause", show=False, id="run-pause", tooltip="Hold this view"),
+        quiet_key("run-pause", "p", "pause", "Pause", "Hold this view"),
         Binding("escape", "leave", "Back", id="run-leave", tooltip="Back; the run goes on"),
     ]
 

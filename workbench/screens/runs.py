@@ -19,6 +19,7 @@ from workbench.run_view.run_table import Entry
 from workbench.screens.bench_screen import BenchScreen, RunActions, bench, why_not_resumed
 from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.lineinput import LineInput
+from workbench.widgets.quiet_keys import quiet_key
 
 _REFRESH_S = 2.0
 _FEWEST, _MOST = 2, 6
@@ -51,7 +52,7 @@ class RunsScreen(RunActions, BenchScreen):
             "u", "resume", "Resume", id="runs-resume", tooltip="Go on from the last checkpoint"
         ),
         Binding("y", "copy", "Path", id="runs-copy", tooltip="Copy and show the run's folder"),
-        Binding("escape", "forget_words", show=False, tooltip="Show all runs again"),
+        quiet_key("runs-all", "escape", "forget_words", "", "Show all runs again"),
     ]
 
     def __init__(self) -> None:

@@ -28,6 +28,7 @@ from workbench.text.styled import Row, Span, wrapped
 from workbench.text.terminal import draws_braille
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.choices import Choices
+from workbench.widgets.quiet_keys import quiet_key
 from workbench.widgets.recipepane import RecipePane
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class SetupScreen(BenchScreen):
         Binding("w", "save_as", "Save", False, id="setup-save", tooltip="Save as a new recipe"),
         Binding("slash", "filter", "Filter", False, id="setup-filter", tooltip="Filter recipes"),
         Binding("a", "attach", "Attach", id="setup-attach", tooltip="Follow the run at work"),
-        Binding("tab", "lists", "Lists", tooltip="Move between the lists"),
-        Binding("n", "app.show_setup", show=False),
+        Binding("tab", "lists", "Lists", id="setup-lists", tooltip="Move between the lists"),
+        quiet_key("app-setup", "n", "app.show_setup", "", ""),
     ]
 
     def __init__(

@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import zip_longest
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from engine.events import Sample
 from engine.sessions.playground import SIDES
@@ -15,6 +15,7 @@ from workbench.sessions.chat import Chat, Exchange, Reply
 from workbench.text.sanitize import sanitize, sanitize_line
 from workbench.text.styled import Row, Span, cells, fit, wrap, wrap_spans, wrapped
 from workbench.widgets.canvas import Pager
+from workbench.widgets.quiet_keys import quiet_key
 
 _GAP: Span = ("  ", "")
 _OWN = "\u3040-\u30ff\u4e00-\u9fff"
@@ -32,8 +33,8 @@ class Samples(Pager):
     """The answers of one step, prompt by prompt; the latest until another step is chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "turn(-1)", "Earlier", show=False, tooltip="Answers of an earlier step"),
-        Binding("right,l", "turn(1)", "Later", show=False, tooltip="Answers of a later step"),
+        quiet_key("samples-earlier", "left,h", "turn(-1)", "Earlier", "Answers of an earlier step"),
+        quiet_key("samples-later", "right,l", "turn(1)", "Later", "Answers of a later step"),
     ]
 
     def __init__(self, *, is_ascii: bool = False, id: str | None = None) -> None:

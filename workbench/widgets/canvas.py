@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -15,6 +15,7 @@ from textual.widget import Widget
 from workbench.text.sanitize import sanitize
 from workbench.text.styled import Row, Span
 from workbench.widgets.palette import palette
+from workbench.widgets.quiet_keys import moving_keys
 
 _FAR = 1_000_000
 """More rows than anything has."""
@@ -107,12 +108,7 @@ class Pager(Canvas, can_focus=True):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, tooltip="One line up"),
-        Binding("down,j", "move(1)", "Down", show=False, tooltip="One line down"),
-        Binding("pageup", "move_page(-1)", "Page up", show=False),
-        Binding("pagedown,space", "move_page(1)", "Page down", show=False),
-        Binding("home", f"move(-{_FAR})", "To the top", show=False),
-        Binding("end", f"move({_FAR})", "To the end", show=False),
+        *moving_keys("pagedown,space"),
     ]
     _lay_out: Callable[[int], list[Row]] = staticmethod(lambda width: [])
     _head: Callable[[int], list[Row]] | None = None

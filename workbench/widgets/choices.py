@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
 from workbench.text.styled import Row, fit
 from workbench.widgets.canvas import Canvas
+from workbench.widgets.quiet_keys import moving_keys
 
 _FAR = 1_000_000
 Group = tuple[str, Sequence[str]]
@@ -19,12 +20,7 @@ class Choices(Canvas, can_focus=True):
     """Entries by name, each shown by its label, in groups."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, tooltip="The entry above"),
-        Binding("down,j", "move(1)", "Down", show=False, tooltip="The entry below"),
-        Binding("pageup", "move_page(-1)", "Page up", show=False, tooltip="Further up"),
-        Binding("pagedown", "move_page(1)", "Page down", show=False, tooltip="Further down"),
-        Binding("home", f"move(-{_FAR})", "First", show=False, tooltip="The first entry"),
-        Binding("end", f"move({_FAR})", "Last", show=False, tooltip="The last entry"),
+        *moving_keys(),
     ]
 
     class Moved(Message):

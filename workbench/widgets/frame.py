@@ -14,6 +14,8 @@ MIN_WIDTH, MIN_HEIGHT = 60, 18
 _NAME = "gemma-bench"
 _GAP = "  "
 _HELP = "help"
+_MORE = f"…{_GAP}"
+"""Stands for keys that there is no room for."""
 Shown = tuple[Binding, str, bool]
 """A binding, its key as displayed, whether it can be used."""
 
@@ -115,26 +117,31 @@ class KeyLine(Canvas):
         if self.is_attached:
             self.redraw()
 
-    def _shown(self, width: int) -> list[Shown]:
-        """Those that fit, one per action; the one for help stays, since it names the others."""
+    def _shown(self, width: int) -> list[Shown | None]:
+        """Those that fit, one per action; None, and the one for help, stand for the others."""
         by_action: dict[str, Shown] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if binding.show and binding.action not in by_action:
                 key = self.app.get_key_display(binding)
                 by_action[binding.action] = binding, key, active.enabled
-        shown = list(by_action.values())
-        while sum(map(_cells, shown)) - len(_GAP) > width:
-            others = [one for one in shown if one[0].action != _HELP]
-            if not others:
-                break
-            shown.remove(others[-1])
-        return shown
+        shown: list[Shown | None] = [*by_action.values()]
+        if sum(map(_cells, shown)) - len(_GAP) <= width:
+            return shown
+        rest = [None, *([by_action[_HELP]] if _HELP in by_action else [])]
+        first = [one for name, one in by_action.items() if name != _HELP]
+        while first and sum(map(_cells, [*first, *rest])) - len(_GAP) > width:
+            first.pop()
+        return [*first, *rest]
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """One row."""
         spans: list[Span] = []
-        for binding, key, is_enabled in self._shown(width):
+        for one in self._shown(width):
+            if one is None:
+                spans.append((_MORE, "dim"))
+                continue
+            binding, key, is_enabled = one
             spans.append((f"{key} ", "accent" if is_enabled else "band"))
             spans.append((f"{binding.description}{_GAP}", "" if is_enabled else "band"))
         return [spans]
@@ -144,11 +151,13 @@ class KeyLine(Canvas):
         end = 0
         for one in self._shown(self.content_size.width):
             start, end = end, end + _cells(one)
-            if start <= click.get_content_offset_capture(self).x < end and one[2]:
+            if start <= click.get_content_offset_capture(self).x < end and one and one[2]:
                 self.app.simulate_key(one[0].key)
                 return
 
 
-def _cells(one: Shown) -> int:
+def _cells(one: Shown | None) -> int:
+    if one is None:
+        return len(_MORE)
     binding, key, _ = one
     return len(f"{key} {binding.description}{_GAP}")

@@ -16,6 +16,7 @@ from workbench.recipe_editor.keys import Key
 from workbench.text.styled import Row, fit
 from workbench.widgets.choices import Choices
 from workbench.widgets.lineinput import LineInput, PathInput
+from workbench.widgets.quiet_keys import quiet_key
 
 _MARK = 2
 _NAME = 29
@@ -29,9 +30,9 @@ class KeyList(Choices):
         Binding("enter", "edit", "Edit", id="keys-edit", tooltip="Type another value of the key"),
         Binding("u", "undo", "Undo", id="keys-undo", tooltip="Take the recipe's own value"),
         Binding("w", "screen.save_as", "Save", id="keys-save", tooltip="Save as a new recipe"),
-        Binding("right,l", "turn(1)", "Next value", show=False, tooltip="The next of few values"),
-        Binding("left,h", "turn(-1)", "Value before", show=False, tooltip="The value before it"),
-        Binding("space", "flip", "Toggle", show=False, tooltip="True or false"),
+        quiet_key("keys-next-value", "right,l", "turn(1)", "Next value", "The next of few values"),
+        quiet_key("keys-value-before", "left,h", "turn(-1)", "Value before", "The value before it"),
+        quiet_key("keys-toggle", "space", "flip", "Toggle", "True or false"),
         Binding("escape", "close", "Back", id="keys-back", tooltip="Back to what follows"),
     ]
 

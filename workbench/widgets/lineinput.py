@@ -16,8 +16,8 @@ class LineInput(Input):
     """Textual's own draws whatever it holds, control characters of a clipboard too."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Take it", tooltip="Take what was typed"),
-        Binding("escape", "leave", "Leave it", tooltip="Leave it as it was"),
+        Binding("enter", "submit", "Take it", id="line-take", tooltip="Take what was typed"),
+        Binding("escape", "leave", "Leave it", id="line-leave", tooltip="Leave it as it was"),
     ]
 
     class Left(Message):
@@ -32,7 +32,9 @@ class LineInput(Input):
 
     async def on_key(self, event: events.Key) -> None:
         """Its own keys at once: Textual's way to them lets letters that come with them go ahead."""
-        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+        bindings = self._bindings.copy()
+        bindings.apply_keymap(self.app._keymap)
+        for binding in bindings.key_to_bindings.get(event.key, ()):
             if await self.app.run_action(binding.action, self):
                 event.stop()
                 event.prevent_default()
@@ -73,8 +75,8 @@ class PromptInput(LineInput):
     """Of a playground. Its cursor stands still: a blinking one is written all the time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Send", tooltip="Ask base and adapter"),
-        Binding("escape", "leave", "Stop/Back", tooltip="Stop the answers; else leave"),
+        Binding("enter", "submit", "Send", id="line-take", tooltip="Ask base and adapter"),
+        Binding("escape", "leave", "Stop/Back", id="line-leave", tooltip="Stop answers, or leave"),
     ]
 
     def on_mount(self) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
 from engine.recipe import files
 from workbench.widgets.choices import Choices, Group
+from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
     from textual.widgets import Input
@@ -26,9 +27,9 @@ class RecipePane(Vertical):
     """The list, and under it what it is filtered by. Changes stay while other recipes are seen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "clear", show=False, tooltip="All recipes again"),
-        Binding("up", "move(-1)", show=False, tooltip="The recipe above"),
-        Binding("down", "move(1)", show=False, tooltip="The recipe below"),
+        quiet_key("recipes-all", "escape", "clear", "", "All recipes again"),
+        quiet_key("list-up", "up", "move(-1)", "", "The recipe above"),
+        quiet_key("list-down", "down", "move(1)", "", "The recipe below"),
     ]
 
     class Selected(Message):
