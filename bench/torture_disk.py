@@ -1,12 +1,12 @@
 """Full disks and lost directories at random moments of a run that saves often.
 
-    python -m bench.torture_disk --full 100 --gone 20 [--seed 0]
+    python -m bench.torture_disk --full 100 --killed 20 --gone 20 [--seed 0]
 
 The run of `bench.torture` lies on a file system of its own, for which it needs the right to mount,
 and which is filled to its last byte at a random moment. Half of the recipes end the run by that,
 half go on. What ended goes on once there is room; every run has to come to the adapter of one that
-nothing happened to, and none may lose more than one save interval. Directories are removed, moved
-or replaced; their engines have to end, and to leave alone what lies there then.
+nothing happened to, and none may lose more than one save interval. Others are killed soon after the
+disk is full, and tried again on it before there is room. Directories are removed, moved or replaced; their engines have to end, and to leave alone what lies there then.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.torture import life, lost  # noqa: E402
+from bench.torture import WITHIN_S, life, lost  # noqa: E402
 from bench.torture_setup import EVERY  # noqa: E402
 from bench.torture_sides import Ours  # noqa: E402
 from engine.events import Failed  # noqa: E402
@@ -91,6 +92,43 @@ def full_disk(side: Ours, disk: Path, draw: random.Random, whole_s: float, whole
     return outcome
 
 
+def killed(side: Ours, disk: Path, draw: random.Random, whole_s: float, whole: bytes) -> str:
+    """What became of one run that was killed on a full disk; raises as `full_disk` does.
+
+    What it told before the disk was full is in a checkpoint, but for one save interval.
+    """
+    place, filler = disk / "side", disk / "filler"
+    side.more = {"training.on_failed_save": draw.choice(["stop", "go_on"])}
+    side.begin(place)
+    pid = start(side, place)
+    time.sleep(draw.uniform(0, whole_s))
+    fill(filler)
+    told = max(side.curve(place), default=0)
+    time.sleep(draw.uniform(0, WITHIN_S))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    outcome = {0: "had gone to its end", -signal.SIGKILL: "killed"}.get(code, "had ended by itself")
+    if code:
+        newest = side.saved(place)
+        kept = max((int(path.name.rpartition("-")[2]) for path in newest), default=0)
+        assert told - kept <= EVERY, (told, kept)
+        again = life(side, place, None)
+        outcome += ", then on the full disk to its end" if again == 0 else ", then refused on it"
+        kept_then = max(
+            (int(path.name.rpartition("-")[2]) for path in side.saved(place)), default=0
+        )
+        assert kept_then >= kept, "a try on the full disk cost a checkpoint"
+        filler.unlink()
+        if again:
+            assert life(side, place, None) == 0, (place / "log.txt").read_text()[-2000:]
+            outcome += ", went on when there was room"
+    filler.unlink(missing_ok=True)
+    assert (place / "run" / WEIGHTS).read_bytes() == whole, "another adapter than without"
+    shutil.rmtree(place)
+    return outcome
+
+
 def gone(side: Ours, folder: Path, draw: random.Random, whole_s: float) -> str:
     """What became of one run whose directory went."""
     place, fate = folder / "gone", draw.choice(["removed", "moved", "replaced"])
@@ -120,6 +158,7 @@ def main() -> None:
     """Torture it, and print what became of the runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", type=int, default=100)
+    parser.add_argument("--killed", type=int, default=20)
     parser.add_argument("--gone", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -133,13 +172,17 @@ def main() -> None:
         assert life(side, place, None) == 0, (place / "log.txt").read_text()[-2000:]
         whole, whole_s = (place / "run" / WEIGHTS).read_bytes(), time.monotonic() - began
         shutil.rmtree(place)
+        total = options.full + options.killed + options.gone
         for _ in range(options.full):
             counted[f"full disk: {full_disk(side, disk, draw, whole_s, whole)}"] += 1
-            print(f"\r{counted.total()} of {options.full + options.gone}", end="", file=sys.stderr)
+            print(f"\r{counted.total()} of {total}", end="", file=sys.stderr)
+        for _ in range(options.killed):
+            counted[f"full disk, {killed(side, disk, draw, whole_s, whole)}"] += 1
+            print(f"\r{counted.total()} of {total}", end="", file=sys.stderr)
         side.more = {}
         for _ in range(options.gone):
             counted[f"directory {gone(side, Path(folder), draw, whole_s)}"] += 1
-            print(f"\r{counted.total()} of {options.full + options.gone}", end="", file=sys.stderr)
+            print(f"\r{counted.total()} of {total}", end="", file=sys.stderr)
         took_s = time.monotonic() - began
     print(file=sys.stderr)
     for outcome, count in sorted(counted.items()):

@@ -1,5 +1,6 @@
 """Files that anybody may have written, read within bounds: regular, of some size, depth, digits."""
 
+import errno
 import io
 import json
 import os
@@ -16,8 +17,10 @@ MAX_DEPTH = 64
 """Tables within tables; a recipe has four, a manifest six."""
 _MAX_DIGITS = 40
 _SHOWN = 60
+_FILE, FOLDER, _NOWHERE = "a file", "a directory", "a link that leads nowhere"
 _KINDS = (
-    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISREG, _FILE),
+    (stat.S_ISDIR, FOLDER),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
@@ -32,15 +35,45 @@ class Unreadable(ValueError):
     """A file is none that is read here; says why, in words."""
 
 
+def kind(path: str | os.PathLike[str]) -> str:
+    """What lies at a path, in words; empty where nothing does, or nobody may look."""
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError:
+        return ""
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link that leads to itself"
+        return _NOWHERE if error.errno == errno.ENOENT and os.path.islink(path) else ""
+    return next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
+
+
+def special_kind(path: str | os.PathLike[str]) -> str:
+    """What lies at a path, where that is neither a file nor a folder on any machine."""
+    what = kind(path)
+    return "" if what in (_FILE, FOLDER, _NOWHERE) else what
+
+
+def why_no_folder(path: Path) -> str:
+    """Why a path is no folder that can be read, and none can be made there; empty where one can."""
+    for place in (path, *path.parents):
+        what = kind(place)
+        if what == FOLDER:
+            return "" if os.access(place, os.R_OK | os.X_OK) else "permission denied"
+        if what:
+            return f"{'it' if place == path else place} is {what}, and no folder"
+    return ""
+
+
 def require_regular(path: str | os.PathLike[str]) -> None:
     """See that a path leads to a regular file. Raises `Unreadable`, and `OSError` where it can't.
 
     Nothing is opened, which would wait at a pipe and may set a device to work.
     """
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "something else")
-        raise Unreadable(f"it is {kind}, and no file")
+    what = kind(path)
+    if what not in (_FILE, _NOWHERE, ""):
+        raise Unreadable(f"it is {what}, and no file")
+    os.stat(path)
 
 
 def opened(path: str | os.PathLike[str]) -> io.BufferedReader:

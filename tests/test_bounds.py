@@ -26,7 +26,7 @@ SLOW = r"(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)(.*)\1\2\3\4\5[AB]"
 
 
 def opened(path: Path, cache: Path) -> RowIndex:
-    return files.opened(path, files.digest(path), cache, Progress())
+    return files.opened(path, files.digest(path, Progress()), cache, Progress())
 
 
 def write_gzip(path: Path) -> None:
@@ -75,7 +75,7 @@ from engine.problems import Refusal
 path = Path(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    files.opened(path, files.digest(path), path.parent, Progress())
+    files.opened(path, files.digest(path, Progress()), path.parent, Progress())
 except Refusal as refusal:
     print(refusal)
 took_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10

@@ -225,7 +225,10 @@ def test_long_rows_and_long_lists_are_told_apart(
     (tmp_path / "list.json").write_text(json.dumps({"data": many}))
     assert (tmp_path / "list.json").stat().st_size > MAX_ROW_BYTES
     index = files.opened(
-        tmp_path / "list.json", files.digest(tmp_path / "list.json"), tmp_path, Progress()
+        tmp_path / "list.json",
+        files.digest(tmp_path / "list.json", Progress()),
+        tmp_path,
+        Progress(),
     )
     assert [json.loads(raw or b"") for _, raw in index.read([0, 899])] == [many[0], many[899]]
     long = {"question": "?", "answer": "x" * MAX_ROW_BYTES}

@@ -1,8 +1,6 @@
 """Whatever stands where a path leads is read within bounds, or refused in words; nothing waits."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,6 @@ from engine import guarded, user_dirs
 from engine.problems import Refusal
 from engine.recipe import nearby, validate
 from engine.sessions import doctor_report
-from tests import command
 from workbench.recipe_editor import draft
 from workbench.sessions import saved_prompts
 from workbench.text import saved_theme
@@ -58,37 +55,6 @@ def test_recipes_of_the_folder_are_listed_beside_damaged_ones(
     os.mkfifo("pipe.toml")
     assert "mine.toml" in nearby.recipes()
     assert "pipe.toml" not in nearby.recipes()
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device", "directory", "socket"])
-@pytest.mark.parametrize("place", ["recipe", "rows", "heldout", "model"])
-def test_special_files_are_refused_in_words(tmp_path: Path, place: str, kind: str) -> None:
-    name = {"recipe": "mine.toml", "model": "model/config.json"}.get(place, f"{place}.jsonl")
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    elif kind == "directory":
-        path.mkdir()
-    else:
-        bind = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
-        subprocess.run([sys.executable, "-c", bind, path.name], cwd=path.parent, check=True)
-    settings = {
-        "rows": f"data.sources=[{{path = '{path}'}}]",
-        "heldout": f"score.heldout={path}",
-        "model": f"model.path={path.parent}",
-    }
-    recipe = str(path) if place == "recipe" else "quickstart"
-    more = ["--set", settings[place]] if place in settings else []
-    code, out, err = command.call(tmp_path, "run", recipe, *more)
-    words = {"model": "config.json"}.get(place, kind)
-    if (place, kind) == ("rows", "directory"):
-        words = "no file with rows is there"
-    assert (code, out) == (2, "")
-    assert words in err
-    assert not (tmp_path / "runs").exists()
 
 
 def test_the_users_own_files_are_read_within_bounds(

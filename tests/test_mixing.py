@@ -167,7 +167,7 @@ def test_a_file_that_can_not_be_read_is_refused(
 
 
 def items_of(path: Path) -> list[Any]:
-    index = files.opened(path, files.digest(path), path.parent / "cache", Progress())
+    index = files.opened(path, files.digest(path, Progress()), path.parent / "cache", Progress())
     return [json.loads(raw or b"") for _, raw in index.read(list(range(len(index))))]
 
 

@@ -1,6 +1,7 @@
 """Which files a source's path stands for, by the split it asks for, and which are left out."""
 
 import glob
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ METADATA = "about the data, no rows"
 HIDDEN = "hidden files"
 NOT_SAVED = "no part of the saved dataset"
 OTHER_KINDS = "of kinds that hold no rows"
+NOT_FILES = "no files, but pipes, devices, sockets or links"
 NO_SPLIT = "of no split, beside files that name one"
 _ABOUT = {
     "dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json",
@@ -41,6 +43,44 @@ def ending(path: Path) -> str:
 def is_rows(path: Path) -> bool:
     """Whether a file's name says that rows can be read from it."""
     return ending(path) in ENDINGS
+
+
+def damage(path: Path) -> str:
+    """Why no rows can be read from a file that is there, by a look that takes no time; empty where
+    they may.
+
+    Text has no holes; of Parquet and Arrow, which may have some of zeros, neither end is one.
+    """
+    if not os.access(path, os.R_OK):
+        return "permission denied"
+    at = path.stat()
+    if at.st_blocks * 512 >= at.st_size:
+        return ""
+    with guarded.opened(path) as file:
+        hole = _first_hole(file.fileno())
+        # Some file systems see holes where data isn't written yet.
+        zeros = os.pread(file.fileno(), 4096, hole)
+        if not zeros or zeros.strip(b"\0"):
+            return ""
+        if ending(path) in (".parquet", ".arrow") and hole and _has_data(file.fileno(), hole):
+            return ""
+    return f"it is sparse: from byte {hole:,} on there is a hole that was never written"
+
+
+def _first_hole(fd: int) -> int:
+    """Where it begins; at the head, where the file system doesn't tell."""
+    try:
+        return os.lseek(fd, 0, os.SEEK_HOLE)
+    except OSError:
+        return 0
+
+
+def _has_data(fd: int, hole: int) -> bool:
+    """Whether any comes behind a hole."""
+    try:
+        return os.lseek(fd, hole, os.SEEK_DATA) > hole
+    except OSError:
+        return False
 
 
 def is_pattern(path: str) -> bool:
@@ -119,6 +159,8 @@ def _sorted_out(root: Path, paths: list[Path]) -> tuple[list[Path], dict[str, tu
     saved: dict[Path, set[str] | None] = {}
     for path in paths:
         if not path.is_file():
+            if guarded.special_kind(path) and is_rows(path):
+                others.setdefault(NOT_FILES, []).append(path)
             continue
         if path.parent not in saved:
             saved[path.parent] = _saved_files(path.parent)

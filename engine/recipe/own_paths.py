@@ -34,4 +34,4 @@ def located(path: str, folder: Path) -> str:
 def _existing(path: str, folder: Path) -> str:
     """A model's folder where there is one; else it may be an id of the hub, and stays."""
     there = located(path, folder)
-    return there if path.startswith("~") or os.path.exists(there) else path
+    return there if path.startswith("~") or os.path.lexists(there) else path

@@ -95,12 +95,29 @@ def problems(document: dict[str, Any], *, on_paper: bool = False) -> list[Proble
     adapter = Adapter.model_validate(valid.get("adapter", {}))
     mistakes = [*invalid, *_check_tables(model), *_check_dtype(model)]
     mistakes += validate_adapter.with_model(model, adapter)
-    mistakes += [] if on_paper else image_rows.problems(document)
+    mistakes += _of_special_kinds(valid) if on_paper else image_rows.problems(document)
     return mistakes + [
         problem
         for section, check in _CHECKS.items()
         if section in valid and not (on_paper and section in _LOOKING)
         for problem in check(valid[section])
+    ]
+
+
+def _of_special_kinds(valid: dict[str, Any]) -> list[Problem]:
+    """Paths that lead to what is neither file nor folder, and so to no rows or model anywhere."""
+    data, score = valid.get("data", {}), valid.get("score", {})
+    model = valid.get("model", {}).get("path", "")
+    paths = [
+        (f"data.sources.{n}.path", s.get("path")) for n, s in enumerate(data.get("sources", ()))
+    ]
+    paths += [("data.heldout", data.get("heldout"))]
+    paths += [(f"score.{name}", score.get(name)) for name in ("heldout", "general")]
+    paths += [("model.path", model), ("model.path", os.path.join(model, "config.json"))]
+    return [
+        Problem(key, path, f"it is {kind}, and no file", "Give a file that can be read")
+        for key, path in paths
+        if isinstance(path, str) and (kind := guarded.special_kind(path))
     ]
 
 
@@ -176,18 +193,37 @@ def _fix(key: str) -> str:
 
 def _check_model(section: dict[str, Any]) -> list[Problem]:
     path = section.get("path", EMBEDDED)
-    if path == EMBEDDED or os.path.isfile(os.path.join(path, "config.json")):
+    if path == EMBEDDED:
         return []
+    kind = guarded.kind(path)
+    if kind == guarded.FOLDER:
+        return _check_model_folder(path)
     if gguf_files.is_gguf(path):
         return _check_gguf(path)
-    if os.path.exists(path):
-        ggufs = sorted(map(str, Path(path).glob("*.gguf")))
-        fix = f"Give the file: {ggufs[0]}" if ggufs else "Give a model folder, or a GGUF file"
-        return [Problem("model.path", path, "no config.json in it", fix)]
+    if kind:
+        is_closed = os.path.isfile(path) and not os.access(path, os.R_OK)
+        reason = "permission denied" if is_closed else f"it is {kind}, and no model"
+        return [Problem("model.path", path, reason, "Give a model folder, or a GGUF file")]
     if typed_value.HUB_ID.fullmatch(path) and not os.path.exists(os.path.dirname(path)):
         return [] if not _is_offline() or is_cached(path) else [_not_cached(path)]
     fix = 'Give a model folder, a GGUF file, a hub id such as google/gemma-3-1b-it, or "embedded"'
     return [Problem("model.path", path, "there is no such folder", fix)]
+
+
+def _check_model_folder(path: str) -> list[Problem]:
+    config = os.path.join(path, "config.json")
+    kind = guarded.kind(config)
+    if os.path.isfile(config) and os.access(config, os.R_OK):
+        return []
+    ggufs = sorted(map(str, Path(path).glob("*.gguf")))
+    fix = f"Give the file: {ggufs[0]}" if ggufs else "Give a model folder, or a GGUF file"
+    reason = "no config.json in it"
+    if not os.access(path, os.R_OK | os.X_OK):
+        reason = "permission denied"
+    elif kind:
+        words = "permission denied" if os.path.isfile(config) else f"it is {kind}, and no file"
+        reason = f"config.json in it: {words}"
+    return [Problem("model.path", path, reason, fix)]
 
 
 def _check_gguf(path: str) -> list[Problem]:
@@ -305,10 +341,18 @@ def _check_files(key: str, path: str, split: str | None) -> list[Problem]:
     if files.reason:
         where = f"{key}.split" if split else f"{key}.path"
         return [Problem(where, split or path, files.reason, files.fix)]
+    for file in files.read if not is_file else ():
+        if damage := data_files.damage(file):
+            return [Problem(f"{key}.path", str(file), damage, _ANEW)]
     if files.read:
         return []
     fix = f"Give a folder or pattern with {', '.join(data_files.ENDINGS)} files"
-    return [Problem(f"{key}.path", path, "no file with rows is there", fix)]
+    reason = "no file with rows is there"
+    if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
+        reason = "permission denied"
+    elif special := files.left_out.get(data_files.NOT_FILES):
+        reason += f": {special[0].name} is {guarded.special_kind(special[0])}"
+    return [Problem(f"{key}.path", path, reason, fix)]
 
 
 def _without_hub(key: str, name: str) -> Problem:
@@ -335,6 +379,8 @@ def _check_rows(key: str, path: str) -> list[Problem]:
     if not data_files.is_rows(file):
         fix = f"Give a {', '.join(data_files.ENDINGS)} file, or one of them as .gz or .zst"
         return [Problem(key, path, f"{file.suffix or 'no'} ending", fix)]
+    if damage := data_files.damage(file):
+        return [Problem(key, path, damage, _ANEW)]
     if not head.strip():
         return [Problem(key, path, "the file is empty", "Give a file with at least one row")]
     return []
@@ -358,6 +404,7 @@ def _check_training(section: dict[str, Any]) -> list[Problem]:
     return mistakes
 
 
+_ANEW = "Fetch or copy it anew"
 _ON_THE_HUB = ("config", "revision")
 """Keys of a source that say nothing of a path."""
 _LOOKING = {"model", "data", "score"}

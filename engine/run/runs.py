@@ -1,11 +1,12 @@
 """Runs of one folder or of several: all of them, and those that a name means."""
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from engine import likeness
+from engine import guarded, likeness
 from engine.problems import Refusal
 from engine.run import rundir
 from engine.run.rundir import MINUTE_FORMAT, NAME, RunDir
@@ -62,7 +63,18 @@ def one(name: str, runs: Sequence[RunDir]) -> RunDir:
         raise Refusal.of(name, reason, "Give more of the name")
     alike = likeness.question(name, [run.name for run in runs])
     fix = f"{alike} Give a name or a path; newest: {_names(runs) or 'none'}".strip()
-    raise Refusal.of(name, "there is no such run", fix)
+    raise Refusal.of(name, _why_none(name), fix)
+
+
+def _why_none(name: str) -> str:
+    """What lies where a name leads, as a path or below `runs`, that is no run."""
+    for path in (Path(name), rundir.RUNS / name):
+        kind = guarded.kind(path) if name else ""
+        if kind == guarded.FOLDER and not os.access(path, os.R_OK | os.X_OK):
+            return "permission denied"
+        if kind:
+            return f"it is {kind}, and no run's"
+    return "there is no such run"
 
 
 def meant_by(name: str, runs: Sequence[RunDir]) -> list[RunDir]:

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from engine import guarded
 from engine.hardware import card_examination
 from engine.hardware.card_examination import Record
 from engine.problems import ExitCode, Refusal
@@ -40,7 +41,7 @@ def run(arguments: Namespace) -> int:
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = guarded.why_no_folder(arguments.out) or (error.strerror or str(error)).lower()
         fix = "Give a folder you may write to"
         raise Refusal.of(f"--out {arguments.out}", reason, fix) from None
     have_passed = True

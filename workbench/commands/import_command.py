@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from engine import guarded
 from engine.atomic import write_whole
 from engine.problems import ExitCode, Refusal
 from workbench.commands import options
@@ -40,7 +41,8 @@ def run(arguments: Namespace) -> int:
     try:
         write_whole(path, imported.text.encode(), mode=0o666)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        folder = path.absolute().parent
+        reason = guarded.why_no_folder(folder) or (error.strerror or str(error)).lower()
         raise Refusal.of(str(path), reason, "Give another place with --out") from None
     text_table.say(("key", "value", "in the recipe"), [*map(_cells, imported.rows)])
     lost = sum(row.is_lost for row in imported.rows)

@@ -1,9 +1,11 @@
 """Options that several commands take."""
 
 import math
+import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
+from engine import guarded
 from engine.problems import Refusal
 
 
@@ -66,8 +68,10 @@ def add_folders(parser: ArgumentParser) -> None:
 
 def run_folders(arguments: Namespace) -> list[Path]:
     """The folders whose runs are meant; none for `runs` here. Raises `Refusal`."""
-    if missing := [root for root in arguments.root if not root.is_dir()]:
-        raise Refusal.of(f"--root {missing[0]}", "there is no such folder", "Give another")
+    for root in arguments.root:
+        if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+            reason = guarded.why_no_folder(root) or "there is no such folder"
+            raise Refusal.of(f"--root {root}", reason, "Give another")
     from engine.run import run_folders
     from engine.run.rundir import RUNS
 

@@ -54,9 +54,9 @@ def read(path: Path) -> Configuration:
     try:
         text = guarded.contents(path, files.MAX_BYTES).decode("utf-8")
         settings = _of_script(text) if path.suffix == ".py" else _of_text(text)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise Refusal.of(str(path), reason.lower(), "Give a file that can be read") from None
+    except (OSError, guarded.Unreadable) as error:
+        fix = "Give a file that can be read"
+        raise Refusal.of(str(path), guarded.reason(error), fix) from None
     except (ValueError, SyntaxError, RecursionError, yaml.YAMLError) as error:
         reason = f"it is neither YAML nor a script: {' '.join(str(error).split())[:200]}"
         raise Refusal.of(str(path), reason, "Mend the line it names") from None

@@ -25,16 +25,21 @@ from engine.run import disk
 
 _ENCODER = json.JSONEncoder(default=str)
 _BLOCK_CHARACTERS = 1 << 20
+_BLOCK_BYTES = 1 << 20
 _MAX_UNPACKED_BYTES = 2 << 30
 """Of a Parquet file that is compressed once more, which has to be in memory whole."""
 _DAMAGED = (OSError, EOFError, zlib.error, csv.Error, pyarrow.ArrowException, ValueError)
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, progress: Progress) -> str:
     """SHA-256 of a file's contents. Raises `Refusal` where it can't be read."""
+    contents = hashlib.sha256()
     try:
         with guarded.opened(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while block := file.read(_BLOCK_BYTES):
+                contents.update(block)
+                progress.bytes_at(str(path), file.tell())
+            return contents.hexdigest()
     except (OSError, guarded.Unreadable) as error:
         raise Refusal.of(str(path), guarded.reason(error), "Mend the path") from None
 

@@ -25,7 +25,7 @@ def opened(source: Source, cache: CacheFolder, progress: Progress) -> tuple[RowI
     spool = spool_path(cache.path, rows._fingerprint)
     if not spool.exists():
         write_lines(spool, bounded(_lines(rows, cache.images), str(source.id), progress))
-    return index_rows(str(source.id), spool, progress), digest(spool)
+    return index_rows(str(source.id), spool, progress), digest(spool, progress)
 
 
 def _lines(rows: Any, images: Path | None) -> Iterator[str]:

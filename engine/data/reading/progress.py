@@ -19,10 +19,17 @@ class Progress:
 
     def at(self, origin: str, num_rows: int, doing: str) -> None:
         """So many rows of a file are done."""
+        self._say(f"{origin}: {num_rows:,} rows {doing}")
+
+    def bytes_at(self, origin: str, num_bytes: int) -> None:
+        """So much of a file is read, of which no row is known yet."""
+        self._say(f"{origin}: {num_bytes / (1 << 30):.1f} GiB read")
+
+    def _say(self, words: str) -> None:
         now = time.monotonic()
         if self._tell and now - self._told_at >= _EVERY_S:
             self._told_at = now
-            self._tell(f"{origin}: {num_rows:,} rows {doing}")
+            self._tell(words)
 
 
 def require_bounded(origin: str, num_rows: int) -> None:

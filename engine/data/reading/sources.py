@@ -73,7 +73,7 @@ def opened(source: Source, cache: CacheFolder, progress: Progress) -> Opened:
         if named.reason:
             raise Refusal.of(str(source.path), named.reason, named.fix)
         left_out = named.left_out
-        digests = [files.digest(path) for path in named.read]
+        digests = [files.digest(path, progress) for path in named.read]
         indexes = [
             files.opened(path, digest, cache.path, progress, cache.images)
             for path, digest in zip(named.read, digests, strict=True)
