@@ -6,7 +6,8 @@ The run of `bench.torture` lies on a file system of its own, for which it needs 
 and which is filled to its last byte at a random moment. Half of the recipes end the run by that,
 half go on. What ended goes on once there is room; every run has to come to the adapter of one that
 nothing happened to, and none may lose more than one save interval. Others are killed soon after the
-disk is full, and tried again on it before there is room. Directories are removed, moved or replaced; their engines have to end, and to leave alone what lies there then.
+disk is full, and tried again on it before there is room. Directories are removed, moved or
+replaced; their engines have to end, and to leave alone what lies there then.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -100,14 +101,16 @@ def killed(side: Ours, disk: Path, draw: random.Random, whole_s: float, whole: b
     place, filler = disk / "side", disk / "filler"
     side.more = {"training.on_failed_save": draw.choice(["stop", "go_on"])}
     side.begin(place)
-    pid = start(side, place)
-    time.sleep(draw.uniform(0, whole_s))
-    fill(filler)
-    told = max(side.curve(place), default=0)
-    time.sleep(draw.uniform(0, WITHIN_S))
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    told = 0
+
+    def moment(_: Callable[[], bool]) -> float:
+        nonlocal told
+        time.sleep(draw.uniform(0, whole_s))
+        fill(filler)
+        told = max(side.curve(place), default=0)
+        return time.monotonic() + draw.uniform(0, WITHIN_S)
+
+    code = life(side, place, moment)
     outcome = {0: "had gone to its end", -signal.SIGKILL: "killed"}.get(code, "had ended by itself")
     if code:
         newest = side.saved(place)

@@ -59,7 +59,8 @@ def why_no_folder(path: Path) -> str:
     for place in (path, *path.parents):
         what = kind(place)
         if what == FOLDER:
-            return "" if os.access(place, os.R_OK | os.X_OK) else "permission denied"
+            is_closed = place == path and not os.access(place, os.R_OK | os.X_OK)
+            return "permission denied" if is_closed else ""
         if what:
             return f"{'it' if place == path else place} is {what}, and no folder"
     return ""

@@ -151,9 +151,9 @@ def test_out_is_the_run_itself() -> None:
 @pytest.mark.parametrize(
     ("out", "reason"),
     [
-        ("full", "not empty"), ("file", "not a directory"), ("file/below", "not a directory"),
+        ("full", "not empty"), ("file", "it is a file"), ("file/below", "file is a file"),
         ("x" * 300, "too long"), ("new/" + "x" * 300, "too long"), ("/proc/nowhere/run", "no such"),
-        ("/sys/run", "permitted|permission|read-only"), ("dangling", "exists"),
+        ("/sys/run", "permitted|permission|read-only"), ("dangling", "leads nowhere"),
     ],
 )  # fmt: skip
 def test_a_folder_that_can_not_be_taken_is_left_as_it_was(out: str, reason: str) -> None:

@@ -105,7 +105,7 @@ def refusal(name: str, content: bytes) -> str:
             return source.reason or "no file with rows is there"
         try:
             for file in source.read:
-                files.opened(file, files.digest(file), Path(folder), Progress())
+                files.opened(file, files.digest(file, Progress()), Path(folder), Progress())
         except Refusal as refused:
             (problem,) = refused.problems
             return problem.reason.replace(folder, "")

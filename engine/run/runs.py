@@ -73,7 +73,7 @@ def _why_none(name: str) -> str:
         if kind == guarded.FOLDER and not os.access(path, os.R_OK | os.X_OK):
             return "permission denied"
         if kind:
-            return f"it is {kind}, and no run's"
+            return f"there is no such run; what lies there is {kind}"
     return "there is no such run"
 
 
