@@ -105,10 +105,10 @@ def killed(side: Ours, disk: Path, draw: random.Random, whole_s: float, whole: b
 
     def moment(_: Callable[[], bool]) -> float:
         nonlocal told
-        time.sleep(draw.uniform(0, whole_s))
+        time.sleep(draw.uniform(0, 0.8 * whole_s))
         fill(filler)
         told = max(side.curve(place), default=0)
-        return time.monotonic() + draw.uniform(0, WITHIN_S)
+        return time.monotonic() + draw.uniform(0, 0.2 * WITHIN_S)
 
     code = life(side, place, moment)
     outcome = {0: "had gone to its end", -signal.SIGKILL: "killed"}.get(code, "had ended by itself")

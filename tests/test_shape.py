@@ -23,7 +23,7 @@ ROOM_BUDGETS = {
     "engine/card_stages": 1080,
     "engine/budget": 2850, "engine/data": 6250, "engine/doctor": 2925, "engine/events": 500,
     "engine/gemma": 1900, "engine/hardware": 1200, "engine/jobs": 330, "engine/kernels": 380,
-    "engine/model": 2100, "engine/objectives": 300, "engine/recipe": 1650, "engine/run": 1800,
+    "engine/model": 2100, "engine/objectives": 300, "engine/recipe": 1720, "engine/run": 1800,
     "engine/sessions": 650, "engine/train": 2790,
     "workbench/other_trainers": 880,
     "workbench/commands": 2140, "workbench/patches": 390, "workbench/recipe_editor": 1020,
