@@ -271,6 +271,34 @@ def test_advice_for_a_file_in_another_encoding_works(
     assert [example.turns[-1].content for example in found.examples] == [r["answer"] for r in rows]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv"])
+def test_one_line_in_another_encoding_is_dropped_by_its_name(
+    ending: str, tmp_path: Path, read: Callable[..., Prepared]
+) -> None:
+    """All others stay, those with letters beyond ASCII among them."""
+    said = [f"{word} {n}" for n, word in enumerate(("thé", "yes", "café", "naïve"))]
+    rows = [{"question": f"{n}?", "answer": answer} for n, answer in enumerate(said)]
+    written = {
+        "jsonl": [json.dumps(row, ensure_ascii=False) for row in rows],
+        "json": [f"{'[,,,'[n]}{json.dumps(row, ensure_ascii=False)}" for n, row in enumerate(rows)],
+        "csv": ["question,answer", *(f"{row['question']},{row['answer']}" for row in rows)],
+        "tsv": ["question\tanswer", *(f"{row['question']}\t{row['answer']}" for row in rows)],
+    }[ending]
+    path = tmp_path / f"rows.{ending}"
+    ends = "]" if ending == "json" else ""
+    path.write_bytes(
+        b"".join(
+            line.encode("cp1252" if "café" in line else "utf-8") + b"\n"
+            for line in [*written, *ends]
+        )
+    )
+    prepared = read(path)
+    assert [example.turns[-1].content for example in prepared.examples] == [*said[:2], said[3]]
+    reason = "bytes that are not UTF-8; they read as cp1252"
+    assert prepared.dropped == {reason: 1}
+    assert prepared.sources[0].first_dropped == {reason: f"{path}:3"}
+
+
 def test_the_table_of_the_docs_is_what_the_engine_says() -> None:
     """Written by `python -m tools.write_file_kinds`."""
     text = write_file_kinds.PAGE.read_text("utf-8")

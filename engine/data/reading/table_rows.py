@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.data.reading.row_index import MAX_ROW_BYTES, UNREADABLE
+from engine.data.reading.text_encoding import not_utf8
 from engine.problems import Refusal
 
 _SEPARATORS = {".csv": ",;\t|", ".tsv": "\t,;|"}
@@ -40,8 +41,21 @@ def records(origin: Path, kind: str, text: io.TextIOBase) -> Iterator[dict[str, 
         if any(field.strip() for field in fields[len(names) :]):
             yield {UNREADABLE: _TOO_MANY}
             continue
+        if foreign := _foreign(fields):
+            yield {UNREADABLE: not_utf8(foreign)}
+            continue
         padded = chain(fields[: len(names)], [None] * (len(names) - len(fields)))
         yield {name: field for name, field in zip(names, padded, strict=True) if name}
+
+
+def _foreign(fields: list[str]) -> bytes:
+    """The row's bytes where some are not UTF-8, which stand in it as lone surrogates."""
+    text = " ".join(fields)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape")
+    return b""
 
 
 def _short(line: str) -> str:

@@ -46,6 +46,12 @@ def require_utf8(origin: Path, lines: Iterable[bytes]) -> None:
         raise Refusal.of(f"{origin}:{first}", reason, fix)
 
 
+def not_utf8(row: bytes) -> str:
+    """Why a row that is not UTF-8 is dropped, with the encoding that it seems to be in."""
+    encoding = _encoding([row])
+    return f"bytes that are not UTF-8{f'; they read as {encoding}' if encoding else ''}"
+
+
 def _encoding(lines: list[bytes]) -> str:
     """Which of the encodings of spreadsheets the lines are in; empty where in none."""
     for encoding in ("cp949", "cp1252"):
