@@ -1,14 +1,21 @@
 """No column of a row vanishes: it is read, refused by name, counted as harmless, or told."""
 
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from engine.data.conversation import UnusableRow
 from engine.data.formats import meaning
 from engine.data.formats.registry import FORMATS, format_of, read
-from tests.prepared_rows import FRUIT
+from engine.sessions.preview import Answer, published
+from engine.train import planning
+from tests.prepared_rows import FRUIT, prepared
 from tests.test_meaning import TREE
 from tests.test_tool_text import CALL, TOOL
 
@@ -63,3 +70,26 @@ def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
         is_known = key in FORMATS[name].columns or meaning.is_empty(value)
         assert is_known != (key in row.unread)
     assert format_of(own) == name
+
+
+@pytest.fixture(scope="module")
+def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
+    return AutoTokenizer.from_pretrained(gemma_folder("embedded"))
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.dictionaries(NAMES, SAID, max_size=4), max_size=4))
+def test_plan_and_preview_tell_the_same_of_every_row_and_key(
+    tmp_path: Path, tokenizer: Any, more: list[dict[str, Any]]
+) -> None:
+    records = [{"messages": FRUIT}, *({**row, "messages": FRUIT} for row in more)]
+    rows = prepared(tmp_path / "rows.jsonl", tokenizer, records, format="messages")
+    recipe: Any = SimpleNamespace(data=SimpleNamespace(packing=False))
+    (planned,) = planning.accounts(recipe, rows, 0)["sources"]
+    (previewed,) = published(Answer(1, rows.sources, (), 512, ""))["sources"]
+    assert {key: planned[key] for key in previewed} == previewed
+    assert sum(previewed["dropped"].values()) + previewed["taken"] == len(records)
+    assert previewed["dropped"].keys() == previewed["first_dropped"].keys()
+    assert previewed["noted"].keys() == previewed["first_noted"].keys()

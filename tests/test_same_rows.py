@@ -47,7 +47,12 @@ RESPONSES = [
     {"instruction": "Name one.", "output": "A larch."},
     {"instruction": "Another.", "response": "A birch.", "input": "of trees"},
 ]
-SETS = {**NINE, "calls": CALLS, "mixed": MIXED, "responses": RESPONSES}
+NULLS = [
+    {name: json.dumps(value) for name, value in zip(("messages", "tools"), row, strict=True)}
+    for row in (called("lift", crate=None, weight=2), called("drop", crate="red", weight=None))
+]
+"""Lists as text, of which no table knows the types: a null in them is the row's own."""
+SETS = {**NINE, "calls": CALLS, "nulls": NULLS, "mixed": MIXED, "responses": RESPONSES}
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +73,13 @@ def written(folder: Path, rows: list[dict[str, Any]]) -> list[Path]:
     with (folder / "rows.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, in_table.column_names)
         writer.writeheader()
-        writer.writerows(rows)
-    is_flat = all(isinstance(value, str) for row in rows for value in row.values())
+        # What is no text is written as JSON, since a CSV has no lists.
+        writer.writerows(
+            {key: v if isinstance(v, str) else json.dumps(v) for key, v in row.items()}
+            for row in rows
+        )
     is_whole = all(row.keys() == {*in_table.column_names} for row in rows)
-    return [*paths, folder / "rows.csv"] if is_flat and is_whole else paths
+    return [*paths, folder / "rows.csv"] if is_whole else paths
 
 
 def _schema(rows: list[dict[str, Any]]) -> Any:
@@ -96,9 +104,17 @@ def test_rows_are_the_same_whatever_holds_them(name: str, tmp_path: Path, tokeni
 
 
 def test_a_null_that_a_row_itself_holds_stays(tmp_path: Path, tokenizer: Any) -> None:
-    messages, tools = called("lift", crate=None)
-    path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"messages": messages, "tools": tools}) + "\n")
-    data = Data(sources=(Source(path=str(path)),), max_length=4096)
-    found = prepare(data, tokenizer, template("gemma4"), tmp_path / "cache")
-    assert "crate:null" in tokenizer.decode(found.rows[0].ids)
+    """As text in any kind of file, and as it stands in JSON Lines."""
+
+    def read(rows: list[dict[str, Any]]) -> list[list[int]]:
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = Data(sources=(Source(path=str(path)),), max_length=4096)
+        found = prepare(data, tokenizer, template("gemma4"), tmp_path / "cache")
+        return [row.ids for row in found.rows]
+
+    plain = [{name: json.loads(text) for name, text in row.items()} for row in NULLS]
+    ids = read(plain)
+    assert ["crate:null" in tokenizer.decode(row) for row in ids] == [True, False]
+    assert ["weight:null" in tokenizer.decode(row) for row in ids] == [False, True]
+    assert read(NULLS) == ids

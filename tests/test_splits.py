@@ -154,8 +154,11 @@ def test_what_save_to_disk_writes_is_read_and_its_metadata_is_not(tmp_path: Path
     assert read(tmp_path, "many", "rest") == ["many/rest/data-00000-of-00001.arrow"]
 
 
-def test_more_rows_dropped_than_taken_is_a_warning(tmp_path: Path) -> None:
+def test_more_rows_dropped_than_taken_is_a_warning_and_the_plan_tells_what_a_preview_does(
+    tmp_path: Path,
+) -> None:
     lines = [*rows("train", 4), *({"prompt": f"{n}?", "completion": ""} for n in range(6))]
+    lines[0] |= {"id": 7, "mood": "calm", "completion": "7"}
     path = tmp_path / "mine.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in lines))
     fast = [*command.SHORT, "--set", "training.max_steps=1"]
@@ -171,3 +174,11 @@ def test_more_rows_dropped_than_taken_is_a_warning(tmp_path: Path) -> None:
     )
     code, out, _ = command.call(tmp_path, "preview", "quickstart", *chosen)
     assert f"\n{warning['message']}\n" in out
+    code, out, _ = command.call(tmp_path, "preview", "quickstart", *chosen, "--json")
+    (previewed,) = json.loads(out)["sources"]
+    (planned,) = json.loads(next(tmp_path.glob("runs/*/plan.json")).read_text())["sources"]
+    assert {key: planned[key] for key in previewed} == previewed
+    assert (previewed["unread"], previewed["harmless"]) == ({"mood": 1}, {"id": 1})
+    assert (previewed["noted"], previewed["dropped"]) == (
+        {"an answer of one character": 1}, {"an empty answer": 6},
+    )  # fmt: skip
