@@ -140,3 +140,22 @@ def test_the_app_takes_them_from_the_command_line(here: Path) -> None:
         assert "samples.rows = 3" in screen
         terminal.press("q")
         terminal.until("left with 0")
+
+
+def test_rows_that_are_lost_stand_on_setup_and_on_the_run_s_screen(here: Path) -> None:
+    rows = [{"question": f"What of {n}?", "answer": f"{n}!" * (n < 3)} for n in range(8)]
+    (here / "lost.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Tmux(here, [*APP, "--data", "lost.jsonl"], 120, 40) as terminal:
+        told = " ".join(terminal.until("5 of 8 rows of lost.jsonl").split())
+        assert "Nothing is wrong" in told
+        terminal.press("s")
+        told = terminal.until("warning  5 of 8 rows of lost.jsonl", 120)
+        assert "an empty answer" in told
+        (run,) = [RunDir(path) for path in here.glob("runs/*")]
+        command.wait(lambda: not run.is_alive())
+
+
+def test_rows_that_no_format_reads_stand_on_setup(here: Path) -> None:
+    (here / "odd.jsonl").write_text('{"number": 7}\n')
+    with Tmux(here, [*APP, "--data", "odd.jsonl"], 120, 40) as terminal:
+        terminal.until("no known format has the columns number")

@@ -26,7 +26,7 @@ ROOM_BUDGETS = {
     "engine/model": 2100, "engine/objectives": 300, "engine/recipe": 1720, "engine/run": 1800,
     "engine/sessions": 650, "engine/train": 2790,
     "workbench/other_trainers": 880,
-    "workbench/commands": 2140, "workbench/patches": 390, "workbench/recipe_editor": 1020,
+    "workbench/commands": 2140, "workbench/patches": 390, "workbench/recipe_editor": 1040,
     "workbench/run_view": 1380, "workbench/screens": 2480, "workbench/sessions": 620,
     "workbench/text": 1200, "workbench/widgets": 1700,
 }  # fmt: skip

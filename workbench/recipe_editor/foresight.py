@@ -11,6 +11,7 @@ from engine.problems import Problem
 from engine.recipe import data_files, dotted, rows_glance, typed_value, validate
 from engine.recipe.rows_glance import Glance
 from engine.recipe.schema import Recipe, Source
+from engine.sessions.preview import Answer, Refused, Reply
 from workbench.recipe_editor import recipe_facts
 from workbench.recipe_editor.draft import Draft
 from workbench.text import format
@@ -49,6 +50,21 @@ def notes(edited: Draft | None, recipe: Recipe, pace: Pace | None) -> list[Probl
         *(_of_other_rows(edited, recipe) if edited else []),
         *_of_hub(recipe),
     ]
+
+
+def is_at_hand(recipe: Recipe) -> bool:
+    """Whether its rows can be prepared without the hub."""
+    return all(source.path for source in recipe.data.sources) and not _of_hub(recipe)
+
+
+def of_reply(reply: Reply | None) -> list[Problem]:
+    """What a preview's engine says of sources that lose most of their rows, or can't be read."""
+    if isinstance(reply, Refused):
+        return [*reply.problems]
+    if not isinstance(reply, Answer):
+        return []
+    losses = [source.loss_of_rows for source in reply.sources if source.loss_of_rows]
+    return [Problem("", "", loss, "Mend these rows, p shows what became of all") for loss in losses]
 
 
 def _of_steps(recipe: Recipe) -> list[Problem]:

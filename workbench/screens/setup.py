@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -32,6 +33,7 @@ from workbench.widgets.quiet_keys import quiet_key
 from workbench.widgets.recipepane import RecipePane
 
 if TYPE_CHECKING:
+    from engine.recipe.schema import Recipe
     from engine.run.rundir import RunDir
     from workbench.recipe_editor.draft import Changes
     from workbench.recipe_editor.recipe_assessment import Assessed, RecipeAssessment
@@ -94,6 +96,8 @@ class SetupScreen(BenchScreen):
         """A choice, and when its recipe was written."""
         self._outcome: RecipeAssessment | None = None
         """What follows from it, once that is known."""
+        self._of_rows: Sequence[Problem] = ()
+        """What the preview's engine says of its rows, once it has read them."""
         self._is_starting = False
 
     def compose_body(self) -> ComposeResult:
@@ -119,7 +123,11 @@ class SetupScreen(BenchScreen):
 
     def on_screen_suspend(self) -> None:
         """What another screen does has more use for the machine."""
+        self._leave_off()
+
+    def _leave_off(self) -> None:
         self.workers.cancel_group(self, "remedy")
+        self.workers.cancel_group(self, "rows")
 
     def _look_if_seen(self) -> None:
         if self.is_active:
@@ -163,7 +171,7 @@ class SetupScreen(BenchScreen):
         """See what follows; of the same choice and file, what is known stands until then."""
         basis = self.choice, _written_ns(self.choice.recipe)
         if basis != self._basis:
-            self._basis, self._outcome = basis, None
+            self._basis, self._outcome, self._of_rows = basis, None, ()
         verdict = ("checking", "dim") if self._outcome is None else _verdict(self._outcome)
         self._judge(verdict, self._outcome)
         self.refresh_bindings()
@@ -190,6 +198,29 @@ class SetupScreen(BenchScreen):
                 return
             if not outcome.forecast.budget.fits:
                 self._seek_remedy(choice, outcome)
+            is_own = "data.sources" in choice.changes or choice.recipe not in self._names
+            if is_own and not outcome.problems:
+                self._see_rows(choice, outcome.recipe)
+
+    @work(thread=True, exclusive=True, group="rows")
+    def _see_rows(self, choice: Choice, recipe: Recipe) -> None:
+        """How rows of one's own are read is the engine's to tell, which takes its time."""
+        from workbench.recipe_editor import foresight
+
+        worker = get_current_worker()
+        time.sleep(_STANDS_S)
+        if worker.is_cancelled or not foresight.is_at_hand(recipe):
+            return
+        with suppress(Refusal, OSError):
+            reply = self._preview.answer_to(recipe, lambda: not worker.is_cancelled)
+            if reply is not None:
+                self.call_later(self._take_rows, choice, foresight.of_reply(reply))
+
+    def _take_rows(self, choice: Choice, noted: Sequence[Problem]) -> None:
+        """Note it beside what else will disappoint."""
+        if choice == self.choice and self._outcome and not self._is_starting:
+            self._of_rows = noted
+            self._judge(_verdict(self._outcome), self._outcome)
 
     @work(thread=True, exclusive=True, group="remedy")
     def _seek_remedy(self, choice: Choice, assessed: Assessed) -> None:
@@ -240,7 +271,7 @@ class SetupScreen(BenchScreen):
     def _judge(self, verdict: Span, outcome: RecipeAssessment | None = None) -> None:
         """Say what is under way, or what is wrong, or else what will disappoint."""
         problems = outcome.problems if outcome else ()
-        notes = outcome.notes if outcome and not problems else ()
+        notes = (*outcome.notes, *self._of_rows) if outcome and not problems else ()
         self.query_one("#outcome").set_class(bool(notes), "-noted")
         self.query_one("#problems", Pager).show_lines(
             lambda width: [*problem_rows(verdict, problems, width), *note_rows(notes, width)]
@@ -375,7 +406,7 @@ class SetupScreen(BenchScreen):
             self._ask_for_terms()
             return
         self._is_starting = True
-        self.workers.cancel_group(self, "remedy")
+        self._leave_off()
         self.refresh_bindings()
         self._judge(("starting", "dim"))
         self._start_in_thread(self.choice, self._outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from engine.recipe.schema import Recipe
     from engine.sessions.preview import Reply
     from workbench.sessions.engine_session import Preview
+
+_POLL_S = 0.05
 
 
 def _start() -> Preview:
@@ -52,6 +55,19 @@ class PrestartedPreview:
         """Ask for rows in a line. Raises `Refusal` and `OSError`."""
         with self._lock:
             self._running().ask(recipe, rows=rows, first=first)
+
+    def answer_to(self, recipe: Recipe, is_wanted: Callable[[], bool]) -> Reply | None:
+        """The reply about one row, which a thread waits for; None where it is no longer wanted.
+
+        Raises `Refusal` and `OSError`.
+        """
+        self.ask(recipe, 1, 0)
+        while is_wanted() and self.is_waiting:
+            reply = self.poll()
+            if reply is not None:
+                return reply
+            time.sleep(_POLL_S)
+        return None
 
     def poll(self) -> Reply | None:
         """The reply to the last question, once."""
