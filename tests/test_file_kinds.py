@@ -170,6 +170,7 @@ REFUSED: dict[str, tuple[bytes, list[str]]] = {
         json.dumps({"a": {"0": "x", "1": "y"}, "b": {"0": "x", "1": "y"}}).encode(),
         ["pandas", 'orient="records"'],
     ),
+    "index.json": (b'{"0": {"a": "x"}, "1": {"a": "y"}}', ["pandas", 'orient="records"']),
     "split.json": (
         b'{"columns": ["a"], "index": [0], "data": [["x"]]}', ['orient="records"'],
     ),

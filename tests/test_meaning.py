@@ -54,6 +54,16 @@ def test_a_thought_is_one_under_any_name(name: str, rows: Any) -> None:
     assert rows(thinking(name, value), thinking="strip").rows[0].ids == empty.rows[0].ids
 
 
+def test_a_thought_may_be_a_part_of_the_content(rows: Any) -> None:
+    parts = [{"type": "thinking", "thinking": "Six sevens."}, {"type": "text", "text": "42."}]
+    row = {"messages": [{"role": "user", "content": "6 times 7?"},
+                        {"role": "assistant", "content": parts}]}  # fmt: skip
+    assert rows(row).rows[0].ids == rows(thinking("thinking", "Six sevens.")).rows[0].ids
+    parts[0] = {"type": "tool_use", "name": "multiply"}
+    with pytest.raises(Refusal, match=r"neither text nor image \(tool_use\)"):
+        rows(row)
+
+
 @pytest.mark.parametrize("said", ["<think>Six sevens.</think>42.", "Six sevens.</think>\n\n42."])
 def test_a_thought_in_the_words_is_one_too(said: str, rows: Any) -> None:
     """With both of its marks, or with the last alone, where the template has a place for it."""
@@ -229,6 +239,9 @@ ADVISED = re.compile(r'format = "(\w+)"(?: and columns = (\{[^}]*\}))?')
         {"query": "Name a fruit.", "reply": "A quince.", "n": 3},
         {"summary": "Short.", "article": "A long text."},
         {"body": "Bare words."},
+        {"conversation_id": "a", "conversation": FRUIT, "model": "b", "turn": 1},
+        {"id": "a", "talk": [{"from": "human", "value": "a?"}, {"from": "gpt", "value": "b."}]},
+        {"id": "a", "lang": "en", "utterance": "Fruit?", "said": "A quince."},
         {"document": "Words.", "n": 1},
     ],
     ids=lambda row: "-".join(row),
@@ -306,6 +319,14 @@ def test_what_can_not_be_heard_is_refused(name: str, rows: Any) -> None:
     with pytest.raises(Refusal, match=f"in column {name}, which is not trained on"):
         rows({"messages": FRUIT, name: ["a.wav"]})
     assert len(rows({"messages": FRUIT, name: []}).rows) == 1
+
+
+def test_messages_may_name_their_keys_either_way(rows: Any) -> None:
+    whole = rows({"messages": FRUIT}).rows[0]
+    by_value = [{"from": "human", "value": FRUIT[0]["content"]},
+                {"from": "gpt", "value": FRUIT[1]["content"]}]  # fmt: skip
+    assert rows({"conversations": FRUIT}).rows[0] == whole
+    assert rows({"messages": by_value}).rows[0] == whole
 
 
 @pytest.mark.parametrize("role", ["User", "HUMAN", " user ", "Prompter"])

@@ -191,3 +191,17 @@ def test_public_sets_of_calls(rows: Any, tokenizer: Any) -> None:
     messages = [{"role": "system", "content": "You may call functions -"}, *CALLED["messages"]]
     same = rows({**CALLED, "messages": messages})
     assert rows(glaive).rows[0].ids == same.rows[0].ids
+
+
+def test_python_calls_may_have_names_and_values_of_json(rows: Any, tokenizer: Any) -> None:
+    named = {**TOOL, "name": "Get Weather"}
+    talk = [{"from": "user", "value": "Rain?"},
+            {"from": "assistant",
+             "value": '[Get Weather(city="Tuk", now=true, at=null), a.b(x=[1, -2])]'}]  # fmt: skip
+    prepared = rows({"system": json.dumps([named]), "conversations": talk})
+    calls = prepared.examples[0].turns[-1].calls
+    assert [(call.name, json.loads(call.arguments)) for call in calls] == [
+        ("Get Weather", {"city": "Tuk", "now": True, "at": None}), ("a.b", {"x": [1, -2]}),
+    ]  # fmt: skip
+    one = {"query": "Tide?", "answers": CALL, "tools": TOOL}
+    assert rows(one).rows[0].ids == rows({**one, "answers": [CALL], "tools": [TOOL]}).rows[0].ids

@@ -5,10 +5,10 @@ from contextlib import suppress
 
 from engine import guarded
 from engine.data.conversation import UnusableRow
-from engine.data.formats import preference
+from engine.data.formats import chat, preference
 from engine.data.formats.comparisons import better_column, comparison_of
 from engine.data.formats.form import Record
-from engine.data.formats.meaning import judgements
+from engine.data.formats.meaning import HARMLESS, judgements
 from engine.data.formats.pairs import Pair
 from engine.data.formats.preference import Judged
 from engine.data.formats.registry import BETTER_ANSWERS, is_preference, read, supervised_format_of
@@ -84,7 +84,14 @@ def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:
     """Of columns that no format has: which two of them may be a question and its answer."""
     kinds = [f"{name} ({_kind(value)})" for name, value in record.items()]
     reason = f"no known format has the columns {guarded.first_few(kinds) or 'none'}"
-    texts = [name for name, value in record.items() if isinstance(value, str) and value.strip()]
+    talk = next((name for name, value in record.items() if _is_talk(value)), "")
+    if talk:
+        fix = f'They are a talk: format = "messages" and columns = {{ messages = "{talk}" }}'
+        return Refusal.of(where, reason, fix)
+    texts = [
+        name for name, value in record.items()
+        if isinstance(value, str) and value.strip() and name not in HARMLESS
+    ]  # fmt: skip
     if len(texts) >= 2:
         answer = next((name for name in texts if name.lower() in _ANSWERS), texts[1])
         question = next(name for name in texts if name != answer)
@@ -96,6 +103,13 @@ def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:
         return Refusal.of(where, reason, fix)
     fix = f"Known formats: {', '.join(formats)}; `columns` maps other names to theirs"
     return Refusal.of(where, reason, fix)
+
+
+def _is_talk(value: object) -> bool:
+    """Whether a column lists messages, under the names that one of the formats has for theirs."""
+    if not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        return False
+    return {*chat.keys_of(value[0])} <= value[0].keys()
 
 
 def _kind(value: object) -> str:

@@ -13,6 +13,7 @@ from engine.data.formats.tools import calls, calls_of_text, declarations
 
 _TEXT = ("text", "input_text", "output_text")
 _IMAGE = ("image", "image_url")
+_THOUGHT_TYPES = ("thinking", "reasoning")
 _DIFFER = "image marks and image files differ in number"
 _IMAGE_KEYS = ("image", "image_url", "url", "path", "value")
 ROW_COLUMNS = frozenset({"system", "tools", "functions", "images", "image"})
@@ -33,7 +34,7 @@ def turns(
     """A list of messages as turns, the row's system text, tools and images with them."""
     if not isinstance(messages, list):
         raise UnusableRow("messages that are no list")
-    read = _named(messages, [turn(message, role, content) for message in messages])
+    read = _named(messages, [turn(one, *_own_keys(one, role, content)) for one in messages])
     read = _with_images(read, record.get("images") or record.get("image"))
     if any(one.images and one.content.count(IMAGE) != len(one.images) for one in read):
         raise UnusableRow(_DIFFER)
@@ -42,6 +43,12 @@ def turns(
         read.insert(0, Turn("system", system))
     declared = declarations(meaning.as_json(record.get("tools") or record.get("functions")))
     return tool_text.with_tools(read, declared)
+
+
+def _own_keys(message: Any, role: str, content: str) -> tuple[str, str]:
+    """Role and words as a format calls them, or as the message itself does."""
+    is_other = isinstance(message, dict) and role not in message
+    return keys_of(message) if is_other else (role, content)
 
 
 def unread_keys(messages: Any) -> Iterator[str]:
@@ -79,9 +86,26 @@ def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
     called = calls(meaning.as_json(message.get("tool_calls")))
     if not called and not meaning.is_empty(message.get("function_call")):
         called = calls([meaning.as_json(message["function_call"])])
-    said, images = _content(message.get(content), is_optional=bool(called) or kind == "tool")
+    message, parts = _thoughts_apart(message, message.get(content))
+    said, images = _content(parts, is_optional=bool(called) or kind == "tool")
     weight = meaning.weight(message) if kind == "assistant" else 1.0
     return Turn(kind, said, meaning.thought(message), called, images=images, weight=weight)
+
+
+def _thoughts_apart(message: dict[str, Any], content: Any) -> tuple[dict[str, Any], Any]:
+    """A message whose content lists parts, with those that are thoughts under a key of theirs."""
+    if not isinstance(content, list):
+        return message, content
+    thoughts = [part for part in content if _type_of(part) in _THOUGHT_TYPES]
+    if not thoughts:
+        return message, content
+    texts = [words(part.get(_type_of(part), part.get("text"))) for part in thoughts]
+    rest = [part for part in content if part not in thoughts]
+    return {**message, "thinking": "\n".join(texts)}, rest
+
+
+def _type_of(part: Any) -> Any:
+    return part.get("type") if isinstance(part, dict) else None
 
 
 def silent(turn: Turn) -> Turn:
@@ -130,14 +154,15 @@ def _parts(parts: list[Any]) -> tuple[str, tuple[str, ...]]:
     """Text parts in lines; an image leaves its mark in the text."""
     said, images = [], []
     for part in parts:
-        kind = part.get("type") if isinstance(part, dict) else None
+        kind = _type_of(part)
         if kind in _TEXT:
             said.append(words(part.get("text", part.get("value"))))
         elif kind in _IMAGE:
             said.append(IMAGE)
             images.append(_image_file(part))
         else:
-            raise UnusableRow("content with parts that are neither text nor image")
+            name = f" ({kind})" if isinstance(kind, str) else ""
+            raise UnusableRow(f"content with parts that are neither text nor image{name[:30]}")
     return "\n".join(said), tuple(images)
 
 

@@ -17,6 +17,7 @@ _END = "<|endoftext|>"
 def read_xlam(record: Record) -> list[Turn]:
     """A question, the functions at hand and the calls that answer it."""
     answers = as_json(record["answers"])
+    answers = [answers] if isinstance(answers, dict) else answers
     if not isinstance(answers, list) or not answers:
         raise UnusableRow("answers that are no list of calls")
     tools = as_json(record["tools"])

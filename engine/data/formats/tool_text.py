@@ -15,8 +15,9 @@ NOTED_INSTRUCTIONS = "words on how to write calls, left out since functions are 
 _TOOLS = re.compile(r"<tools>\s*(\[.*\]|\{.*\})\s*</tools>", re.DOTALL)
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _RESPONSE = re.compile(r"<tool_response>\s*(.*?)\s*</tool_response>", re.DOTALL)
-_PYTHON = re.compile(r"\s*\[\s*[A-Za-z_][\w.]*\(.*\)\s*\]\s*", re.DOTALL)
+_PYTHON = re.compile(r"\s*\[\s*[A-Za-z_][\w./ -]*\(.*\)\s*\]\s*", re.DOTALL)
 """`[name(key="value"), ...]` and nothing else, as ToolACE writes calls."""
+_JSON_NAMES = {"true": True, "false": False, "null": None}
 _LIST_OF_OBJECTS = re.compile(r"\[\s*\{")
 _LISTED = re.compile(r"functions in JSON format", re.IGNORECASE)
 """What ToolACE says before its list, also where no answer calls."""
@@ -138,7 +139,8 @@ def _toolace(turns: list[Turn]) -> list[Turn]:
             said = turn.content[: start.start()] + turn.content[end:].removeprefix(".")
             turn = replace(turn, content=said.strip())
         elif turn.role == "assistant" and _PYTHON.fullmatch(turn.content):
-            turn = replace(turn, content="", calls=_python_calls(turn.content))
+            names = _names(declared or turns[0].tools)
+            turn = replace(turn, content="", calls=_python_calls(turn.content, names))
         elif turn.role == "tool":
             read += _results(turn)
             continue
@@ -164,21 +166,41 @@ def _results(turn: Turn) -> list[Turn]:
     ]
 
 
-def _python_calls(text: str) -> tuple[ToolCall, ...]:
+def _names(declared: str) -> list[str]:
+    """Names of declared functions that are none in Python, such as `Get Weather`."""
+    names = [tool["function"]["name"] for tool in json.loads(declared or "[]")]
+    return [name for name in names if not name.replace(".", "_").isidentifier()]
+
+
+def _python_calls(text: str, names: list[str]) -> tuple[ToolCall, ...]:
     """Calls with keyword arguments of plain values. Raises `UnusableRow` for other Python."""
+    for number, name in enumerate(names):
+        text = text.replace(f"{name}(", f"__{number}__(")
     try:
         listed = ast.parse(text.strip(), mode="eval").body
         nodes = listed.elts if isinstance(listed, ast.List) else []
-        return tuple(_python_call(node) for node in nodes)
+        calls = [_python_call(node) for node in nodes]
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise UnusableRow("tool calls as Python text that can't be read") from None
+    own = {f"__{number}__": name for number, name in enumerate(names)}
+    return tuple(replace(call, name=own.get(call.name, call.name)) for call in calls)
 
 
 def _python_call(node: ast.expr) -> ToolCall:
     if not isinstance(node, ast.Call) or node.args or any(one.arg is None for one in node.keywords):
         raise ValueError
-    values = {str(one.arg): ast.literal_eval(one.value) for one in node.keywords}
+    values = {
+        str(one.arg): ast.literal_eval(_JsonNames().visit(one.value)) for one in node.keywords
+    }
     return ToolCall(ast.unparse(node.func), json.dumps(values, ensure_ascii=False))
+
+
+class _JsonNames(ast.NodeTransformer):
+    """Reads true, false and null, which some rows write as JSON does."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """A constant, where the name is one of these."""
+        return ast.Constant(_JSON_NAMES[node.id]) if node.id in _JSON_NAMES else node
 
 
 def _leading_json(text: str, start: int) -> tuple[Any, int]:

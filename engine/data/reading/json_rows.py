@@ -135,6 +135,9 @@ def _of_object(origin: Path, members: dict[str, msgspec.Raw]) -> msgspec.Raw | I
     if members and all(_is_by_number(value) for value in members.values()):
         reason = "its columns are objects with a value for each row's number, as pandas writes them"
         raise Refusal.of(str(origin), reason, _BY_PANDAS)
+    if members and all(name.isdecimal() for name in members):
+        reason = "its rows are objects under their numbers, as pandas writes them"
+        raise Refusal.of(str(origin), reason, _BY_PANDAS)
     return None
 
 
