@@ -32,7 +32,6 @@ from engine.data.images import image_bytes
 from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.reading.json_text import unpacked
 from engine.data.reading.row_index import UNREADABLE, RowIndex
-from engine.data.reading.text_encoding import not_utf8
 from engine.gemma.shapes import Dialect
 from engine.recipe.schema import Data, Filter, Source
 
@@ -131,7 +130,7 @@ def parsed(raw: bytes | None) -> dict[str, Any]:
     try:
         record = _decoded(raw.removeprefix(b"\xef\xbb\xbf"))
     except UnicodeDecodeError:
-        raise UnusableRow(not_utf8(raw)) from None
+        raise UnusableRow("bytes that are not UTF-8") from None
     except (ValueError, RecursionError):
         raise UnusableRow("not valid JSON") from None
     if not isinstance(record, dict):
