@@ -24,8 +24,8 @@ KERNELS = {
     ("embedded", "checkpointed"): 3110, ("embedded", "packed"): 2490, ("embedded", "8 bits"): 2040,
     ("embedded", "paged"): 1460, ("embedded", "DoRA"): 3580, ("embedded", "NF4"): 2660,
     ("embedded", "bfloat16"): 3000, ("embedded", "host tables"): 2480,
-    ("embedded", "two cards"): 2480, ("gemma3", "padded"): 1780,
-    ("gemma3", "NF4, bfloat16"): 2140, ("gemma4_moe", "padded"): 2440, ("gemma4_moe", "NF4"): 2580,
+    ("gemma3", "padded"): 1780, ("gemma3", "NF4, bfloat16"): 2140,
+    ("gemma4_moe", "padded"): 2440, ("gemma4_moe", "NF4"): 2580,
     ("gemma4_moe", "NF4, checkpointed"): 3300, ("gemma4_moe", "NF4, bfloat16, Hopper"): 2810,
     ("gemma4_moe", "adapted experts"): 2750,
     ("gemma4_multimodal", "host tables"): 1740, ("gemma4_large", "padded"): 1780,
@@ -63,22 +63,23 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 
 
 @pytest.fixture(scope="module")
-def walked(environment: Environment) -> dict[tuple[str, str], dict[str, Any]]:
-    """What each case came to; all of them in one process."""
+def walked(environment: Environment) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """What each case came to with one card and two; all of them in one process."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.pretended_card.walk"], cwd=ROOT, env=environment(),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    return {(record["kind"], record["case"]): record for record in records}
+    return {(record["kind"], record["case"], record["cards"]): record for record in records}
 
 
+@pytest.mark.parametrize("cards", [1, 2], ids=["one card", "one of two cards"])
 @pytest.mark.parametrize("name", NAMES, ids=" ".join)
 def test_two_steps_on_the_card_are_those_of_the_cpu(
-    name: tuple[str, str], walked: dict[tuple[str, str], dict[str, Any]]
+    name: tuple[str, str], cards: int, walked: dict[tuple[str, str, int], dict[str, Any]]
 ) -> None:
-    record = walked[name]
+    record = walked[*name, cards]
     assert len(record["losses"]) == 2
     assert record["losses"][1] < record["losses"][0]
     is_whole = "bfloat16" not in name[1]

@@ -16,7 +16,7 @@ from engine.model.answers.generate import answer
 from engine.run.rundir import RunDir
 from tests import command, tiny
 
-METRICS = {"loss", "token_accuracy", "learning_rate", "grad_norm", "rss_gib"}
+METRICS = {"loss", "token_accuracy", "learning_rate", "grad_norm", "rss_gib", "data_wait_s"}
 """Of a run on a CPU."""
 STEP = {
     "step", "epoch", "tokens", "supervised_tokens", "tokens_per_s", "elapsed_s", "metrics",

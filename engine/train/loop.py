@@ -53,10 +53,10 @@ def train(state: TrainingState, hooks: Sequence[Hook], checkpoint: Path | None =
     began = time.monotonic() - state.progress.elapsed_s
     for hook in hooks:
         hook.on_train_begin(state)
-    for batches in _steps(state, random_state):
+    for batches, wait_s in _steps(state, random_state):
         for hook in hooks:
             hook.on_step_begin(state)
-        result = _optimizer_step(state, hooks, batches)
+        result = _optimizer_step(state, hooks, batches, wait_s)
         _advance(state, result, elapsed_s=time.monotonic() - began)
         for hook in hooks:
             result.metrics.update(hook.measure(state, result))
@@ -77,8 +77,13 @@ def _prepare(state: TrainingState) -> None:
     state.model.zero_grad()
 
 
-def _steps(state: TrainingState, random_state: dict[str, Any] | None) -> Iterator[list[Batch]]:
-    """Yield the micro-batches of each step that is left; an epoch's last step may have fewer."""
+def _steps(
+    state: TrainingState, random_state: dict[str, Any] | None
+) -> Iterator[tuple[list[Batch], float]]:
+    """Yield the micro-batches of each step that is left, and the seconds until they were there.
+
+    An epoch's last step may have fewer.
+    """
     accumulation = state.training.gradient_accumulation_steps
     while state.progress.step < state.total_steps:
         epoch, passed_steps = divmod(state.progress.step, state.steps_per_epoch)
@@ -89,19 +94,25 @@ def _steps(state: TrainingState, random_state: dict[str, Any] | None) -> Iterato
             random_state = None
         loader.set_epoch(epoch)
         epoch_batches = iter(loader)
+        began = time.monotonic()
         while batches := list(islice(epoch_batches, accumulation)):
+            wait_s = time.monotonic() - began
             if random_state:
                 training_state.restore_random(random_state, state.accelerator.device)
                 random_state = None
-            yield batches
+            yield batches, wait_s
             if state.progress.step >= state.total_steps:
                 return
+            began = time.monotonic()
 
 
 def _optimizer_step(
-    state: TrainingState, hooks: Sequence[Hook], batches: list[Batch]
+    state: TrainingState, hooks: Sequence[Hook], batches: list[Batch], wait_s: float
 ) -> StepResult:
-    """Accumulate gradients over micro-batches, clip them, and let the optimizer take them."""
+    """Accumulate gradients over micro-batches, clip them, and let the optimizer take them.
+
+    `wait_s` are the seconds that passed until these were there.
+    """
     began = time.monotonic()
     result = _accumulate(state, batches)
     max_norm = state.training.max_grad_norm
@@ -117,7 +128,8 @@ def _optimizer_step(
     if not state.accelerator.optimizer_step_was_skipped:
         state.schedule.step()
     state.model.zero_grad()
-    result.duration_s = time.monotonic() - began
+    result.duration_s = wait_s + time.monotonic() - began
+    result.data_wait_s += wait_s
     return result
 
 
@@ -131,15 +143,19 @@ def _accumulate(state: TrainingState, batches: list[Batch]) -> StepResult:
     weights = [state.objective.weight(batch).to(device) for batch in batches]
     # Gradients are averaged over processes, not summed: hence the mean weight of a process.
     weight = state.world.sum(torch.stack(weights).sum()) / state.world.size
-    loss, sums = torch.zeros((), device=device), []
+    loss, sums, wait_s = torch.zeros((), device=device), [], 0.0
     for number, batch in enumerate(batches, start=1):
         state.batch_shape = tuple(batch["input_ids"].shape)
         failpoint.reached("train.batch")
         tokens = (batch["input_ids"] != state.pad_token_id).sum()
         is_last = number == len(batches)
         state.model.train()
+        began = time.monotonic()
+        inputs = _inputs(batch, device)
+        wait_s += time.monotonic() - began
         with nullcontext() if is_last else state.accelerator.no_sync(state.model):
-            part = state.objective.loss(state.score, _inputs(batch, device))
+            part = state.objective.loss(state.score, inputs)
+            del inputs
             share = part.total / weight
             state.accelerator.backward(share)
         loss += share.detach()
@@ -148,11 +164,11 @@ def _accumulate(state: TrainingState, batches: list[Batch]) -> StepResult:
         sums.append(torch.stack([*counts, *part.sums.values()]))
         # What is left of the graph goes before the next one is built.
         del part, share
-    return _result(state, loss, torch.stack(sums).sum(0), names)
+    return _result(state, loss, torch.stack(sums).sum(0), names, wait_s)
 
 
 def _result(
-    state: TrainingState, loss: torch.Tensor, sums: torch.Tensor, names: list[str]
+    state: TrainingState, loss: torch.Tensor, sums: torch.Tensor, names: list[str], wait_s: float
 ) -> StepResult:
     """The step's figures, read from the device once.
 
@@ -162,7 +178,8 @@ def _result(
     tokens, supervised, weight, *counts = sums.tolist()
     shares = {name: n / (weight or 1) for name, n in zip(names, counts, strict=True)}
     step = state.progress.step + 1
-    return StepResult(step, int(tokens), int(supervised), {"loss": float(loss), **shares})
+    figures = {"loss": float(loss), **shares}
+    return StepResult(step, int(tokens), int(supervised), figures, data_wait_s=wait_s)
 
 
 def _inputs(batch: Batch, device: torch.device) -> Batch:

@@ -35,7 +35,9 @@ class StepResult:
     metrics: dict[str, float]
     """Figures by name; one that is no number stays as it is."""
     duration_s: float = 0.0
-    """Of the passes and of the optimizer, without what hooks do."""
+    """Of the batches, the passes and the optimizer, without what hooks do."""
+    data_wait_s: float = 0.0
+    """Of these, until batches and their images were there."""
 
     @property
     def is_finite(self) -> bool:

@@ -7,6 +7,7 @@ from engine.objectives.objective import Objective
 from engine.train.answers import Answers
 from engine.train.hooks.adapter_check import AdapterCheck
 from engine.train.hooks.context import RunContext
+from engine.train.hooks.data_wait import DataWait
 from engine.train.hooks.loss_warnings import LossWarnings
 from engine.train.hooks.memory_check import MemoryCheck
 from engine.train.hooks.run_control import ObeyRunControl
@@ -25,6 +26,7 @@ def hooks_of(
     return [
         LossWarnings(context.log, vocab_size, training.gradient_accumulation_steps),
         AdapterCheck(context.log),
+        DataWait(context.log),
         StepEvents(context.log),
         MemoryCheck(context.log, context.request.forecast, context.request.hardware.device),
         ObeyRunControl(context.log, context.control),
