@@ -319,6 +319,17 @@ def test_lines_of_a_pipe_are_answered(trained: RunDir) -> None:
     assert told[0]["tokens"].keys() == told[0]["reasons"].keys() == {"base", "adapter"}
 
 
+def test_no_prompt_is_told(trained: RunDir) -> None:
+    """As cron starts it, with `</dev/null`, and by a parent that closed stdin."""
+    line = ["bash", "-c", '"$@" <&-', "bash", command.COMMAND, "talk", str(trained.path)]
+    closed = subprocess.run(line, capture_output=True, text=True, check=False)
+    for code, out, err in (
+        talk(trained, ""), talk(trained, "\n \n"), (closed.returncode, closed.stdout, closed.stderr)
+    ):  # fmt: skip
+        assert (code, out, err.count("gemma-bench: ")) == (2, "", 1)
+        assert "stdin has no prompt. Write one a line: echo 'Hello!' | gemma-bench talk" in err
+
+
 def test_what_can_not_be_talked_with_is_refused(trained: RunDir, tmp_path: Path) -> None:
     bare = RunDir(tmp_path / "bare")
     bare.path.mkdir()

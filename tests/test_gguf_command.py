@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,31 @@ def test_a_run_begins_with_a_file_and_tells_what_it_lost(
     assert Path(base["base_model_name_or_path"], checkpoint.WEIGHTS).is_file()
     code, out, err = call(tmp_path, "run", "quickstart", "--set", f"model.path={tmp_path}")
     assert (code, "no config.json in it" in err) == (2, True)
+
+
+def test_a_run_goes_on_with_the_file_that_it_began_with_alone(
+    ggufs: dict[str, Path], gemma_folder: Callable[[str], Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    file, run = tmp_path / "model.gguf", RunDir(tmp_path / "run")
+    shutil.copy(ggufs["embedded"], file)
+    monkeypatch.setenv("GEMMA_BENCH_FAIL", "checkpoint.written:kill@2")
+    settings = ["--set", f"model.path={file}", *SHORT, "--set", "score=none"]
+    assert call(tmp_path, "run", "quickstart", *settings, "--out", "run")[0] == 1
+    monkeypatch.delenv("GEMMA_BENCH_FAIL")
+    file.unlink()
+    code, out, err = call(tmp_path, "resume", "run")
+    assert (code, "there is no such file" in out + err) == (1, True), out + err
+    written_gguf.write(gemma_folder("embedded"), file, "F16")
+    code, out, err = call(tmp_path, "resume", "run")
+    assert code == 1
+    told = records(run)[-1]["error"]
+    assert "not the run that wrote step-000003 any more: weights of model.path: '" in told
+    assert told.count(" bytes with the fingerprint ") == 2
+    assert "Undo the change" in out + err
+    shutil.copy(ggufs["embedded"], file)
+    code, _, err = call(tmp_path, "resume", "run")
+    assert (code, err) == (0, ""), "the advice mends it"
 
 
 def test_a_folder_names_the_file_in_it(ggufs: dict[str, Path], tmp_path: Path) -> None:

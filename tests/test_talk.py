@@ -6,7 +6,8 @@ from staged_playground import PROMPTS, answers, opening, recorded
 
 from engine.events import Answered, Failed, Piece
 from engine.sessions.playground import Settings
-from workbench.sessions.chat import Chat, Exchange
+from workbench.commands.talk_command import remarks
+from workbench.sessions.chat import Chat, Exchange, Reply
 from workbench.sessions.sampling import DEFAULTS, problems_of, settings_of
 
 GREEDY = Settings()
@@ -114,6 +115,16 @@ def test_nothing_is_awaited_from_an_engine_that_is_gone() -> None:
     assert ended.exchanges[0].base.text
     assert ended.ended(msgspec.structs.replace(failed, error="again")).failed == failed
     assert Chat().fold([failed]).failed == failed
+
+
+def test_an_answer_without_words_is_told() -> None:
+    silent, spoken = Reply(" \n", 2, 0.1, "stop"), Reply("Yes.", 2, 0.1, "stop")
+    failed = Reply("", 0, 0.0, "failed", "out of\nmemory")
+    assert [*remarks(Exchange(1, "Why\x1b?", silent, spoken))] == [
+        "base says nothing to 'Why\N{SYMBOL FOR ESCAPE}?' [stop]"
+    ]
+    assert [*remarks(Exchange(1, "Why?", spoken, failed))] == ["adapter: out of memory"]
+    assert [*remarks(Exchange(1, "Why?", spoken, spoken))] == []
 
 
 def test_sides_that_are_none_are_left_out() -> None:

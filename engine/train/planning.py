@@ -11,6 +11,7 @@ from engine import events
 from engine.data.batches import efficiency
 from engine.data.encoding.rendering import Template
 from engine.data.prepare import Prepared
+from engine.gemma.gguf import files
 from engine.model import host_embeddings
 from engine.model.load import Loaded
 from engine.problems import Refusal
@@ -24,6 +25,7 @@ from engine.train.optimizer import warmup_steps
 from engine.train.state import TrainingState, progress_of
 
 _MOVED_EPOCHS = 0.01
+_WEIGHTS = "weights of model.path"
 _VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate")
 
 
@@ -88,11 +90,13 @@ def facts(
 
     `training` is as the request has it; memory may have allowed the recipe less at a time.
     """
+    path = recipe.model.path
     return {
         "recipe": recipe.model_copy(update={"training": training}).model_dump(mode="json"),
         "template_hash": template.hash,
         "data_fingerprint": prepared.fingerprint,
         "arithmetic": determinism.last_bits(device),
+        **({_WEIGHTS: files.files_of(path).content()} if files.is_gguf(path) else {}),
     }
 
 
@@ -115,7 +119,10 @@ def require_same(
     changed = [
         f"{key}: {before.get(key)!r} became {today.get(key)!r}"
         for key in sorted({*before, *today})
-        if before.get(key) != today.get(key) and key != "arithmetic"
+        if before.get(key) != today.get(key)
+        and key != "arithmetic"
+        # Checkpoints of earlier versions don't know it.
+        and not (key == _WEIGHTS and key not in before)
     ]
     if changed:
         reason = f"it is not the run that wrote {start.folder.name} any more: " + "; ".join(changed)

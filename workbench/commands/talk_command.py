@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from types import FrameType
@@ -54,6 +55,8 @@ def run(arguments: Namespace) -> int:
         fix = "Give another, or leave it out"
         problems = [Problem(_flag(key), texts[key], reason, fix) for key, reason in wrong.items()]
         raise Refusal("talk", problems)
+    if sys.stdin is None:  # closed by whoever started this
+        raise _no_prompt()
     with_adapter = _run(arguments.run_name)
     adapters.find(with_adapter, arguments.adapter)
     sides = SIDES if arguments.both else (Side.ADAPTER,)
@@ -68,6 +71,11 @@ def run(arguments: Namespace) -> int:
             return ExitCode.FAILED
         except KeyboardInterrupt:
             return ExitCode.INTERRUPTED
+
+
+def _no_prompt() -> Refusal:
+    fix = "Write one a line: echo 'Hello!' | gemma-bench talk, or talk on a terminal"
+    return Refusal.of("talk", "stdin has no prompt", fix)
 
 
 def _flag(key: str) -> str:
@@ -137,7 +145,7 @@ def _failure(failed: Failed | None, death: str, log: list[str]) -> str:
 
 
 def _piped(talk: Talk, *, is_json: bool) -> int:
-    """Answer each line by itself."""
+    """Answer each line by itself; silence is told beside the answers. Raises `Refusal`."""
     has_failed = False
     for line in sys.stdin:
         if not (prompt := line.strip()):
@@ -148,11 +156,22 @@ def _piped(talk: Talk, *, is_json: bool) -> int:
             talk.listen()
         exchange = talk.exchange
         print(_record(exchange) if is_json else _text(exchange), flush=True)
-        for side in exchange.sides:
-            if error := exchange.reply(side).error:
-                has_failed = True
-                print(f"gemma-bench: {side}: {sanitize_line(error, 500)}", file=sys.stderr)
+        has_failed |= any(exchange.reply(side).error for side in exchange.sides)
+        for remark in remarks(exchange):
+            print(f"gemma-bench: {remark}", file=sys.stderr)
+    if not talk.chat.exchanges:
+        raise _no_prompt()
     return ExitCode.FAILED if has_failed else ExitCode.DONE
+
+
+def remarks(exchange: Exchange) -> Iterator[str]:
+    """What went wrong with answers, or that they are empty."""
+    for side in exchange.sides:
+        reply = exchange.reply(side)
+        if reply.error:
+            yield f"{side}: {sanitize_line(reply.error, 500)}"
+        elif not reply.said:
+            yield f"{side} says nothing to {sanitize_line(exchange.prompt, 60)!r} [{reply.reason}]"
 
 
 def _text(exchange: Exchange) -> str:
