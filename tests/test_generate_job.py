@@ -376,11 +376,25 @@ def test_the_end_of_a_run_says_how_to_use_it(trained: RunDir, tmp_path: Path) ->
         0,
         [line.replace(str(trained.path), "run", 1) if "talk" in line else line for line in use],
     )
-    program = "\n".join(line.strip() for line in use[-5:]).replace("Hello!", sample["prompt"])
+    program = use_it.program(trained)
+    assert program.splitlines() == [line.strip() for line in use[3:8]]
+    program = program.replace("Hello!", sample["prompt"])
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert sample["adapter"] in done.stdout
+    # Lines that follow give a model by itself, which says the same.
+    merge = "\n".join(line.strip() for line in use[9:])
+    again = (
+        "from transformers import pipeline\nchat = pipeline('text-generation', 'merged')\n"
+        + program.splitlines()[-1]
+    )
+    for lines in (f"{program}{merge}", again):
+        line = [sys.executable, "-c", lines]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert sample["adapter"] in done.stdout
+    assert not (tmp_path / "merged" / adapters.CONFIG).exists()
     assert use_it.use_it(RunDir(tmp_path)) == []
+    assert use_it.program(RunDir(tmp_path)) == ""
     differs = Warned(code="template_differs", message="", fix="")
     assert "otherwise than the one trained on" in use_it.use_it(trained, [differs])[2]

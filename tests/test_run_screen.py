@@ -12,10 +12,11 @@ from textual.pilot import Pilot
 from engine import events
 from engine.events import Hello, Mark, Step
 from engine.run.rundir import RunDir
-from workbench.run_view import run_reader
+from workbench.run_view import run_reader, use_it
+from workbench.screens.dialogs import UseItScreen
 from workbench.screens.run import RunScreen
 from workbench.widgets.answers import Samples
-from workbench.widgets.canvas import Canvas
+from workbench.widgets.canvas import Canvas, Pager
 from workbench.widgets.chart import Chart
 from workbench.widgets.frame import TitleBar
 
@@ -127,6 +128,29 @@ async def test_an_ended_run_says_why_it_hears_nothing(tmp_path: Path) -> None:
         told = [notice.message for notice in pilot.app._notifications]
         assert told == ["The run is not at work"]
         assert not run.control.exists()
+
+
+async def test_the_app_says_how_to_use_an_adapter(tmp_path: Path) -> None:
+    run = lay_down(Path("runs"), "2026-11-21-0930-one", load("healthy"))
+    async with make_app(tmp_path, run).run_test(size=(80, 24)) as pilot:
+        screen = await followed(pilot)
+        await pilot.press("i")
+        assert pilot.app.screen is screen
+        assert "has left no adapter" in screen.disabled_reason("use_it")
+        run.adapter.mkdir(exist_ok=True)
+        (run.adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "a/b"}')
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(pilot.app.screen, UseItScreen))
+        pager = pilot.app.screen.query_one(Pager)
+        shown = "\n".join("".join(text for text, _ in row) for row in pager.lines(200))
+        assert shown.splitlines() == use_it.use_it(run)
+        for words in ("gemma-bench talk 2026-11-21-0930-one --both", "merge_and_unload()"):
+            assert words in shown
+        await pilot.press("c")
+        assert pilot.app.clipboard == use_it.program(run)
+        compile(pilot.app.clipboard, "program", "exec")
+        await pilot.press("escape")
+        assert pilot.app.screen is screen
 
 
 async def test_meters_show_while_the_run_is_at_work_here(

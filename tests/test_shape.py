@@ -22,12 +22,12 @@ MAX_FUNCTION_LINES = {"engine": 60, "workbench": 60, "tools": 60, "bench": 60, "
 ROOM_BUDGETS = {
     "engine/card_stages": 1080,
     "engine/budget": 2850, "engine/data": 6350, "engine/doctor": 2925, "engine/events": 500,
-    "engine/gemma": 1900, "engine/hardware": 1200, "engine/jobs": 330, "engine/kernels": 380,
+    "engine/gemma": 1915, "engine/hardware": 1200, "engine/jobs": 330, "engine/kernels": 380,
     "engine/model": 2100, "engine/objectives": 300, "engine/recipe": 1720, "engine/run": 1800,
-    "engine/sessions": 650, "engine/train": 2790,
+    "engine/sessions": 650, "engine/train": 2880,
     "workbench/other_trainers": 880,
-    "workbench/commands": 2140, "workbench/patches": 390, "workbench/recipe_editor": 1040,
-    "workbench/run_view": 1380, "workbench/screens": 2480, "workbench/sessions": 620,
+    "workbench/commands": 2150, "workbench/patches": 390, "workbench/recipe_editor": 1040,
+    "workbench/run_view": 1380, "workbench/screens": 2540, "workbench/sessions": 620,
     "workbench/text": 1200, "workbench/widgets": 1700,
 }  # fmt: skip
 """Lines of Python that a room may hold, sub-rooms too. Raise it where a capability needs more."""

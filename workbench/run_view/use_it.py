@@ -12,14 +12,12 @@ _OTHER_TEMPLATE = "(with the model's own template, which writes otherwise than t
 
 
 def use_it(run: RunDir, warnings: Iterable[Warned] = ()) -> list[str]:
-    """Talk with it, and load it in PEFT; none where the run has left no adapter.
+    """Talk with it, load it in PEFT, merge it; none where the run has left no adapter.
 
     `warnings` are the run's: one may say that Python's prompts are not those trained on.
     """
-    try:
-        config = guarded.json_document(run.adapter / adapters.CONFIG)
-        base = str(config["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError):
+    base = _base(run)
+    if base is None:
         return []
     differs = any(warning.code == _TEMPLATE_DIFFERS for warning in warnings)
     return [
@@ -27,7 +25,23 @@ def use_it(run: RunDir, warnings: Iterable[Warned] = ()) -> list[str]:
         f"  gemma-bench talk {run.argument} --both",
         f"  or in Python {_OTHER_TEMPLATE if differs else ''}".rstrip(),
         *(f"    {line}" for line in in_python(str(run.adapter.resolve()), base)),
+        "  and then, as one model that needs no PEFT, in the number format of its base",
+        *(f"    {line}" for line in merged(base)),
     ]
+
+
+def program(run: RunDir) -> str:
+    """The lines in Python, to be copied; empty where the run has left no adapter."""
+    base = _base(run)
+    return "" if base is None else "\n".join(in_python(str(run.adapter.resolve()), base)) + "\n"
+
+
+def _base(run: RunDir) -> str | None:
+    try:
+        config = guarded.json_document(run.adapter / adapters.CONFIG)
+        return str(config["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def in_python(adapter: str, base: str) -> list[str]:
@@ -38,4 +52,12 @@ def in_python(adapter: str, base: str) -> list[str]:
         f'model = AutoPeftModelForCausalLM.from_pretrained({adapter!r}, dtype="auto")',
         f'chat = pipeline("text-generation", model, tokenizer=AutoTokenizer.from_pretrained({base!r}))',  # noqa: E501
         'print(chat([{"role": "user", "content": "Hello!"}])[0]["generated_text"][-1]["content"])',
+    ]
+
+
+def merged(base: str) -> list[str]:
+    """What goes on from `in_python` to a folder that others load as any model."""
+    return [
+        'model.merge_and_unload().save_pretrained("merged")',
+        f'AutoTokenizer.from_pretrained({base!r}).save_pretrained("merged")',
     ]

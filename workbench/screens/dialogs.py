@@ -15,7 +15,7 @@ from textual.widgets import Label, Static
 from engine.problems import Refusal
 from workbench.recipe_editor import user_recipes
 from workbench.recipe_editor.draft import Draft
-from workbench.text.sanitize import sanitize_line
+from workbench.text.sanitize import sanitize, sanitize_line
 from workbench.text.styled import Row, wrapped
 from workbench.widgets.canvas import Pager
 from workbench.widgets.frame import FocusKeeper
@@ -90,6 +90,41 @@ class NoticeScreen(FocusKeeper[None], ModalScreen[None]):
 
     def _rows(self, width: int) -> list[Row]:
         return [row for notice in self._notices for row in (*wrapped(notice, "", width), [])]
+
+
+class UseItScreen(FocusKeeper[None], ModalScreen[None]):
+    """What to do with an adapter: lines to read, and a program to copy."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c,enter", "copy", "Copy", id="use-copy", tooltip="Copy the program in Python"),
+        Binding("escape,q", "dismiss", "Back", id="use-leave", tooltip="Back to the run"),
+    ]
+
+    def __init__(self, lines: Sequence[str], program: str) -> None:
+        super().__init__()
+        self._lines, self._program = lines, program
+
+    def compose(self) -> ComposeResult:
+        """The lines, and the two keys."""
+        with Vertical(id="notice"):
+            yield Pager(id="notices")
+            yield answers("copy the program", "back")
+
+    def on_mount(self) -> None:
+        """Keys move the lines, where they are many."""
+        pager = self.query_one(Pager)
+        pager.show_lines(
+            lambda width: [
+                row for line in self._lines for row in wrapped(sanitize(line), "", width)
+            ]
+        )
+        pager.focus()
+
+    def action_copy(self) -> None:
+        """Into the clipboard of a terminal that takes it."""
+        self.app.copy_to_clipboard(self._program)
+        self.notify("The program in Python", title="Copied", markup=False)
 
 
 class NamingScreen(FocusKeeper[str], ModalScreen[str]):

@@ -18,7 +18,7 @@ from engine.events import Metric
 from engine.hardware.monitor import HardwareMonitor, HardwareUsage
 from engine.loss_bounds import sane_loss
 from engine.run.rundir import RunDir, RunStatus, State, Want
-from workbench.run_view import metrics, run_facts
+from workbench.run_view import metrics, run_facts, use_it
 from workbench.run_view.run_facts import MemoryForecast
 from workbench.run_view.run_reader import RunReader, is_here
 from workbench.run_view.run_state import RunState
@@ -41,6 +41,7 @@ _DRAW_EVERY_S = 1.0
 _JUMP_STEPS, _JUMP_PARTS = 20, 100
 _LOFTY = 52
 _INKS = {"running": "accent", "starting": "accent", "done": "good", "stopped": "good"}
+NO_ADAPTER = "It has left no adapter: that comes with its end"
 _PROMISES = {
     "stop": "It stops after this step and saves",
     "save": "A checkpoint follows this step",
@@ -76,6 +77,14 @@ class RunScreen(RunActions, ChartedScreen):
         Binding("g", "ask('sample')", "Sample now", id="run-sample", tooltip="Answer prompts now"),
         Binding("m", "ask('mark')", "Mark", id="run-mark", tooltip="Mark this step on the charts"),
         Binding("t", "play", "Talk", id="run-play", tooltip="Playground: base and adapter"),
+        Binding(
+            "i",
+            "use_it",
+            "Use it",
+            show=False,
+            id="run-use-it",
+            tooltip="How to load, merge and talk with its adapter",
+        ),
         Binding("u", "resume", "Resume", id="run-resume", tooltip="Go on from the last checkpoint"),
         *pane_keys(PANES),
         quiet_key("run-pause", "p", "pause", "Pause", "Hold this view"),
@@ -169,6 +178,9 @@ class RunScreen(RunActions, ChartedScreen):
             self._draw(before)
         if newest.state != before.state or newest.run.checkpoints != before.run.checkpoints:
             self.refresh_bindings()
+        was_seen = before.run.hello is not None and before.state.is_alive
+        if was_seen and newest.state.name == RunStatus.DONE:
+            self.notify("i says how to use it, t talks with it", title="Trained", markup=False)
         hello = newest.run.hello
         if hello and not before.run.hello and newest.state.is_alive and is_here(hello):
             monitor = HardwareMonitor(self.run.path, hello.pid)
@@ -255,9 +267,18 @@ class RunScreen(RunActions, ChartedScreen):
 
     def disabled_reason(self, action: str) -> str:
         """Wishes need an engine to hear them."""
+        if action == "use_it":
+            return "" if use_it.program(self.run) else NO_ADAPTER
         if action in {"stop", "ask"}:
             return "" if self.latest.state.is_alive else "The run is not at work"
         return self.run_disabled_reason(action, self.latest.state)
+
+    def action_use_it(self) -> None:
+        """Over the run: what its end says without the app."""
+        from workbench.screens.dialogs import UseItScreen
+
+        lines = use_it.use_it(self.run, self.latest.run.warnings)
+        self.app.push_screen(UseItScreen(lines, use_it.program(self.run)))
 
     def action_stop(self) -> None:
         """Ask the user first: it can't be undone."""
