@@ -307,6 +307,7 @@ def test_conversational_prompts_and_lists_of_what_is_said(rows: Any, tokenizer: 
     whole = rows({"messages": FRUIT}).rows[0]
     row = {"prompt": FRUIT[:1], "completion": FRUIT[1:]}
     assert rows(row).rows[0] == whole
+    assert rows({"prompt": FRUIT[:1], "completion": FRUIT[1]}).rows[0] == whole
     assert rows({"data": ["Name a fruit.", "A quince."], "id": "7"}).rows[0] == whole
     assert rows({"conversations": ["Name a fruit.", "A quince."]}).rows[0] == whole
     earlier = {"prompt": [*FRUIT, {"role": "user", "content": "Another?"}],

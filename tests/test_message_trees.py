@@ -158,3 +158,6 @@ def test_messages_that_name_no_parent_are_refused_with_what_helps(
     with pytest.raises(Refusal, match="to join them by"):
         read(path)
     assert said(read(path, columns={"message_id": "id"})) == TALKS[1:]
+    lines(path, {"id": 1, "role": "user", "text": "Name a tree."})
+    with pytest.raises(Refusal, match="to join them by"):
+        read(path)

@@ -155,6 +155,8 @@ def test_words_about_calls_stay_where_nothing_is_declared(rows: Any, tokenizer: 
     said = "You may call one or more functions to assist with the user query."
     system = {"role": "system", "content": said}
     assert said in text(rows({"messages": [system, *FRUIT]}), tokenizer)
+    about = f"It writes <tool_call>{json.dumps(CALL)}</tool_call> into its words."
+    assert about in supervised(rows({"question": "How?", "answer": about}), tokenizer)
     code = {"question": "Squares?", "answer": "[square(x) for x in range(3)]"}
     assert supervised(rows(code), tokenizer).startswith("[square(x)")
 

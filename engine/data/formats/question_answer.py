@@ -47,9 +47,9 @@ def question_answer(
 
 
 def _answered(reply: Any, record: Record) -> list[Turn]:
-    """An answer as text, or as messages."""
-    if isinstance(reply, list):
-        return [chat.turn(message) for message in reply]
+    """An answer as text, as a message, or as several."""
+    if isinstance(reply, list | dict):
+        return [chat.turn(one) for one in (reply if isinstance(reply, list) else [reply])]
     return [Turn("assistant", words(reply), meaning.thought(record))]
 
 

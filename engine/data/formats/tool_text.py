@@ -36,13 +36,22 @@ def read_out(turns: list[Turn]) -> list[Turn]:
     systems = [turn for turn in turns if turn.role == "system"]
     system = "\n".join(turn.content for turn in systems)
     answers = [turn.content for turn in turns if turn.role == "assistant"]
-    if any("<tool_call>" in answer for answer in answers) or _TOOLS.search(system):
+    is_declared = _TOOLS.search(system) or any(turn.tools for turn in systems)
+    if _TOOLS.search(system) or any(_is_tagged(answer, bool(is_declared)) for answer in answers):
         return _hermes(turns)
     if any(_GLAIVE in answer for answer in answers) or _FOLLOWING.search(system):
         return _glaive(turns)
     has_functions = _LIST_OF_OBJECTS.search(system) or any(turn.tools for turn in systems)
     is_called = has_functions and any(map(_PYTHON.fullmatch, answers))
     return _toolace(turns) if is_called or _LISTED.search(system) else turns
+
+
+def _is_tagged(answer: str, is_declared: bool) -> bool:
+    """Whether an answer calls by Hermes' tags: within words of a talk without functions none do."""
+    if "<tool_call>" not in answer:
+        return False
+    text = answer.strip()
+    return is_declared or text.startswith("<tool_call>") or text.endswith("</tool_call>")
 
 
 def without_instructions(turns: Conversation) -> Conversation:

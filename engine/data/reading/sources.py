@@ -110,7 +110,7 @@ def _detected(source: Source, indexes: list[RowIndex]) -> str:
         raise advice.of_preference(records[:DETECTED_FROM])
     if name is None:
         raise advice.of_unknown(where, first, [*FORMATS])
-    if name == "text" and first.keys() >= {"parent_id", "role"}:
+    if name == "text" and "role" in first:
         raise advice.of_single_messages(where)
     if name == "text" and not is_empty(first.get("label")):
         raise advice.of_labelled_text(where)
