@@ -14,7 +14,7 @@ SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
     "folder": (Path.mkdir, "it is a directory, and no file"),
     "pipe": (os.mkfifo, "it is a named pipe, and no file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "it is a device, and no file"),
-    "loop": (lambda path: path.symlink_to(path), "too many levels of symbolic links"),
+    "loop": (lambda path: path.symlink_to(path), "it is a link that leads to itself, and no file"),
 }
 """What may stand in a file's place, and the words for it."""
 HOSTILE: dict[str, tuple[bytes, str]] = {
