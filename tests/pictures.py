@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ def plain_surroundings(monkeypatch: pytest.MonkeyPatch, folder: object) -> None:
         if name == "NO_COLOR" or (name.startswith("TEXTUAL_") and "SNAPSHOT" not in name):
             monkeypatch.delenv(name)
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: SimpleNamespace(pw_name="ada"))
     monkeypatch.setenv("XDG_DATA_HOME", f"{folder}/data")
     monkeypatch.chdir(str(folder))
 

@@ -79,6 +79,7 @@ async def test_the_cursor_stays_on_its_run_in_every_order(
         await pilot.press("down", "down")
         seen = []
         for _ in run_table.ORDERS:
+            await pilot.pause()
             seen.append(names(table))
             assert names(table)[table.cursor_row] == "healthy"
             await pilot.press("o")
@@ -185,7 +186,8 @@ def test_a_glance_reads_request_and_plan(tmp_path: Path) -> None:
     run.write_plan({"plan": {"total_steps": 240}})
     seen = run_summary.summarize(run)
     assert (seen.recipe, seen.model, seen.total_steps) == ("facts", "google/gemma-4-E2B-it", 240)
-    assert run_table.cells(Entry(run, seen), ())[2:5] == ("done", "240/240", "0.0904")
+    cells = dict(zip(run_table.COLUMNS, run_table.cells(Entry(run, seen), ()), strict=True))
+    assert (cells["state"], cells["step"], cells["loss"]) == ("done", "240/240", "0.0904")
     assert run_table.arranged([Entry(run, seen)], "E2B healthy", "newest") == []
     assert len(run_table.arranged([Entry(run, seen)], "e2b FACTS", "newest")) == 1
 
@@ -292,3 +294,37 @@ async def test_the_wheel_reaches_every_recipe(tmp_path: Path) -> None:
         for event, chosen in ((MouseScrollDown, "mistaken.toml"), (MouseScrollUp, first)):
             await pilot._post_mouse_events([event], recipes)
             await until(pilot, lambda chosen=chosen: recipes.selected == chosen)
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, ["", "run", "state", "left", "step", "how it ended"]),
+        (80, ["", "run", "state", "left", "step", "loss", "how it ended"]),
+        (200, [*run_table.COLUMNS]),
+    ],
+)
+async def test_columns_are_those_that_there_is_room_for(
+    tmp_path: Path, runs: dict[str, RunDir], width: int, columns: list[str]
+) -> None:
+    """And a click on any of them sorts."""
+    request = json.loads(runs["live"].request.read_text())
+    request["hardware"]["title"] = "RTX 3060, 12 GB"
+    runs["live"].request.write_text(json.dumps(request))
+    runs["live"].write_plan({"plan": {"total_steps": 240}})
+    async with make_app(tmp_path).run_test(size=(width, 24)) as pilot:
+        table = await opened(pilot)
+        screen = pilot.app.screen
+        assert isinstance(screen, RunsScreen)
+        assert [str(column.label) for column in table.ordered_columns] == columns
+        if width == 200:
+            assert set(run_table.ORDER_OF_COLUMN) == {*columns[1:]}
+            x = table.region.x + 1
+            for column in table.ordered_columns:
+                name, width = str(column.key.value), column.get_render_width(table)
+                await pilot.click(offset=(x + 1, table.region.y + 1))
+                await pilot.pause()
+                assert screen._order == run_table.ORDER_OF_COLUMN.get(name, "newest")
+                x += width
+        await pilot.resize_terminal(200, 24)
+        await until(pilot, lambda: len(table.ordered_columns) == len(run_table.COLUMNS))

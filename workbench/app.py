@@ -25,6 +25,8 @@ from workbench.widgets.frame import MIN_HEIGHT, MIN_WIDTH
 from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
+    from textual.command import Provider
+
     from engine.run.rundir import RunDir
 
 _WIDE, _TALL = 110, 34
@@ -60,6 +62,7 @@ class BenchApp(TerminalApp):
         (MIN_HEIGHT, "-short"),
         (_TALL, "-tall"),
     ]
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {lambda: _actions()}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "show_setup", "New run", id="app-setup", tooltip="Set up a new run"),
         Binding("r", "show_runs", "Runs", id="app-runs", tooltip="All runs of this folder"),
@@ -150,6 +153,21 @@ class BenchApp(TerminalApp):
                 yield SystemCommand(binding.description, active.tooltip, run)
         yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
 
+    def why_idle(self, key: str) -> str:
+        """Where a key does something, and how to see the keys of here."""
+        from workbench.screens import keymap
+
+        uses = keymap.elsewhere(BenchApp, self._settings.keymap, key, self.screen)
+        keys = {
+            one.binding.action: (self.get_key_display(one.binding), one.binding.description)
+            for one in reversed(self.screen.active_bindings.values())
+            if one.binding.show
+        }
+        others = ", ".join(f"{shown}: {does}" for shown, does in keys.values())
+        advice = f"{keys['help'][0]} lists the keys of this screen" if "help" in keys else others
+        name = sanitize_line(self.get_key_display(Binding(key, "", "")))
+        return f"{name} does nothing here{f' ({uses})' if uses else ''}. {advice}"
+
     def action_jump(self) -> None:
         """Put letters over the panes, to jump to one."""
         from workbench.screens.dialogs import JumpScreen
@@ -188,6 +206,12 @@ def _checked_keymap(keymap: Mapping[str, str]) -> tuple[dict[str, str], list[str
     from workbench.screens import keymap as every
 
     return every.checked(BenchApp, keymap)
+
+
+def _actions() -> type[Provider]:
+    from workbench.screens.actions import Actions
+
+    return Actions
 
 
 def _runs_screen() -> Screen[Any]:

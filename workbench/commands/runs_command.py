@@ -1,7 +1,6 @@
 """`gemma-bench runs`: runs, newest first, with what a glance at their files tells."""
 
 import os
-import time
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +10,8 @@ from engine.run import run_folders, run_summary, runs
 from engine.run.run_summary import RunSummary
 from engine.run.rundir import RUNS, RunDir
 from workbench.commands import options
+from workbench.run_view import run_table
+from workbench.run_view.run_table import Entry
 from workbench.text import format, text_table
 from workbench.text.sanitize import as_json
 
@@ -19,11 +20,6 @@ EXAMPLES = """\
   gemma-bench runs --everywhere              those of every folder where you made some
   gemma-bench runs --root /home              those below a folder, whoever made them
   gemma-bench runs --json | jq -r 'select(.state == "failed").path'"""
-_COLUMNS = (
-    "run", "owner", "age", "state", "step", "loss", "left", "device", "GiB", "how it ended",
-)  # fmt: skip
-_SPARED = ("device", "owner", "GiB")
-"""What a terminal goes without first that is too narrow for all."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -44,7 +40,7 @@ def run(arguments: Namespace) -> int:
         return ExitCode.DONE
     if listed:
         rows = [_cells(run_dir, summary) for run_dir, summary in listed]
-        text_table.say(_COLUMNS, rows, _SPARED)
+        text_table.say(run_table.COLUMNS[1:], rows, run_table.SPARED)
     elif folders:
         print("no run there")
     else:
@@ -57,20 +53,8 @@ def run(arguments: Namespace) -> int:
 
 
 def _cells(run: RunDir, summary: RunSummary) -> list[str]:
-    step, memory = summary.last_step, summary.memory_gib
-    total = f"/{summary.total_steps}" if summary.total_steps else ""
-    return [
-        run.name if run.path.parent == RUNS else str(run.path),
-        summary.owner,
-        "" if summary.made_at is None else format.age(time.time() - summary.made_at),
-        summary.state.name,
-        f"{step.step}{total}" if step else "-",
-        format.figure(step.metric("loss")) if step else "-",
-        "" if summary.left_s is None else format.duration(summary.left_s),
-        summary.device,
-        "" if memory is None else f"{memory:.1f}",
-        summary.state.cause,
-    ]
+    name = run.name if run.path.parent == RUNS else str(run.path)
+    return [name, *run_table.cells(Entry(run, summary), ())[2:]]
 
 
 def _record(run: RunDir, summary: RunSummary) -> dict[str, Any]:

@@ -44,16 +44,21 @@ WRITTEN_FOR = WrittenFor(
     ">=8.1,<8.3",
     (
         "textual._compositor:ChopsUpdate.render_segments",
+        "textual.app:App._check_bindings",
         "textual.app:App._close_messages_no_wait",
         "textual.app:App._fatal_error",
         "textual.app:App._parse_action",
+        "textual.app:App._unnotify",
         "textual.css.stylesheet:Stylesheet.set_variables",
         "textual.drivers.linux_driver:getincrementaldecoder",
+        "textual.screen:Screen._binding_chain",
         "textual.strip:Strip.render",
     ),
 )
 UNPATCHED_RENDER = ChopsUpdate.render_segments
 UNPATCHED_STRIP_RENDER = Strip.render
+_EVERYWHERE = {"app-interrupt", "app-suspend"}
+"""Ids of keys that no dialog takes away."""
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -102,6 +107,7 @@ class TerminalApp(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._hint = ""
         self._keys = KeyQueue(self, super().on_event)
 
     async def on_event(self, event: events.Event) -> None:
@@ -158,9 +164,39 @@ class TerminalApp(App[None]):
         """Run an action, or say why it can't be done now."""
         target, name, _ = self._parse_action(action, default_namespace or self, namespaces)
         if isinstance(target, DisabledActions) and (reason := target.disabled_reason(name)):
-            self.notify(reason, markup=False)
+            self.hint(reason)
             return True
         return await super().run_action(action, default_namespace, namespaces)
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """Let a key do what it does; the app's last keys work over a dialog too."""
+        is_done = await super()._check_bindings(key, priority)
+        if is_done or priority:
+            return is_done
+        if self.screen.is_modal:
+            _, bindings = self.screen._binding_chain[-1]
+            for binding in bindings.key_to_bindings.get(key, ()):
+                if binding.id in _EVERYWHERE:
+                    return await self.run_action(binding.action, self)
+        from textual.widgets import Input  # the first paint needs none
+
+        if not isinstance(self.focused, Input):
+            self.hint(self.why_idle(key))
+        return False
+
+    def why_idle(self, key: str) -> str:
+        """Why a key does nothing on this screen."""
+        return f"{key} does nothing here"
+
+    def hint(self, text: str) -> None:
+        """Say why a key does nothing, in the place of what was said of the key before it."""
+        shown = [notice for notice in self._notifications if notice.message == self._hint]
+        if shown and text == self._hint:
+            return
+        for notice in shown:
+            self._unnotify(notice, refresh=False)
+        self._hint = text
+        self.notify(text, markup=False)
 
     def _end_by(self, number: int) -> None:
         self.exit(return_code=128 + number)

@@ -20,6 +20,7 @@ from workbench.text.styled import Row, wrapped
 from workbench.widgets.canvas import Pager
 from workbench.widgets.frame import FocusKeeper
 from workbench.widgets.lineinput import LineInput
+from workbench.widgets.quiet_keys import moving_keys
 
 JUMP_LETTERS = "asdfghjkl"
 
@@ -69,6 +70,7 @@ class NoticeScreen(FocusKeeper[None], ModalScreen[None]):
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss", "Go on", id="notice-leave", tooltip="Go on without"),
+        *moving_keys("pagedown,space"),
     ]
 
     def __init__(self, title: str, notices: Sequence[str]) -> None:
@@ -83,10 +85,17 @@ class NoticeScreen(FocusKeeper[None], ModalScreen[None]):
             yield Static(Content.assemble(("enter", "$accent"), "  go on"), markup=False)
 
     def on_mount(self) -> None:
-        """Keys move them, where they are many."""
-        pager = self.query_one(Pager)
-        pager.show_lines(self._rows)
-        pager.focus()
+        """The screen's keys move them, where they are many."""
+        self.query_one(Pager).can_focus = False
+        self.query_one(Pager).show_lines(self._rows)
+
+    def action_move(self, by: int) -> None:
+        """Further up or down."""
+        self.query_one(Pager).action_move(by)
+
+    def action_move_page(self, by: int) -> None:
+        """A page further."""
+        self.query_one(Pager).action_move_page(by)
 
     def _rows(self, width: int) -> list[Row]:
         return [row for notice in self._notices for row in (*wrapped(notice, "", width), [])]

@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 
+from workbench.text.fuzzy import narrowed
 from workbench.text.styled import Row, fit, wrapped
 from workbench.widgets.canvas import Pager
 from workbench.widgets.frame import DisabledActions, FocusKeeper
@@ -57,9 +58,8 @@ def _help(screen: Screen[object], bindings: list[ActiveBinding]) -> KeyHelp:
 
 
 def rows(helps: Iterable[KeyHelp], words: str, width: int) -> list[Row]:
-    """The keys that hold every word, below where they work."""
-    terms = words.casefold().split()
-    matches = [one for one in helps if all(term in " ".join(one).casefold() for term in terms)]
+    """The keys that the words find, below where they work."""
+    matches = narrowed([*helps], words, " ".join)
     lines: list[Row] = []
     place = ""
     for one in matches:

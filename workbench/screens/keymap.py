@@ -50,12 +50,14 @@ def _places() -> Iterator[type[DOMNode]]:
                     yield value
 
 
-def elsewhere(app: type[DOMNode], key: str, here: object) -> str:
+def elsewhere(app: type[DOMNode], keymap: Mapping[str, str], key: str, here: object) -> str:
     """On which other screens a key does what, as `new run: Start, run: Save now`."""
     uses = {
         (place.NAME, binding.description)
         for place, binding in every_key(app)
-        if binding.key == key and issubclass(place, BenchScreen) and place is not type(here)
+        if key in keymap.get(binding.id or "", binding.key).split(",")
+        and issubclass(place, BenchScreen)
+        and place is not type(here)
         if binding.description and hasattr(place, "NAME")
     }
     return ", ".join(f"{name}: {does}" for name, does in sorted(uses))

@@ -77,7 +77,7 @@ class PreviewScreen(BenchScreen):
     }
     CSS_PATH = "preview.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        _shown("next-row", "down,j", "row(1)", "Row", "j/k", "The next row"),
+        _shown("next-row", "down,j,enter", "row(1)", "Row", "j/k", "The next row"),
         quiet_key("preview-row-before", "up,k", "row(-1)", "Row before", "The row before"),
         _shown("next-source", "right,l", "source(1)", "Source", "h/l", "The next source"),
         quiet_key("preview-source-before", "left,h", "source(-1)", "", "The source before"),

@@ -101,6 +101,11 @@ class RowsScreen(FocusKeeper[str], ModalScreen[str]):
             reason = next(iter(reasons.values()), "Type a path, or owner/name on the hub")
             self._say(reason)
 
+    @on(Choices.Entered)
+    def _take_clicked(self) -> None:
+        """Two clicks on a file take it, whatever is typed."""
+        self.dismiss(self._list.selected)
+
     @on(Choices.Moved)
     def _say_nothing(self) -> None:
         self._say("")

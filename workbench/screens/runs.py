@@ -17,6 +17,7 @@ from engine.run.rundir import RunDir, Want
 from workbench.run_view import run_table
 from workbench.run_view.run_table import Entry
 from workbench.screens.bench_screen import BenchScreen, RunActions, bench, why_not_resumed
+from workbench.text import text_table
 from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.quiet_keys import quiet_key
@@ -46,7 +47,7 @@ class RunsScreen(RunActions, BenchScreen):
         Binding("x", "stop", "Stop", id="runs-stop", tooltip="Stop the marked runs, or this one"),
         Binding("d,delete", "delete", "Delete", id="runs-delete", tooltip="Delete, once confirmed"),
         Binding("slash", "find", "Find", id="runs-find", tooltip="Show runs that hold some words"),
-        Binding("o", "order", "Order", id="runs-order", tooltip="By age, name, state, loss, steps"),
+        Binding("o", "order", "Order", id="runs-order", tooltip="By age, name, state, and so on"),
         Binding("t", "play", "Talk", id="runs-play", tooltip="Playground: base and adapter"),
         Binding(
             "u", "resume", "Resume", id="runs-resume", tooltip="Go on from the last checkpoint"
@@ -62,6 +63,7 @@ class RunsScreen(RunActions, BenchScreen):
         self._marked: list[str] = []
         self._order = run_table.ORDERS[0]
         self._words = ""
+        self._columns: list[str] = []
 
     def compose_body(self) -> ComposeResult:
         """What is searched for, and the table."""
@@ -72,10 +74,7 @@ class RunsScreen(RunActions, BenchScreen):
 
     def on_mount(self) -> None:
         """Name the columns and look at the runs, now and again."""
-        table = self.query_one(DataTable)
-        for name in run_table.COLUMNS:
-            table.add_column(name, key=name)
-        table.focus()
+        self.query_one(DataTable).focus()
         self.look()
         self.set_interval(_REFRESH_S, self._look_again)
 
@@ -113,8 +112,13 @@ class RunsScreen(RunActions, BenchScreen):
         shown = run_table.arranged(self._entries, self._words, self._order)
         names = [entry.run.name for entry in shown]
         selected = self.selected
-        if [str(row.key.value) for row in table.ordered_rows] != names:
-            table.clear()
+        columns = self._columns_that_fit(shown)
+        is_wide = columns != self._columns
+        if is_wide or [str(row.key.value) for row in table.ordered_rows] != names:
+            self._columns = columns
+            table.clear(columns=True)
+            for name in columns:
+                table.add_column(name, key=name)
             for entry in shown:
                 table.add_row(*self._cells(entry), key=entry.run.name)
             if selected is not None and selected.run.name in names:
@@ -124,19 +128,31 @@ class RunsScreen(RunActions, BenchScreen):
         self.set_subject(run_table.summary(len(shown), self._entries, self._order))
         self.refresh_bindings()
 
+    def _columns_that_fit(self, shown: Sequence[Entry]) -> list[str]:
+        """What there is room for of what any run has."""
+        rows = [run_table.cells(entry, self._marked) for entry in shown or self._entries]
+        width = self.query_one(DataTable).content_size.width - 2  # a blank at both ends
+        fitting = text_table.columns_that_fit(run_table.COLUMNS, rows, width, run_table.SPARED)
+        return [*fitting] or [*run_table.COLUMNS]
+
+    def on_resize(self) -> None:
+        """Another width has room for other columns."""
+        if self._entries:
+            self.call_after_refresh(self._draw)
+
     def _cells(self, entry: Entry) -> list[Text]:
         colour = self.app.theme_variables[_COLOURS[entry.glance.state.name]]
+        cells = run_table.cells(entry, self._marked)
         return [
             Text(text, colour if name in {"", "state"} else "")
-            for name, text in zip(
-                run_table.COLUMNS, run_table.cells(entry, self._marked), strict=True
-            )
+            for name, text in zip(run_table.COLUMNS, cells, strict=True)
+            if name in self._columns
         ]
 
     def _put(self, entry: Entry) -> None:
         table, name = self.query_one(DataTable), entry.run.name
         old_cells = table.get_row(name)
-        for column, old, new in zip(run_table.COLUMNS, old_cells, self._cells(entry), strict=True):
+        for column, old, new in zip(self._columns, old_cells, self._cells(entry), strict=True):
             if old != new:
                 table.update_cell(name, column, new, update_width=True)
 
@@ -157,6 +173,9 @@ class RunsScreen(RunActions, BenchScreen):
 
     def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
+        if action == "forget_words":
+            is_narrowed = self._words or self.has_class("-finding")
+            return "" if is_narrowed else "All runs are shown"
         if action == "compare":
             is_few = _FEWEST <= len(self._marked) <= _MOST
             return "" if is_few else f"Mark {_FEWEST} to {_MOST} runs first, with space"

@@ -157,6 +157,14 @@ class SetupScreen(BenchScreen):
         if self._here.memory_gib:
             self._check()
 
+    @on(Choices.Entered)
+    async def _go_on(self, entry: Choices.Entered) -> None:
+        """Hardware leads on to the recipes, a recipe to its keys."""
+        if entry.id == "hardware":
+            self.query_one("#recipe").focus()
+        else:
+            await self.app.run_action("edit", self)
+
     @property
     def choice(self) -> Choice:
         """Hardware and recipe as they are chosen, and what is changed of the recipe."""
@@ -335,6 +343,8 @@ class SetupScreen(BenchScreen):
     def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
         outcome = self._outcome
+        if action in _OF_LISTS - {"lists"} and self.has_class("-editing"):
+            return "Leave the keys first, with escape"
         if action == "attach":
             return "" if self._alive is not None else "No run is at work"
         if action == "start" and self._is_starting:

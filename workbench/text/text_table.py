@@ -11,7 +11,7 @@ from workbench.text.styled import UNBROKEN, fit
 from workbench.text.terminal import prints_utf8, to_ascii
 
 _GAP = "  "
-_LEAST_CELLS = 20
+_LEAST_CELLS = 14
 """What the last column is not cut below."""
 
 
@@ -30,14 +30,7 @@ def table(
     Columns that are empty in every row are left out, and those that are `spared`, one after the
     other, until the rest fits.
     """
-    columns = {
-        name: [name, *(sanitize_line(row[place]) for row in rows)]
-        for place, name in enumerate(names)
-        if any(row[place] for row in rows)
-    }
-    left = list(spared)
-    while left and _least_cells(columns) > width:
-        columns.pop(left.pop(0), None)
+    columns = columns_that_fit(names, rows, width, spared)
     if not columns:
         return []
     widths = [max(map(cell_len, column)) for column in columns.values()]
@@ -46,6 +39,21 @@ def table(
         _GAP.join(fit(cell, cells) for cell, cells in zip(line, widths, strict=True)).rstrip()
         for line in zip(*columns.values(), strict=True)
     ]
+
+
+def columns_that_fit(
+    names: Sequence[str], rows: Sequence[Sequence[str]], width: int, spared: Sequence[str]
+) -> dict[str, list[str]]:
+    """The columns of `table` by their names, each with its name on top."""
+    columns = {
+        name: [name, *(sanitize_line(row[place]) for row in rows)]
+        for place, name in enumerate(names)
+        if any(row[place] for row in rows)
+    }
+    left = list(spared)
+    while left and columns and _least_cells(columns) > width:
+        columns.pop(left.pop(0), None)
+    return columns
 
 
 def _least_cells(columns: dict[str, list[str]]) -> int:

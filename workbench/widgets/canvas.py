@@ -15,7 +15,7 @@ from textual.widget import Widget
 from workbench.text.sanitize import sanitize
 from workbench.text.styled import Row, Span
 from workbench.widgets.palette import palette
-from workbench.widgets.quiet_keys import moving_keys
+from workbench.widgets.quiet_keys import moving_keys, quiet_key
 
 _FAR = 1_000_000
 """More rows than anything has."""
@@ -109,6 +109,7 @@ class Pager(Canvas, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *moving_keys("pagedown,space"),
+        quiet_key("text-line", "enter", "move(1)", "On", "One line down"),
     ]
     _lay_out: Callable[[int], list[Row]] = staticmethod(lambda width: [])
     _head: Callable[[int], list[Row]] | None = None

@@ -7,9 +7,10 @@ from textual import events
 from textual.binding import BindingType
 from textual.message import Message
 
+from workbench.text.fuzzy import narrowed
 from workbench.text.styled import Row, fit
 from workbench.widgets.canvas import Canvas
-from workbench.widgets.quiet_keys import moving_keys
+from workbench.widgets.quiet_keys import moving_keys, quiet_key
 
 _FAR = 1_000_000
 Group = tuple[str, Sequence[str]]
@@ -21,7 +22,15 @@ class Choices(Canvas, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *moving_keys(),
+        quiet_key("list-take", "enter", "take", "Take", "Go on with this entry"),
     ]
+
+    class Entered(Message):
+        """What follows from the chosen entry is wanted: enter, or two clicks."""
+
+        def __init__(self, id: str | None) -> None:
+            super().__init__()
+            self.id = id
 
     class Moved(Message):
         """Another entry was chosen."""
@@ -61,8 +70,8 @@ class Choices(Canvas, can_focus=True):
         self.redraw()
 
     def narrow(self, text: str) -> None:
-        """Show only names that contain a text; the first of them where the chosen one doesn't."""
-        self._filter = text.strip().casefold()
+        """Show only names that the words find; the first of them where the chosen one isn't one."""
+        self._filter = text.strip()
         self.choose(self._selected)
         self.redraw()
 
@@ -89,11 +98,13 @@ class Choices(Canvas, can_focus=True):
     def _lines(self) -> list[tuple[str, str]]:
         """Name and text of every line; headings and remarks have no name."""
         lines: list[tuple[str, str]] = []
+        every = [name for _, names in self._groups for name in names]
+        shown = {*narrowed(every, self._filter, str)} if self._filter else {*every}
         for heading, names in self._groups:
-            matches = [name for name in names if self._filter in name.casefold()]
+            matches = [name for name in names if name in shown]
             lines += [("", heading)] if heading and matches else []
             lines += [(name, self._labels.get(name, name)) for name in matches]
-        return lines if lines or not self._filter else [("", "no name contains that")]
+        return lines if lines or not self._filter else [("", "no name is like that")]
 
     def _at(self) -> int:
         return next((at for at, line in enumerate(self._lines()) if line[0] == self._selected), 0)
@@ -122,6 +133,8 @@ class Choices(Canvas, can_focus=True):
         lines, at = self._lines(), self._top + click.get_content_offset_capture(self).y
         if at < len(lines) and lines[at][0]:
             self.choose(lines[at][0])
+            if click.chain == 2:
+                self.action_take()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """The wheel chooses as the keys do."""
@@ -132,6 +145,10 @@ class Choices(Canvas, can_focus=True):
         """The wheel chooses as the keys do."""
         event.stop()
         self.action_move(-1)
+
+    def action_take(self) -> None:
+        """Tell that the chosen entry is taken."""
+        self.post_message(self.Entered(self.id))
 
     def action_move(self, by: int) -> None:
         """Choose an entry further on."""

@@ -15,6 +15,7 @@ from workbench.recipe_editor.draft import Draft
 from workbench.recipe_editor.keys import Key
 from workbench.text.styled import Row, fit
 from workbench.widgets.choices import Choices
+from workbench.widgets.frame import DisabledActions
 from workbench.widgets.lineinput import LineInput, PathInput
 from workbench.widgets.quiet_keys import quiet_key
 
@@ -23,7 +24,7 @@ _NAME = 29
 """Cells of a key's name with its gap."""
 
 
-class KeyList(Choices):
+class KeyList(DisabledActions, Choices):
     """Takes a draft, and tells of every other one that a change makes of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,11 +106,15 @@ class KeyList(Choices):
         shown = fit(value, min(width - len(left), len(value)))
         return [(left, "" if own == "dim" else own), (shown, own), (beside, "dim")]
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only a change can be undone."""
-        if action == "undo":
-            return True if self._keys and self.key.origin == "changed" else None
-        return True
+    def disabled_reason(self, action: str) -> str:
+        """Why an action can't be done with this key."""
+        if not self._keys:
+            return ""
+        if action == "undo" and self.key.origin != "changed":
+            return "It is as the recipe has it"
+        is_flip = action == "flip" and self.key.choices != keys.BOOLS
+        is_turn = action == "turn" and not self.key.choices
+        return "It is not one of few values: enter types one" if is_flip or is_turn else ""
 
     def action_turn(self, by: int) -> None:
         """Another of few values."""
@@ -130,6 +135,10 @@ class KeyList(Choices):
     def _change(self, text: str) -> None:
         self._take(self._draft.changed(self.selected, text))
         self.post_message(self.Changed(self._draft))
+
+    def action_take(self) -> None:
+        """Two clicks edit it."""
+        self.action_edit()
 
     def action_edit(self) -> None:
         """Type over the value, where it stands."""

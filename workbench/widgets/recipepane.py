@@ -12,6 +12,7 @@ from textual.message import Message
 
 from engine.recipe import files
 from workbench.widgets.choices import Choices, Group
+from workbench.widgets.frame import DisabledActions
 from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _FIRST, _OF_FOLDER = "to begin with", "of this folder"
 
 
-class RecipePane(Vertical):
+class RecipePane(DisabledActions, Vertical):
     """The list, and under it what it is filtered by. Changes stay while other recipes are seen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,6 +51,11 @@ class RecipePane(Vertical):
         """Name it, and the key that nobody would guess."""
         self._list.offer(self._groups())
         self._list.border_title, self._list.border_subtitle = "recipe", "/ filters"
+
+    def disabled_reason(self, action: str) -> str:
+        """Why an action can't be done now."""
+        is_whole = not any(line.display for line in self.query("LineInput"))
+        return "All recipes are shown" if action == "clear" and is_whole else ""
 
     @property
     def _list(self) -> Choices:
