@@ -289,8 +289,8 @@ def test_runs_are_listed_with_their_states(here: Path) -> None:
     code, out, err = command.call(here, "runs")
     assert (code, err) == (0, "")
     heading, *lines = (re.split("  +", line) for line in out.splitlines())
-    assert heading == ["run", "owner", "age", "state", "step", "loss", "device", "how it ended"]
-    assert [[line[0], line[3]] for line in lines] == [
+    assert heading == ["run", "state", "step", "loss", "owner", "device", "age", "how it ended"]
+    assert [line[:2] for line in lines] == [
         ["2026-01-02-0902-c", "died"], ["2026-01-02-0901-b", "failed"],
         ["2026-01-02-0900-a", "done"],
     ]  # fmt: skip
