@@ -272,7 +272,7 @@ def test_advice_for_a_file_in_another_encoding_works(
     assert [example.turns[-1].content for example in found.examples] == [r["answer"] for r in rows]
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv"])
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "tsv"])
 def test_one_line_in_another_encoding_is_dropped_by_its_name(
     ending: str, tmp_path: Path, read: Callable[..., Prepared]
 ) -> None:

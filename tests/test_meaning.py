@@ -257,6 +257,20 @@ def test_every_advice_works_as_it_stands(row: dict[str, Any], rows: Any) -> None
         assert len(prepared.rows) == 1
 
 
+def test_of_compared_answers_the_better_one_alone_carries_loss(rows: Any, tokenizer: Any) -> None:
+    """What was said before it was not compared; columns that are not read are told."""
+    whole = talk({}, {}, {}, {})
+    said = [{"from": "human" if one["role"] == "user" else "gpt", "value": one["content"]}
+            for one in whole["messages"]]  # fmt: skip
+    row = {"conversations": said[:3], "chosen": said[3], "rejected": {**said[1]}, "margin": 2}
+    prepared = rows(row, format="chosen")
+    assert prepared.rows[0].ids == rows(whole).rows[0].ids
+    assert supervised(prepared, tokenizer) == "Good day.<turn|>\n"
+    assert prepared.sources[0].unread == {"margin": 1}
+    mixed = rows(row, {"prompt": "p", "completion": "c"}, format="chosen")
+    assert mixed.dropped == {"a row that compares no answers": 1}
+
+
 def test_where_length_is_no_reason_length_is_no_advice(rows: Any) -> None:
     with pytest.raises(Refusal, match=r"Mend the rows$"):
         rows({"question": "What?", "answer": ""})

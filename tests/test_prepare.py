@@ -143,7 +143,11 @@ def test_a_filter_takes_rows_by_length(tmp_path: Path, tokenizer: Any) -> None:
 
 BROKEN: dict[str, tuple[bytes, str]] = {
     "torn line": (b'{"question": \n', "not valid JSON"),
-    "latin-1": (b'{"question": "caf\xe9", "answer": "b"}\n', "bytes that are not UTF-8"),
+    "latin-1": (
+        b'{"question": "caf\xe9", "answer": "b"}\n',
+        "bytes that are not UTF-8; they read as cp1252",
+    ),
+    "no encoding": (b'{"question": "caf\x81", "answer": "b"}\n', "bytes that are not UTF-8"),
     "a list": (b"[1, 2]\n", "a row that is no object with named columns"),
     "deep": (b"[" * 100_000 + b"\n", "not valid JSON"),
     "lone surrogate": (

@@ -1,5 +1,6 @@
 """Rows of one file by number: lines of a JSON Lines file, found by their place in it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 
 from engine import guarded
 from engine.data.reading.progress import Progress, require_bounded
+from engine.data.reading.text_encoding import not_utf8
 from engine.problems import Refusal
 
 MAX_ROW_BYTES = 16 << 20
@@ -42,7 +44,17 @@ class RowIndex:
                     yield int(self.numbers[row]), None
                     continue
                 file.seek(start)
-                yield int(self.numbers[row]), file.read(end - start)
+                yield int(self.numbers[row]), _utf8(file.read(end - start))
+
+
+def _utf8(row: bytes) -> bytes:
+    """The row, or one that can't be read where its bytes are in another encoding."""
+    try:
+        if not row.isascii():
+            row.decode()
+    except UnicodeDecodeError:
+        return json.dumps({UNREADABLE: not_utf8(row)}).encode()
+    return row
 
 
 def index_rows(origin: str, lines: Path, progress: Progress) -> RowIndex:
