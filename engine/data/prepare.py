@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from engine.data.cache_folder import CacheFolder, cache_folder, temporary_folder
 from engine.data.code_version import code_version
 from engine.data.conversation import Conversation, UnusableRow
 from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.formats import advice
 from engine.data.formats.registry import conversation
 from engine.data.images import image_stamps
@@ -111,7 +112,7 @@ class Prepared:
 
 def prepare(
     data: Data,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     template: Template,
     cache: Path | None = None,
     processes: int = 0,
@@ -141,7 +142,7 @@ def prepare(
 
 def _prepared(
     data: Data,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     template: Template,
     folder: CacheFolder,
     processes: int,
@@ -236,7 +237,7 @@ def _examples(read: Opened) -> Iterator[Example]:
 def _key(
     data: Data,
     sources: list[Opened],
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     template: Template,
     sight: ImageTokenizer | None,
 ) -> str:
@@ -250,7 +251,7 @@ def _key(
 
 
 @lru_cache(maxsize=4)
-def _digest(tokenizer: Any) -> str:
+def _digest(tokenizer: Tokenizer) -> str:
     """Kept, since Gemma's takes most of a second, and a preview prepares again and again."""
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
 from engine.data.conversation import Conversation
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.template import inference
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.encoding.tokens import IGNORED, Encoder, Tokens
 from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.prepare import Prepared
@@ -114,7 +114,7 @@ class PreviewRows:
 
 
 def excerpt(
-    tokenizer: Any, train_template: Template, sight: ImageTokenizer | None = None
+    tokenizer: Tokenizer, train_template: Template, sight: ImageTokenizer | None = None
 ) -> PreviewRows:
     """What shows rows trained on by a template."""
     own = inference(tokenizer, train_template)

@@ -24,6 +24,7 @@ from engine.data.conversation import (
     written,
 )
 from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.encoding.tokens import IGNORED, Encoded, Encoder, Tokens, labels
 from engine.data.encoding.truncation import truncated
 from engine.data.encoding.words import WordEncoder, word_encoder
@@ -308,7 +309,7 @@ _pipeline: RowPipeline | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class SentVocabulary:
     """What an encoder needs of a tokenizer; the whole of it takes three times as long to send."""
 
     backend_tokenizer: Any
@@ -320,7 +321,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         template: Template,
         rows: int,
         processes: int = 0,
@@ -335,7 +336,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         self._pool: ProcessPoolExecutor | None = None
         if self.processes > 1:
             plain = dict(tokenizer.special_tokens_map)
-            vocabulary = Vocabulary(tokenizer.backend_tokenizer, plain)
+            vocabulary = SentVocabulary(tokenizer.backend_tokenizer, plain)
             self._pool = ProcessPoolExecutor(
                 self.processes, get_context("spawn"), _start, (vocabulary, template, sight, words)
             )
@@ -361,7 +362,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 
 
 def _start(
-    vocabulary: Vocabulary,
+    vocabulary: SentVocabulary,
     template: Template,
     sight: ImageTokenizer | None,
     words: WordEncoder | None,

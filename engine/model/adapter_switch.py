@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from engine import guarded
 from engine.data.encoding.rendering import Template
-from engine.data.encoding.tokenizer import folder_or_id
+from engine.data.encoding.tokenizer import Tokenizer, folder_or_id
 from engine.gemma.shapes import EMBEDDED
 from engine.model.load import Loaded
 from engine.model.patches.adapter_toggle import enable_adapters
-from engine.model.protocols import AdaptedModel, Tokenizer
+from engine.model.protocols import AdaptedModel
 from engine.paths import is_embedded_weights
 from engine.problems import Refusal
 from engine.recipe.schema import Model

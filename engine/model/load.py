@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from engine.budget.library_kernels import FLASH_HEAD_WIDTH
-from engine.data.encoding.tokenizer import folder_or_id, tokenizer
+from engine.data.encoding.tokenizer import Tokenizer, folder_or_id, tokenizer
 from engine.gemma import lora_targets, towers
 from engine.gemma.gguf import checkpoint, files
 from engine.hardware import kernel_choice
@@ -17,7 +17,7 @@ from engine.model.patches import four_bit_cpu
 from engine.model.patches.expert_quantizer import experts_in_four_bits
 from engine.model.patches.partial_models import towers_of, without_layer_table, without_towers
 from engine.model.patches.tensor_loading import tensor_by_tensor
-from engine.model.protocols import LanguageModel, Tokenizer
+from engine.model.protocols import LanguageModel
 from engine.recipe.schema import Model
 
 _NOT_QUANTISED = [

@@ -1,7 +1,8 @@
-"""What the engine asks of a model and of a tokenizer, whatever class of transformers' it is."""
+"""What the engine asks of a model, whatever class of transformers' it is."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
@@ -61,30 +62,20 @@ class AdaptedModel(LanguageModel, Protocol):
     def get_base_model(self) -> Any:
         """The model under the adapter."""
 
+    def num_parameters(self, *, only_trainable: bool = False) -> int:
+        """How many weights it has, the adapter's included."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all weights."""
+
+    def enable_input_require_grads(self) -> None:
+        """Let layers that are computed again have a gradient, with frozen embeddings."""
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any]) -> None:
+        """Compute layers again for the backward pass in the place of keeping what they hold."""
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Write the adapter in PEFT's layout."""
+
     def disable_adapter(self) -> AbstractContextManager[None]:
         """Answer as the base for as long as it is entered."""
-
-
-class Tokenizer(Protocol):
-    """A tokenizer of transformers'."""
-
-    bos_token_id: int
-    pad_token_id: int
-
-    def __call__(self, text: Any, **kwargs: Any) -> Any:
-        """Token ids of texts."""
-
-    def pad(self, encoded: Any, **kwargs: Any) -> Any:
-        """Token ids of one length, as tensors."""
-
-    def decode(self, ids: list[int], **kwargs: Any) -> str:
-        """The text of token ids."""
-
-    def batch_decode(self, ids: Any, **kwargs: Any) -> list[str]:
-        """Their texts, for several answers."""
-
-    def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """The id of a token, or those of several."""
-
-    def convert_ids_to_tokens(self, ids: Any) -> Any:
-        """The token of an id, or those of several."""

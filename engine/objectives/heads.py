@@ -15,6 +15,7 @@ from engine.kernels import head
 from engine.model.load import Loaded
 from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.patches.supervised_only import score_supervised_only
+from engine.model.protocols import AdaptedModel
 
 Batch = dict[str, Any]
 """`input_ids`, `labels` and `position_ids`, each int64 (rows, tokens); pixels of images.
@@ -37,7 +38,7 @@ class Scores(NamedTuple):
 Scorer = Callable[[Batch], Scores]
 
 
-def scorer(model: Any, loaded: Loaded, accelerator: Accelerator) -> Scorer:
+def scorer(model: AdaptedModel, loaded: Loaded, accelerator: Accelerator) -> Scorer:
     """What scores micro-batches with a model that the accelerator has prepared.
 
     By the engine's own head where Triton has no kernels, else by TRL's. That of Apple's GPUs has
@@ -52,13 +53,13 @@ def scorer(model: Any, loaded: Loaded, accelerator: Accelerator) -> Scorer:
     return lambda batch: by_own_head(model, batch, precision())
 
 
-def put_on_trl_head(model: Any) -> None:
+def put_on_trl_head(model: AdaptedModel) -> None:
     """Let the model of an adapter answer with log-probabilities when it is asked to."""
     score_supervised_only()
     add_fused_lm_head(model.get_base_model(), outputs=("log_probs", "is_top1"))
 
 
-def by_trl(model: Any, batch: Batch) -> Scores:
+def by_trl(model: AdaptedModel, batch: Batch) -> Scores:
     """By the fused head that TRL has put on the model: Triton's kernels where these run."""
     inputs = {name: tensor for name, tensor in batch.items() if name != WEIGHTS}
     outputs = model(**inputs, use_cache=False, fused_lm_head=True)
@@ -70,7 +71,9 @@ def by_trl(model: Any, batch: Batch) -> Scores:
     return Scores(-log_probs.sum(), outputs.label_mask.sum(), is_top1.sum())
 
 
-def by_own_head(model: Any, batch: Batch, precision: AbstractContextManager[Any]) -> Scores:
+def by_own_head(
+    model: AdaptedModel, batch: Batch, precision: AbstractContextManager[Any]
+) -> Scores:
     """By the engine's head, with the layers under it in the precision of that context.
 
     Without Triton TRL's head then works through a dozen temporaries of a tile's size, and

@@ -1,12 +1,13 @@
 """What an objective is: everything about a training run that follows from what it learns."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
 from engine.data.batches import Collate, TokenSequences
 from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.prepare import Prepared
 from engine.events import Metric
@@ -41,7 +42,7 @@ class Objective(Protocol):
     def prepare(
         self,
         data: Data,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         template: Template,
         images: ImageTokenizer | None,
         tell: Callable[[str], None],

@@ -1,7 +1,6 @@
 """Supervised fine-tuning: the mean negative log-likelihood of the tokens that carry loss."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -9,6 +8,7 @@ from engine import user_dirs
 from engine.budget.micro_batch import SFT
 from engine.data.batches import WEIGHTS, Collate, Collator, TokenSequences, apart, pack
 from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.encoding.tokens import IGNORED
 from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.prepare import Prepared, prepare
@@ -33,7 +33,7 @@ class SupervisedFineTuning:
     def prepare(
         self,
         data: Data,
-        tokenizer: Any,
+        tokenizer: Tokenizer,
         template: Template,
         images: ImageTokenizer | None,
         tell: Callable[[str], None],

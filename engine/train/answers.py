@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.data.conversation import Conversation, Turn
 from engine.data.encoding.rendering import Template
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.prepare import Example, Prepared, read_examples
 from engine.events import Sample, Warned
 from engine.model.answers.generate import Cut, answer
+from engine.model.protocols import AdaptedModel
 from engine.recipe.schema import Recipe, Samples, Score
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
@@ -37,8 +38,8 @@ class Figures:
 class Answers:
     """Asks one model with its adapter on and off."""
 
-    model: Any
-    tokenizer: Any
+    model: AdaptedModel
+    tokenizer: Tokenizer
     template: Template
     log: EventLog
     control: RunControl

@@ -20,6 +20,7 @@ from engine.data.images.image_tokenizer import FILES, ImageTokenizer
 from engine.model import host_embeddings
 from engine.model.host_embeddings import TablePrefetcher
 from engine.model.patches import frozen_towers
+from engine.model.protocols import AdaptedModel
 from engine.recipe.schema import Data, Training
 
 _WRITTEN_ROWS = 100
@@ -94,7 +95,7 @@ def order_of(lengths: Sequence[int], rows_per_step: int, data: Data, device: str
 
 
 def loader_of(
-    model: Any,
+    model: AdaptedModel,
     sequences: Sequence[TokenSequence],
     collate: Collate,
     training: Training,
@@ -142,7 +143,7 @@ def mapped(
         return Dataset.from_file(path), lengths
 
 
-def _collator(model: Any, collate: Collate, images: ImageTokenizer | None) -> Collate:
+def _collator(model: AdaptedModel, collate: Collate, images: ImageTokenizer | None) -> Collate:
     """The objective's own, with pixels and with rows of a host table where there are any."""
     if images:
         # Runs on text alone need neither Pillow nor an image processor.

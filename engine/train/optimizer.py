@@ -9,12 +9,13 @@ from peft.optimizers import create_loraplus_optimizer
 from transformers import get_scheduler
 
 from engine.model.lora import MAGNITUDE
+from engine.model.protocols import AdaptedModel
 from engine.recipe.schema import Training
 
 _ADAM: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-8}
 
 
-def optimizer_of(model: Any, training: Training) -> torch.optim.Optimizer:
+def optimizer_of(model: AdaptedModel, training: Training) -> torch.optim.Optimizer:
     """The recipe's optimizer over all trained parameters; with LoRA+ at two learning rates."""
     kind, settings = _kind(training.optim)
     optimizer = _built(model, training, kind, {"lr": training.learning_rate, **settings})
@@ -27,7 +28,7 @@ def optimizer_of(model: Any, training: Training) -> torch.optim.Optimizer:
 
 
 def _built(
-    model: Any, training: Training, kind: Any, settings: dict[str, Any]
+    model: AdaptedModel, training: Training, kind: Any, settings: dict[str, Any]
 ) -> torch.optim.Optimizer:
     if training.loraplus_lr_ratio != 1:
         plus: torch.optim.Optimizer = create_loraplus_optimizer(
@@ -56,7 +57,7 @@ def _kind(optim: str) -> tuple[Any, dict[str, Any]]:
     return AdamW, {**_ADAM, "optim_bits": bits, "is_paged": optim.startswith("paged")}
 
 
-def _groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
+def _groups(model: AdaptedModel, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay; norms, biases and magnitudes don't."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from engine import events
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.template import choose, difference
-from engine.data.encoding.tokenizer import tokenizer_and_config
+from engine.data.encoding.tokenizer import Tokenizer, tokenizer_and_config
 from engine.data.images.image_tokenizer import ImageTokenizer, sight
 from engine.data.prepare import Prepared
 from engine.gemma.config import dialect_of
@@ -57,7 +56,7 @@ def _not_cached(why: str) -> events.Warned:
     )
 
 
-def _warn_of_template(log: EventLog, tokenizer: Any, template: Template) -> None:
+def _warn_of_template(log: EventLog, tokenizer: Tokenizer, template: Template) -> None:
     lines = difference(tokenizer, template)
     if lines:
         message = f"the template trained on writes otherwise than the model's own:\n{lines}"

@@ -7,7 +7,6 @@ import gc
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from engine import events, installed
 from engine.budget.placement import placed_model
@@ -17,6 +16,7 @@ from engine.gemma.gguf import model as gguf_model
 from engine.hardware import card_memory, kernel_choice
 from engine.model import lora
 from engine.model.load import Loaded, load
+from engine.model.protocols import AdaptedModel
 from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe import image_rows
 from engine.recipe.schema import Training
@@ -237,7 +237,9 @@ def _leave_images_unpacked(context: RunContext, rows: Rows, loaded: Loaded) -> N
     context.recipe = context.recipe.model_copy(update={"data": unpacked})
 
 
-def _assembled(context: RunContext, rows: Rows, loaded: Loaded, model: Any) -> TrainingState:
+def _assembled(
+    context: RunContext, rows: Rows, loaded: Loaded, model: AdaptedModel
+) -> TrainingState:
     recipe, objective = context.recipe, context.objective
     training = recipe.training
     max_skipped = training.max_skipped_steps if training.on_nonfinite == "skip" else 0

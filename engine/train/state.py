@@ -19,6 +19,7 @@ from transformers import set_seed
 from engine.data.batches import TokenSequence
 from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.model.load import Loaded
+from engine.model.protocols import AdaptedModel
 from engine.objectives.heads import Scorer, scorer
 from engine.objectives.objective import Objective
 from engine.recipe.schema import Data, Training
@@ -65,7 +66,7 @@ class World:
 class TrainingState:
     """The parts of a run and its progress; hooks read it, and ask for a stop or a checkpoint."""
 
-    model: Any
+    model: AdaptedModel
     objective: Objective
     score: Scorer
     loader: DataLoader[Any]
@@ -101,7 +102,7 @@ class TrainingState:
 
 
 def assembled(
-    model: Any,
+    model: AdaptedModel,
     loaded: Loaded,
     sequences: Sequence[TokenSequence],
     objective: Objective,

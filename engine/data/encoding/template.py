@@ -9,12 +9,12 @@ prompts end at inference, so that the prompt is a prefix of the training text.
 import difflib
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 from trl import chat_template_utils
 
 from engine.data.conversation import Conversation, Turn
 from engine.data.encoding.rendering import Template, messages
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.encoding.tokens import Encoder
 from engine.gemma.shapes import Dialect
 from engine.problems import Refusal
@@ -45,7 +45,7 @@ def template(dialect: Dialect | str) -> Template:
     return Template(dialect, text, "<|turn>", "<turn|>")
 
 
-def prompt_ids(tokenizer: Any, train_template: Template, turns: Conversation) -> list[int]:
+def prompt_ids(tokenizer: Tokenizer, train_template: Template, turns: Conversation) -> list[int]:
     """Token ids that the model sees at inference before it answers."""
     return Encoder(tokenizer, train_template).prompt(turns)
 
@@ -107,7 +107,7 @@ def _with_empty_thought(text: str) -> str:
     return _replaced(text, turn, turn + ungiven + _EMPTY_THOUGHT + "{%- endif -%}\n")
 
 
-def choose(origin: str, tokenizer: Any, dialect: Dialect) -> Template:
+def choose(origin: str, tokenizer: Tokenizer, dialect: Dialect) -> Template:
     """The recipe's data.template: the engine's, or the model's own. Raises `Refusal`."""
     engine = template(dialect)
     if origin == "engine":
@@ -120,12 +120,12 @@ def choose(origin: str, tokenizer: Any, dialect: Dialect) -> Template:
     return Template(dialect, text, engine.turn_start, engine.turn_end)
 
 
-def inference(tokenizer: Any, train_template: Template) -> Template:
+def inference(tokenizer: Tokenizer, train_template: Template) -> Template:
     """What writes the prompt at inference: the model's own template, else the one trained on."""
     return replace(train_template, text=_own(tokenizer) or train_template.text)
 
 
-def difference(tokenizer: Any, train_template: Template) -> str:
+def difference(tokenizer: Tokenizer, train_template: Template) -> str:
     """How the model's own template writes a probe otherwise than this one; empty where it doesn't.
 
     A unified diff, `-` for the model's own lines.
@@ -137,12 +137,12 @@ def difference(tokenizer: Any, train_template: Template) -> str:
     return "\n".join(difflib.unified_diff(left, right, "own", "trained on", lineterm="", n=1))
 
 
-def _own(tokenizer: Any) -> str:
+def _own(tokenizer: Tokenizer) -> str:
     text = tokenizer.chat_template
     return str(text["default"] if isinstance(text, dict) else text or "")
 
 
-def _written(tokenizer: Any, text: str) -> str:
+def _written(tokenizer: Tokenizer, text: str) -> str:
     try:
         chat = messages(PROBE)
         return str(tokenizer.apply_chat_template(chat, chat_template=text, tokenize=False))

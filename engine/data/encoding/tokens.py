@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from engine.data.conversation import Conversation
 from engine.data.encoding.rendering import BREAK, SILENT, WEIGHED, Rendered, Renderer, Template
+from engine.data.encoding.tokenizer import Tokenizer, Vocabulary
 from engine.data.encoding.words import WordEncoder
 from engine.data.images.image_tokenizer import ImageTokenizer
 
@@ -54,7 +55,7 @@ class Encoder:
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: Vocabulary,
         template: Template,
         sight: ImageTokenizer | None = None,
         words: WordEncoder | None = None,
@@ -177,7 +178,7 @@ def _weighed(ids: list[int], mask: list[int], rendered: Rendered) -> Encoded:
 
 
 def tokenize(
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     template: Template,
     conversations: list[Conversation],
     loss_on: str,

@@ -16,6 +16,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from engine.data.encoding.tokenizer import Tokenizer
+
 _BLANK = "\u2581"
 """What Gemma's tokenizers write for a blank."""
 _END, _CUT = "\0", "\1"
@@ -98,7 +100,7 @@ def _numbers(ids: bytes) -> list[int]:
     return memoryview(ids).cast("i").tolist()
 
 
-def word_encoder(tokenizer: Any) -> WordEncoder | None:
+def word_encoder(tokenizer: Tokenizer) -> WordEncoder | None:
     """For a tokenizer as Gemma's are; None for one that works in another way."""
     backend = tokenizer.backend_tokenizer
     is_like_gemmas = (
@@ -122,7 +124,7 @@ def _state(part: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _across(tokenizer: Any, size: int) -> tuple[str, ...] | None:
+def _across(tokenizer: Tokenizer, size: int) -> tuple[str, ...] | None:
     """What reaches over a word's bounds, if it is little; kept, as it takes a look at every token.
 
     So is a blank's sign that stands in a text as such, and what is put into texts here.

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.data.conversation import Conversation, UnusableRow
-from engine.data.encoding.tokenizer import folder_or_id
+from engine.data.encoding.tokenizer import Tokenizer, folder_or_id
 from engine.problems import Refusal
 from engine.recipe.schema import Model
 
@@ -95,7 +95,7 @@ class ImageTokenizer:
         return _repeated(ids, times), _repeated(mask, times)
 
 
-def sight(choice: Model, config: Any, tokenizer: Any) -> ImageTokenizer | None:
+def sight(choice: Model, config: Any, tokenizer: Tokenizer) -> ImageTokenizer | None:
     """How the model of a recipe sees; None where it has no vision tower."""
     if getattr(config, "vision_config", None) is None:
         return None

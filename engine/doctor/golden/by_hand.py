@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from peft.tuners.lora import LoraLayer
 
+from engine.model.protocols import LanguageModel
 from engine.recipe.schema import Adapter, Training
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
@@ -34,7 +35,7 @@ def weights_of(model: torch.nn.Module) -> Weights:
     }
 
 
-def _layers(model: torch.nn.Module) -> dict[str, Any]:
+def _layers(model: LanguageModel | torch.nn.Module) -> dict[str, Any]:
     return {name: each for name, each in model.named_modules() if isinstance(each, LoraLayer)}
 
 

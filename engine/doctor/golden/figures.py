@@ -14,7 +14,7 @@ from engine.doctor.golden.seeded_weights import signs, uniform
 from engine.doctor.trial import ADAPTER, RecordedStep, Trial
 from engine.gemma.lora_targets import HEAD
 from engine.model.load import Loaded
-from engine.model.protocols import LanguageModel
+from engine.model.protocols import AdaptedModel, LanguageModel
 from engine.recipe.schema import Adapter
 
 SPANS = ("the first token", "tokens within the window", "tokens beyond the window")
@@ -94,7 +94,7 @@ def mean_loss(logits: Sequence[torch.Tensor], rows: Sequence[list[int]], shift: 
     return total / count
 
 
-def fill_adapter(model: Any, *, with_update: bool) -> None:
+def fill_adapter(model: AdaptedModel, *, with_update: bool) -> None:
     """Give an adapter seeded weights; B is zero where there is to be no update yet."""
     for name, parameter in model.named_parameters():
         if "lora_" in name:

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from engine.data.conversation import Conversation, Turn
 from engine.data.encoding.template import template
+from engine.data.encoding.tokenizer import Tokenizer
 from engine.data.encoding.tokens import IGNORED, tokenize
 from engine.doctor.specimens import DIALECTS, QUESTIONS, Specimens
 from engine.recipe.schema import Data
@@ -59,7 +60,7 @@ def _supervised(ids: list[int], labels: list[int]) -> list[int]:
     ]
 
 
-def difference(dialect: str, golden: Encoded, own: Encoded, tokenizer: Any) -> str:
+def difference(dialect: str, golden: Encoded, own: Encoded, tokenizer: Tokenizer) -> str:
     """What is wrong with a talk whose tokens or loss are not the golden ones."""
     difference = _lost(golden["ids"], own["ids"], tokenizer) or _loss_elsewhere(
         golden, own, tokenizer
@@ -74,7 +75,7 @@ def difference(dialect: str, golden: Encoded, own: Encoded, tokenizer: Any) -> s
     return f"In {dialect} rows token {place + 1} begins {wrong!r} instead of {right!r}"
 
 
-def _lost(golden: list[int], own: list[int], tokenizer: Any) -> str:
+def _lost(golden: list[int], own: list[int], tokenizer: Tokenizer) -> str:
     """The one kind of control token by which two rows differ."""
     bos, new_line = tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(NEW_LINE)
     end = tokenizer.convert_tokens_to_ids(tokenizer.eot_token)
@@ -89,7 +90,7 @@ def _lost(golden: list[int], own: list[int], tokenizer: Any) -> str:
     return "lack the line break after the end of a turn" if after == own else ""
 
 
-def _loss_elsewhere(golden: Encoded, own: Encoded, tokenizer: Any) -> str:
+def _loss_elsewhere(golden: Encoded, own: Encoded, tokenizer: Tokenizer) -> str:
     """What carries loss, or doesn't, though the tokens are right."""
     if golden["ids"] != own["ids"]:
         return ""

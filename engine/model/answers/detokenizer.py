@@ -2,7 +2,7 @@
 
 import re
 
-from engine.model.protocols import Tokenizer
+from engine.data.encoding.tokenizer import Tokenizer
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 

@@ -10,7 +10,8 @@ from transformers import StoppingCriteriaList
 from engine.data.conversation import Conversation
 from engine.data.encoding.rendering import Template
 from engine.data.encoding.template import prompt_ids
-from engine.model.protocols import AdaptedModel, LanguageModel, Tokenizer
+from engine.data.encoding.tokenizer import Tokenizer
+from engine.model.protocols import AdaptedModel, LanguageModel
 
 _BATCH_PROMPTS = 64
 

@@ -7,7 +7,6 @@ adapter in a run.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict
@@ -15,6 +14,7 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
 from engine.events import Warned
+from engine.model.protocols import AdaptedModel
 from engine.run.event_log import EventLog
 from engine.train.loop import Hook
 from engine.train.progress import StepResult
@@ -58,7 +58,7 @@ class AdapterCheck(Hook):
             self._log.append(_cut_off(self._without_gradient, result.step))
 
 
-def bit_sums(model: Any) -> dict[str, int]:
+def bit_sums(model: AdaptedModel) -> dict[str, int]:
     """By name of a trained tensor, the sum of the squares of its entries' bits, read as integers.
 
     It wraps around at 64 bits. A plain sum would miss that as many entries rise as fall by one step
@@ -72,7 +72,7 @@ def bit_sums(model: Any) -> dict[str, int]:
     return dict(zip(names, torch.stack(sums).tolist() if sums else [], strict=True))
 
 
-def judge_saved(model: Any, folder: Path) -> Iterator[Warned]:
+def judge_saved(model: AdaptedModel, folder: Path) -> Iterator[Warned]:
     """Warn where a saved adapter adds nothing to its base, or isn't the one that was trained."""
     # No table is adapted; "auto" would ask the hub about the base's vocabulary.
     trained = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -102,7 +102,7 @@ def _is_equal(name: str, saved: dict[str, torch.Tensor], trained: dict[str, torc
     return torch.equal(saved[name], trained[name].detach().cpu())
 
 
-def _without_gradient(model: Any) -> Iterator[str]:
+def _without_gradient(model: AdaptedModel) -> Iterator[str]:
     """Names of the modules whose B matrix got no gradient, or one of zeros."""
     named = [(n.partition(".lora_B")[0], p) for n, p in model.named_parameters() if "lora_B" in n]
     flows = [p.grad is not None and bool(p.grad.any()) for _, p in named]

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from engine import user_dirs
 from engine.atomic import sync_folder
 from engine.events import Warned
+from engine.model.protocols import AdaptedModel
 from engine.run import checkpoint_manifest, disk, failpoint
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
@@ -109,7 +109,7 @@ def _made_in_temporary(run: RunDir, name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"gemma-bench-{run.name}-{name}-"))
 
 
-def save_adapter(run: RunDir, model: Any) -> None:
+def save_adapter(run: RunDir, model: AdaptedModel) -> None:
     """Write the adapter into the run, whole or not at all; one that is there goes or stays so."""
     partial, older = (
         run.adapter.with_name(f".{run.adapter.name}.{end}") for end in ("part", "old")
@@ -137,7 +137,7 @@ def _restore(older: Path, adapter: Path) -> None:
         older.rename(adapter)
 
 
-def _written(folder: Path, model: Any) -> Path:
+def _written(folder: Path, model: AdaptedModel) -> Path:
     """Write the adapter into a folder and see it on the disk; on an error nothing is left of it."""
     try:
         with numbered_disk_errors(), path_of_this(folder) as path:
