@@ -77,7 +77,7 @@ def _fork_engines() -> None:
     paths = [str(Path(__file__).with_name("forkserver")), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     os.environ["GEMMA_BENCH_FORKSERVER"] = str(folder)
-    environment = launch._environment("cpu")
+    environment = launch._environment("cpu") | launch._card("cpu")
     settings = {"environment": environment, "owner": os.getpid()}
     (folder / "settings.json").write_text(json.dumps(settings))
 

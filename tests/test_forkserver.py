@@ -30,7 +30,8 @@ def run(tmp_path: Path) -> RunDir:
 
 def engine(folder: Path, fail: str, **more: str) -> "subprocess.Popen[str]":
     """A training engine as its supervisor starts it."""
-    environment = launch._environment("cpu") | {"GEMMA_BENCH_FAIL": fail, **more}
+    as_launched = launch._environment("cpu") | launch._card("cpu")
+    environment = {**as_launched, "GEMMA_BENCH_FAIL": fail, **more}
     command_line = launch._engine(RunDir(folder), launch.Job.TRAIN)
     out, err = subprocess.PIPE, subprocess.STDOUT
     return subprocess.Popen(command_line, text=True, stdout=out, stderr=err, env=environment)
