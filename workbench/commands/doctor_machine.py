@@ -94,16 +94,18 @@ def _of_locks(folder: Path) -> Finding:
 
 
 def _of_flushes(folder: Path) -> Finding:
+    """A disk that fails to flush fails; where folders can't be flushed at all runs work, less safe
+    from a power failure, which is remarked."""
     name = "names in this folder reach the disk"
-    try:
-        is_flushed = atomic.sync_folder(folder)
-        why = "" if is_flushed else "its file system flushes no folders"
-    except OSError as error:
-        why = str(error.strerror or error)
     lost = (
         "A checkpoint may be lost where the power fails. Name a folder on another disk with --out"
     )
-    return _finding(name, why and f"{folder.absolute()}: {why}. {lost}")
+    try:
+        is_flushed = atomic.sync_folder(folder)
+    except OSError as error:
+        return _finding(name, f"{folder.absolute()}: {error.strerror or error}. {lost}")
+    remark = f"{folder.absolute()}: its file system flushes no folders. {lost}"
+    return Finding(name, True, 0.0, 0.0, "" if is_flushed else remark)
 
 
 def _of_own_folders() -> Finding:
