@@ -8,8 +8,8 @@ _ROCM = "HIP_VISIBLE_DEVICES"
 
 def only(name: str) -> dict[str, str]:
     """Variables by which a process sees the card of that name alone; none where it is empty."""
-    variables = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": name}
-    return {**variables, **({_ROCM: name} if _ROCM in os.environ else {})}
+    variables = {"CUDA_VISIBLE_DEVICES": name} | ({_ROCM: name} if _ROCM in os.environ else {})
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **variables} if name else variables
 
 
 def first() -> str:
