@@ -43,8 +43,8 @@ OPENMP = {"GOMP_SPINCOUNT": "1000"}
 """How often an OpenMP thread of torch looks for work before it gives its core away.
 
 GNU's default of 300,000 looks takes both cores from a run, a game or another user's process that
-needs them: two runs on 2 cores took over 300 s where one takes 12 s; so they take 30 s, and one
-alone is 1 to 3 % slower (`python bench/neighbours.py`).
+needs them: of quickstart's first 20 steps, 16 s alone on 2 cores, two at once were not done after
+120 s, and take 28 s so. One alone is 1 to 4 % slower (`python bench/neighbours.py`).
 """
 
 
