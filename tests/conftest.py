@@ -11,11 +11,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
 from engine.run.rundir import RunDir
+
+if TYPE_CHECKING:
+    from engine.data.prepare import Prepared
 
 KINDS = ("embedded", "gemma3", "gemma4_moe", "gemma4_multimodal")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -112,6 +116,25 @@ def gemma_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pa
         return built[kind]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
+    """The embedded Gemma 4's."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(gemma_folder("embedded"))
+
+
+@pytest.fixture
+def rows(tmp_path: Path, tokenizer: Any) -> "Callable[..., Prepared]":
+    """Rows prepared as a recipe of the embedded Gemma 4 would."""
+    from tests import prepared_rows
+
+    def prepared(*records: object, **options: Any) -> "Prepared":
+        return prepared_rows.prepared(tmp_path / "rows.jsonl", tokenizer, records, **options)
+
+    return prepared
 
 
 @pytest.fixture(scope="session")

@@ -3,36 +3,18 @@
 import json
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from engine.data import conversation
 from engine.data.conversation import Turn, UnusableRow
 from engine.data.formats import advice, meaning
-from engine.data.prepare import Prepared
 from engine.problems import Refusal
-from tests import command, prepared_rows
+from tests import command
 from tests.prepared_rows import FRUIT, supervised, talk, text
 from tools import write_row_formats
-
-
-@pytest.fixture(scope="module")
-def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
-    return AutoTokenizer.from_pretrained(gemma_folder("embedded"))
-
-
-@pytest.fixture
-def rows(tmp_path: Path, tokenizer: Any) -> Callable[..., Prepared]:
-    """Rows prepared as a recipe of the embedded Gemma 4 would."""
-
-    def prepared(*records: object, **options: Any) -> Prepared:
-        return prepared_rows.prepared(tmp_path / "rows.jsonl", tokenizer, records, **options)
-
-    return prepared
 
 
 def thinking(name: str, value: object) -> dict[str, Any]:

@@ -1,35 +1,15 @@
 """Tool calls and declarations in every way that public sets write them."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
-from engine.data.prepare import Prepared
 from engine.problems import Refusal
-from tests import prepared_rows
 from tests.prepared_rows import FRUIT, supervised, text
 
 CALL = {"name": "tide_at", "arguments": {"port": "Tuk"}}
 TOOL = {"name": "tide_at", "description": "", "parameters": {"type": "object", "properties": {}}}
-
-
-@pytest.fixture(scope="module")
-def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
-    return AutoTokenizer.from_pretrained(gemma_folder("embedded"))
-
-
-@pytest.fixture
-def rows(tmp_path: Path, tokenizer: Any) -> Callable[..., Prepared]:
-    """Rows prepared as a recipe of the embedded Gemma 4 would."""
-
-    def prepared(*records: object, **options: Any) -> Prepared:
-        return prepared_rows.prepared(tmp_path / "rows.jsonl", tokenizer, records, **options)
-
-    return prepared
 
 
 CALLED = {

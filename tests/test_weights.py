@@ -1,37 +1,19 @@
 """How much of an answer's loss counts, from its row to the batch; then comes test_loss.py."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer
 
 from engine.data.batches import Collator
 from engine.data.encoding.tokens import IGNORED
 from engine.data.formats import chat
-from engine.data.prepare import Prepared
 from engine.data.row_pipeline import NOTED_WEIGHT
 from engine.objectives.sft import SupervisedFineTuning
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
 from engine.train.loader import mapped
-from tests import prepared_rows
 from tests.prepared_rows import supervised, talk
-
-
-@pytest.fixture(scope="module")
-def tokenizer(gemma_folder: Callable[[str], Path]) -> Any:
-    return AutoTokenizer.from_pretrained(gemma_folder("embedded"))
-
-
-@pytest.fixture
-def rows(tmp_path: Path, tokenizer: Any) -> Callable[..., Prepared]:
-    def prepared(*records: object, **options: Any) -> Prepared:
-        return prepared_rows.prepared(tmp_path / "rows.jsonl", tokenizer, records, **options)
-
-    return prepared
 
 
 @pytest.mark.parametrize("name", ["weight", "loss", "loss_weight", "training", "train"])

@@ -130,8 +130,6 @@ def parsed(raw: bytes | None) -> dict[str, Any]:
         raise UnusableRow(TOO_LONG)
     try:
         record = _decoded(raw.removeprefix(b"\xef\xbb\xbf"))
-    except UnicodeDecodeError:
-        raise UnusableRow("bytes that are not UTF-8") from None
     except (ValueError, RecursionError):
         raise UnusableRow("not valid JSON") from None
     if not isinstance(record, dict):
