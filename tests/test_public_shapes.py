@@ -11,8 +11,11 @@ import pyarrow
 import pyarrow.parquet
 from transformers import AutoTokenizer
 
+from engine.data.encoding.template import template
 from engine.data.formats import reply_tree, tool_text
 from engine.data.formats.registry import NOTED_MARKS
+from engine.data.prepare import prepare
+from engine.recipe.schema import Data, Source
 from tests import command, prepared_rows
 
 Row = dict[str, Any]
@@ -223,3 +226,15 @@ def test_each_gives_the_ids_of_plain_messages(
         assert rows[name]["text"] == prepared_rows.text(expected, tokenizer), name
         assert rows[name]["input_ids"] == expected.rows[0].ids, name
         assert rows[name]["labels"] == expected.rows[0].labels, name
+
+
+def test_a_first_line_in_another_encoding_is_dropped_by_that_name(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """Where the first line can't be read as JSON, the file is read as objects one after another."""
+    path = tmp_path / "first.jsonl"
+    good = b'{"prompt": "tea", "completion": "yes"}\n'
+    path.write_bytes(good.replace(b"tea", b"caf\xe9") + good)
+    data = Data(sources=(Source(path=str(path)),))
+    dropped = prepare(data, tokenizer, template("gemma4")).sources[0].dropped
+    assert dropped == {"bytes that are not UTF-8; they read as cp1252": 1}

@@ -225,7 +225,8 @@ def _decoded(origin: Path, file: Path) -> Iterator[str]:
                     raise _not_json(origin, error_line, error) from None
                 buffer, position = buffer[position:] + more, 0
                 continue
-            yield json.dumps(item) + "\n"
+            # Bytes that are no UTF-8 stay such; half a pair that was written as \ud800 can't.
+            yield json.dumps(item, ensure_ascii="\\ud" in buffer[start:end].lower()) + "\n"
             line += buffer.count("\n", position, end)
             position = end
 
