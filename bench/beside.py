@@ -7,12 +7,16 @@ hold posting, harlequin and textual-plotext; one that isn't given is left out.
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from pty_line import PtyLine
-from terminal import APP, ROOT, Figure, live
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.app.pty_line import PtyLine  # noqa: E402
+from bench.terminal import APP, Figure, live  # noqa: E402
 
 _STARTS = 5
 _QUIET_S = 0.4

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import stand_in_engine
-from first_paint import start
-from pty_line import PtyLine
-from stand_in_engine import ROOT
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-from engine.run.rundir import RunDir
+from bench.app import stand_in_engine  # noqa: E402
+from bench.app.first_paint import start  # noqa: E402
+from bench.app.pty_line import PtyLine  # noqa: E402
+from engine.run.rundir import RunDir  # noqa: E402
 
 _STEP = re.compile(r"(\d+) of \d+ steps")
 APP = [sys.executable, "-m", "workbench.cli"]
@@ -38,7 +39,7 @@ _THIN_BYTES_PER_S = 50_000
 @contextmanager
 def at_work(run: RunDir, steps_per_s: float, steps: int) -> Iterator[None]:
     """A process that holds the run's lock and tells of steps."""
-    command = [sys.executable, str(ROOT / "bench/stand_in_engine.py"), str(run.path)]
+    command = [sys.executable, str(ROOT / "bench/app/stand_in_engine.py"), str(run.path)]
     command += [str(steps_per_s), str(steps)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as engine:

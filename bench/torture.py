@@ -29,7 +29,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.torture_setup import Side  # noqa: E402
+from bench.reliability.setup import Side  # noqa: E402
 
 AT_STEPS_SHARE, WITHIN_S = 0.8, 1.0
 
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", default=["gemma-bench", "TRL"])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    from bench.torture_sides import Ours, Stock
+    from bench.reliability.sides import Ours, Stock
 
     print("| | kills | no way on | most steps lost | runs | as if nothing had happened | s |")
     print("|---|---|---|---|---|---|---|")

@@ -29,9 +29,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.reliability.setup import EVERY  # noqa: E402
+from bench.reliability.sides import Ours  # noqa: E402
 from bench.torture import WITHIN_S, life, lost  # noqa: E402
-from bench.torture_setup import EVERY  # noqa: E402
-from bench.torture_sides import Ours  # noqa: E402
 from engine.events import Failed  # noqa: E402
 from engine.run.rundir import RunDir  # noqa: E402
 

@@ -25,7 +25,7 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+sys.path.insert(0, str(ROOT))
 
 ALL = {"sliding_window": 512, "num_attention_heads": 4, "num_key_value_heads": 1}
 MODELS: dict[str, dict[str, int]] = {
@@ -98,7 +98,8 @@ def within(row: Row, size: int) -> Row:
 def trained(side: str, folder: Path, given: argparse.Namespace) -> dict[str, float]:
     """One epoch on one side, in this process."""
     import torch
-    from step_clock import Clock
+
+    from bench.speed.step_clock import Clock
 
     torch.set_num_threads(given.threads)
     found = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
@@ -127,8 +128,7 @@ def _loaded(folder: Path, found: list[Row]) -> tuple[Any, list[Any]]:
 
 
 def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
-    from step_clock import LoopClock
-
+    from bench.speed.step_clock import LoopClock
     from engine.model import lora
     from engine.objectives.sft import SupervisedFineTuning
     from engine.recipe.schema import Adapter, Data, Source, Training
@@ -154,7 +154,7 @@ def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
 
 
 def _plain(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
-    from plain_loop import PlainLoop
+    from bench.speed.plain_loop import PlainLoop
 
     loaded, sequences = _loaded(folder, found)
     return PlainLoop(loaded, sequences, clock, given.batch, RATE)

@@ -40,7 +40,7 @@ _NUMBERS = count()
 hypothesis_settings.register_profile("same", derandomize=True, deadline=None, database=None)
 hypothesis_settings.register_profile("drawn", deadline=None, database=None)
 hypothesis_settings.load_profile("same")
-"""What is drawn is the same every time; `python bench/nightly_draws.py` draws anew."""
+"""What is drawn is the same every time; `python bench/nightly/draws.py` draws anew."""
 
 
 SLOW_FILES = (

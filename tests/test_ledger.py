@@ -38,7 +38,7 @@ def ledger_gib(step: StepShape) -> float:
 
 
 def test_the_ledger_follows_the_simulation() -> None:
-    """Steps drawn at random once; `bench/nightly_ledger.py` draws others every day."""
+    """Steps drawn at random once; `bench/nightly/ledger.py` draws others every day."""
     sizes, checkpointed = [], []
     for known in RECORDED:
         step = from_record(known["step"])

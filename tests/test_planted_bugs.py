@@ -121,7 +121,7 @@ SHOWN_BY = {
 
 
 AT_EVERY_PUSH = [row for row in WHOLE if row[0] in SHOWN_BY.values()]
-"""The whole doctor takes half a minute of a core; `bench/nightly_plants.py` plants all of them."""
+"""The whole doctor takes half a minute of a core; `bench/nightly/plants.py` plants all of them."""
 OF_TODAY = WHOLE if "GEMMA_BENCH_EVERY_PLANT" in os.environ else AT_EVERY_PUSH
 
 

@@ -99,7 +99,7 @@ def test_the_peak_of_12b_in_4bit() -> None:
 @pytest.mark.parametrize(("name", "layers"), [("gemma-3-12b", 24), ("gemma-4-31b", 36)])
 @pytest.mark.slow
 def test_two_shallow_models_tell_of_the_whole_one(name: str, layers: int) -> None:
-    """`bench/nightly_ledger.py` does it with all layers of the deepest."""
+    """`bench/nightly/ledger.py` does it with all layers of the deepest."""
     case = StepShape(model=name, quantization="nf4", length=1024, target_modules=ATTENTION + MLP)
     config = depth.shortened(text_only(name), layers)
     quick, whole = (report.answer(config, case, whole_depth=is_whole) for is_whole in (False, True))

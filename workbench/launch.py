@@ -44,7 +44,7 @@ OPENMP = {"GOMP_SPINCOUNT": "1000"}
 
 GNU's default of 300,000 looks takes both cores from a run, a game or another user's process that
 needs them: of quickstart's first 20 steps, 16 s alone on 2 cores, two at once were not done after
-120 s, and take 28 s so. One alone is 1 to 4 % slower (`python bench/neighbours.py`).
+120 s, and take 28 s so. One alone is 1 to 4 % slower (`python bench/speed/neighbours.py`).
 """
 
 

@@ -17,7 +17,7 @@ from engine.units import GIB
 
 _SLACK_SHARE, _MOST_SLACK_SHARE = 0.11, 0.3
 """Gaps that PyTorch reserves, as a share of what comes and goes within a step: the median and the
-ninth tenth of simulated steps replayed with expandable segments (`bench/reserved.py`)."""
+ninth tenth of simulated steps replayed with expandable segments (`bench/forecast/reserved.py`)."""
 _PASSING = {
     "batch", "checkpoints", "activations", "recomputed layer", "head", "images", "sampling",
     "temporaries",

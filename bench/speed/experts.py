@@ -1,4 +1,4 @@
-"""Ways through a mixture of 4-bit experts, forward and backward: `python bench/experts.py [cuda]`.
+"""Ways through 4-bit experts, forward and backward: `python bench/speed/experts.py [cuda]`.
 
 The engine's beside transformers' eager, batched and grouped ones over the same NF4 weights under
 bitsandbytes' parametrization, which spells all of them out. Medians of 5 rounds, all ways by turns;
@@ -17,7 +17,7 @@ from bitsandbytes.nn.parametrize import replace_parameter_4bit
 from transformers import Gemma4TextConfig
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from engine.model import nf4  # noqa: E402

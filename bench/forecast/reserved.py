@@ -1,4 +1,6 @@
-"""What PyTorch's allocator reserves beyond what is allocated: `python bench/reserved.py [STEPS]`.
+"""What PyTorch's allocator reserves beyond what is allocated.
+
+    python bench/forecast/reserved.py [STEPS]
 
 Draws steps at random over every variant, simulates each, replays it through the model of CUDA's
 caching allocator, and prints the gaps as a share of what comes and goes within a step: of all but
@@ -10,7 +12,7 @@ import sys
 from pathlib import Path
 from random import Random
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from engine.budget.step_shape import StepShape  # noqa: E402

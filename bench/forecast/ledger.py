@@ -1,4 +1,4 @@
-"""How long the ledger takes: `python bench/ledger.py [SEED]`.
+"""How long the ledger takes: `python bench/forecast/ledger.py [SEED]`.
 
 Draws steps at random over every variant, as the tests do, and prints the median and the longest of
 three forecasts of each, by checkpointing. In one process on one thread; milliseconds.
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from random import Random
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from engine.budget import forecast  # noqa: E402

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 import engine.jobs.resume_job
-from bench.torture_setup import EVERY, STEPS, Curve
+from bench.reliability.setup import EVERY, STEPS, Curve
 from engine.__main__ import main
 from engine.events import Step, decode
 from engine.paths import EMBEDDED_WEIGHTS

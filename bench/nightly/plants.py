@@ -1,4 +1,4 @@
-"""Every planted bug through the whole doctor: `python bench/nightly_plants.py`.
+"""Every planted bug through the whole doctor: `python bench/nightly/plants.py`.
 
 A push plants those of the fast checks, and of the others one for each check.
 """
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:

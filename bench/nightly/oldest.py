@@ -1,4 +1,4 @@
-"""The tests on the oldest versions that are allowed: `python bench/nightly_oldest.py [TEST...]`.
+"""The tests on the oldest versions that are allowed: `python bench/nightly/oldest.py [TEST...]`.
 
 A push tests the newest ones, which pip takes. Torch stays as it is installed: its older builds for
 a CPU alone are on an index of their own, so its oldest version is not tried here.
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NARROW = (
     "transformers", "trl", "peft", "bitsandbytes", "datasets", "accelerate", "textual", "tomlkit",
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """An engine that trains nothing: it holds a run's lock and tells of steps at a rate.
 
-`python bench/stand_in_engine.py RUN STEPS_PER_S [STEPS]`; it stays until its input is closed.
+`python bench/app/stand_in_engine.py RUN STEPS_PER_S [STEPS]`; it stays until its input is closed.
 """
 
 import math
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from engine.events import Event, Step, encode  # noqa: E402

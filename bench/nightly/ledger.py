@@ -1,4 +1,4 @@
-"""The ledger against simulated steps that nobody can have fitted: `python bench/nightly_ledger.py`.
+"""The ledger against simulated steps that nobody can have fitted: `python bench/nightly/ledger.py`.
 
 Draws steps from today's date, or from the seed that is given, over every variant and every choice,
 simulates each in about ten seconds, and ends with exit code 1 where the ledger is off by more than
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from engine.budget.forecast import forecast  # noqa: E402

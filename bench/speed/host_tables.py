@@ -1,4 +1,4 @@
-"""Rows of a table of E2B's size that is mapped from its file: `python bench/host_tables.py [RUNS]`.
+"""Rows of a table of E2B's size, mapped from its file: `python bench/speed/host_tables.py [RUNS]`.
 
 The file is made of holes, so that no disk is measured: how long 1,024 rows take that were never
 read, how long once they were, and by how much the process grew for all that were.

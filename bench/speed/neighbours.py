@@ -1,4 +1,6 @@
-"""Two runs at once on the same cores, beside one alone: `python bench/neighbours.py [--repeats 3]`.
+"""Two runs at once on the same cores, beside one alone.
+
+    python bench/speed/neighbours.py [--repeats 3]
 
 With the engine's environment and with OpenMP's own, whose threads keep their cores while they look
 for work. A run that takes longer than --at-most-s is ended there, and told so.

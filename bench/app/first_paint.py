@@ -1,6 +1,8 @@
 """Seconds to the app's first paint in a 120x40 terminal, and its memory, over several starts.
 
-`python bench/first_paint.py [STARTS] [COMMAND...]`; the command is `gemma-bench`'s own by default.
+    python bench/app/first_paint.py [STARTS] [COMMAND...]
+
+The command is `gemma-bench`'s own by default.
 """
 
 import os
@@ -68,7 +70,7 @@ def main() -> None:
     """Print medians and extremes."""
     starts = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     command = sys.argv[2:] or [sys.executable, "-m", "workbench.cli"]
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.getenv("PYTHONPATH")])])
     os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fcntl import ioctl
 from pathlib import Path
 
-from read_screen import ReadScreen
+from bench.app.read_screen import ReadScreen
 
 COLUMNS, ROWS = 120, 40
 _PATIENCE_S = 60.0

@@ -1,4 +1,6 @@
-"""Properties on what nobody has drawn yet: `python bench/nightly_draws.py [--seed N] [--times 20]`.
+"""Properties on what nobody has drawn yet.
+
+    python bench/nightly/draws.py [--seed N] [--times 20]
 
 Runs the tests that draw their cases, by default from today's date, several times from seeds that
 follow each other. Ends with exit code 1 after the first seed that breaks one, and names it.
@@ -10,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+TESTS = Path(__file__).resolve().parents[2] / "tests"
 DRAWS = "from hypothesis import"
 
 
