@@ -1,6 +1,5 @@
 """Training without a trainer: the engine's model and kernels in a loop of a dozen lines."""
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from engine.objectives import heads
 from engine.recipe.schema import Adapter
 from engine.train.loader import GroupedByLength
 
+LISTS = ("input_ids", "labels", "position_ids")
 SEED = 0
 """Of a recipe that names none."""
 
@@ -41,7 +41,9 @@ class PlainLoop:
         taught = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = AdamW(taught, lr=self.rate, weight_decay=0.0)
         for rows in self.batches:
-            batch = self.data_collator([asdict(row) for row in rows])
+            batch = self.data_collator(
+                [{name: getattr(row, name) for name in LISTS} for row in rows]
+            )
             self.clock.on_step_begin()
             scores = heads.by_own_head(model, batch, torch.enable_grad())
             loss = scores.loss / scores.supervised
