@@ -1,6 +1,7 @@
 """The shape of the source: short files and functions, names that say something, room budgets."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,19 @@ def test_modules_open_with_what_they_are() -> None:
     assert silent == []
 
 
+def test_scripts_that_are_named_are_there() -> None:
+    texts = [*EVERY, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    absent = [
+        f"{shown(path)}: {name}"
+        for path in texts
+        for name in re.findall(r"(?:python |`)(bench/[\w/]+\.py|-m bench[\w.]+)", path.read_text())
+        if not (
+            ROOT / f"{name.removeprefix('-m ').removesuffix('.py').replace('.', '/')}.py"
+        ).exists()
+    ]
+    assert absent == []
+
+
 @pytest.mark.parametrize("half", ["engine", "workbench"])
 def test_rooms_keep_their_budgets(half: str) -> None:
     lines = {room: sum(map(line_count, sources(room))) for room in ROOM_BUDGETS}
@@ -122,8 +136,9 @@ def test_rooms_keep_their_budgets(half: str) -> None:
 
 def test_a_room_with_sub_rooms_holds_a_dozen_files_at_most() -> None:
     crowded = {}
-    for room in [folder for half in ("engine", "workbench") for folder in (ROOT / half).rglob("*")]:
-        if not (room / "__init__.py").is_file() or not [*room.glob("*/__init__.py")]:
+    roots = [ROOT / name for name in ("bench", "tools", "engine", "workbench")]
+    for room in [folder for root in roots for folder in [root, *root.rglob("*")]]:
+        if not [*room.glob("*/*.py")]:
             continue
         files = len([path for path in room.glob("*.py") if path.name != "__init__.py"])
         if files > FILES_BESIDE_ROOMS:
