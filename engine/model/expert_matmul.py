@@ -117,7 +117,7 @@ def _grouped_mm(
 
 
 def matmul_strategy(rows: torch.Tensor, experts: int) -> MatmulStrategy:
-    """The fastest strategy on the device of rows (n, inputs), as bench/speed/experts.py measures them.
+    """The fastest strategy on the device of rows (n, inputs), by `bench/speed/experts.py`.
 
     On a CPU what was just dequantised is still in the cache, and there is nothing to wait for.
     On a card a matrix per row is less than all of them while rows are few.
