@@ -45,5 +45,6 @@ def parts(trial: CardTrial) -> Iterator[Part]:
         "driver_tells_own_gib": None if own_bytes is None else round(own_bytes / GIB, 3),
         "usable_gib": round(trial.profile.usable_gib, 3),
         "held_by_others": trial.profile.memory_of_others,
+        "models": "tiny" if trial.is_tiny else "of real shapes",
         "versions": installed.versions(),
     }

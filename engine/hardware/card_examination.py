@@ -19,12 +19,15 @@ from engine.problems import Refusal
 
 RESULTS_FILE = "results.jsonl"
 STAGES = {
-    "facts": 1.0, "correctness": 4.0, "attention": 2.0, "memory": 6.0, "speed": 5.0, "failures": 3.0
+    "facts": 2.0, "correctness": 6.0, "attention": 3.0, "memory": 6.0, "speed": 5.0, "failures": 3.0
 }  # fmt: skip
 """Modules of `engine.card_stages` in their order, and the share of the time that each may take.
 
 What a stage leaves over is the later ones'.
 """
+_REAL_SHAPES_GIB = 6.0
+"""What may be filled of a card that is tried with models of real shapes: the largest run of the
+stages is forecast at 4.9 GiB. Below it tiny Gemmas stand for them."""
 _LEAST_S = 5.0
 Record = dict[str, Any]
 
@@ -39,7 +42,7 @@ def card() -> Profile:
     return replace(profile, why_no_triton=answer.triton)
 
 
-def examine(profile: Profile, minutes: float, out: Path, *, is_tiny: bool) -> Iterator[Record]:
+def examine(profile: Profile, minutes: float, out: Path) -> Iterator[Record]:
     """The record of each stage as it ends, which `out` holds too, as lines of JSON.
 
     `out` gets a log of each stage beside. Closed early, the stage at work is ended.
@@ -50,14 +53,14 @@ def examine(profile: Profile, minutes: float, out: Path, *, is_tiny: bool) -> It
     end_s, shares = time.monotonic() + 60 * minutes, sum(STAGES.values())
     for name, share in STAGES.items():
         left_s = max(0.0, end_s - time.monotonic())
-        record = _examined(profile, name, max(_LEAST_S, left_s * share / shares), out, is_tiny)
+        record = _examined(profile, name, max(_LEAST_S, left_s * share / shares), out)
         shares -= share
         with results.open("a") as file:
             file.write(json.dumps(record) + "\n")
         yield record
 
 
-def _examined(profile: Profile, name: str, seconds: float, out: Path, is_tiny: bool) -> Record:
+def _examined(profile: Profile, name: str, seconds: float, out: Path) -> Record:
     """A stage in a process, and all that it starts in the same group of processes."""
     began = time.monotonic()
     parts, log = out / f"{name}.parts.jsonl", out / f"{name}.log"
@@ -67,7 +70,8 @@ def _examined(profile: Profile, name: str, seconds: float, out: Path, is_tiny: b
         log.open("wb") as said,
     ):
         request = {
-            "hardware": profile.as_dict(), "folder": folder, "seconds": seconds, "is_tiny": is_tiny
+            "hardware": profile.as_dict(), "folder": folder, "seconds": seconds,
+            "is_tiny": profile.usable_gib < _REAL_SHAPES_GIB,
         }  # fmt: skip
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine.card_stages", name, json.dumps(request)],

@@ -33,13 +33,18 @@ class Groups:
     @cached_property
     def ranges(self) -> list[RowRange]:
         """Those of experts that have rows; the device is waited for, once for all products."""
-        ends: list[int] = self.ends.tolist()
-        firsts = [0, *ends]
-        return [
-            (expert, first, last)
-            for expert, (first, last) in enumerate(zip(firsts, ends, strict=False))
-            if last > first
-        ]
+        return row_ranges(self.ends)
+
+
+def row_ranges(ends: torch.Tensor) -> list[RowRange]:
+    """Of experts that have rows, from where each one's end (experts,); the device is waited for."""
+    lasts: list[int] = ends.tolist()
+    firsts = [0, *lasts]
+    return [
+        (expert, first, last)
+        for expert, (first, last) in enumerate(zip(firsts, lasts, strict=False))
+        if last > first
+    ]
 
 
 def grouped(experts: torch.Tensor, count: int) -> Groups:
@@ -124,7 +129,7 @@ def matmul_strategy(rows: torch.Tensor, experts: int) -> MatmulStrategy:
     """
     if rows.device.type != "cuda":
         return by_chunk
-    return strategy_on_card(rows, experts, has_fast_groups=_has_fast_groups(rows))
+    return strategy_on_card(rows, experts, has_fast_groups=has_fast_groups(rows))
 
 
 def strategy_on_card(rows: torch.Tensor, experts: int, *, has_fast_groups: bool) -> MatmulStrategy:
@@ -138,7 +143,7 @@ def strategy_on_card(rows: torch.Tensor, experts: int, *, has_fast_groups: bool)
     return by_slab if has_fast_groups else by_chunk
 
 
-def _has_fast_groups(rows: torch.Tensor) -> bool:
+def has_fast_groups(rows: torch.Tensor) -> bool:
     """Whether grouped products of rows are one kernel that nobody waits for.
 
     `_grouped_mm_cuda` in PyTorch's GroupedBlas.cpp has it for bfloat16 on compute capabilities 9

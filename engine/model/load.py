@@ -13,7 +13,7 @@ from engine.hardware import kernel_choice
 from engine.hardware.profiles import Profile
 from engine.model import host_embeddings, mapped_tensor
 from engine.model.experts import QuantisedExperts
-from engine.model.patches import four_bit_cpu
+from engine.model.patches import expert_groups, four_bit_cpu
 from engine.model.patches.expert_quantizer import experts_in_four_bits
 from engine.model.patches.partial_models import towers_of, without_layer_table, without_towers
 from engine.model.patches.tensor_loading import tensor_by_tensor
@@ -60,6 +60,7 @@ def load(choice: Model, profile: Profile, *, has_towers: bool = False) -> Loaded
     # cuDNN's, which PyTorch prefers from Hopper on, plans for a tenth of a second to a second for
     # every new shape, and batches here are as long as their longest row. Not run on a GPU yet.
     torch.backends.cuda.enable_cudnn_sdp(False)
+    expert_groups.wait_once()
     if files.is_gguf(choice.path):
         checkpoint.with_weights(choice.path)
     source = folder_or_id(choice)

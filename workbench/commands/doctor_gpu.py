@@ -19,7 +19,7 @@ _LEFT_OUT = ("case", "passed", "seconds", "versions", "limit", "advice")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """How long it may take, where its records go, and whether tiny models will do."""
+    """How long it may take, and where its records go."""
     card = parser.add_argument_group("with --gpu")
     card.add_argument(
         "--minutes", metavar="N", type=options.minutes, default=_MINUTES,
@@ -29,7 +29,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out", metavar="DIR", type=Path, default=_OUT,
         help=f"gets results.jsonl and a log of each stage (default: ./{_OUT})",
     )  # fmt: skip
-    card.add_argument("--tiny", action="store_true", help="with tiny Gemmas, to try the stages")
 
 
 def run(arguments: Namespace) -> int:
@@ -45,9 +44,7 @@ def run(arguments: Namespace) -> int:
         fix = "Give a folder you may write to"
         raise Refusal.of(f"--out {arguments.out}", reason, fix) from None
     have_passed = True
-    for record in card_examination.examine(
-        profile, arguments.minutes, arguments.out, is_tiny=arguments.tiny
-    ):
+    for record in card_examination.examine(profile, arguments.minutes, arguments.out):
         have_passed &= record["status"] == "passed"
         print(json.dumps(record) if arguments.json else _page(record), flush=True)
     return ExitCode.DONE if have_passed else ExitCode.FAILED
