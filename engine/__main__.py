@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> int:
     lock.sign(engine_lock)
     _let_segments_expand()
     _leave_compilers_out()
+    _leave_tiles_out()
     foothold = Foothold(run, engine_lock)
     # What ended a run once is of the past.
     control = RunControl(run, Signals(), is_resumed=job is Job.RESUME, foothold=foothold)
@@ -97,6 +98,16 @@ def _leave_compilers_out() -> None:
     That is about a sixth of the time that the engine takes to start, and 40 MiB.
     """
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+
+
+def _leave_tiles_out() -> None:
+    """Keep oneDNN from AMX where torch was told to do without AVX-512.
+
+    Attention in bfloat16 would ask oneDNN whether it may pack for AMX, and fail at packing, which
+    takes AVX-512 (torch 2.13, from 64 tokens on).
+    """
+    if os.environ.get("ATEN_CPU_CAPABILITY") in ("default", "avx2"):
+        os.environ.setdefault("DNNL_MAX_CPU_ISA", "AVX512_CORE_FP16")
 
 
 def _stay_off_the_hub(recipe: Recipe | None) -> None:

@@ -71,6 +71,7 @@ def test_a_branch_that_dies_goes_on_too(parent: RunDir, tmp_path: Path) -> None:
     [
         (["adapter.r=8"], "adapter.r = 8: the checkpoint was made with 4"),
         (["training.optim=sgd"], "training.optim = 'sgd'"),
+        (["training.optim=adamw_8bit"], "training.optim = 'adamw_8bit'"),
         (["training.loraplus_lr_ratio=4.0"], "training.loraplus_lr_ratio"),
         (["model.quantization=nf4"], "model.quantization"),
         (["training.learning_rate=-1.0"], "training.learning_rate"),

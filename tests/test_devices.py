@@ -1,6 +1,8 @@
 """What devices can't do is said before a run, and how it computes is settled and told."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from engine.train import determinism
 from tests import tiny
 from workbench.recipe_editor import fit_check, recipe_assessment
 
+ROOT = Path(__file__).parents[1]
 SOURCES = [{"path": "a.jsonl", "seed": 3}, {"path": "b.jsonl"}]
 
 
@@ -124,3 +127,19 @@ def test_heads_too_wide_for_flash_attention_are_told(
     reasons = load(Model(path=str(gemma_folder("gemma4_moe"))), profile).reasons
     assert reasons["attention"].startswith("sdpa: ")
     assert ("no heads of 32, only up to 16" in reasons["attention"]) is is_told
+
+
+ATTEND = """
+import engine.__main__
+engine.__main__._leave_tiles_out()
+import torch
+queries = torch.ones(1, 1, 64, 8, dtype=torch.bfloat16)
+torch.nn.functional.scaled_dot_product_attention(queries, queries, queries)
+"""
+
+
+def test_attention_runs_without_avx512() -> None:
+    """Packing for AMX, which torch fails at then, is left out on processors that have it."""
+    scrubbed = {name: value for name, value in os.environ.items() if name != "DNNL_MAX_CPU_ISA"}
+    environment = scrubbed | {"ATEN_CPU_CAPABILITY": "avx2"}
+    subprocess.run([sys.executable, "-c", ATTEND], cwd=ROOT, env=environment, check=True)

@@ -11,6 +11,7 @@ from engine.recipe import validate
 from engine.recipe.schema import Adapter
 from engine.train.training_state import restore_optimizer
 from tests import tiny
+from workbench.other_trainers import mapping
 
 Folder = Callable[[str], Path]
 ROOT = Path(__file__).parents[1]
@@ -30,11 +31,29 @@ def test_every_test_and_script_of_the_table_is_there() -> None:
             assert f"def {test}" in path.read_text() or not test, name
 
 
-@pytest.mark.parametrize("key", ["min_lr", "min_lr_rate", "lr_scheduler_kwargs"])
-def test_a_floor_of_the_rate_is_refused(key: str) -> None:
-    document = {"data": {"sources": [{"path": "rows.jsonl"}]}, "training": {key: 1.0}}
+@pytest.mark.parametrize(
+    ("section", "key", "value", "why"),
+    [
+        ("training", "min_lr", 1.0, "no floor"),
+        ("training", "min_lr_rate", 1.0, "no floor"),
+        ("training", "lr_scheduler_kwargs", {"min_lr": 1.0}, "no floor"),
+        ("adapter", "trainable_token_indices", [5], "tables and heads are not trained"),
+        ("adapter", "modules_to_save", ["embed_tokens"], "tables and heads are not trained"),
+        ("adapter", "init_lora_weights", "lora_ga", "as LoRA's paper has it"),
+        ("adapter", "init_lora_weights", "pissa", "as LoRA's paper has it"),
+        ("adapter", "rank_pattern", {"q_proj": 8}, "the same rank"),
+    ],
+)
+def test_what_is_not_trained_is_refused_by_name(
+    section: str, key: str, value: object, why: str
+) -> None:
+    document = {"data": {"sources": [{"path": "rows.jsonl"}]}, section: {key: value}}
     (problem,) = validate.problems(document, on_paper=True)
-    assert (problem.key, problem.reason) == (f"training.{key}", "unknown key")
+    assert (problem.key, problem.reason) == (f"{section}.{key}", "unknown key")
+    assert why in problem.fix
+    (row,) = mapping.rows({key: value})
+    assert (row.is_lost, row.settings) == (True, {})
+    assert why in row.reason
 
 
 @pytest.mark.parametrize("ratio", [1.0, 4.0])

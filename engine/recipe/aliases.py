@@ -48,6 +48,20 @@ _WORDS = {
 ALIASES = {alias: key for key, words in _WORDS.items() for alias in words.split()}
 """The dotted key by each such name, in small letters with underscores."""
 
+_WITHOUT_EQUAL = {
+    "tables and heads are not trained: of tied ones PEFT would change one end alone, or both twice":
+    "modules_to_save lora_modules_to_save additional_target trainable_token_indices "
+    "ensure_weight_tying",
+    "an adapter starts as LoRA's paper has it: others change the base or lack what they need":
+    "init_lora_weights lora_init_weights peft_init_lora_weights loftq_config loftq pissa_init",
+    "every module has the same rank and alpha: set adapter.r and adapter.lora_alpha":
+    "rank_pattern alpha_pattern",
+    "a schedule has no floor: cosine and linear end at zero":
+    "min_lr min_lr_rate lr_scheduler_kwargs cosine_min_lr_ratio lr_end",
+}  # fmt: skip
+WITHOUT_EQUAL = {name: why for why, names in _WITHOUT_EQUAL.items() for name in names.split()}
+"""Why there is no key for a name, in small letters with underscores."""
+
 
 def key_of(name: str) -> str:
     """The dotted key that a name means; empty where it is none of theirs."""

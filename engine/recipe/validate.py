@@ -163,6 +163,8 @@ def _problem(detail: Any) -> Problem:
 def _unknown(detail: Any, key: str, value: str) -> Problem:
     """An unknown key, with the one that another trainer's name means, or the nearest one."""
     names = [part for part in detail["loc"] if isinstance(part, str)]
+    if why := aliases.WITHOUT_EQUAL.get(names[-1].casefold()):
+        return Problem(key, value, "unknown key", f"Remove it: {why}")
     nearest = aliases.key_of(names[-1]) if len(names) <= 2 else ""
     if not nearest and len(detail["loc"]) == 1 and isinstance(detail["input"], dict):
         nearest = next(iter(difflib.get_close_matches(key, schema.SECTIONS, 1)), "")

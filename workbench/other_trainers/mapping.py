@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.problems import Problem, Refusal
-from engine.recipe import typed_value
+from engine.recipe import aliases, typed_value
 from workbench.other_trainers import reading
 from workbench.other_trainers.reading import Computed
 
@@ -130,7 +130,7 @@ def _became(key: str, value: Any) -> Settings:
         return _OF[key](value)
     if key in _NEEDLESS:
         raise Needless(_NEEDLESS[key])
-    raise Lost(_LOST.get(key, _NO_EQUAL))
+    raise Lost(_LOST.get(key) or aliases.WITHOUT_EQUAL.get(key, _NO_EQUAL))
 
 
 def _nothing(because: str) -> Settings:
