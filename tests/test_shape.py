@@ -24,7 +24,7 @@ ROOM_BUDGETS = {
     "engine/card_stages": 1080,
     "engine/budget": 2850, "engine/data": 6390, "engine/doctor": 2930, "engine/events": 500,
     "engine/gemma": 1915, "engine/hardware": 1200, "engine/jobs": 330, "engine/kernels": 380,
-    "engine/model": 2180, "engine/objectives": 300, "engine/recipe": 1720, "engine/run": 1800,
+    "engine/model": 2180, "engine/objectives": 300, "engine/recipe": 1740, "engine/run": 1800,
     "engine/sessions": 650, "engine/train": 2880,
     "workbench/other_trainers": 880,
     "workbench/commands": 2150, "workbench/patches": 430, "workbench/recipe_editor": 1040,
