@@ -1,3 +1,3 @@
-"""Units of memory: sizes are GiB everywhere."""
+"""The unit of memory: sizes are GiB everywhere."""
 
-MIB, GIB = 1 << 20, 1 << 30
+GIB = 1 << 30

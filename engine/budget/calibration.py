@@ -82,14 +82,7 @@ def _context_of(record: Any) -> float | None:
     return float(value)
 
 
-@cache
-def _driver() -> str:
-    import pynvml
-
-    try:
-        return nvml.ask(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
-    except nvml.NoAnswer:
-        return "unknown"
+_driver = cache(nvml.driver_version)
 
 
 def _file() -> Path:

@@ -1,6 +1,5 @@
 """Parameter counts of a Gemma, part by part, and of a LoRA adapter on it."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from engine.gemma.lora_targets import Targets, is_meant
@@ -107,46 +106,28 @@ def lora(
     is_dora: bool = False,
     adapts_experts: bool = False,
 ) -> int:
-    """Numbers in a LoRA adapter; DoRA adds a magnitude per output."""
-    layers = zip(gemma.layers, adapted(gemma, targets), strict=True)
-    of_projections = sum(
-        layer_lora(gemma, layer, names, r, is_dora=is_dora) for layer, names in layers
-    )
-    of_experts = expert_lora(gemma, r) * len(gemma.layers) if adapts_experts else 0
-    return of_projections + of_experts
+    """Numbers in a LoRA adapter."""
+    tensors = adapter_tensors(gemma, targets, r, is_dora=is_dora, adapts_experts=adapts_experts)
+    return sum(map(sum, tensors))
 
 
-def layer_lora(
-    gemma: Gemma, layer: Layer, targets: frozenset[str], r: int, *, is_dora: bool = False
-) -> int:
-    """Numbers in one layer's part of the adapter."""
-    return sum(
-        r * (inputs + outputs) + (outputs if is_dora else 0)
-        for name, inputs, outputs in linears(gemma, layer)
-        if name in targets
-    )
-
-
-def trained_tensors(
+def adapter_tensors(
     gemma: Gemma, targets: Targets, r: int, *, is_dora: bool, adapts_experts: bool
-) -> Counter[int]:
-    """How often an adapter has a tensor of so many numbers."""
-    counts = Counter[int]()
-    for layer, adapted_names in zip(gemma.layers, adapted(gemma, targets), strict=True):
+) -> tuple[tuple[int, ...], ...]:
+    """Numbers in each tensor of a LoRA adapter, by layer.
+
+    DoRA adds a magnitude per output, and PEFT gives each expert rank r.
+    """
+    of_experts: list[int] = []
+    if adapts_experts and gemma.experts:
+        width, inner = gemma.hidden_size, gemma.experts.intermediate_size
+        rank = r * gemma.experts.count
+        of_experts = [rank * width, rank * 2 * inner, rank * inner, rank * width]
+    layers = []
+    for layer, names in zip(gemma.layers, adapted(gemma, targets), strict=True):
+        sizes = []
         for name, inputs, outputs in linears(gemma, layer):
-            if name in adapted_names:
-                counts.update([r * inputs, r * outputs, *([outputs] if is_dora else [])])
-        if adapts_experts and gemma.experts:
-            width, inner = gemma.hidden_size, gemma.experts.intermediate_size
-            rank = r * gemma.experts.count
-            counts.update([rank * width, rank * 2 * inner, rank * inner, rank * width])
-    return counts
-
-
-def expert_lora(gemma: Gemma, r: int) -> int:
-    """Numbers in one layer's adapter on every expert: PEFT gives each of them rank r."""
-    if gemma.experts is None:
-        return 0
-    width, inner = gemma.hidden_size, gemma.experts.intermediate_size
-    per_expert = (width + 2 * inner) + (inner + width)
-    return r * gemma.experts.count * per_expert
+            if name in names:
+                sizes += [r * inputs, r * outputs, *([outputs] if is_dora else [])]
+        layers.append((*sizes, *of_experts))
+    return tuple(layers)

@@ -118,14 +118,4 @@ def _read_answers(path: Path) -> dict[str, CardAnswer]:
 
 def driver() -> str:
     """The NVIDIA driver's version; "of unknown version" where it doesn't tell."""
-    try:
-        return nvml.ask(_driver_version)
-    except nvml.NoAnswer:
-        return "of unknown version"
-
-
-def _driver_version() -> str:
-    import pynvml
-
-    version = pynvml.nvmlSystemGetDriverVersion()
-    return version.decode() if isinstance(version, bytes) else str(version)
+    return nvml.driver_version("of unknown version")

@@ -86,6 +86,20 @@ def optional(question: Callable[[], _T], otherwise: _U) -> _T | _U:
         return otherwise
 
 
+def driver_version(unknown: str = "unknown") -> str:
+    """The NVIDIA driver's version, or another word where it doesn't tell."""
+    try:
+        return ask(_driver_version)
+    except NoAnswer:
+        return unknown
+
+
+def _driver_version() -> str:
+    import pynvml
+
+    return str(pynvml.nvmlSystemGetDriverVersion())
+
+
 def find(preferred: str = "") -> Gpu | Absence:
     """The card with most free memory of those that CUDA_VISIBLE_DEVICES leaves, or why none is.
 
@@ -159,7 +173,7 @@ def _card(index: int) -> _Card:
     name = uuid = ""
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        name = _text(pynvml.nvmlDeviceGetName(handle))
+        name = str(pynvml.nvmlDeviceGetName(handle))
         uuid = _uuid(handle)
         parts = _parts(handle, name, uuid or str(index))
     except pynvml.NVMLError as error:
@@ -200,7 +214,7 @@ def _instance(handle: Any, index: int) -> Any:
 def _gpu(handle: Any, capability: tuple[int, int]) -> Gpu:
     import pynvml
 
-    name = _text(pynvml.nvmlDeviceGetName(handle))
+    name = str(pynvml.nvmlDeviceGetName(handle))
     memory_gib, free_gib = _memory_gib(handle)
     return Gpu(name, memory_gib, capability, visible_as=_uuid(handle), free_gib=free_gib)
 
@@ -239,8 +253,4 @@ def _process_name(pid: int) -> str:
 def _uuid(handle: Any) -> str:
     import pynvml
 
-    return optional(lambda: _text(pynvml.nvmlDeviceGetUUID(handle)), "")
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+    return optional(lambda: str(pynvml.nvmlDeviceGetUUID(handle)), "")

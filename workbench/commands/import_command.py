@@ -5,7 +5,6 @@ import re
 import shlex
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any
 
 from engine import guarded
 from engine.atomic import write_whole
@@ -72,11 +71,3 @@ def _cells(row: Row) -> tuple[str, str, str]:
     )
     kind = "NOT MAPPED" if row.is_lost else "needs no key"
     return key, reading.shown(row.value), settings or f"{kind}: {row.reason}"
-
-
-def _setting(key: str, value: Any) -> str:
-    if key == "data.sources":
-        return (
-            f"{key}: {', '.join(str(source.get('path') or source.get('id')) for source in value)}"
-        )
-    return f"{key} = {toml_text.of_value(value)}"

@@ -88,21 +88,19 @@ def count(text: str) -> int:
 
 def minutes(text: str) -> float:
     """Read a time of at least a second."""
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = math.nan
-    if not 1 / 60 <= amount < math.inf:
-        raise ArgumentTypeError(f"{text!r} is no number of minutes")
-    return amount
+    return _number(text, 1 / 60, "no number of minutes")
 
 
 def price(text: str) -> float:
     """Read an amount of money."""
+    return _number(text, 0, "no price")
+
+
+def _number(text: str, least: float, fault: str) -> float:
     try:
-        amount = float(text)
+        number = float(text)
     except ValueError:
-        amount = math.nan
-    if not 0 <= amount < math.inf:
-        raise ArgumentTypeError(f"{text!r} is no price")
-    return amount
+        number = math.nan
+    if not least <= number < math.inf:
+        raise ArgumentTypeError(f"{text!r} is {fault}")
+    return number

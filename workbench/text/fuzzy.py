@@ -1,14 +1,8 @@
 """The one filter of all lists: what holds the words that are typed, else what is like them."""
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from textual.fuzzy import FuzzySearch
-
-_MOST_WAYS = 2_000
-"""Textual scores every way in which letters can be found, which may be millions."""
 T = TypeVar("T")
 
 
@@ -27,21 +21,8 @@ def narrowed(entries: Sequence[T], words: str, text_of: Callable[[T], str]) -> l
 
 
 def _is_like(term: str, text: str) -> bool:
-    return any(_score(term, word) > 0 for word in text.split())
+    return any(_has_in_order(term, iter(word)) for word in text.split())
 
 
-def _score(term: str, word: str) -> float:
-    ways = [1] + [0] * len(term)
-    for letter in word:
-        for at in range(len(term), 0, -1):
-            ways[at] += ways[at - 1] if term[at - 1] == letter else 0
-    if ways[-1] == 0 or ways[-1] > _MOST_WAYS:
-        return float(ways[-1] > 0)
-    return _search().match(term, word)[0]
-
-
-@lru_cache(maxsize=1)
-def _search() -> "FuzzySearch":
-    from textual.fuzzy import FuzzySearch
-
-    return FuzzySearch()
+def _has_in_order(letters: str, word: Iterator[str]) -> bool:
+    return all(letter in word for letter in letters)

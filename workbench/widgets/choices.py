@@ -12,7 +12,6 @@ from workbench.text.styled import Row, fit
 from workbench.widgets.canvas import Canvas
 from workbench.widgets.quiet_keys import moving_keys, quiet_key
 
-_FAR = 1_000_000
 Group = tuple[str, Sequence[str]]
 """A heading, which may be empty, and the names below it."""
 

@@ -1,8 +1,10 @@
 """Bytes that stay from step to step: weights, the adapter, its gradients and optimizer state."""
 
+from collections import Counter
 from functools import lru_cache
+from itertools import chain
 
-from engine.budget.ledger.step_context import lora_by_layer
+from engine.budget.ledger.step_context import adapter_tensors
 from engine.budget.library_kernels import (
     NF4_BLOCK,
     NF4_NESTED_BLOCK,
@@ -54,7 +56,7 @@ def paged(gemma: Gemma, step: StepShape) -> int:
 
 def trained_parameters(gemma: Gemma, step: StepShape) -> int:
     """Numbers in the adapter."""
-    return sum(lora_by_layer(gemma, step))
+    return sum(map(sum, adapter_tensors(gemma, step)))
 
 
 def _weights(gemma: Gemma, step: StepShape) -> Bytes:
@@ -97,7 +99,7 @@ def _optimizer(gemma: Gemma, step: StepShape) -> tuple[int, int]:
     if step.optim == "adamw_torch":
         return trained_parameters(gemma, step) * 8, 0
     device, host = 2 * _MAP_BYTES if "8bit" in step.optim else 0, 0
-    for count, times in _tensors(gemma, step).items():
+    for count, times in Counter(chain(*adapter_tensors(gemma, step))).items():
         is_whole = "8bit" not in step.optim or count < OPTIMIZER_WHOLE_BELOW
         state = 8 * count if is_whole else 2 * count
         scales = 0 if is_whole else 2 * 4 * -(-count // OPTIMIZER_BLOCK)
@@ -107,13 +109,3 @@ def _optimizer(gemma: Gemma, step: StepShape) -> tuple[int, int]:
             device += state * times
         device += scales * times
     return device, host
-
-
-def _tensors(gemma: Gemma, step: StepShape) -> dict[int, int]:
-    return parameters.trained_tensors(
-        gemma,
-        step.target_modules,
-        step.r,
-        is_dora=step.method == "dora",
-        adapts_experts=step.adapts_experts,
-    )

@@ -73,7 +73,7 @@ def context_of(gemma: Gemma, step: StepShape) -> StepContext:
     projections = LinearLayers(tape, step)
     decoder = Decoder(gemma, step, tape, projections)
     targets = parameters.adapted(gemma, step.target_modules)
-    lora = lora_by_layer(gemma, step)
+    lora = tuple(map(sum, adapter_tensors(gemma, step)))
     freed = step.tokens * gemma.hidden_size * step.width
     grows = not step.accumulates and max(lora, default=0) * 4 > freed
     ends = _ends(gemma, targets, grows)
@@ -81,13 +81,14 @@ def context_of(gemma: Gemma, step: StepShape) -> StepContext:
 
 
 @lru_cache(maxsize=16)
-def lora_by_layer(gemma: Gemma, step: StepShape) -> tuple[int, ...]:
-    """Trained numbers of each layer."""
-    targets, is_dora = parameters.adapted(gemma, step.target_modules), step.method == "dora"
-    of_experts = parameters.expert_lora(gemma, step.r) if step.adapts_experts else 0
-    return tuple(
-        parameters.layer_lora(gemma, layer, names, step.r, is_dora=is_dora) + of_experts
-        for layer, names in zip(gemma.layers, targets, strict=True)
+def adapter_tensors(gemma: Gemma, step: StepShape) -> tuple[tuple[int, ...], ...]:
+    """Numbers in each tensor that is trained, by layer."""
+    return parameters.adapter_tensors(
+        gemma,
+        step.target_modules,
+        step.r,
+        is_dora=step.method == "dora",
+        adapts_experts=step.adapts_experts,
     )
 
 

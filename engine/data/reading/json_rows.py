@@ -36,7 +36,6 @@ _WORD = len("false")
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_COLUMNS = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
 _NOT_STRICT = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _BY_PANDAS = 'Write rows instead: DataFrame.to_json(path, orient="records", lines=True)'
 

@@ -17,8 +17,6 @@ from engine.model.load import Loaded
 from engine.model.protocols import AdaptedModel, LanguageModel
 from engine.recipe.schema import Adapter
 
-SPANS = ("the first token", "tokens within the window", "tokens beyond the window")
-"""Of a row: what attention can go wrong with depends on how much a token sees."""
 _LOGITS = 4
 ROTARY = "rotary_emb"
 
