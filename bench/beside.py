@@ -46,15 +46,15 @@ Curve().run()
 
 def painted(name: str, command: list[str]) -> list[Figure]:
     """Seconds until the first paint is over, and memory then."""
-    taken_s, resident_mib = [], []
+    painted_s, resident_mib = [], []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_DATA_HOME"] = os.environ["XDG_CONFIG_HOME"] = folder
         for _ in range(_STARTS):
             with PtyLine(command, Path(folder)) as line:
-                taken_s.append(_until_quiet(line))
+                painted_s.append(_until_quiet(line))
                 resident_mib.append(line.resident_mib)
     return [
-        (f"{name}: first paint", f"{statistics.median(taken_s):.2f} s", ""),
+        (f"{name}: first paint", f"{statistics.median(painted_s):.2f} s", ""),
         (f"{name}: memory then", f"{statistics.median(resident_mib):.0f} MiB", ""),
     ]
 
@@ -90,17 +90,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("posting", "harlequin", "plotext"):
         parser.add_argument(f"--{name}", metavar="VENV", type=Path)
-    given = parser.parse_args()
+    options = parser.parse_args()
     terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
     os.environ.update(terminal, PYTHONPATH=str(ROOT))
-    found = painted("the setup screen", APP)
-    for name, venv in (("posting", given.posting), ("harlequin", given.harlequin)):
-        found += painted(name, [str(venv / "bin" / name)]) if venv else []
+    figures = painted("the setup screen", APP)
+    for name, venv in (("posting", options.posting), ("harlequin", options.harlequin)):
+        figures += painted(name, [str(venv / "bin" / name)]) if venv else []
     os.environ["PYTHONPATH"] = ""
-    found += curve(str(given.plotext / "bin/python")) if given.plotext else []
+    figures += curve(str(options.plotext / "bin/python")) if options.plotext else []
     os.environ["PYTHONPATH"] = str(ROOT)
     print("| | measured |\n|---|--:|")
-    for what, reached, _ in [*found, *live()]:
+    for what, reached, _ in [*figures, *live()]:
         print(f"| {what} | {reached} |")
 
 

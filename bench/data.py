@@ -55,9 +55,9 @@ def ours(path: Path, tokenizer: Any, processes: int | None, dialect: str) -> int
 
     data = Data(sources=(Source(path=str(path)),), max_length=MAX_LENGTH, packing=True)
     with tempfile.TemporaryDirectory() as cache:
-        found = prepare(data, tokenizer, template(dialect), Path(cache), processes or 0)
-        pack(found.rows, MAX_LENGTH, found.rows.sizes().tolist())
-        return found.tokens
+        prepared = prepare(data, tokenizer, template(dialect), Path(cache), processes or 0)
+        pack(prepared.rows, MAX_LENGTH, prepared.rows.sizes().tolist())
+        return prepared.tokens
 
 
 def theirs(path: Path, tokenizer: Any, processes: int | None, _dialect: str) -> int:
@@ -80,8 +80,8 @@ def theirs(path: Path, tokenizer: Any, processes: int | None, _dialect: str) -> 
         vars(trainer).update(_is_vlm=False, _is_vision_dataset=False, assistant_only_loss=True,
                              completion_only_loss=False, args=config,
                              chat_template=tokenizer.chat_template)  # fmt: skip
-        made = trainer._prepare_dataset(rows, tokenizer, config, True, None, "train")
-        return sum(len(ids) for ids in made.to_dict()["input_ids"])
+        tokenized = trainer._prepare_dataset(rows, tokenizer, config, True, None, "train")
+        return sum(len(ids) for ids in tokenized.to_dict()["input_ids"])
 
 
 def as_list(path: Path) -> Path:
@@ -113,40 +113,42 @@ def main() -> None:
     parser.add_argument("--tokenizer", default=str(EMBEDDED_WEIGHTS))
     parser.add_argument("--dialect", default="gemma4", help="whose template is trained on")
     parser.add_argument("--file", type=Path, help="JSON Lines of messages, instead of made rows")
-    given = parser.parse_args()
+    options = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     utils.logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(given.tokenizer)
-    tokenizer.chat_template = template(given.dialect).text
+    tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
+    tokenizer.chat_template = template(options.dialect).text
     times: dict[str, list[float]] = {}
     processor: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        if given.file:
-            path.write_bytes(given.file.read_bytes())
-            given.rows = len(path.read_text().splitlines())
+        if options.file:
+            path.write_bytes(options.file.read_bytes())
+            options.rows = len(path.read_text().splitlines())
         else:
-            written(path, given.rows)
+            written(path, options.rows)
         ways = (
             ("engine", ours, path, 0),
             ("engine, JSON list", ours, as_list(path), 0),
             ("TRL, 1 process", theirs, path, None),
-            (f"TRL, {given.cores} processes", theirs, path, given.cores),
+            (f"TRL, {options.cores} processes", theirs, path, options.cores),
         )
-        for _ in range(given.repeats):
+        for _ in range(options.repeats):
             for name, prepare_all, file, processes in ways:
                 start, start_processor = time.perf_counter(), processor_s()
-                tokens = prepare_all(file, tokenizer, processes, given.dialect)
-                taken = time.perf_counter() - start, processor_s() - start_processor
-                times.setdefault(name, []).append(taken[0])
-                processor.setdefault(name, []).append(taken[1])
-                print(f"{name}: {taken[0]:.2f} s, {taken[1]:.2f} of processors, {tokens} tokens")
+                tokens = prepare_all(file, tokenizer, processes, options.dialect)
+                spent_s = time.perf_counter() - start, processor_s() - start_processor
+                times.setdefault(name, []).append(spent_s[0])
+                processor.setdefault(name, []).append(spent_s[1])
+                print(
+                    f"{name}: {spent_s[0]:.2f} s, {spent_s[1]:.2f} of processors, {tokens} tokens"
+                )
     engine_s, engine_processor_s = (statistics.median(one["engine"]) for one in (times, processor))
     for name in times:
         wall_s, cpu_s = statistics.median(times[name]), statistics.median(processor[name])
         ratios = f"{wall_s / engine_s:.1f} times the engine's, {cpu_s / engine_processor_s:.1f}"
-        print(f"{name}: {given.rows / wall_s:,.0f} rows/s; {ratios} of processor time")
+        print(f"{name}: {options.rows / wall_s:,.0f} rows/s; {ratios} of processor time")
 
 
 if __name__ == "__main__":

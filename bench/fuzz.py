@@ -250,9 +250,9 @@ def fuzz(inputs: int, seed: int, folder: Path) -> dict[str, Counter[str]]:
             written.add(str(arguments[event == "os.symlink"]))
 
     sys.addaudithook(watch)
-    found = {}
+    outcomes = {}
     for name, (read, seeds) in readers(folder).items():
-        counted = found[name] = Counter[str]()
+        counted = outcomes[name] = Counter[str]()
         for _ in range(round(inputs * SHARES[name])):
             data = damaged(draw, seeds)
             began = time.monotonic()
@@ -267,7 +267,7 @@ def fuzz(inputs: int, seed: int, folder: Path) -> dict[str, Counter[str]]:
     elsewhere = [path for path in written if not path.startswith(str(folder))]
     assert written, "a hook that heard nothing proves nothing"
     assert not elsewhere, elsewhere
-    return found
+    return outcomes
 
 
 def main() -> None:
@@ -280,8 +280,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         os.environ["XDG_DATA_HOME"] = str(Path(folder) / "home")
         Path(folder, "home").mkdir()
-        found = fuzz(options.inputs, options.seed, Path(folder))
-    for name, counted in found.items():
+        outcomes = fuzz(options.inputs, options.seed, Path(folder))
+    for name, counted in outcomes.items():
         accepted = f"{counted['accepted']:,} of them still read as something"
         print(f"{name:<10} {counted['inputs']:>9,} inputs, none fell over; {accepted}")
     print(f"{time.monotonic() - began:.0f} s")

@@ -98,11 +98,11 @@ def _tensors(decoder: Any) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in named.items():
         stem = name.removesuffix(".weight")
         layer = re.fullmatch(r"layers\.(\d+)\.(.+)", stem)
-        known = (
+        gguf_name = (
             f"blk.{layer[1]}.{NAMES[layer[2]]}" if layer and layer[2] in NAMES else TOP.get(stem)
         )
-        if known:
-            yield known if known.endswith(".scale") else f"{known}.weight", tensor
+        if gguf_name:
+            yield gguf_name if gguf_name.endswith(".scale") else f"{gguf_name}.weight", tensor
 
 
 def _add_settings(writer: Any, config: Any, is_gemma3: bool) -> None:
@@ -251,8 +251,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", help="where large files are put meanwhile")
     base = parser.parse_args().folder
-    with TemporaryDirectory(dir=base) as made:
-        folder = Path(made)
+    with TemporaryDirectory(dir=base) as temporary:
+        folder = Path(temporary)
         specimens = Specimens(folder, has_own_head=True)
         worst = 0.0
         for kind in KINDS:

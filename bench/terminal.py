@@ -53,13 +53,13 @@ def at_work(run: RunDir, steps_per_s: float, steps: int) -> Iterator[None]:
 
 @contextmanager
 def attached(
-    steps_per_s: float, steps: int, told: int = 0, bytes_per_s: float | None = None
+    steps_per_s: float, steps: int, steps_before: int = 0, bytes_per_s: float | None = None
 ) -> Iterator[PtyLine]:
     """The app on a run at work."""
     with tempfile.TemporaryDirectory() as folder:
         run = stand_in_engine.begin(Path(folder), steps)
-        if told:
-            stand_in_engine.tell(run, 1, told, steps)
+        if steps_before:
+            stand_in_engine.tell(run, 1, steps_before, steps)
         with (
             at_work(run, steps_per_s, steps),
             PtyLine([*APP, "attach", "bench"], Path(folder), bytes_per_s) as line,
@@ -88,7 +88,7 @@ def _spent(line: PtyLine) -> tuple[float, float]:
 
 def idle() -> list[Figure]:
     """A run of which nothing new is told."""
-    with attached(0, 2_000, told=500) as line:
+    with attached(0, 2_000, steps_before=500) as line:
         line.until(_tells(500))
         line.listen(_SETTLE_S)
         per_s, share = _spent(line)
@@ -117,14 +117,14 @@ def _key_ms(bytes_per_s: float | None) -> float:
         line.listen(_SETTLE_S)
         line.press(b"4")
         line.listen(1)
-        dice, taken_ms = random.Random(1), []
+        dice, delays_ms = random.Random(1), []
         for number in range(_KEYS):
             line.listen(dice.uniform(0.1, 0.4))
             before, pressed_at = _log(line.screen.rows()), time.perf_counter()
             line.press(b"\x1b[A" if number % 2 == 0 else b"\x1b[B")
             line.until(lambda rows, before=before: _log(rows) != before)  # type: ignore[misc]
-            taken_ms.append(1e3 * (time.perf_counter() - pressed_at))
-    return statistics.quantiles(taken_ms, n=20)[-1]
+            delays_ms.append(1e3 * (time.perf_counter() - pressed_at))
+    return statistics.quantiles(delays_ms, n=20)[-1]
 
 
 def _log(rows: list[str]) -> list[str]:
@@ -144,30 +144,30 @@ def thin() -> list[Figure]:
 
 def attach() -> list[Figure]:
     """A long run: until the screen shows what it goes on to show."""
-    taken_s, processor_s = [], []
+    opened_s, processor_s = [], []
     for _ in range(3):
-        with attached(0, _LONG_RUN_STEPS, told=_LONG_RUN_STEPS - 1) as line:
-            taken_s.append(_until_final(line, _tells(_LONG_RUN_STEPS - 1)))
+        with attached(0, _LONG_RUN_STEPS, steps_before=_LONG_RUN_STEPS - 1) as line:
+            opened_s.append(_until_final(line, _tells(_LONG_RUN_STEPS - 1)))
             processor_s.append(line.processor_s)
     name = "attach to 200,000 events, to the right chart"
     return [
-        (name, f"{statistics.median(taken_s):.1f} s", "2 s"),
+        (name, f"{statistics.median(opened_s):.1f} s", "2 s"),
         ("attach: processor, a second after", f"{statistics.median(processor_s):.1f} s", ""),
     ]
 
 
 def _until_final(line: PtyLine, is_last: Callable[[list[str]], bool]) -> float:
     """Seconds until the screen stands as it still does a second after its last words came."""
-    seen: dict[float, list[str]] = {}
+    screens: dict[float, list[str]] = {}
 
     def is_there(rows: list[str]) -> bool:
-        seen[time.perf_counter() - line.began] = rows
+        screens[time.perf_counter() - line.began] = rows
         return is_last(rows)
 
     line.until(is_there)
     line.listen(1)
     final = line.screen.rows()
-    return next((at for at, rows in seen.items() if rows == final), math.inf)
+    return next((at for at, rows in screens.items() if rows == final), math.inf)
 
 
 def day() -> list[Figure]:
@@ -183,7 +183,7 @@ def day() -> list[Figure]:
 
 def _tells(step: int) -> Callable[[list[str]], bool]:
     """Whether the screen tells of a step or a later one."""
-    return lambda rows: any(int(found[1]) >= step for row in rows if (found := _STEP.search(row)))
+    return lambda rows: any(int(match[1]) >= step for row in rows if (match := _STEP.search(row)))
 
 
 MODES = {mode.__name__: mode for mode in (first_paint, idle, live, key, thin, attach, day)}

@@ -131,8 +131,8 @@ def torture(side: Side, kills: int, seed: int, folder: Path) -> Tally:
 
 def lost(side: Side, place: Path) -> int:
     """Steps that were told and are in no checkpoint."""
-    kept = (int(path.name.rpartition("-")[2]) for path in side.saved(place))
-    return max(0, max(side.curve(place), default=0) - max(kept, default=0))
+    saved_steps = (int(path.name.rpartition("-")[2]) for path in side.saved(place))
+    return max(0, max(side.curve(place), default=0) - max(saved_steps, default=0))
 
 
 def main() -> None:
@@ -150,11 +150,11 @@ def main() -> None:
         if side.name not in options.sides:
             continue
         with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-            found = torture(side, options.kills, options.seed, Path(folder))
+            tally = torture(side, options.kills, options.seed, Path(folder))
         print(file=sys.stderr)
-        cells = (side.name, found.kills, found.unloadable, found.most_lost, found.runs)
-        print(f"| {' | '.join(map(str, cells))} | {found.equal} | {found.took_s:.0f} |", flush=True)
-        print(json.dumps(sorted(set(found.reasons))[:10]), file=sys.stderr)
+        cells = (side.name, tally.kills, tally.unloadable, tally.most_lost, tally.runs)
+        print(f"| {' | '.join(map(str, cells))} | {tally.equal} | {tally.took_s:.0f} |", flush=True)
+        print(json.dumps(sorted(set(tally.reasons))[:10]), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -101,27 +101,27 @@ def killed(side: Ours, disk: Path, draw: random.Random, whole_s: float, whole: b
     place, filler = disk / "side", disk / "filler"
     side.more = {"training.on_failed_save": draw.choice(["stop", "go_on"])}
     side.begin(place)
-    told = 0
+    last_step = 0
 
     def moment(_: Callable[[], bool]) -> float:
-        nonlocal told
+        nonlocal last_step
         time.sleep(draw.uniform(0, 0.8 * whole_s))
         fill(filler)
-        told = max(side.curve(place), default=0)
+        last_step = max(side.curve(place), default=0)
         return time.monotonic() + draw.uniform(0, 0.2 * WITHIN_S)
 
     code = life(side, place, moment)
     outcome = {0: "had gone to its end", -signal.SIGKILL: "killed"}.get(code, "had ended by itself")
     if code:
         newest = side.saved(place)
-        kept = max((int(path.name.rpartition("-")[2]) for path in newest), default=0)
-        assert told - kept <= EVERY, (told, kept)
+        saved_step = max((int(path.name.rpartition("-")[2]) for path in newest), default=0)
+        assert last_step - saved_step <= EVERY, (last_step, saved_step)
         again = life(side, place, None)
         outcome += ", then on the full disk to its end" if again == 0 else ", then refused on it"
-        kept_then = max(
+        saved_later = max(
             (int(path.name.rpartition("-")[2]) for path in side.saved(place)), default=0
         )
-        assert kept_then >= kept, "a try on the full disk cost a checkpoint"
+        assert saved_later >= saved_step, "a try on the full disk cost a checkpoint"
         filler.unlink()
         if again:
             assert life(side, place, None) == 0, (place / "log.txt").read_text()[-2000:]

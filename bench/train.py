@@ -41,7 +41,7 @@ RATE = 1e-7
 Row = dict[str, list[int]]
 
 
-def made(name: str, folder: Path) -> None:
+def write_model(name: str, folder: Path) -> None:
     """A Gemma 3 with random weights in bfloat16, as checkpoints are, with some tokenizer."""
     import torch
     from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
@@ -59,8 +59,8 @@ def rows(count: int, longest: int, tokenizer: str) -> list[Row]:
     """Token numbers and labels; those of a vocabulary's size are made of them later."""
     folder = os.environ.get("GEMMA_BENCH_REAL_ROWS")
     if folder:
-        found = published(Path(folder), longest, tokenizer)
-        return random.Random(0).sample(found, count)
+        rows_of_sets = published(Path(folder), longest, tokenizer)
+        return random.Random(0).sample(rows_of_sets, count)
     draw = random.Random(0)
     lengths = [min(longest, max(24, int(draw.lognormvariate(4.9, 0.8)))) for _ in range(count)]
     return [_drawn(draw, length) for length in lengths]
@@ -83,9 +83,9 @@ def published(folder: Path, longest: int, tokenizer: str) -> list[Row]:
     sources = tuple(Source(path=str(folder / f"{name}.jsonl")) for name in SETS)
     data = Data(sources=sources, max_length=longest)
     with tempfile.TemporaryDirectory() as cache:
-        chosen = AutoTokenizer.from_pretrained(tokenizer)
-        found = prepare(data, chosen, template("gemma4"), Path(cache), 1)
-        return [{"input_ids": list(r.ids), "labels": list(r.labels)} for r in found.rows]
+        of_rows = AutoTokenizer.from_pretrained(tokenizer)
+        prepared = prepare(data, of_rows, template("gemma4"), Path(cache), 1)
+        return [{"input_ids": list(r.ids), "labels": list(r.labels)} for r in prepared.rows]
 
 
 def within(row: Row, size: int) -> Row:
@@ -95,25 +95,27 @@ def within(row: Row, size: int) -> Row:
     return {"input_ids": ids, "labels": labels}
 
 
-def trained(side: str, folder: Path, given: argparse.Namespace) -> dict[str, float]:
+def trained(side: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """One epoch on one side, in this process."""
     import torch
 
     from bench.speed.step_clock import Clock
 
-    torch.set_num_threads(given.threads)
-    found = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    torch.set_num_threads(options.threads)
+    samples = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     clock = Clock()
     if side == "engine":
-        _engine(folder, found, clock, given)
+        _engine(folder, samples, clock, options)
     else:
-        trainer = (_trl if side.startswith("TRL") else _plain)(side, folder, found, clock, given)
+        trainer = (_trl if side.startswith("TRL") else _plain)(
+            side, folder, samples, clock, options
+        )
         trainer.data_collator = clock.counting(trainer.data_collator)
         trainer.train()
     return {**clock.figures(), "peak_mib": _peak_mib()}
 
 
-def _loaded(folder: Path, found: list[Row]) -> tuple[Any, list[Any]]:
+def _loaded(folder: Path, samples: list[Row]) -> tuple[Any, list[Any]]:
     """The model as the engine loads it, and the rows as its sequences."""
     from engine.data.batches import TokenSequence
     from engine.hardware import profiles
@@ -122,12 +124,12 @@ def _loaded(folder: Path, found: list[Row]) -> tuple[Any, list[Any]]:
 
     sequences = [
         TokenSequence(row["input_ids"], row["labels"], [*range(len(row["labels"]))])
-        for row in found
+        for row in samples
     ]
     return load(Model(path=str(folder)), profiles.runnable("cpu")), sequences
 
 
-def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
+def _engine(folder: Path, samples: list[Row], clock: Any, options: Any) -> None:
     from bench.speed.step_clock import LoopClock
     from engine.model import lora
     from engine.objectives.sft import SupervisedFineTuning
@@ -140,12 +142,12 @@ def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
         def collator(self, pad_token_id: int, *, counts_on: bool) -> Any:
             return clock.counting(super().collator(pad_token_id, counts_on=counts_on))
 
-    loaded, sequences = _loaded(folder, found)
+    loaded, sequences = _loaded(folder, samples)
     model = lora.attach(loaded.model, Adapter(r=16, lora_alpha=32), 0)
     training = Training(
-        per_device_train_batch_size=given.batch,
+        per_device_train_batch_size=options.batch,
         learning_rate=RATE,
-        gradient_checkpointing=given.checkpointing,
+        gradient_checkpointing=options.checkpointing,
     )
     data = Data(sources=(Source(path="none"),))
     optimizer = optimizer_of(model, training)
@@ -153,14 +155,14 @@ def _engine(folder: Path, found: list[Row], clock: Any, given: Any) -> None:
     train(state, [LoopClock(clock)])
 
 
-def _plain(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
+def _plain(side: str, folder: Path, samples: list[Row], clock: Any, options: Any) -> Any:
     from bench.speed.plain_loop import PlainLoop
 
-    loaded, sequences = _loaded(folder, found)
-    return PlainLoop(loaded, sequences, clock, given.batch, RATE)
+    loaded, sequences = _loaded(folder, samples)
+    return PlainLoop(loaded, sequences, clock, options.batch, RATE)
 
 
-def _trl(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> Any:
+def _trl(side: str, folder: Path, samples: list[Row], clock: Any, options: Any) -> Any:
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoTokenizer
@@ -170,7 +172,7 @@ def _trl(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> A
 
     config = SFTConfig(
         output_dir=str(folder / "staging"),
-        per_device_train_batch_size=given.batch,
+        per_device_train_batch_size=options.batch,
         learning_rate=RATE,
         logging_steps=1,
         save_strategy="no",
@@ -186,7 +188,7 @@ def _trl(side: str, folder: Path, found: list[Row], clock: Any, given: Any) -> A
     return SFTTrainer(
         model=str(folder),
         args=config,
-        train_dataset=Dataset.from_list(found),
+        train_dataset=Dataset.from_list(samples),
         processing_class=AutoTokenizer.from_pretrained(folder),
         peft_config=adapter,
         callbacks=[clock],
@@ -200,45 +202,45 @@ def _peak_mib() -> float:
     return int(line.split()[1]) / 1024
 
 
-def started(side: str, folder: Path, given: argparse.Namespace) -> dict[str, float]:
+def started(side: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """One side in a process of its own, the engine's as the launcher starts it."""
     from workbench import launch
 
     is_trl = side.startswith("TRL")
     environment = dict(os.environ) if is_trl else launch._environment("cpu")
-    environment |= {"OMP_NUM_THREADS": str(given.threads)}
-    root = given.before.resolve() if side == BEFORE else ROOT
+    environment |= {"OMP_NUM_THREADS": str(options.threads)}
+    root = options.before.resolve() if side == BEFORE else ROOT
     environment |= {"PYTHONPATH": str(root)}
     command = [sys.executable, "-W", "ignore", str(root / "bench" / "train.py")]
     command += ["--one", "engine" if side == BEFORE else side, "--folder", str(folder)]
-    command += ["--batch", str(given.batch), "--threads", str(given.threads)]
-    command += [] if given.checkpointing else ["--no-checkpointing"]
+    command += ["--batch", str(options.batch), "--threads", str(options.threads)]
+    command += [] if options.checkpointing else ["--no-checkpointing"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{side}: {found}", file=sys.stderr, flush=True)
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{side}: {figures}", file=sys.stderr, flush=True)
+    return figures
 
 
-def compared(name: str, given: argparse.Namespace) -> list[str]:
+def compared(name: str, options: argparse.Namespace) -> list[str]:
     """Lines of a table for one model."""
-    with tempfile.TemporaryDirectory(prefix="gemma-bench-") as made_here:
-        folder = Path(made_here)
-        made(name, folder)
+    with tempfile.TemporaryDirectory(prefix="gemma-bench-") as temporary:
+        folder = Path(temporary)
+        write_model(name, folder)
         size = MODELS[name]["vocab_size"]
-        drawn = rows(given.steps * given.batch, given.max_length, given.tokenizer)
+        drawn = rows(options.steps * options.batch, options.max_length, options.tokenizer)
         lines = [json.dumps(within(row, size)) for row in drawn]
         (folder / "rows.jsonl").write_text("\n".join(lines))
-        sides = [side for side in SIDES if side in given.sides]
-        sides += [BEFORE] if given.before else []
-        found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-        for _ in range(given.repeats):
+        sides = [side for side in SIDES if side in options.sides]
+        sides += [BEFORE] if options.before else []
+        figures: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+        for _ in range(options.repeats):
             for side in sides:
-                found[side].append(started(side, folder, given))
+                figures[side].append(started(side, folder, options))
     medians = {
         side: {key: statistics.median(one[key] for one in them) for key in them[0]}
-        for side, them in found.items()
+        for side, them in figures.items()
     }
     ours = medians["engine"]
     return [
@@ -265,14 +267,14 @@ def main() -> None:
     )
     parser.add_argument("--one", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(trained(given.one, given.folder, given)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(trained(options.one, options.folder, options)))
         return
     print("| model | | tokens/s | engine's over it | peak MiB | engine's over it | loss | off by |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
-    for name in given.models:
-        print("\n".join(compared(name, given)), flush=True)
+    for name in options.models:
+        print("\n".join(compared(name, options)), flush=True)
 
 
 if __name__ == "__main__":

@@ -47,11 +47,11 @@ def start(command: list[str], folder: str) -> tuple[float, float, float, float]:
 
 
 def _read_until(terminal: int, mark: bytes) -> None:
-    seen, deadline = b"", time.perf_counter() + _DEADLINE_S
-    while mark not in seen:
+    output, deadline = b"", time.perf_counter() + _DEADLINE_S
+    while mark not in output:
         if not select.select([terminal], [], [], max(0.0, deadline - time.perf_counter()))[0]:
-            raise TimeoutError(f"{mark!r} was not painted in {_DEADLINE_S} s: {seen[-400:]!r}")
-        seen += os.read(terminal, 1 << 16)
+            raise TimeoutError(f"{mark!r} was not painted in {_DEADLINE_S} s: {output[-400:]!r}")
+        output += os.read(terminal, 1 << 16)
 
 
 def _drain(terminal: int, seconds: float) -> None:

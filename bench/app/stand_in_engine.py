@@ -67,16 +67,16 @@ def tell(run: RunDir, first: int, last: int, total: int) -> None:
 
 
 def _work(run: RunDir, steps_per_s: float, last: int) -> None:
-    began, told = time.monotonic(), 0
+    began, last_told = time.monotonic(), 0
     while not select.select([sys.stdin], [], [], 1 / max(1, min(_PIECES_PER_S, steps_per_s)))[0]:
         due = min(last, int((time.monotonic() - began) * steps_per_s))
-        if due > told:
-            tell(run, told + 1, due, last)
-            told = due
+        if due > last_told:
+            tell(run, last_told + 1, due, last)
+            last_told = due
 
 
 if __name__ == "__main__":
     work = RunDir(Path(sys.argv[1]))
-    held = lock.hold(work.lock, lock.ENGINE)
+    engine_lock = lock.hold(work.lock, lock.ENGINE)
     print("held", flush=True)
     _work(work, float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 10_000)

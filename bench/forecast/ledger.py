@@ -26,13 +26,13 @@ STEPS, TIMES = 200, 3
 def milliseconds(case: StepShape) -> float:
     """The median of a few forecasts."""
     card = profiles.profile("rtx-4090")
-    found = []
+    times_ms = []
     for _ in range(TIMES):
         peak_of_step.cache_clear()
         began = time.perf_counter()
         forecast.forecast(catalog.variant_of(case.model), case, card)
-        found.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(found)
+        times_ms.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(times_ms)
 
 
 def main(seed: int) -> None:
@@ -42,8 +42,8 @@ def main(seed: int) -> None:
     for checkpointing in (True, False):
         times = [milliseconds(c) for c in drawn if c.gradient_checkpointing is checkpointing]
         kind = "with" if checkpointing else "without"
-        told = f"median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms"
-        print(f"{len(times)} steps {kind} checkpointing: {told}")
+        figures = f"median {statistics.median(times):.1f} ms, longest {max(times):.1f} ms"
+        print(f"{len(times)} steps {kind} checkpointing: {figures}")
 
 
 if __name__ == "__main__":

@@ -24,25 +24,25 @@ from tools.simulator.report import answer  # noqa: E402
 
 def shares(case: StepShape) -> tuple[float, float]:
     """Gaps over what comes and goes, with expandable segments and without."""
-    found = answer(configuration(source(case.model)), case)
-    assert found.reserved_gib is not None
-    assert found.reserved_native_gib is not None
-    passing = sum(row["gib"] for row in found.rows if row["part"] not in STAYING)
+    simulated = answer(configuration(source(case.model)), case)
+    assert simulated.reserved_gib is not None
+    assert simulated.reserved_native_gib is not None
+    passing = sum(row["gib"] for row in simulated.rows if row["part"] not in STAYING)
     return (
-        (found.reserved_gib - found.allocated_gib) / passing,
-        (found.reserved_native_gib - found.allocated_gib) / passing,
+        (simulated.reserved_gib - simulated.allocated_gib) / passing,
+        (simulated.reserved_native_gib - simulated.allocated_gib) / passing,
     )
 
 
 def main(steps: int) -> None:
     """Print tenths of both distributions."""
     random = Random(1)
-    found = [shares(random_step(random)) for _ in range(steps)]
+    pairs = [shares(random_step(random)) for _ in range(steps)]
     for place, kind in enumerate(("expandable segments", "without them")):
-        ordered = sorted(pair[place] for pair in found)
+        ordered = sorted(pair[place] for pair in pairs)
         tenths = [ordered[min(len(ordered) - 1, len(ordered) * n // 10)] for n in (1, 5, 9)]
-        told = ", ".join(f"{100 * value:.0f} %" for value in tenths)
-        print(f"{steps} steps, {kind}: first tenth, median, ninth tenth {told}")
+        shown = ", ".join(f"{100 * value:.0f} %" for value in tenths)
+        print(f"{steps} steps, {kind}: first tenth, median, ninth tenth {shown}")
 
 
 if __name__ == "__main__":

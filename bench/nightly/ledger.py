@@ -42,15 +42,15 @@ def is_off_the_ledger(random: Random, seed: int, count: int) -> bool:
     """Print every drawn step that is off by over 0.5 %, and the median."""
     steps = [random_step(random) for _ in range(count)]
     errors, checkpointed = [], []
-    for step, known in zip(steps, simulated(steps), strict=True):
+    for step, record in zip(steps, simulated(steps), strict=True):
         gemma = catalog.variant_of(step.model)
         counted = forecast(gemma, step, profile("l40s")).allocated.expected
-        error = counted / known["allocated_gib"] - 1
+        error = counted / record["allocated_gib"] - 1
         errors.append(abs(error))
         if step.gradient_checkpointing:
             checkpointed.append(error)
         if abs(error) > 0.005:
-            print(f"{100 * error:+.2f} % {known['peak_moment']} {step}")
+            print(f"{100 * error:+.2f} % {record['peak_moment']} {step}")
     median, lowest = statistics.median(errors), min(checkpointed, default=0.0)
     print(f"seed {seed}: median {100 * median:.4f} %, worst {100 * max(errors):.2f} %")
     return median > 0.005 or max(errors) > 0.04 or lowest < -0.015
@@ -58,10 +58,10 @@ def is_off_the_ledger(random: Random, seed: int, count: int) -> bool:
 
 def is_stale(random: Random) -> bool:
     """Whether a recorded step is no longer simulated so."""
-    known = random.sample(json.loads(RECORDED.read_text()), RECORDED_COUNT)
-    anew = simulated([from_record(record["step"]) for record in known])
+    records = random.sample(json.loads(RECORDED.read_text()), RECORDED_COUNT)
+    anew = simulated([from_record(each["step"]) for each in records])
     pairs = [
-        (one["allocated_gib"], two["allocated_gib"]) for one, two in zip(known, anew, strict=True)
+        (one["allocated_gib"], two["allocated_gib"]) for one, two in zip(records, anew, strict=True)
     ]
     print(f"recorded and simulated again, GiB: {pairs}")
     return not all(math.isclose(one, two, rel_tol=1e-4) for one, two in pairs)

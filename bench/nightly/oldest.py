@@ -22,8 +22,8 @@ NARROW = (
 def oldest() -> list[str]:
     """A constraint for each of them: the least version that pyproject.toml allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    asked = {one.name: one for one in map(Requirement, project["dependencies"])}
-    return [f"{name}=={_least(asked[name])}" for name in NARROW]
+    requirements = {one.name: one for one in map(Requirement, project["dependencies"])}
+    return [f"{name}=={_least(requirements[name])}" for name in NARROW]
 
 
 def _least(requirement: Requirement) -> str:

@@ -22,9 +22,9 @@ from engine.run.tail import Tail
 from workbench import launch
 
 assert engine.jobs.resume_job  # its libraries are to be loaded before lives are forked
-KEPT, BATCH, RANK = 2, 2, 64
+LIMIT, BATCH, RANK = 2, 2, 64
 SETTINGS = {
-    "training.max_steps": STEPS, "training.save_steps": EVERY, "training.save_total_limit": KEPT,
+    "training.max_steps": STEPS, "training.save_steps": EVERY, "training.save_total_limit": LIMIT,
     "training.per_device_train_batch_size": BATCH, "adapter.r": RANK, "adapter.lora_dropout": 0.1,
     "data.max_length": 64,
 }  # fmt: skip
@@ -56,8 +56,8 @@ class Ours:
         rows = lay_down_rows(folder)
         recipe = folder / "recipe.toml"
         recipe.write_text(f'[data]\nsources = [{{ path = "{rows}" }}]\n')
-        given = [f"{key}={value}" for key, value in (SETTINGS | self.more).items()]
-        launch.propose(str(recipe), given, "cpu", folder / "run").make()
+        overrides = [f"{key}={value}" for key, value in (SETTINGS | self.more).items()]
+        launch.propose(str(recipe), overrides, "cpu", folder / "run").make()
 
     def live(self, folder: Path) -> None:
         """As the supervisor would start it."""
@@ -67,14 +67,14 @@ class Ours:
 
     def saved(self, folder: Path) -> list[Path]:
         """Those that are whole."""
-        found = (path for _, path in checkpoint_manifest.folders(RunDir(folder / "run")))
-        return [path for path in found if _is_whole(path)]
+        folders = (path for _, path in checkpoint_manifest.folders(RunDir(folder / "run")))
+        return [path for path in folders if _is_whole(path)]
 
     def curve(self, folder: Path) -> Curve:
         """As the events tell."""
         lines = Tail(RunDir(folder / "run").events).read_new()
-        told = [event for event in map(decode, lines) if isinstance(event, Step)]
-        return {event.step: event.metrics.get("loss") or 0.0 for event in told}
+        steps = [event for event in map(decode, lines) if isinstance(event, Step)]
+        return {event.step: event.metrics.get("loss") or 0.0 for event in steps}
 
 
 def _is_whole(path: Path) -> bool:
@@ -85,7 +85,7 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-class Told(TrainerCallback):
+class LossLog(TrainerCallback):
     """Writes down every loss."""
 
     def __init__(self, path: Path) -> None:
@@ -114,7 +114,7 @@ class Stock:
             model=AutoModelForCausalLM.from_pretrained(EMBEDDED_WEIGHTS, dtype=torch.float32),
             args=SFTConfig(
                 output_dir=str(folder / "out"), max_steps=STEPS, save_steps=EVERY,
-                save_total_limit=KEPT, per_device_train_batch_size=BATCH, max_length=64,
+                save_total_limit=LIMIT, per_device_train_batch_size=BATCH, max_length=64,
                 logging_steps=1, use_cpu=True, bf16=False, report_to="none", disable_tqdm=True,
             ),
             train_dataset=load_dataset(
@@ -123,14 +123,14 @@ class Stock:
             ),
             processing_class=AutoTokenizer.from_pretrained(EMBEDDED_WEIGHTS),
             peft_config=LoraConfig(r=RANK, lora_dropout=0.1, target_modules="all-linear"),
-            callbacks=[Told(folder / "losses.jsonl")],
+            callbacks=[LossLog(folder / "losses.jsonl")],
         )  # fmt: skip
         trainer.train(resume_from_checkpoint=bool(self.saved(folder)))
 
     def saved(self, folder: Path) -> list[Path]:
         """Whatever is called a checkpoint."""
-        found = (folder / "out").glob("checkpoint-*")
-        return sorted(found, key=lambda path: -int(path.name.rpartition("-")[2]))
+        folders = (folder / "out").glob("checkpoint-*")
+        return sorted(folders, key=lambda path: -int(path.name.rpartition("-")[2]))
 
     def curve(self, folder: Path) -> Curve:
         """As it was logged; a torn last line is left out."""

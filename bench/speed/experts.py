@@ -74,22 +74,22 @@ def ways(shape: Shape, device: str, dtype: torch.dtype) -> dict[str, Any]:
         ours._parameters[name] = packed
     for name in STACKS:
         replace_parameter_4bit(other, name, compress_statistics=True, quant_type="nf4")
-    found: dict[str, Any] = {"engine": ours}
+    modules: dict[str, Any] = {"engine": ours}
     for way in OTHERS:
         one = shape.width * shape.inner * 3 * dtype.itemsize
         if way != "batched_mm" or shape.tokens * shape.per_token * one < MOST_BYTES:
-            found[way] = (other, way)
-    return found
+            modules[way] = (other, way)
+    return modules
 
 
-def run(module: Any, given: torch.Tensor, routing: tuple[torch.Tensor, torch.Tensor]) -> Any:
+def run(module: Any, inputs: torch.Tensor, routing: tuple[torch.Tensor, torch.Tensor]) -> Any:
     """One pass forward and backward; gives the gradient of what goes in."""
     if isinstance(module, tuple):
         module, way = module
         module.config._experts_implementation = way
-    given = given.detach().requires_grad_()
-    module(given, *routing).float().square().sum().backward()
-    return given.grad
+    inputs = inputs.detach().requires_grad_()
+    module(inputs, *routing).float().square().sum().backward()
+    return inputs.grad
 
 
 def seconds(device: str, *arguments: Any) -> float:
@@ -101,42 +101,42 @@ def seconds(device: str, *arguments: Any) -> float:
     return time.perf_counter() - started
 
 
-def kept_mib(module: Any, *arguments: Any) -> float:
+def saved_mib(module: Any, *arguments: Any) -> float:
     """Bytes that the backward pass needs, each storage once."""
-    seen: dict[int, int] = {}
+    storages: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        seen[storage.data_ptr()] = storage.nbytes()
+        storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         run(module, *arguments)
-    return sum(seen.values()) / 2**20
+    return sum(storages.values()) / 2**20
 
 
 def measure(shape: Shape, device: str, dtype: torch.dtype) -> None:
     """Print a line per way."""
     torch.manual_seed(0)
-    given = torch.randn(shape.tokens, shape.width, device=device, dtype=dtype)
+    inputs = torch.randn(shape.tokens, shape.width, device=device, dtype=dtype)
     scores = torch.rand(shape.tokens, shape.experts, device=device)
-    weights, chosen = torch.topk(scores, shape.per_token)
-    routing = (chosen, weights / weights.sum(-1, keepdim=True))
-    found = ways(shape, device, dtype)
-    times: dict[str, list[float]] = {way: [] for way in found}
-    for module in found.values():
-        run(module, given, routing)
+    weights, indices = torch.topk(scores, shape.per_token)
+    routing = (indices, weights / weights.sum(-1, keepdim=True))
+    modules = ways(shape, device, dtype)
+    times: dict[str, list[float]] = {way: [] for way in modules}
+    for module in modules.values():
+        run(module, inputs, routing)
     for _ in range(ROUNDS):
-        for way, module in found.items():
-            times[way].append(seconds(device, module, given, routing))
-    truth = run(found["grouped_mm"], given, routing).float()
-    hit = len(chosen.unique())
+        for way, module in modules.items():
+            times[way].append(seconds(device, module, inputs, routing))
+    truth = run(modules["grouped_mm"], inputs, routing).float()
+    hit = len(indices.unique())
     print(f"\n{shape} {hit} experts with tokens, {dtype}")
-    for way, module in found.items():
-        apart = float((run(module, given, routing).float() - truth).norm() / truth.norm())
+    for way, module in modules.items():
+        apart = float((run(module, inputs, routing).float() - truth).norm() / truth.norm())
         print(
             f"  {way:<11} {1000 * statistics.median(times[way]):9.2f} ms"
-            f"  kept {kept_mib(module, given, routing):8.1f} MiB  gradient {apart:.1e} apart",
+            f"  kept {saved_mib(module, inputs, routing):8.1f} MiB  gradient {apart:.1e} apart",
             flush=True,
         )
 

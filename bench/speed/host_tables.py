@@ -29,14 +29,14 @@ def main(runs: int = 5) -> None:
         table = mapped_tensor.map_tensor(Path(folder), NAME)
         order = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
         batches = order.split(TOKENS)[:runs]
-        first, again = ([taken_ms(table, ids) for ids in batches] for _ in range(2))
+        first, again = ([lookup_ms(table, ids) for ids in batches] for _ in range(2))
         grown = psutil.Process().memory_info().rss - resident
     print(f"first time {statistics.median(first):.1f} ms, again {statistics.median(again):.1f} ms")
     rows = runs * TOKENS * WIDTH * 2 / MIB
     print(f"{grown / MIB:.0f} MiB resident for {rows:.0f} of {table.nbytes / MIB:.0f} MiB")
 
 
-def taken_ms(table: torch.Tensor, ids: torch.Tensor) -> float:
+def lookup_ms(table: torch.Tensor, ids: torch.Tensor) -> float:
     """How long rows take to be gathered."""
     began = time.perf_counter()
     torch.index_select(table, 0, ids)
@@ -46,8 +46,8 @@ def taken_ms(table: torch.Tensor, ids: torch.Tensor) -> float:
 def make(file: Path) -> None:
     """A checkpoint with that table alone."""
     size = ROWS * WIDTH * 2
-    told = {NAME: {"dtype": "BF16", "shape": [ROWS, WIDTH], "data_offsets": [0, size]}}
-    header = json.dumps(told).encode()
+    tensors = {NAME: {"dtype": "BF16", "shape": [ROWS, WIDTH], "data_offsets": [0, size]}}
+    header = json.dumps(tensors).encode()
     with file.open("wb") as stream:
         stream.write(len(header).to_bytes(8, "little") + header)
         stream.truncate(8 + len(header) + size)

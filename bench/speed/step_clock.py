@@ -14,7 +14,7 @@ class Clock(TrainerCallback):
     """Seconds on the clock and of all cores, losses and tokens of each step."""
 
     def __init__(self) -> None:
-        self.taken_s: list[float] = []
+        self.steps_s: list[float] = []
         self.busy_s: list[float] = []
         self.losses: list[float] = []
         self.tokens: list[int] = []
@@ -26,10 +26,10 @@ class Clock(TrainerCallback):
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """The weights are changed."""
-        self.taken_s.append(time.perf_counter() - self.began[0])
+        self.steps_s.append(time.perf_counter() - self.began[0])
         self.busy_s.append(time.process_time() - self.began[1])
 
-    def on_log(self, *given: Any, logs: dict[str, Any], **_: Any) -> None:
+    def on_log(self, *args: Any, logs: dict[str, Any], **_: Any) -> None:
         """A step's loss."""
         if "loss" in logs:
             self.losses.append(float(logs["loss"]))
@@ -39,8 +39,8 @@ class Clock(TrainerCallback):
 
         def counted(rows: Any) -> Any:
             self.tokens.append(sum(len(row["input_ids"]) for row in rows))
-            kept = (label for row in rows for label in row["labels"][1:])
-            self.supervised.append(sum(label != -100 for label in kept))
+            labels = (label for row in rows for label in row["labels"][1:])
+            self.supervised.append(sum(label != -100 for label in labels))
             return collate(rows)
 
         counted.pad_token_id = collate.pad_token_id  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ class Clock(TrainerCallback):
         weighted = zip(self.losses, self.supervised, strict=True)
         total = sum(loss * count for loss, count in weighted)
         return {
-            "tokens_per_s": tokens / sum(self.taken_s[1:]),
+            "tokens_per_s": tokens / sum(self.steps_s[1:]),
             "tokens_per_busy_s": tokens / sum(self.busy_s[1:]),
             "loss": total / sum(self.supervised),
         }

@@ -68,12 +68,12 @@ def main() -> None:
     ]
     rng.shuffle(rows)
     write(FOLDER / "general.jsonl", rows[:ROWS])
-    asked = [
+    instances = [
         each for family in FAMILIES for each in unseen_instances(family, ASKED_PER_FAMILY, SEED)
     ]
     write(
         FOLDER / "general.heldout.jsonl",
-        (row(each.question, each.answer, fact=each.expected) for each in asked),
+        (row(each.question, each.answer, fact=each.expected) for each in instances),
     )
 
 

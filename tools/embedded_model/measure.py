@@ -26,7 +26,7 @@ def read(folder: Path) -> tuple[PreTrainedModel, Tokenizer]:
 def replies(model: PreTrainedModel, tokenizer: Tokenizer, questions: Sequence[str]) -> list[str]:
     """The model's greedy reply to each question, asked alone through the chat template."""
     order = sorted(range(len(questions)), key=lambda index: len(questions[index]))
-    said = [""] * len(questions)
+    answers = [""] * len(questions)
     for start in range(0, len(order), BATCH):
         part = order[start : start + BATCH]
         prompts = [[{"role": "user", "content": questions[index]}] for index in part]
@@ -38,41 +38,41 @@ def replies(model: PreTrainedModel, tokenizer: Tokenizer, questions: Sequence[st
             out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True
         )
         for index, text in zip(part, texts, strict=True):
-            said[index] = text.strip()
-    return said
+            answers[index] = text.strip()
+    return answers
 
 
 def shares(
     model: PreTrainedModel, tokenizer: Tokenizer, per_family: int, seed: int = 7
 ) -> dict[str, tuple[int, int]]:
     """For each family: how many unseen instances were answered rightly, and how many were asked."""
-    asked = [item for family in FAMILIES for item in unseen_instances(family, per_family, seed)]
-    said = replies(model, tokenizer, [item.question for item in asked])
-    found: dict[str, tuple[int, int]] = {}
-    for item, reply in zip(asked, said, strict=True):
-        right, total = found.get(item.family, (0, 0))
-        found[item.family] = (right + item.answered_by(reply), total + 1)
-    return found
+    instances = [item for family in FAMILIES for item in unseen_instances(family, per_family, seed)]
+    answers = replies(model, tokenizer, [item.question for item in instances])
+    scores: dict[str, tuple[int, int]] = {}
+    for item, reply in zip(instances, answers, strict=True):
+        right, total = scores.get(item.family, (0, 0))
+        scores[item.family] = (right + item.answered_by(reply), total + 1)
+    return scores
 
 
-def overall(found: dict[str, tuple[int, int]]) -> float:
+def overall(scores: dict[str, tuple[int, int]]) -> float:
     """The share of all questions answered rightly, 0 to 1."""
-    return sum(right for right, _ in found.values()) / sum(total for _, total in found.values())
+    return sum(right for right, _ in scores.values()) / sum(total for _, total in scores.values())
 
 
-def report(found: dict[str, tuple[int, int]]) -> str:
+def report(scores: dict[str, tuple[int, int]]) -> str:
     """One line per family and one for all."""
     lines = [f"{name:<12}{right:>5} of {total:<5}{right / total:>7.1%}"
-             for name, (right, total) in found.items()]  # fmt: skip
-    return "\n".join([*lines, f"{'all unseen':<12}{overall(found):>21.1%}"])
+             for name, (right, total) in scores.items()]  # fmt: skip
+    return "\n".join([*lines, f"{'all unseen':<12}{overall(scores):>21.1%}"])
 
 
 def wrong(
-    model: PreTrainedModel, tokenizer: Tokenizer, asked: list[Instance]
+    model: PreTrainedModel, tokenizer: Tokenizer, instances: list[Instance]
 ) -> list[tuple[Instance, str]]:
     """The instances answered wrongly, with the reply."""
-    said = replies(model, tokenizer, [item.question for item in asked])
-    return [(item, reply) for item, reply in zip(asked, said, strict=True)
+    answers = replies(model, tokenizer, [item.question for item in instances])
+    return [(item, reply) for item, reply in zip(instances, answers, strict=True)
             if not item.answered_by(reply)]  # fmt: skip
 
 

@@ -85,8 +85,8 @@ def loss_of(model: Gemma4ForCausalLM, batch: Batch) -> torch.Tensor:
 
 def train(model: Gemma4ForCausalLM, source: Iterator[Batch], stage: Stage) -> None:
     """Trains for one stage, telling the running mean of the loss now and then."""
-    chosen = optimizers(model)
-    groups = [group for optimizer in chosen for group in optimizer.param_groups]
+    both = optimizers(model)
+    groups = [group for optimizer in both for group in optimizer.param_groups]
     base = [group["lr"] * stage.rate for group in groups]
     start, mean = time.monotonic(), math.log(model.config.vocab_size)
     model.train()
@@ -96,7 +96,7 @@ def train(model: Gemma4ForCausalLM, source: Iterator[Batch], stage: Stage) -> No
         loss = loss_of(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in chosen:
+        for optimizer in both:
             optimizer.step()
             optimizer.zero_grad()
         mean += 0.05 * (loss.item() - mean)

@@ -148,14 +148,18 @@ def _up(size: int, unit: int) -> int:
 
 
 def reserved_bytes(
-    trace: Iterable[int], sizes: list[int], held: Iterable[int] = (), *, expandable: bool = True
+    trace: Iterable[int],
+    sizes: list[int],
+    permanent: Iterable[int] = (),
+    *,
+    expandable: bool = True,
 ) -> int:
-    """Most bytes reserved while a trace is replayed, blocks of `held` bytes being there throughout.
+    """Most bytes reserved while a trace is replayed; `permanent` blocks are there throughout.
 
     A trace holds a block's number where it was made and the number's complement where it died.
     """
     allocator = Allocator(expandable=expandable)
-    for place, size in enumerate(held):
+    for place, size in enumerate(permanent):
         allocator.allocate(-1 - place, size)
     for event in trace:
         if event >= 0:

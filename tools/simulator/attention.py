@@ -64,9 +64,9 @@ def spelled_out(
     Autocast casts what goes in, and is off within, as for every operation that it knows.
     """
     query, key, value = (_cast(tensor) for tensor in (query, key, value))
-    chosen: Any = aten._scaled_dot_product_attention_math
+    operation: Any = aten._scaled_dot_product_attention_math
     with torch.autocast("cpu", enabled=False):
-        attended: torch.Tensor = chosen(
+        attended: torch.Tensor = operation(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )[0]
     return attended
@@ -83,8 +83,8 @@ def _efficient(
 ) -> torch.Tensor:
     bias = None if mask is None else _bias(mask, query, key)
     saves = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
-    chosen: Any = aten._scaled_dot_product_efficient_attention
-    attended: torch.Tensor = chosen(
+    operation: Any = aten._scaled_dot_product_efficient_attention
+    attended: torch.Tensor = operation(
         query, key, value, bias, saves, dropout_p, is_causal, scale=scale
     )[0]
     return attended

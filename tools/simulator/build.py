@@ -36,16 +36,16 @@ def skeleton(config: Any, case: StepShape) -> PeftModel:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.tie_weights()
     if case.quantization != "none":
-        chosen = four_bits(dtype, double_quantization=case.double_quantization)
-        quantizer = AutoHfQuantizer.from_config(chosen)
+        four_bit_config = four_bits(dtype, double_quantization=case.double_quantization)
+        quantizer = AutoHfQuantizer.from_config(four_bit_config)
         quantizer._process_model_before_weight_loading(model, device_map=None)
         model.is_loaded_in_4bit = True
     if case.expert_block_size:
         replace_experts(model)
     add_fused_lm_head(model, outputs=_HEAD_OUTPUTS)
-    chosen = lora.configuration(model, _adapter(case))
+    adapter_config = lora.configuration(model, _adapter(case))
     with patches.replaced(patches.of_adapter()):
-        adapted = get_peft_model(model, chosen, low_cpu_mem_usage=True)
+        adapted = get_peft_model(model, adapter_config, low_cpu_mem_usage=True)
     lora.start_as_trl(adapted)
     if case.has_own_head and kernel_choice.has_own_lora(case.device):
         use_fused_lora(adapted)
@@ -65,14 +65,14 @@ def _adapter(case: StepShape) -> Adapter:
 
 def fill(model: PeftModel, case: StepShape) -> None:
     """Give every parameter and buffer storage, quantised where it is; within a fake mode."""
-    made: dict[int, torch.nn.Parameter] = {}
+    by_id: dict[int, torch.nn.Parameter] = {}
     for module, name, parameter in _parameters(model):
-        if id(parameter) not in made:
+        if id(parameter) not in by_id:
             block_size = _block_size(module, name, case)
-            made[id(parameter)] = (
+            by_id[id(parameter)] = (
                 _four_bit(parameter, block_size, case) if block_size else _empty(parameter)
             )
-        module._parameters[name] = made[id(parameter)]
+        module._parameters[name] = by_id[id(parameter)]
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None and buffer.device.type == "meta":
@@ -94,8 +94,8 @@ def _parameters(model: Any) -> Iterator[tuple[Any, str, torch.nn.Parameter]]:
 
 
 def _empty(parameter: torch.nn.Parameter) -> torch.nn.Parameter:
-    made = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-    return torch.nn.Parameter(made, requires_grad=parameter.requires_grad)
+    empty = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+    return torch.nn.Parameter(empty, requires_grad=parameter.requires_grad)
 
 
 def _four_bit(
@@ -106,9 +106,9 @@ def _four_bit(
     packed, state = four_bit.quantize_4bit(
         whole, blocksize=block_size, compress_statistics=case.double_quantization, quant_type="nf4"
     )
-    made: Any = torch.nn.Parameter(packed, requires_grad=False)
-    made.quant_state, made.bnb_quantized = state, True
-    return made
+    weight: Any = torch.nn.Parameter(packed, requires_grad=False)
+    weight.quant_state, weight.bnb_quantized = state, True
+    return weight
 
 
 def hold(tracker: Tracker, model: PeftModel, case: StepShape) -> None:
@@ -126,9 +126,9 @@ def hold(tracker: Tracker, model: PeftModel, case: StepShape) -> None:
 
 
 def _tensors(state: Any) -> Iterator[torch.Tensor]:
-    for given in (state, state.state2):
+    for quant_state in (state, state.state2):
         for name in ("absmax", "code", "offset"):
-            value = getattr(given, name, None)
+            value = getattr(quant_state, name, None)
             if isinstance(value, torch.Tensor):
                 yield value
 

@@ -10,15 +10,15 @@ from tools.simulator.tracker import Block, Moment
 
 def of_blocks(blocks: list[Block], case: StepShape) -> dict[str, int]:
     """Bytes by part, in the order of the table."""
-    found: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for block in blocks:
-        found[_part(block.part, case)] += block.size_bytes
+        sizes[_part(block.part, case)] += block.size_bytes
     if case.device == "cuda":
-        found["cuBLAS workspaces"] += sum(held(case))
-    return {part: found[part] for part in PARTS if found[part]}
+        sizes["cuBLAS workspaces"] += sum(library_blocks(case))
+    return {part: sizes[part] for part in PARTS if sizes[part]}
 
 
-def held(case: StepShape) -> list[int]:
+def library_blocks(case: StepShape) -> list[int]:
     """Blocks that libraries hold on the card from the first multiplication on."""
     return [case.cublas_workspace_bytes] * CUBLAS_HANDLES if case.device == "cuda" else []
 
@@ -33,7 +33,7 @@ def _part(origin: str, case: StepShape) -> str:
     return origin
 
 
-def told(moment: Moment, layers: int) -> str:
+def moment_text(moment: Moment, layers: int) -> str:
     """A moment in words."""
     doing = f"{moment.doing} pass" if moment.doing in {"forward", "backward"} else moment.doing
     return doing if moment.layer is None else f"{doing}, layer {moment.layer + 1} of {layers}"

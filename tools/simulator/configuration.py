@@ -17,7 +17,7 @@ def source(model: str) -> dict[str, Any]:
     """
     folder = EMBEDDED_WEIGHTS if model == EMBEDDED else Path(model)
     try:
-        found: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
+        document: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
     except OSError:
         name = catalog.name_of(model)
         if name is None:
@@ -28,12 +28,12 @@ def source(model: str) -> dict[str, Any]:
     except ValueError as error:
         fix = "Fetch the model's files again"
         raise Refusal.of(str(folder / "config.json"), str(error), fix) from None
-    return found
+    return document
 
 
-def configuration(found: dict[str, Any]) -> Any:
+def configuration(document: dict[str, Any]) -> Any:
     """The configuration as transformers' own class."""
     from transformers import AutoConfig
 
-    given = dict(found)
-    return AutoConfig.for_model(given.pop("model_type"), **given)
+    fields = dict(document)
+    return AutoConfig.for_model(fields.pop("model_type"), **fields)

@@ -54,19 +54,19 @@ def shortened(config: Any, layers: int) -> Any:
     config = copy.deepcopy(config)
     text = config.get_text_config()
     full = text.num_hidden_layers
-    kept = [0, *range(full - layers + 1, full)]
-    given = text.to_dict()
-    given["num_hidden_layers"] = layers
-    given["layer_types"] = [text.layer_types[layer] for layer in kept]
-    if given.get("per_layer_config"):
-        special = {int(layer): value for layer, value in given["per_layer_config"].items()}
-        given["per_layer_config"] = {
-            place: special[layer] for place, layer in enumerate(kept) if layer in special
+    indices = [0, *range(full - layers + 1, full)]
+    fields = text.to_dict()
+    fields["num_hidden_layers"] = layers
+    fields["layer_types"] = [text.layer_types[layer] for layer in indices]
+    if fields.get("per_layer_config"):
+        special = {int(layer): value for layer, value in fields["per_layer_config"].items()}
+        fields["per_layer_config"] = {
+            place: special[layer] for place, layer in enumerate(indices) if layer in special
         }
-    made = type(text)(**given)
+    shallow = type(text)(**fields)
     if text is config:
-        return made
-    config.text_config = made
+        return shallow
+    config.text_config = shallow
     return config
 
 

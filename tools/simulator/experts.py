@@ -17,8 +17,8 @@ def way_of(case: StepShape) -> Callable[[torch.Tensor, int], expert_matmul.Matmu
 
     def on_card(rows: torch.Tensor, experts: int) -> expert_matmul.MatmulStrategy:
         has_fast_groups = case.has_fast_groups
-        chosen = expert_matmul.strategy_on_card(rows, experts, has_fast_groups=has_fast_groups)
-        return _by_chunk_of_card if chosen is expert_matmul.by_chunk else chosen
+        strategy = expert_matmul.strategy_on_card(rows, experts, has_fast_groups=has_fast_groups)
+        return _by_chunk_of_card if strategy is expert_matmul.by_chunk else strategy
 
     return on_card
 

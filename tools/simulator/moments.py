@@ -23,13 +23,13 @@ def named(tracker: Tracker, model: Any) -> Iterator[int]:
         )
     ]
     head = chunked_logprob.ChunkedLogProbFunction
-    kept: dict[str, Any] = {name: vars(head)[name] for name in ("forward", "backward")}
-    for name, original in kept.items():
+    originals: dict[str, Any] = {name: vars(head)[name] for name in ("forward", "backward")}
+    for name, original in originals.items():
         setattr(head, name, staticmethod(_within(tracker, f"head {name}", original.__func__)))
     try:
         yield len(layers)
     finally:
-        for name, original in kept.items():
+        for name, original in originals.items():
             setattr(head, name, original)
         for hook in hooks:
             hook.remove()

@@ -13,7 +13,7 @@ from tools.simulator.tracker import Tracker
 
 def settled(parameters: list[torch.nn.Parameter], case: StepShape) -> Any:
     """The optimizer after one step on zero gradients, and without gradients; in a fake mode."""
-    optimizer = made(parameters, case)
+    optimizer = optimizer_of(parameters, case)
     if isinstance(optimizer, torch.optim.Optimizer) and "bit" not in case.optim:
         _give_gradients(parameters)
         optimizer.step()
@@ -26,7 +26,7 @@ def settled(parameters: list[torch.nn.Parameter], case: StepShape) -> Any:
     return optimizer
 
 
-def made(parameters: list[torch.nn.Parameter], case: StepShape) -> Any:
+def optimizer_of(parameters: list[torch.nn.Parameter], case: StepShape) -> Any:
     """As transformers' Trainer makes them; on CUDA PyTorch's own run over all tensors at once."""
     at_once = True if case.device == "cuda" else None
     if case.optim == "adamw_torch":

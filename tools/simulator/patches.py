@@ -51,7 +51,7 @@ def replaced(stand_ins: list[StandIn]) -> Iterator[list[str]]:
 def of_case(case: StepShape) -> list[StandIn]:
     """What has to be replaced for a case."""
     masks = "transformers.masking_utils"
-    chosen = [
+    stand_ins = [
         StandIn(
             masks,
             "find_packed_sequence_indices",
@@ -65,7 +65,7 @@ def of_case(case: StepShape) -> list[StandIn]:
         StandIn("peft.tuners.lora.dora", "dequantize_module_weight", lambda _: _spelled_out),
         StandIn("engine.model.expert_matmul", "matmul_strategy", lambda _: experts.way_of(case)),
     ]
-    return chosen + {"cuda": _of_cuda, "mps": _of_mps}.get(case.device, lambda _: [])(case)
+    return stand_ins + {"cuda": _of_cuda, "mps": _of_mps}.get(case.device, lambda _: [])(case)
 
 
 def _of_mps(case: StepShape) -> list[StandIn]:
@@ -123,10 +123,10 @@ def lacking() -> list[str]:
 def _owner(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
-        found = importlib.import_module(module)
+        owner = importlib.import_module(module)
     except ImportError:
         return None
-    return getattr(found, name, None) if name else found
+    return getattr(owner, name, None) if name else owner
 
 
 def _always(*_: Any, **__: Any) -> bool:
@@ -186,8 +186,8 @@ def _dropout(
     """CUDA keeps a mask of bytes; the CPU one of the inputs' type."""
     if not training or p == 0:
         return inputs
-    kept: torch.Tensor = torch.native_dropout(inputs, p, True)[0]
-    return kept
+    dropped: torch.Tensor = torch.native_dropout(inputs, p, True)[0]
+    return dropped
 
 
 def _summing_in_float32(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from engine.budget.components import PARTS
 from engine.budget.step_shape import StepShape
 from engine.units import GIB
 from tools.simulator.allocator import reserved_bytes
-from tools.simulator.components import held, of_blocks, told
+from tools.simulator.components import library_blocks, moment_text, of_blocks
 from tools.simulator.depth import Cuts, cuts, shortened
 from tools.simulator.step import Simulated, simulate
 from tools.simulator.tracker import High, Moment
@@ -60,15 +60,15 @@ def answer(
     stop: Callable[[], None] = lambda: None,
 ) -> Answer:
     """Simulate a case, at two shallow depths where that saves time and isn't told to be whole."""
-    chosen = None if whole_depth else cuts(config, case)
-    if chosen is not None:
+    shallow = None if whole_depth else cuts(config, case)
+    if shallow is not None:
         short, longer = (
             simulate(shortened(config, layers), case, stop)
-            for layers in (chosen.short, chosen.longer)
+            for layers in (shallow.short, shallow.longer)
         )
-        if peak := _extended(short, longer, chosen, case):
-            return _told(peak, "extrapolated")
-    return _told(_whole(simulate(config, case, stop), case), "whole")
+        if peak := _extended(short, longer, shallow, case):
+            return _answer(peak, "extrapolated")
+    return _answer(_whole(simulate(config, case, stop), case), "whole")
 
 
 def _whole(simulated: Simulated, case: StepShape) -> _Peak:
@@ -91,26 +91,26 @@ def _reserved(simulated: Simulated, case: StepShape) -> tuple[float, float]:
     tracker = simulated.tracker
     sizes = [block.size_bytes for block in tracker.blocks]
     expanding, native = (
-        reserved_bytes(tracker.trace, sizes, held(case), expandable=expandable)
+        reserved_bytes(tracker.trace, sizes, library_blocks(case), expandable=expandable)
         for expandable in (True, False)
     )
     return expanding, native
 
 
-def _extended(short: Simulated, longer: Simulated, chosen: Cuts, case: StepShape) -> _Peak | None:
+def _extended(short: Simulated, longer: Simulated, shallow: Cuts, case: StepShape) -> _Peak | None:
     """Every point of a step grows by as much per layer as from the shorter model to the longer.
 
     Moments are matched by their distance from either end of the model, and points by their number
     within the moment. None where the two models don't do the same in a moment.
     """
-    factor = (chosen.full - longer.layers) / (longer.layers - short.layers)
+    factor = (shallow.full - longer.layers) / (longer.layers - short.layers)
 
     def grown(before: float, after: float) -> float:
         return after + factor * (after - before)
 
     best: tuple[float, Moment, High, High] | None = None
     for moment, after in longer.tracker.curves.items():
-        for there, target in _matches(moment, chosen) if moment.doing != "setup" else []:
+        for there, target in _matches(moment, shallow) if moment.doing != "setup" else []:
             before = short.tracker.curves.get(there, [])
             if moment.layer is None:  # the optimizer's step makes blocks for every tensor
                 before, after = [max(before)], [max(after)]
@@ -129,25 +129,25 @@ def _extended(short: Simulated, longer: Simulated, chosen: Cuts, case: StepShape
         for before, after in zip(_reserved(short, case), _reserved(longer, case), strict=True)
     ]
     host = grown(short.tracker.host_bytes, longer.tracker.host_bytes)
-    return _Peak(chosen.full, target, parts, reserved[0], reserved[1], host, longer.missing)
+    return _Peak(shallow.full, target, parts, reserved[0], reserved[1], host, longer.missing)
 
 
-def _matches(moment: Moment, chosen: Cuts) -> list[tuple[Moment, Moment]]:
+def _matches(moment: Moment, shallow: Cuts) -> list[tuple[Moment, Moment]]:
     """A moment of the longer model in the shorter and in the whole one."""
     doing, layer = moment
     if layer is None:
         return [(moment, moment)]
-    found = []
-    if layer < chosen.from_start:
-        found.append((moment, moment))
-    before_end = chosen.longer - layer
-    if before_end <= chosen.from_end:
-        there, target = chosen.short - before_end, chosen.full - before_end
-        found.append((Moment(doing, there), Moment(doing, target)))
-    return found
+    matches = []
+    if layer < shallow.from_start:
+        matches.append((moment, moment))
+    before_end = shallow.longer - layer
+    if before_end <= shallow.from_end:
+        there, target = shallow.short - before_end, shallow.full - before_end
+        matches.append((Moment(doing, there), Moment(doing, target)))
+    return matches
 
 
-def _told(peak: _Peak, depth: str) -> Answer:
+def _answer(peak: _Peak, depth: str) -> Answer:
     allocated = sum(peak.parts.values())
     has_reserved = peak.reserved > 0
     return Answer(
@@ -156,7 +156,7 @@ def _told(peak: _Peak, depth: str) -> Answer:
         reserved_gib=_gib(max(peak.reserved, allocated)) if has_reserved else None,
         reserved_native_gib=_gib(max(peak.reserved_native, allocated)) if has_reserved else None,
         host_gib=_gib(peak.host),
-        peak_moment=told(peak.moment, peak.layers),
+        peak_moment=moment_text(peak.moment, peak.layers),
         rows=[
             {"part": part, "gib": _gib(peak.parts[part]), "why": why}
             for part, why in PARTS.items()

@@ -46,23 +46,23 @@ def trace(model: Any, case: StepShape, loss: Loss, stop: Callable[[], None]) -> 
     ):
         build.fill(model, case)
         taught = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        taken = optimizer.settled(taught, case)
+        stepped = optimizer.settled(taught, case)
         build.hold(tracker, model, case)
-        optimizer.hold(tracker, taken, case)
+        optimizer.hold(tracker, stepped, case)
         batch = _batch(tracker, model, case)
         model.train()
         if case.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.enable_input_require_grads()
         with tracker, moments.named(tracker, model) as layers:
-            _run(model, taught, taken, batch, tracker, case, loss)
+            _run(model, taught, stepped, batch, tracker, case, loss)
         return Simulated(tracker, layers, missing)
 
 
 def _run(
     model: Any,
     taught: list[torch.nn.Parameter],
-    taken: Any,
+    stepped: Any,
     batch: Batch,
     tracker: Tracker,
     case: StepShape,
@@ -81,8 +81,8 @@ def _run(
     del value
     at_once = True if case.device == "cuda" else None
     torch.nn.utils.clip_grad_norm_(taught, 1.0, foreach=at_once)
-    optimizer.step(taken, case)
-    taken.zero_grad(set_to_none=True)
+    optimizer.step(stepped, case)
+    stepped.zero_grad(set_to_none=True)
 
 
 def _name_gradients(tracker: Tracker, taught: list[torch.nn.Parameter]) -> None:

@@ -37,7 +37,7 @@ class Conversation:
     turns: tuple[tuple[str, str], ...]
 
 
-def seen(rng: random.Random) -> Instance:
+def trained_instance(rng: random.Random) -> Instance:
     """An instance of the mixture that is not held out."""
     family = rng.choices(FAMILIES, WEIGHTS)[0]
     while (instance := family.draw(rng)).unseen:
@@ -62,9 +62,9 @@ def turns(rng: random.Random) -> list[Instance]:
     """The instances of one conversation: mostly one, else unrelated ones or a follow-up."""
     chance = rng.random()
     if chance < 0.80:
-        return [seen(rng)]
+        return [trained_instance(rng)]
     if chance < 0.92:
-        return [seen(rng) for _ in range(rng.randint(2, 3))]
+        return [trained_instance(rng) for _ in range(rng.randint(2, 3))]
     pair = rng.choice(LOOKUPS).pair(rng)
     while pair[0].unseen or pair[1].unseen:
         pair = rng.choice(LOOKUPS).pair(rng)
@@ -81,8 +81,8 @@ def conversation(rng: random.Random) -> Conversation:
     else:
         replies = [instance.answer for instance in instances]
         system = rng.choice(frames["plain_system"]) if chance < 0.10 else None
-    asked = [phrased(rng, instance.question) for instance in instances]
-    return Conversation(system, tuple(zip(asked, replies, strict=True)))
+    questions = [phrased(rng, instance.question) for instance in instances]
+    return Conversation(system, tuple(zip(questions, replies, strict=True)))
 
 
 def conversations(seed: int) -> Iterator[Conversation]:
@@ -94,10 +94,10 @@ def conversations(seed: int) -> Iterator[Conversation]:
 
 def unseen_instances(family: Family, number: int, seed: int) -> list[Instance]:
     """Up to `number` different held-out instances of a family, the same for the same seed."""
-    rng, found = random.Random(seed), dict[Instance, None]()
+    rng, instances = random.Random(seed), dict[Instance, None]()
     for _ in range(number * 400):
         if (instance := family.draw(rng)).unseen:
-            found[instance] = None
-        if len(found) == number:
+            instances[instance] = None
+        if len(instances) == number:
             break
-    return list(found)
+    return list(instances)

@@ -42,5 +42,5 @@ class Reading:
 
     def trade(self, rng: random.Random) -> str:
         """A profession, to say of a person the question is not about."""
-        trades = next(found for found in relations("people") if found.name == "trade")
+        trades = next(relation for relation in relations("people") if relation.name == "trade")
         return rng.choice(trades.items)[1]

@@ -31,14 +31,14 @@ def read(table: str) -> dict[str, Any]:
 def wordings(entry: dict[str, Any]) -> tuple[str, ...]:
     """Every wording of a relation: its own questions and its phrases in all the general ones."""
     general = read("wordings")
-    found = list(entry.get("questions", []))
+    questions = list(entry.get("questions", []))
     for sort in WRAPPED:
         for phrase in entry.get(sort, []):
-            found += [
+            questions += [
                 frame.replace(PLACEHOLDER[sort], phrase).replace("{kind}", entry["kind"])
                 for frame in general[sort]
             ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(questions))
 
 
 @cache
@@ -59,7 +59,7 @@ def items(block: str) -> tuple[tuple[str, str], ...]:
 @cache
 def short_words() -> tuple[str, ...]:
     """The plain lower-case words of three to five letters among the items of the tables, sorted."""
-    found = {
+    words = {
         word
         for table in RELATION_TABLES
         for relation in relations(table)
@@ -67,4 +67,4 @@ def short_words() -> tuple[str, ...]:
         for word in pair
         if word.isalpha() and word.islower() and word.isascii() and 3 <= len(word) <= 5
     }
-    return tuple(sorted(found))
+    return tuple(sorted(words))
