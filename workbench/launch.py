@@ -132,11 +132,11 @@ def resume(run: RunDir) -> int:
     if hardware != request.hardware:
         # A compiler may have come or gone since.
         run.write_request(replace(request, hardware=hardware))
-    known_bytes = run.events_bytes()
+    bytes_before = run.events_bytes()
     start(run, Job.RESUME)
     # Until it speaks, its last word from before would be taken for the end.
-    _wait_until(lambda: run.events_bytes() != known_bytes or not run.is_alive())
-    return known_bytes
+    _wait_until(lambda: run.events_bytes() != bytes_before or not run.is_alive())
+    return bytes_before
 
 
 def _tried(profile: Profile, recipe: "Recipe") -> Profile:

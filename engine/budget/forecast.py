@@ -108,9 +108,9 @@ class Budget:
 def forecast(gemma: Gemma, step: StepShape, profile: Profile) -> Budget:
     """The ledger's forecast of a step on a profile."""
     parts, moment = _at_the_peak(gemma, step)
-    held_gib = sum(parts.values()) / GIB
+    peak_gib = sum(parts.values()) / GIB
     spread = 0.01 if step.gradient_checkpointing else 0.04
-    allocated = Band(held_gib * (1 - spread), held_gib, held_gib * (1 + spread))
+    allocated = Band(peak_gib * (1 - spread), peak_gib, peak_gib * (1 + spread))
     reserved, device = allocated, allocated
     rows = {part: parts[part] / GIB for part in PARTS if parts.get(part)}
     if step.device != "cpu":
@@ -125,7 +125,7 @@ def forecast(gemma: Gemma, step: StepShape, profile: Profile) -> Budget:
         reserved=_rounded(reserved),
         device=_rounded(device),
         usable_gib=profile.usable_gib,
-        host_gib=round(_PROCESS_GIB[profile.device] + _on_host(gemma, step, held_gib, profile), 3),
+        host_gib=round(_PROCESS_GIB[profile.device] + _on_host(gemma, step, peak_gib, profile), 3),
         host_usable_gib=round(profile.host_usable_gib, 3),
         disk_gib=round(_on_disk(gemma, step), 3),
         peak_moment=moment,

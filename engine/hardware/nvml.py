@@ -231,13 +231,13 @@ def _holders(handle: Any) -> str:
     """Names of other processes that hold memory of a card, those that hold most first."""
     import pynvml
 
-    held_bytes: dict[int, int] = {}
+    bytes_by_pid: dict[int, int] = {}
     for kind in ("Compute", "Graphics"):
         ask = getattr(pynvml, f"nvmlDeviceGet{kind}RunningProcesses")
         with contextlib.suppress(pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):
-            held_bytes |= {one.pid: one.usedGpuMemory or 0 for one in ask(handle)}
-    held_bytes.pop(os.getpid(), None)
-    names = dict.fromkeys(map(_process_name, sorted(held_bytes, key=held_bytes.__getitem__)))
+            bytes_by_pid |= {one.pid: one.usedGpuMemory or 0 for one in ask(handle)}
+    bytes_by_pid.pop(os.getpid(), None)
+    names = dict.fromkeys(map(_process_name, sorted(bytes_by_pid, key=bytes_by_pid.__getitem__)))
     return ", ".join([*names][::-1][:_MOST_NAMES])
 
 

@@ -86,10 +86,10 @@ class Profile:
     @property
     def memory_of_others(self) -> str:
         """Who holds memory that a run could fill otherwise; empty where nobody does."""
-        held_gib = self.memory_gib * self.usable_share - self.usable_gib
-        if held_gib < _WORTH_TELLING_GIB:
+        others_gib = self.memory_gib * self.usable_share - self.usable_gib
+        if others_gib < _WORTH_TELLING_GIB:
             return ""
-        return f"{held_gib:.1f} GiB held by {self.holders or 'other processes'}"
+        return f"{others_gib:.1f} GiB held by {self.holders or 'other processes'}"
 
     @property
     def host_usable_gib(self) -> float:

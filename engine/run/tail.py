@@ -6,7 +6,7 @@ from pathlib import Path
 from engine import guarded
 
 _SLICE_BYTES = 1 << 20
-_KEPT_BYTES = 1 << 16
+_DAMAGE_BYTES = 1 << 16
 """Of a line that is longer than a document may be: enough to be told as damage."""
 
 
@@ -36,5 +36,5 @@ class Tail:
                 *whole, self._torn = (self._torn + piece).split(b"\n")
                 lines = [line for line in whole if line]
                 if len(self._torn) > guarded.MAX_BYTES:
-                    self._torn = self._torn[:_KEPT_BYTES]
+                    self._torn = self._torn[:_DAMAGE_BYTES]
         return lines

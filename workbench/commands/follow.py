@@ -44,9 +44,9 @@ class Follower:
     waited for. SIGUSR1, which Slurm is told to send ahead of a limit, does that anywhere.
     """
 
-    def __init__(self, run: RunDir, printer: Printer, known_bytes: int = 0) -> None:
+    def __init__(self, run: RunDir, printer: Printer, bytes_before: int = 0) -> None:
         self._run = run
-        self._known_bytes = known_bytes
+        self._bytes_before = bytes_before
         self._printer = printer
         self._asked_to_stop = False
         self._unread_lines = 0
@@ -74,7 +74,7 @@ class Follower:
                 signal.signal(number, handler)
 
     def _until_the_end(self) -> int:
-        tail = Tail(self._run.events, self._known_bytes)
+        tail = Tail(self._run.events, self._bytes_before)
         ending: events.Done | events.Failed | None = None
         while True:
             if self._pending_note:
@@ -151,18 +151,18 @@ def _ending(
     return ending
 
 
-def follow_or_leave(run: RunDir, arguments: Namespace, known_bytes: int = 0) -> int:
+def follow_or_leave(run: RunDir, arguments: Namespace, bytes_before: int = 0) -> int:
     """Follow a run that was started, or with --detach print where it is and leave it."""
     if arguments.detach:
         print(run.path)
         return ExitCode.DONE
-    return follow(run, as_json=arguments.json, known_bytes=known_bytes)
+    return follow(run, as_json=arguments.json, bytes_before=bytes_before)
 
 
-def follow(run: RunDir, *, as_json: bool, known_bytes: int = 0) -> int:
+def follow(run: RunDir, *, as_json: bool, bytes_before: int = 0) -> int:
     """Follow a run on this terminal, pipe or file to its end; its exit code.
 
-    `known_bytes` of its events are not shown.
+    `bytes_before` of its events are not shown.
     """
     from workbench.commands.event_text import Json, Lines, ProgressLine
 
@@ -173,4 +173,4 @@ def follow(run: RunDir, *, as_json: bool, known_bytes: int = 0) -> int:
         printer = ProgressLine(run)
     else:
         printer = Lines(run)
-    return Follower(run, printer, known_bytes).follow()
+    return Follower(run, printer, bytes_before).follow()

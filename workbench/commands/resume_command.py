@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Let it go on; the run's exit code, or 0 at once with --detach. Raises `Refusal`."""
-    resumed, known_bytes = runs.find(arguments.run_name), 0
+    resumed, bytes_before = runs.find(arguments.run_name), 0
     if arguments.branch:
         from workbench.commands.branch import branch
 
@@ -35,5 +35,5 @@ def run(arguments: Namespace) -> int:
         reason = "--set, --out and --anyway are taken with --branch only"
         raise Refusal.of("resume", reason, "A run goes on as it was; --branch makes another of it")
     else:
-        known_bytes = launch.resume(resumed)
-    return follow.follow_or_leave(resumed, arguments, known_bytes)
+        bytes_before = launch.resume(resumed)
+    return follow.follow_or_leave(resumed, arguments, bytes_before)

@@ -30,7 +30,7 @@ class Canvas(Widget):
         super().__init__(id=id, classes=classes)
         self._rows: list[Row] = []
         self._drawn_for = Size()
-        self._num_wanted = 0
+        self._auto_height = 0
 
     def drawn(self, width: int, height: int) -> list[Row]:
         """The rows for a size, from the top; what is missing is blank."""
@@ -42,13 +42,13 @@ class Canvas(Widget):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Textual's question for it."""
-        self._num_wanted = self.num_rows(width)
-        return self._num_wanted
+        self._auto_height = self.num_rows(width)
+        return self._auto_height
 
     def redraw(self) -> None:
         """Draw again after a change of what is shown, and write the cells that differ."""
         width = self.content_size.width
-        if self.styles.is_auto_height and self._num_wanted != self.num_rows(width):
+        if self.styles.is_auto_height and self._auto_height != self.num_rows(width):
             self.refresh(layout=True)
         if self._drawn_for != self.content_size:
             self._drawn_for = Size()
