@@ -26,6 +26,11 @@ DAMAGE = {
 """What makes a row unfit, by reason; the ranges in mojibake are UTF-8 read as Latin-1."""
 _ASCII_CONTROLS = bytes([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F])
 """The only damage that ASCII can have."""
+_MAY_BE_DAMAGE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00c2\u00c3\u00e2\u00ef\u00f0"
+    "\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffd-\uffff]"
+)
+"""Letters without one of which nothing of `DAMAGE` is in a text."""
 _SIGNS = ("<", "{{", *(marks.name for marks in chat_marks.TABLE if "<" not in marks.name))
 """One of these stands in each mark, placeholder and control token."""
 
@@ -52,8 +57,11 @@ def check(turns: Conversation, dialect: Dialect) -> tuple[str, ...]:
 
 def _is_plain(text: str) -> bool:
     """Whether a text holds nothing that is looked for, told at a glance; most do."""
-    if not text.isascii() or any(sign in text for sign in _SIGNS):
-        return False
+    for sign in _SIGNS:
+        if sign in text:
+            return False
+    if not text.isascii():
+        return not _MAY_BE_DAMAGE.search(text)
     return len(text.encode().translate(None, _ASCII_CONTROLS)) == len(text)
 
 

@@ -241,7 +241,7 @@ class RowPipeline:
             unread=talk.unread,
             prompt_hash=_hash(b",".join(turns[:-1])) if turns[1:] else None,
             hash=_hash(b",".join(turns)),
-            group=_group(talk.turns),
+            group=_group(talk.turns, turns),
             turns=b"[%b]" % b",".join(turns),
             images=talk.images,
             fact=talk.fact,
@@ -289,9 +289,9 @@ def _check_length(bounds: Filter, length: int) -> None:
         raise UnusableRow("longer than filter.max_tokens")
 
 
-def _group(turns: Conversation) -> int:
-    first = tuple(turn for turn in turns if turn.role != "system")[:1]
-    return _hash(repr(first).encode("utf-8", "surrogatepass"))
+def _group(turns: Conversation, written_turns: list[bytes]) -> int:
+    spoken = zip(turns, written_turns, strict=True)
+    return _hash(next((content for turn, content in spoken if turn.role != "system"), b""))
 
 
 def _hash(content: bytes) -> int:

@@ -8,6 +8,7 @@ Conversations with tools, thoughts or control tokens in their words are rendered
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -112,16 +113,19 @@ class Rendered:
         return Rendered(_NAME.sub("", self.text), spans, below_one, len(lost))
 
 
+_TRIMS: dict[tuple[bool, bool], Callable[[str], str]] = {
+    (True, True): str,
+    (True, False): str.rstrip,
+    (False, True): str.lstrip,
+    (False, False): str.strip,
+}
+"""What a template does to words, by whether it keeps what stands left and right of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Slot:
     turn: int
-    keeps_left: bool
-    keeps_right: bool
-
-    def filled(self, turns: Conversation) -> str:
-        text = turns[self.turn].content
-        text = text if self.keeps_left else text.lstrip()
-        return text if self.keeps_right else text.rstrip()
+    trim: Callable[[str], str]
 
 
 _Piece = str | _Slot | bool
@@ -201,10 +205,13 @@ class Renderer:
             begin, end = self.variables["bos_token"], self.variables["eos_token"]
             text = f"{begin}{self._broken(turns[0].content)}{end}"
             return Rendered(text, [(len(begin), len(text))])
-        if any(turn.reasoning or turn.weight < 1 for turn in turns):
-            rendered = self._safely(_named(turns), add_generation_prompt=False)
-            return rendered.without_names(turns)
-        if any(self._is_special(turn) for turn in turns):
+        is_special = False
+        for turn in turns:
+            if turn.reasoning or turn.weight < 1:
+                rendered = self._safely(_named(turns), add_generation_prompt=False)
+                return rendered.without_names(turns)
+            is_special = is_special or self._is_special(turn)
+        if is_special:
             return self._safely(turns, add_generation_prompt=False)
         roles = tuple(turn.role for turn in turns)
         if roles not in self._shapes:
@@ -272,7 +279,7 @@ class Renderer:
                 pieces.append(bounds[cut])
             if cut in marks:
                 mark = marks[cut]
-                pieces.append(_Slot(int(mark[2]), bool(mark[1]), bool(mark[3])))
+                pieces.append(_Slot(int(mark[2]), _TRIMS[bool(mark[1]), bool(mark[3])]))
                 offset = mark.end()
         return [*pieces, rendered.text[offset:]]
 
@@ -282,10 +289,10 @@ def _filled(pieces: list[_Piece], turns: Conversation) -> Rendered:
     bounds: list[int] = []
     length = 0
     for piece in pieces:
-        if isinstance(piece, bool):
+        if piece is True or piece is False:
             bounds.append(length)
             continue
-        text = piece if isinstance(piece, str) else piece.filled(turns)
+        text = piece if isinstance(piece, str) else piece.trim(turns[piece.turn].content)
         said.append(text)
         length += len(text)
     return Rendered("".join(said), list(zip(bounds[::2], bounds[1::2], strict=True)))

@@ -9,12 +9,13 @@ most of their words again and again.
 
 import json
 import re
-from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from engine.data.encoding.tokenizer import Tokenizer
 
@@ -28,6 +29,8 @@ _BEFORE_WORDS = (None, {"type": "Split", "pattern": {"String": " "},
                         "behavior": "MergedWithPrevious", "invert": False})  # fmt: skip
 """Ways to split a text before its pairs are merged that leave it whole, as no blank is left."""
 _MOST_ACROSS = 16
+_WORDS_A_TEXT = 500
+"""Of those that are encoded as one, so that every core has texts of its own."""
 _MOST_WORDS, _LONGEST_KEPT = 200_000, 40
 """Of the words that are remembered: their number, and their characters."""
 
@@ -51,8 +54,9 @@ class WordEncoder:
 
         None where ids don't follow from words, or a place is within a word.
         """
-        if any(mark in text for mark in self.across):
-            return None
+        for mark in self.across:
+            if mark in text:
+                return None
         pieces, start = [], 0
         for cut in cuts:
             if not self._is_bound(text, cut):
@@ -61,6 +65,24 @@ class WordEncoder:
             start = cut
         pieces.append(text[start:])
         return [part.split(_END) for part in _with_ends(_CUT.join(pieces)).split(_CUT)]
+
+    def _encoded(self, words: Words) -> Iterator[bytes]:
+        """Ids of each word; many stand in one text, parted by a control token, as texts cost."""
+        between = self._absent_control("".join(words))
+        size = _WORDS_A_TEXT if between else 1
+        texts = [between.join(words[start : start + size]) for start in range(0, len(words), size)]
+        number = self.backend.token_to_id(between) if between else -1
+        for encoding in self.backend.encode_batch_fast(texts, add_special_tokens=False):
+            ids = np.array(encoding.ids, np.int32)
+            content, start = ids.tobytes(), 0
+            for end in [*(np.flatnonzero(ids == number) * ids.itemsize).tolist(), len(content)]:
+                yield content[start:end]
+                start = end + ids.itemsize
+
+    def _absent_control(self, text: str) -> str:
+        """A control token that neither stands in a text nor for letters that have no token."""
+        unknown = self.backend.model.unk_token
+        return next((one for one in self.controls if one != unknown and one not in text), "")
 
     def _is_bound(self, text: str, at: int) -> bool:
         before, after = text[at - 1 : at], text[at : at + 1]
@@ -75,8 +97,7 @@ class WordEncoder:
         ids_of = self._ids_of
         words: set[str] = set().union(*chain.from_iterable(texts))
         new = list(words - ids_of.keys())
-        encodings = self.backend.encode_batch_fast(new, add_special_tokens=False)
-        ids_of.update((w, array("i", e.ids).tobytes()) for w, e in zip(new, encodings, strict=True))
+        ids_of.update(zip(new, self._encoded(new), strict=True))
         of_word = ids_of.__getitem__
         ids = [[_numbers(b"".join(map(of_word, part))) for part in parts] for parts in texts]
         for word in new:
@@ -115,8 +136,8 @@ def word_encoder(tokenizer: Tokenizer) -> WordEncoder | None:
     )
     if not is_like_gemmas:
         return None
-    across = _across(tokenizer, backend.get_vocab_size())
-    return None if across is None else WordEncoder(backend, across, _controls(backend))
+    rules = _rules(tokenizer, backend.get_vocab_size())
+    return None if rules is None else WordEncoder(backend, *rules)
 
 
 def _state(part: Any) -> Any:
@@ -124,12 +145,17 @@ def _state(part: Any) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _across(tokenizer: Tokenizer, size: int) -> tuple[str, ...] | None:
-    """What reaches over a word's bounds, if it is little; kept, as it takes a look at every token.
+def _rules(tokenizer: Tokenizer, size: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """What reaches over a word's bounds, if it is little, and control tokens that end words.
 
-    So is a blank's sign that stands in a text as such, and what is put into texts here.
+    They are kept, as they take a look at every token.
     """
-    backend = tokenizer.backend_tokenizer
+    across = _across(tokenizer.backend_tokenizer, size)
+    return None if across is None else (across, _controls(tokenizer.backend_tokenizer))
+
+
+def _across(backend: Any, size: int) -> tuple[str, ...] | None:
+    """Tokens over a word's bounds, a blank's sign as such, and what is put into texts here."""
     added = backend.get_added_tokens_decoder().values()
     is_plain = not any(t.lstrip or t.rstrip or t.single_word or t.normalized for t in added)
     # Letters without a token of their own may be joined in one; these two have to stand apart.

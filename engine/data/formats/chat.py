@@ -126,6 +126,8 @@ def is_answer(message: Any) -> bool:
 
 def _named(messages: list[dict[str, Any]], read: list[Turn]) -> list[Turn]:
     """Tool turns with their function's name: by the call's id, by its own, or by their order."""
+    if not any(one.calls or one.role == "tool" for one in read):
+        return read
     by_id: dict[str, str] = {}
     order: list[str] = []
     named = []

@@ -132,6 +132,8 @@ def judgement(record: Record) -> tuple[str, bool] | None:
 
 def refuse_unheard(record: Record) -> None:
     """Raises `UnusableRow` where a row holds what no Gemma of this project is trained on."""
+    if record.keys().isdisjoint(_UNHEARD):
+        return
     for name, kind in _UNHEARD.items():
         if not is_empty(record.get(name)):
             raise UnusableRow(f"{kind} in column {name}, which is not trained on")

@@ -33,6 +33,8 @@ def read_out(turns: list[Turn]) -> list[Turn]:
     Functions that the system turn declares already go before these. Turns without such text come
     back as they are. Raises `UnusableRow` where a call or a declaration can't be read.
     """
+    if not _may_call(turns):
+        return turns
     systems = [turn for turn in turns if turn.role == "system"]
     system = "\n".join(turn.content for turn in systems)
     answers = [turn.content for turn in turns if turn.role == "assistant"]
@@ -44,6 +46,17 @@ def read_out(turns: list[Turn]) -> list[Turn]:
     has_functions = _LIST_OF_OBJECTS.search(system) or any(turn.tools for turn in systems)
     is_called = has_functions and any(map(_PYTHON.fullmatch, answers))
     return _toolace(turns) if is_called or _LISTED.search(system) else turns
+
+
+def _may_call(turns: list[Turn]) -> bool:
+    """Whether anything is called or declared in the words, told at a glance; mostly not."""
+    for turn in turns:
+        said = turn.content
+        if (turn.role == "system" and (said or turn.tools)) or "<tool_call>" in said:
+            return True
+        if _GLAIVE in said:
+            return True
+    return False
 
 
 def _is_tagged(answer: str, is_declared: bool) -> bool:
