@@ -20,8 +20,8 @@ from tests.test_meaning import TREE
 from tests.test_tool_text import CALL, TOOL
 
 FRUIT_FROM = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}]
-KNOWN = sorted({*meaning.THOUGHTS, *meaning.HARMLESS, *meaning.LOSS_WEIGHTS, "label", "kto_tag",
-                "rating", "audio", "chosen", "rejected", "score", "parent_id", "tools", "images",
+KNOWN = sorted({*meaning.THOUGHTS, *meaning.HARMLESS, *meaning.LOSS_WEIGHTS,
+                *meaning.ROW_WEIGHTS, "label", "kto_tag", "rating", "audio", "chosen", "rejected", "score", "parent_id", "tools", "images",
                 *(name for form in FORMATS.values() for name in form.columns)})  # fmt: skip
 """Names of columns that mean something somewhere."""
 OF_PAIRS = frozenset({"prompt", "chosen", "rejected", *KNOWN})
@@ -67,7 +67,8 @@ def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
         return
     assert FORMATS[name].fits(record)
     for key, value in record.items():
-        is_known = key in FORMATS[name].columns or meaning.is_empty(value)
+        is_read = key in FORMATS[name].columns or key in meaning.ROW_WEIGHTS
+        is_known = is_read or meaning.is_empty(value)
         assert is_known != (key in row.unread)
     assert format_of(own) == name
 

@@ -80,7 +80,7 @@ def test_weights_of_answers_are_shown(here: Path) -> None:
     assert -100 not in weighed
     _, page, _ = command.call(here, "preview", "sound.toml")
     assert f" with loss, {len(weighed)} of them x 0.25   prompt" in page
-    assert "noted 1 x an answer whose weight is between 0 and 1" in page
+    assert "noted 1 x an answer whose weight is neither 0 nor 1" in page
 
 
 def test_a_page_shows_sources_and_rows(here: Path) -> None:

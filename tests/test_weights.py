@@ -8,7 +8,7 @@ import torch
 from engine.data.batches import Collator
 from engine.data.encoding.tokens import IGNORED
 from engine.data.formats import chat
-from engine.data.row_pipeline import NOTED_WEIGHT
+from engine.data.row_pipeline import NOTED_WEIGHT, WEIGHTLESS
 from engine.objectives.sft import SupervisedFineTuning
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
@@ -126,3 +126,40 @@ def test_labels_hold_no_silent_token(rows: Any) -> None:
     labels = rows(talk({}, {"weight": 0}, {}, {"weight": 0}), talk({}, {}, {}, {})).rows
     assert len(labels) == 1
     assert labels[0].labels.count(IGNORED) < len(labels[0].labels)
+
+
+PLAIN = {"prompt": "Say hello.", "completion": "Good day."}
+
+
+@pytest.mark.parametrize("name", ["weight", "loss_weight", "sample_weight"])
+@pytest.mark.parametrize(
+    "record", [talk({}, {"weight": 0}, {}, {}), PLAIN, {"text": "Good day."}], ids=[*"mpt"]
+)
+def test_a_row_weighs_all_that_it_answers(
+    name: str, record: dict[str, Any], rows: Any, tokenizer: Any
+) -> None:
+    plain = rows(record)
+    prepared = rows(*({**record, name: weight} for weight in (0.5, "2.5", 0, None, True)))
+    half, more, one = prepared.rows[:]
+    for row, weight in ((half, 0.5), (more, 2.5)):
+        assert (row.ids, row.labels) == (plain.rows[0].ids, plain.rows[0].labels)
+        weights = {w for w, label in zip(row.weights, row.labels, strict=True) if label >= 0}
+        assert weights == {weight}
+    assert not one.weights
+    (source,) = prepared.sources
+    assert source.unread == {}
+    assert source.noted[NOTED_WEIGHT] == 2
+    assert source.dropped[WEIGHTLESS] == 1
+
+
+@pytest.mark.parametrize("weight", [-1, "2 kg", [1], {"a": 1}, "nan", "inf", 10**400])
+@pytest.mark.parametrize("name", ["weight", "loss_weight", "sample_weight"])
+def test_a_row_whose_weight_is_none_is_refused_with_a_way_out(
+    name: str, weight: object, rows: Any
+) -> None:
+    with pytest.raises(Refusal, match=f"a {name} of the row that is no number from 0 on") as told:
+        rows({**PLAIN, name: weight})
+    fix = f'columns = {{ own_{name} = "{name}" }}'
+    assert fix in str(told.value)
+    read = rows({**PLAIN, name: weight}, columns={f"own_{name}": name})
+    assert read.sources[0].unread == {f"own_{name}": 1}

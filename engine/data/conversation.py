@@ -58,7 +58,7 @@ class Turn:
     name: str = ""
     """The function whose result a tool turn holds."""
     weight: float = 1.0
-    """What the loss of this answer's tokens is multiplied by, from 0 (no loss) to 1."""
+    """What the loss of this answer's tokens, or a text's, is multiplied by; 0 is no loss."""
 
 
 Conversation = tuple[Turn, ...]

@@ -37,8 +37,9 @@ from engine.gemma.shapes import Dialect
 from engine.recipe.schema import Data, Filter, Source
 
 NOTED_THOUGHT = "an earlier answer without loss, since the template leaves its thought out"
-NOTED_WEIGHT = "an answer whose weight is between 0 and 1, by which its loss is multiplied"
+NOTED_WEIGHT = "an answer whose weight is neither 0 nor 1, by which its loss is multiplied"
 NO_LOSS = "no token with loss within max_length"
+WEIGHTLESS = "a row that weighs 0, so that none of it carries loss"
 TOO_LONG = "a row of more than 16 MiB"
 UNSEEN = "images, which the model can't see"
 CHUNK_ROWS = 500
@@ -224,7 +225,7 @@ class RowPipeline:
             tokens = self._tokens(settings, talk, encoded)
             supervised = tokens.supervised
             if not supervised:
-                raise UnusableRow(NO_LOSS)
+                raise UnusableRow(NO_LOSS if any(_carry_loss(talk.turns)) else WEIGHTLESS)
         except UnusableRow as reason:
             return DroppedRow(talk.number, str(reason), talk.images)
         turns, notes = [written(turn) for turn in talk.turns], talk.notes
@@ -280,6 +281,10 @@ def _no_collections() -> Iterator[None]:
 
 def _images(turns: Conversation) -> list[str]:
     return [image for turn in turns for image in turn.images]
+
+
+def _carry_loss(turns: Conversation) -> Iterator[bool]:
+    return (turn.weight > 0 for turn in turns if turn.role in ("assistant", "text"))
 
 
 def _check_length(bounds: Filter, length: int) -> None:

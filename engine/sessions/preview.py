@@ -63,9 +63,9 @@ class Row(Struct, frozen=True):
 
     @property
     def weighed(self) -> dict[float, int]:
-        """Tokens that carry a part of their loss, by their weight."""
+        """Tokens whose loss is multiplied by a weight other than 1, by that."""
         pairs = zip(self.weights, self.labels, strict=False)
-        return Counter(weight for weight, label in pairs if weight < 1 and label >= 0)
+        return Counter(weight for weight, label in pairs if weight != 1 and label >= 0)
 
     @property
     def supervised(self) -> int:

@@ -109,8 +109,8 @@ class Rendered:
             return position - sum(end - start for start, end in places if start < position)
 
         spans = [(moved(start), moved(end)) for start, end in self.spans]
-        below_one = {number: weight for number, weight in enumerate(least) if weight < 1}
-        return Rendered(_NAME.sub("", self.text), spans, below_one, len(lost))
+        not_one = {number: weight for number, weight in enumerate(least) if weight != 1}
+        return Rendered(_NAME.sub("", self.text), spans, not_one, len(lost))
 
 
 _TRIMS: dict[tuple[bool, bool], Callable[[str], str]] = {
@@ -204,10 +204,11 @@ class Renderer:
         if turns[0].role == "text":
             begin, end = self.variables["bos_token"], self.variables["eos_token"]
             text = f"{begin}{self._broken(turns[0].content)}{end}"
-            return Rendered(text, [(len(begin), len(text))])
+            weights = {} if turns[0].weight == 1 else {0: turns[0].weight}
+            return Rendered(text, [(len(begin), len(text))], weights)
         is_special = False
         for turn in turns:
-            if turn.reasoning or turn.weight < 1:
+            if turn.reasoning or turn.weight != 1:
                 rendered = self._safely(_named(turns), add_generation_prompt=False)
                 return rendered.without_names(turns)
             is_special = is_special or self._is_special(turn)

@@ -8,7 +8,7 @@ from engine.data.conversation import UnusableRow
 from engine.data.formats import chat, preference
 from engine.data.formats.comparisons import better_column, comparison_of
 from engine.data.formats.form import Record
-from engine.data.formats.meaning import HARMLESS, judgements
+from engine.data.formats.meaning import HARMLESS, ROW_WEIGHTS, judgements, no_row_weight
 from engine.data.formats.pairs import Pair
 from engine.data.formats.preference import Judged
 from engine.data.formats.registry import BETTER_ANSWERS, is_preference, read, supervised_format_of
@@ -127,6 +127,10 @@ def of_drops(reasons: set[str]) -> str:
         "longer than filter.max_tokens": "raise filter.max_tokens",
         "a thought in the answer": 'set data.thinking = "keep"',
         "a thought, for which the template has no place": 'set data.thinking = "strip"',
+        **{
+            no_row_weight(name): f'call it otherwise: columns = {{ own_{name} = "{name}" }}'
+            for name in ROW_WEIGHTS
+        },
     }
     helping = [fix for reason, fix in fixes.items() if reason in reasons]
     if not helping or reasons - fixes.keys():

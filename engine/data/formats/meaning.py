@@ -4,6 +4,7 @@ A row's key that is neither read, nor refused here, nor harmless is noted by its
 """
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,8 @@ PASSAGES = ("context", "passage", "document")
 """Columns with a text that the question is about."""
 LOSS_WEIGHTS = ("weight", "loss", "loss_weight", "training", "train")
 """Keys of a message that say whether it carries loss, or how much of it."""
+ROW_WEIGHTS = ("weight", "loss_weight", "sample_weight")
+"""Columns that say how much the loss of all that a row answers counts."""
 _JUDGEMENTS = (
     "label", "kto_tag", "rating", "feedback", "desirable", "is_desirable", "correct", "is_correct",
 )  # fmt: skip
@@ -89,6 +92,31 @@ def weight(message: Record) -> float:
     if message.keys().isdisjoint(LOSS_WEIGHTS):
         return 1.0
     return min((_weight(name, message.get(name)) for name in LOSS_WEIGHTS), default=1.0)
+
+
+def row_weight(record: Record) -> float:
+    """What a row says that the loss of all its answers is multiplied by, as `weight` does.
+
+    Weights of examples have no upper bound. Raises `UnusableRow` for what is no weight.
+    """
+    if record.keys().isdisjoint(ROW_WEIGHTS):
+        return 1.0
+    said = [(name, record[name]) for name in ROW_WEIGHTS if not is_empty(record.get(name))]
+    return min((_row_weight(name, value) for name, value in said), default=1.0)
+
+
+def _row_weight(name: str, value: Any) -> float:
+    flag = verdict(value)
+    with suppress(ValueError, TypeError, OverflowError):
+        weight = float(value if flag is None else flag)
+        if 0 <= weight < math.inf:
+            return weight
+    raise UnusableRow(no_row_weight(name))
+
+
+def no_row_weight(name: str) -> str:
+    """Why a row is dropped whose column of a weight holds none."""
+    return f"a {name} of the row that is no number from 0 on"
 
 
 def asks_for_loss(message: Record) -> bool:

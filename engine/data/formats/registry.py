@@ -119,8 +119,20 @@ def read(record: Record, format_name: str, folder: str = "", *, is_asked: bool =
         notes = (*notes, NOTED_MARKS)
     if plain_turns != settled_turns:
         notes = (*notes, tool_text.NOTED_INSTRUCTIONS)
-    unread = form.unread(record) if form.unread else meaning.unread(record, form.columns)
-    return ReadRow(located(plain_turns, folder), notes, tuple(unread))
+    names = form.unread(record) if form.unread else meaning.unread(record, form.columns)
+    unread = tuple(name for name in names if name not in meaning.ROW_WEIGHTS)
+    weighed = _weighed(plain_turns, meaning.row_weight(record))
+    return ReadRow(located(weighed, folder), notes, unread)
+
+
+def _weighed(turns: Conversation, weight: float) -> Conversation:
+    """The turns with what carries loss weighed by its row, beside what each message says."""
+    if weight == 1:
+        return turns
+    return tuple(
+        replace(turn, weight=turn.weight * weight) if turn.role in ("assistant", "text") else turn
+        for turn in turns
+    )
 
 
 def _refuse_unwanted(record: Record, form: Form) -> None:
