@@ -21,7 +21,8 @@ from tests.test_tool_text import CALL, TOOL
 
 FRUIT_FROM = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "A quince."}]
 KNOWN = sorted({*meaning.THOUGHTS, *meaning.HARMLESS, *meaning.LOSS_WEIGHTS,
-                *meaning.ROW_WEIGHTS, "label", "kto_tag", "rating", "audio", "chosen", "rejected", "score", "parent_id", "tools", "images",
+                *meaning.ROW_WEIGHTS, "label", "kto_tag", "rating", "audio", "chosen", "rejected",
+                "score", "parent_id", "tools", "images",
                 *(name for form in FORMATS.values() for name in form.columns)})  # fmt: skip
 """Names of columns that mean something somewhere."""
 OF_PAIRS = frozenset({"prompt", "chosen", "rejected", *KNOWN})
