@@ -176,7 +176,7 @@ async def test_the_keys_of_the_list(tmp_path: Path, pressed: str, key: str) -> N
         assert keys(pilot).key.name == key
         await pilot.pause()
         assert pilot.app.screen.query_one("#help").border_title == key
-        few = "h l change it" if key == "model.dtype" else ""
+        few = "left right change it" if key == "model.dtype" else ""
         assert pilot.app.screen.query_one("#help").border_subtitle == few
 
 

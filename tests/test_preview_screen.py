@@ -212,7 +212,8 @@ async def test_waiting_says_what_the_engine_is_at(tmp_path: Path) -> None:
     [
         (Refused(1, "x", (Problem("data.sources", "", "it holds no row", "Put some in"),)),
          ("1 problem: there is nothing to show", "data.sources", "it holds no row", "Put some in")),
-        (Broken(1, "KeyError: 'a'", "/tmp/engine.log"), ("KeyError: 'a'", "/tmp/engine.log", "p:")),
+        (Broken(1, "KeyError: 'a'", "/tmp/engine.log"),
+         ("KeyError: 'a'", "/tmp/engine.log", "Leave with escape")),
         (Broken(1, "gone", ""), ("gone", "It left no log")),
     ],
 )  # fmt: skip

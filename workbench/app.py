@@ -92,13 +92,13 @@ class BenchApp(TerminalApp):
         self._settings = settings_file.read(self.available_themes, _checked_keymap)
         themes = (self._settings.theme, saved_theme.read(), _THEME.name)
         self.theme = next(theme for theme in themes if theme in self.available_themes)
+        self.set_keymap(dict(self._settings.keymap))
         self.add_mode("setup", partial(setup, self.preview))
         self.add_mode("runs", _runs_screen)
 
     def on_mount(self) -> None:
         """Show the run to attach to, over the table of runs; the setup stands otherwise."""
         self.theme_changed_signal.subscribe(self, self._keep_theme)
-        self.set_keymap(dict(self._settings.keymap))
         if self._first is not None:
             self.open_run(self._first)
         if self._settings.problems:

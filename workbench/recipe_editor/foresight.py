@@ -64,7 +64,7 @@ def of_reply(reply: Reply | None) -> list[Problem]:
     if not isinstance(reply, Answer):
         return []
     losses = [source.loss_of_rows for source in reply.sources if source.loss_of_rows]
-    return [Problem("", "", loss, "Mend these rows, p shows what became of all") for loss in losses]
+    return [Problem("", "", loss, "Mend them; the preview tells of all") for loss in losses]
 
 
 def _of_steps(recipe: Recipe) -> list[Problem]:

@@ -104,10 +104,10 @@ def cells(entry: Entry, marked: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def summary(num_shown: int, entries: Sequence[Entry], order: str) -> str:
+def summary(num_shown: int, entries: Sequence[Entry], order: str, setup_key: str) -> str:
     """How many runs there are, how many are shown, and in which order."""
     if not entries:
-        return "no run yet: n sets one up"
+        return f"no run yet: {setup_key} sets one up"
     num_alive = sum(entry.glance.state.is_alive for entry in entries)
     num_runs = format.amount(len(entries), "run")
     shown = num_runs if num_shown == len(entries) else f"{num_shown} of {num_runs}"

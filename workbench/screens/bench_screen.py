@@ -21,6 +21,7 @@ from workbench.widgets.frame import (
     TooSmall,
     pane_names,
 )
+from workbench.widgets.key_names import key_name
 from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ class BenchScreen(DisabledActions, FocusKeeper[None]):
         names = [*self.PANES]
         for place, name in enumerate(names):
             self.set_class(place == index, f"-{name}")
-        self.query_one("#panes", Drawing).show(lambda width, height: [pane_names(names, index)])
+        numbers = range(1, len(names) + 1)
+        keys = [key_name(self.app, type(self), f"pane-{number}") for number in numbers]
+        row = pane_names(keys, names, index)
+        self.query_one("#panes", Drawing).show(lambda width, height: [row])
         target = self.PANES[names[index]]
         self._latest_focus = self.query_one(target) if target else None
         self.set_focus(self._latest_focus)

@@ -8,6 +8,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Label, Static
@@ -19,6 +20,7 @@ from workbench.text.sanitize import sanitize, sanitize_line
 from workbench.text.styled import Row, wrapped
 from workbench.widgets.canvas import Pager
 from workbench.widgets.frame import FocusKeeper
+from workbench.widgets.key_names import key_name
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.quiet_keys import moving_keys
 
@@ -33,10 +35,16 @@ def ask(
     app.push_screen(screen, lambda is_agreed: is_agreed and then())
 
 
-def answers(enter: str, escape: str) -> Static:
-    """The two keys of a dialog, and what they do."""
-    keys = (("enter", "$accent"), f"  {enter}      ", ("escape", "$accent"), f"  {escape}")
-    return Static(Content.assemble(*keys), markup=False, id="answers")
+def keys(app: App[Any], place: type[DOMNode], *uses: tuple[str, str]) -> Static:
+    """The keys of a dialog by the ids of their bindings, and what they do."""
+    spans = [((key_name(app, place, id), "$accent"), f"  {does}") for id, does in uses]
+    parts = [part for key, does in spans for part in ("      ", key, does)]
+    return Static(Content.assemble(*parts[1:]), markup=False, id="answers")
+
+
+def line_keys(app: App[Any], take: str, leave: str) -> Static:
+    """Those of a line that is typed."""
+    return keys(app, LineInput, ("line-take", take), ("line-leave", leave))
 
 
 class ConfirmScreen(ModalScreen[bool]):
@@ -61,7 +69,9 @@ class ConfirmScreen(ModalScreen[bool]):
         with Vertical(id="question"):
             yield Static(Content.styled(question, "bold"), markup=False)
             yield Static(Content(detail), markup=False)
-            yield answers(*self._choices)
+            agree, decline = self._choices
+            uses = ("confirm-agree", agree), ("confirm-decline", decline)
+            yield keys(self.app, type(self), *uses)
 
 
 class NoticeScreen(FocusKeeper[None], ModalScreen[None]):
@@ -69,7 +79,7 @@ class NoticeScreen(FocusKeeper[None], ModalScreen[None]):
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q", "dismiss", "Go on", id="notice-leave", tooltip="Go on without"),
+        Binding("enter,escape,q", "dismiss", "Go on", id="notice-leave", tooltip="Go on without"),
         *moving_keys("pagedown,space"),
     ]
 
@@ -82,7 +92,7 @@ class NoticeScreen(FocusKeeper[None], ModalScreen[None]):
         with Vertical(id="notice"):
             yield Static(Content.styled(self._title, "bold"), markup=False)
             yield Pager(id="notices")
-            yield Static(Content.assemble(("enter", "$accent"), "  go on"), markup=False)
+            yield keys(self.app, type(self), ("notice-leave", "go on"))
 
     def on_mount(self) -> None:
         """The screen's keys move them, where they are many."""
@@ -106,7 +116,7 @@ class UseItScreen(FocusKeeper[None], ModalScreen[None]):
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c,enter", "copy", "Copy", id="use-copy", tooltip="Copy the program in Python"),
+        Binding("enter,c", "copy", "Copy", id="use-copy", tooltip="Copy the program in Python"),
         Binding("escape,q", "dismiss", "Back", id="use-leave", tooltip="Back to the run"),
     ]
 
@@ -118,7 +128,8 @@ class UseItScreen(FocusKeeper[None], ModalScreen[None]):
         """The lines, and the two keys."""
         with Vertical(id="notice"):
             yield Pager(id="notices")
-            yield answers("copy the program", "back")
+            uses = ("use-copy", "copy the program"), ("use-leave", "back")
+            yield keys(self.app, type(self), *uses)
 
     def on_mount(self) -> None:
         """Keys move the lines, where they are many."""
@@ -152,7 +163,7 @@ class NamingScreen(FocusKeeper[str], ModalScreen[str]):
             yield Static(Content.styled(title, "bold"), markup=False)
             yield LineInput(placeholder="its name")
             yield Static("", markup=False, id="verdict")
-            yield answers("save", "cancel")
+            yield line_keys(self.app, "save", "cancel")
 
     def on_mount(self) -> None:
         """Type at once."""

@@ -15,6 +15,7 @@ from workbench.text.fuzzy import narrowed
 from workbench.text.styled import Row, fit, wrapped
 from workbench.widgets.canvas import Pager
 from workbench.widgets.frame import DisabledActions, FocusKeeper
+from workbench.widgets.key_names import key_name
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.quiet_keys import quiet_key
 
@@ -91,7 +92,8 @@ class HelpScreen(FocusKeeper[None], ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """What is typed, and the keys."""
         with Vertical(id="help-page"):
-            yield LineInput(placeholder="type to find a key; escape leaves")
+            leave = key_name(self.app, LineInput, "line-leave")
+            yield LineInput(placeholder=f"type to find a key; {leave} leaves")
             yield Pager(id="help-keys")
 
     def on_mount(self) -> None:

@@ -20,13 +20,13 @@ from workbench.text.layouts import log_rows, problem_rows
 from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets import answers
 from workbench.widgets.canvas import Drawing, Pager
+from workbench.widgets.key_names import key_name
 from workbench.widgets.lineinput import LineInput, PromptInput
 from workbench.widgets.quiet_keys import quiet_key
 from workbench.widgets.settingsrow import SettingsRow
 
 _READ_S = 0.25
 _FAR = 1_000_000
-_AGAIN = "Leave with escape and open it again"
 
 
 class PlaygroundScreen(BenchScreen):
@@ -75,7 +75,7 @@ class PlaygroundScreen(BenchScreen):
         try:
             self._played = self._start(self.run)
         except (Refusal, OSError) as error:
-            self._fail(Failed(phase="starting", error=str(error), hint=_AGAIN, log=""))
+            self._fail(Failed(phase="starting", error=str(error), hint=self._again, log=""))
         self.set_interval(_READ_S, self._listen)
         self._show()
 
@@ -94,7 +94,7 @@ class PlaygroundScreen(BenchScreen):
             self._fail(self.talk.failed)
         elif death and not news:
             phase = self.talk.phase.name if self.talk.phase else "starting"
-            self._fail(Failed(phase=phase, error=f"the engine {death}", hint=_AGAIN, log=""))
+            self._fail(Failed(phase=phase, error=f"the engine {death}", hint=self._again, log=""))
         if news or death:
             self._show()
 
@@ -120,6 +120,14 @@ class PlaygroundScreen(BenchScreen):
         self.refresh_bindings()
 
     @property
+    def _leave_key(self) -> str:
+        return key_name(self.app, type(self), "play-leave")
+
+    @property
+    def _again(self) -> str:
+        return f"Leave with {self._leave_key} and open it again"
+
+    @property
     def _pane(self) -> Pager:
         return self.query_one("#talk", Pager)
 
@@ -141,7 +149,7 @@ class PlaygroundScreen(BenchScreen):
         if self.talk.opened is None:
             return "The model is still on its way"
         if self.talk.is_answering:
-            return "Both are still answering: escape stops them"
+            return f"Both are still answering: {self._leave_key} stops them"
         return self.query_one(SettingsRow).wrong
 
     @on(LineInput.Submitted)
@@ -170,7 +178,7 @@ class PlaygroundScreen(BenchScreen):
                 assert self._played is not None
                 self._played.send(command)
         except OSError as error:
-            self._fail(Failed(phase="asking", error=str(error), hint=_AGAIN, log=""))
+            self._fail(Failed(phase="asking", error=str(error), hint=self._again, log=""))
 
     @on(LineInput.Left)
     def action_leave(self) -> None:

@@ -22,14 +22,15 @@ from workbench.text.sanitize import sanitize_line
 from workbench.text.styled import Row, Span, fit
 from workbench.text.token_marks import TextStyle
 from workbench.widgets.canvas import Drawing, Pager
+from workbench.widgets.key_names import key_name
 from workbench.widgets.quiet_keys import quiet_key
 
 _POLL_S = 0.05
 _FAR = 1_000_000_000
 
 
-def _shown(id: str, keys: str, action: str, name: str, display: str | None, does: str) -> Binding:
-    return Binding(keys, action, name, key_display=display, id=f"preview-{id}", tooltip=does)
+def _shown(id: str, keys: str, action: str, name: str, does: str) -> Binding:
+    return Binding(keys, action, name, id=f"preview-{id}", tooltip=does)
 
 
 class RowText(Pager, inherit_bindings=False):
@@ -77,13 +78,13 @@ class PreviewScreen(BenchScreen):
     }
     CSS_PATH = "preview.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        _shown("next-row", "down,j,enter", "row(1)", "Row", "j/k", "The next row"),
+        _shown("next-row", "down,j,enter", "row(1)", "Row", "The next row"),
         quiet_key("preview-row-before", "up,k", "row(-1)", "Row before", "The row before"),
-        _shown("next-source", "right,l", "source(1)", "Source", "h/l", "The next source"),
+        _shown("next-source", "right,l", "source(1)", "Source", "The next source"),
         quiet_key("preview-source-before", "left,h", "source(-1)", "", "The source before"),
         quiet_key("preview-first-row", "home", f"row(-{_FAR})", "First row", "Its first row"),
         quiet_key("preview-last-row", "end", f"row({_FAR})", "Last row", "Its last row"),
-        _shown("page", "space,pagedown", "page(1)", "Page", None, "More of a long row"),
+        _shown("page", "space,pagedown", "page(1)", "Page", "More of a long row"),
         quiet_key("preview-page-up", "pageup", "page(-1)", "Page up", "Back in a long row"),
         *pane_keys(PANES),
         Binding("escape", "leave", "Back", id="preview-leave", tooltip="Back to the setup"),
@@ -149,9 +150,9 @@ class PreviewScreen(BenchScreen):
                 self._show()
         elif isinstance(reply, Broken):
             log = f"Its log: {reply.log}" if reply.log else "It left no log"
-            self._say_why(
-                [Problem("preview", "", reply.error, f"{log}. escape, then p: try again")]
-            )
+            leave = key_name(self.app, type(self), "preview-leave")
+            fix = f"{log}. Leave with {leave} and open it again"
+            self._say_why([Problem("preview", "", reply.error, fix)])
         else:
             self._say_why(list(reply.problems))
 

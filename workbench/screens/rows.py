@@ -15,11 +15,12 @@ from textual.widgets import Static
 from engine.recipe import nearby
 from engine.recipe.rows_glance import Glance
 from workbench.recipe_editor import draft, own_rows
-from workbench.screens.dialogs import answers
+from workbench.screens.dialogs import line_keys
 from workbench.text import format, toml_text
 from workbench.text.sanitize import sanitize_line
 from workbench.widgets.choices import Choices
 from workbench.widgets.frame import FocusKeeper
+from workbench.widgets.key_names import key_name
 from workbench.widgets.lineinput import LineInput, PathInput
 from workbench.widgets.quiet_keys import quiet_key
 
@@ -39,10 +40,11 @@ class RowsScreen(FocusKeeper[str], ModalScreen[str]):
         """The question, what is typed, the files nearby, and the keys."""
         with Vertical(id="rows"):
             yield Static(Content.styled("Which rows to train on?", "bold"), markup=False)
-            yield PathInput(placeholder="a file, a folder or owner/name; tab completes")
+            completes = key_name(self.app, PathInput, "path-complete")
+            yield PathInput(placeholder=f"a file, a folder or owner/name; {completes} completes")
             yield Choices(id="nearby")
             yield Static("", markup=False, id="verdict")
-            yield answers("train on it", "cancel")
+            yield line_keys(self.app, "train on it", "cancel")
 
     def on_mount(self) -> None:
         """Type at once, while the files are looked at."""

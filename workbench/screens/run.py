@@ -30,6 +30,7 @@ from workbench.text.sanitize import sanitize_line, sanitize_path
 from workbench.widgets.answers import Samples
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.chart import Chart, Curve
+from workbench.widgets.key_names import key_name
 from workbench.widgets.quiet_keys import quiet_key
 
 _READ_EVERY_S = 0.1
@@ -180,7 +181,9 @@ class RunScreen(RunActions, ChartedScreen):
             self.refresh_bindings()
         was_seen = before.run.hello is not None and before.state.is_alive
         if was_seen and newest.state.name == RunStatus.DONE:
-            self.notify("i says how to use it, t talks with it", title="Trained", markup=False)
+            use, talk = (key_name(self.app, type(self), id) for id in ("run-use-it", "run-play"))
+            how = f"{use} says how to use it, {talk} talks with it"
+            self.notify(how, title="Trained", markup=False)
         hello = newest.run.hello
         if hello and not before.run.hello and newest.state.is_alive and is_here(hello):
             monitor = HardwareMonitor(self.run.path, hello.pid)

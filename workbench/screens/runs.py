@@ -19,6 +19,7 @@ from workbench.run_view.run_table import Entry
 from workbench.screens.bench_screen import BenchScreen, RunActions, bench, why_not_resumed
 from workbench.text import text_table
 from workbench.text.sanitize import sanitize_line, sanitize_path
+from workbench.widgets.key_names import key_name
 from workbench.widgets.lineinput import LineInput
 from workbench.widgets.quiet_keys import quiet_key
 
@@ -125,7 +126,8 @@ class RunsScreen(RunActions, BenchScreen):
                 table.move_cursor(row=names.index(selected.run.name))
         for entry in shown:
             self._put(entry)
-        self.set_subject(run_table.summary(len(shown), self._entries, self._order))
+        setup_key = key_name(self.app, type(self.app), "app-setup")
+        self.set_subject(run_table.summary(len(shown), self._entries, self._order, setup_key))
         self.refresh_bindings()
 
     def _columns_that_fit(self, shown: Sequence[Entry]) -> list[str]:
@@ -178,7 +180,8 @@ class RunsScreen(RunActions, BenchScreen):
             return "" if is_narrowed else "All runs are shown"
         if action == "compare":
             is_few = _FEWEST <= len(self._marked) <= _MOST
-            return "" if is_few else f"Mark {_FEWEST} to {_MOST} runs first, with space"
+            mark = key_name(self.app, type(self), "runs-mark")
+            return "" if is_few else f"Mark {_FEWEST} to {_MOST} runs first, with {mark}"
         if action not in {"mark", "stop", "delete", "copy", "play", "resume"}:
             return ""
         if self.selected is None:

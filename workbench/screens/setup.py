@@ -20,6 +20,7 @@ from engine.hardware import profiles as hardware
 from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Problem, Refusal
 from engine.recipe import files
+from workbench.recipe_editor import verdict
 from workbench.screens.bench_screen import BenchScreen, bench
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import format
@@ -29,6 +30,7 @@ from workbench.text.styled import Row, Span, wrapped
 from workbench.text.terminal import draws_braille
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.choices import Choices
+from workbench.widgets.key_names import key_name
 from workbench.widgets.quiet_keys import quiet_key
 from workbench.widgets.recipepane import RecipePane
 
@@ -145,7 +147,8 @@ class SetupScreen(BenchScreen):
         """Say what this machine is, and offer the run at work."""
         self._here, self._alive = here, alive
         self.query_one("#hardware", Choices).label(AUTO, f"{here.title}, this machine")
-        offer = _offer(alive.name) if alive else []
+        key = key_name(self.app, type(self), "setup-attach")
+        offer = _offer(alive.name, key) if alive else []
         self.query_one("#offer", Drawing).show(lambda width, height: offer)
         self._recipes.show_own(own_recipes)
         self.refresh_bindings()
@@ -180,8 +183,8 @@ class SetupScreen(BenchScreen):
         basis = self.choice, _written_ns(self.choice.recipe)
         if basis != self._basis:
             self._basis, self._outcome, self._of_rows = basis, None, ()
-        verdict = ("checking", "dim") if self._outcome is None else _verdict(self._outcome)
-        self._judge(verdict, self._outcome)
+        outcome = self._outcome
+        self._judge(self._verdict(outcome) if outcome else ("checking", "dim"), outcome)
         self.refresh_bindings()
         self._check_in_thread(self.choice)
 
@@ -228,7 +231,7 @@ class SetupScreen(BenchScreen):
         """Note it beside what else will disappoint."""
         if choice == self.choice and self._outcome and not self._is_starting:
             self._of_rows = noted
-            self._judge(_verdict(self._outcome), self._outcome)
+            self._judge(self._verdict(self._outcome), self._outcome)
 
     @work(thread=True, exclusive=True, group="remedy")
     def _seek_remedy(self, choice: Choice, assessed: Assessed) -> None:
@@ -250,7 +253,7 @@ class SetupScreen(BenchScreen):
         self.query_one("#settings", Pager).show_lines(partial(fact_rows, outcome.facts))
         self.query_one("#outcome").set_class(bool(outcome.problems), "-blocked")
         self._show_memory(outcome)
-        self._judge(_verdict(outcome), outcome)
+        self._judge(self._verdict(outcome), outcome)
         if not outcome.draft:
             self.on_key_list_closed()
         elif self.has_class("-editing"):
@@ -276,19 +279,27 @@ class SetupScreen(BenchScreen):
         else:
             pane.show(partial(budget_page.pane, budget, is_ascii=self.is_ascii))
 
-    def _judge(self, verdict: Span, outcome: RecipeAssessment | None = None) -> None:
+    def _judge(self, judgement: Span, outcome: RecipeAssessment | None = None) -> None:
         """Say what is under way, or what is wrong, or else what will disappoint."""
         problems = outcome.problems if outcome else ()
         notes = (*outcome.notes, *self._of_rows) if outcome and not problems else ()
         self.query_one("#outcome").set_class(bool(notes), "-noted")
         self.query_one("#problems", Pager).show_lines(
-            lambda width: [*problem_rows(verdict, problems, width), *note_rows(notes, width)]
+            lambda width: [*problem_rows(judgement, problems, width), *note_rows(notes, width)]
         )
+
+    def _verdict(self, outcome: RecipeAssessment) -> Span:
+        """What to do next, by the keys that do it."""
+        ids = ("setup-start", "setup-preview")
+        start, rows = (key_name(self.app, type(self), id) for id in ids)
+        return verdict.of_outcome(outcome, start, rows)
 
     def on_resize(self) -> None:
         """Facts that don't fit are told of."""
         facts = self.query_one("#settings", Pager)
-        facts.border_subtitle = "tab, down: more" if facts.is_cut else ""
+        lists = key_name(self.app, type(self), "setup-lists")
+        down = key_name(self.app, Pager, "list-down")
+        facts.border_subtitle = f"{lists}, {down}: more" if facts.is_cut else ""
 
     @property
     def _keys(self) -> KeyList:
@@ -317,7 +328,9 @@ class SetupScreen(BenchScreen):
         key = looked.key
         about = self.query_one("#help", Pager)
         about.border_title = key.name
-        about.border_subtitle = "h l change it" if key.choices else ""
+        ids = ("keys-value-before", "keys-next-value")
+        turns = " ".join(key_name(self.app, type(self._keys), id) for id in ids)
+        about.border_subtitle = f"{turns} change it" if key.choices else ""
         about.show_lines(partial(keys.help_rows, key, looked.problems))
         about.action_move(-1_000_000)
 
@@ -344,7 +357,7 @@ class SetupScreen(BenchScreen):
         """Why an action can't be done now."""
         outcome = self._outcome
         if action in _OF_LISTS - {"lists"} and self.has_class("-editing"):
-            return "Leave the keys first, with escape"
+            return f"Leave the keys first, with {key_name(self.app, type(self._keys), 'keys-back')}"
         if action == "attach":
             return "" if self._alive is not None else "No run is at work"
         if action == "start" and self._is_starting:
@@ -353,7 +366,7 @@ class SetupScreen(BenchScreen):
             return "The choice is being checked" if action in {"start", "preview", "edit"} else ""
         match action:
             case "start":
-                may_start = not outcome.problems or _lacks_terms_only(outcome)
+                may_start = not outcome.problems or verdict.lacks_terms_only(outcome)
                 return "" if may_start else "What is wrong is told above; mend it first"
             case "preview":
                 return "" if outcome.recipe is not None else "The recipe has to be right first"
@@ -412,7 +425,7 @@ class SetupScreen(BenchScreen):
 
     def action_start(self) -> None:
         """Make the run and start its engine, which has more use for the machine than a forecast."""
-        if self._outcome is not None and _lacks_terms_only(self._outcome):
+        if self._outcome is not None and verdict.lacks_terms_only(self._outcome):
             self._ask_for_terms()
             return
         self._is_starting = True
@@ -477,22 +490,7 @@ def _written_ns(recipe: str) -> int:
         return 0
 
 
-def _offer(name: str) -> list[Row]:
+def _offer(name: str, key: str) -> list[Row]:
     """That one may go back to a run at work."""
-    words = [(" is running. ", ""), ("a", "accent"), (" follows it", "")]
+    words = [(" is running. ", ""), (key, "accent"), (" follows it", "")]
     return [[(sanitize_line(name), "strong"), *words]]
-
-
-def _lacks_terms_only(outcome: RecipeAssessment) -> bool:
-    """Whether nothing is wrong but that nobody agreed to the model's terms."""
-    return [*outcome.problems] == [terms.PROBLEM]
-
-
-def _verdict(outcome: RecipeAssessment) -> Span:
-    if _lacks_terms_only(outcome):
-        return "Gemma's terms come first. s shows them and asks.", "warn"
-    if not outcome.problems:
-        return "Nothing is wrong. s starts the run, p shows its rows.", "good"
-    count = format.amount(len(outcome.problems), "problem")
-    waits = "start waits" if outcome.recipe else "start and preview wait"
-    return f"{count}: {waits} for what is below", "bad"

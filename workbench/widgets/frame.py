@@ -56,12 +56,12 @@ class TitleBar(Drawing):
         return [*names, (shown, ""), (state, ink)]
 
 
-def pane_names(names: Sequence[str], selected: int) -> Row:
-    """Each name with the number that is its key; the chosen one stands out."""
+def pane_names(keys: Sequence[str], names: Sequence[str], selected: int) -> Row:
+    """Each name with its key; the chosen one stands out."""
     spans: list[Span] = []
-    for index, name in enumerate(names):
-        number_ink, ink = ("accent", "strong") if index == selected else ("dim", "dim")
-        spans += [(f"{index + 1} ", number_ink), (name, ink), ("    ", "")]
+    for index, (key, name) in enumerate(zip(keys, names, strict=True)):
+        key_ink, ink = ("accent", "strong") if index == selected else ("dim", "dim")
+        spans += [(f"{key} ", key_ink), (name, ink), ("    ", "")]
     return spans
 
 

@@ -16,6 +16,7 @@ from workbench.recipe_editor.keys import Key
 from workbench.text.styled import Row, fit
 from workbench.widgets.choices import Choices
 from workbench.widgets.frame import DisabledActions
+from workbench.widgets.key_names import key_name
 from workbench.widgets.lineinput import LineInput, PathInput
 from workbench.widgets.quiet_keys import quiet_key
 
@@ -114,7 +115,8 @@ class KeyList(DisabledActions, Choices):
             return "It is as the recipe has it"
         is_flip = action == "flip" and self.key.choices != keys.BOOLS
         is_turn = action == "turn" and not self.key.choices
-        return "It is not one of few values: enter types one" if is_flip or is_turn else ""
+        edit = key_name(self.app, type(self), "keys-edit")
+        return f"It is not one of few values: {edit} types one" if is_flip or is_turn else ""
 
     def action_turn(self, by: int) -> None:
         """Another of few values."""

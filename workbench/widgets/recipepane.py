@@ -13,6 +13,7 @@ from textual.message import Message
 from engine.recipe import files
 from workbench.widgets.choices import Choices, Group
 from workbench.widgets.frame import DisabledActions
+from workbench.widgets.key_names import key_name
 from workbench.widgets.quiet_keys import quiet_key
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class RecipePane(DisabledActions, Vertical):
     def on_mount(self) -> None:
         """Name it, and the key that nobody would guess."""
         self._list.offer(self._groups())
-        self._list.border_title, self._list.border_subtitle = "recipe", "/ filters"
+        key = key_name(self.app, type(self.screen), "setup-filter")
+        self._list.border_title, self._list.border_subtitle = "recipe", f"{key} filters"
 
     def disabled_reason(self, action: str) -> str:
         """Why an action can't be done now."""
