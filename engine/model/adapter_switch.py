@@ -39,18 +39,27 @@ class AdapterWeights:
 
 def read(adapter: Adapter, base: Model) -> AdapterWeights:
     """Read an adapter's files. Raises `Refusal` where they are torn or belong to another base."""
+    config = read_config(adapter, base)
+    try:
+        tensors = load_file(adapter.path / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _torn(adapter, f"it can't be read: {error}") from None
+    return AdapterWeights(adapter, config, tensors)
+
+
+def read_config(adapter: Adapter, base: Model) -> LoraConfig:
+    """Read an adapter's configuration alone. Raises `Refusal` as `read` does."""
     missing = [name for name in (CONFIG, WEIGHTS) if not (adapter.path / name).is_file()]
     if missing:
         raise _torn(adapter, f"{adapter.path / missing[0]} is missing")
     try:
         trained_on = guarded.json_document(adapter.path / CONFIG)["base_model_name_or_path"]
         config = LoraConfig.from_pretrained(str(adapter.path))
-        tensors = load_file(adapter.path / WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _torn(adapter, f"it can't be read: {error}") from None
     if not _is_base(str(trained_on), base):
         raise _foreign(adapter, f"{_OTHER}, {trained_on}, and the run's is {base.path}")
-    return AdapterWeights(adapter, config, tensors)
+    return config
 
 
 def _is_base(name: str, base: Model) -> bool:

@@ -11,7 +11,8 @@ from transformers.utils import cached_file
 from engine import guarded
 from engine.budget.safetensors_size import StoredTensor, stored_tensors
 
-_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Numbers of a safetensors file that weights are held in."""
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 """A checkpoint in one file, which transformers prefers; and what names those of several."""
 
@@ -22,7 +23,7 @@ def map_tensor(folder: Path, ending: str) -> torch.Tensor:
     Raises `ValueError` where there is none, or in other numbers than floating ones.
     """
     file, stored = _find(folder, ending)
-    dtype, count = _DTYPES[stored.dtype], math.prod(stored.shape)
+    dtype, count = DTYPES[stored.dtype], math.prod(stored.shape)
     before = stored.first_byte % mmap.ALLOCATIONGRANULARITY
     length = before + count * dtype.itemsize
     with file.open("rb") as stream:
@@ -49,7 +50,7 @@ def _find(folder: Path, ending: str) -> tuple[Path, StoredTensor]:
     for file in _files(folder, ending):
         for name, stored in stored_tensors(file).items():
             if name.endswith(ending):
-                if stored.dtype not in _DTYPES:
+                if stored.dtype not in DTYPES:
                     raise ValueError(f"{name} is stored as {stored.dtype} in {file.name}")
                 return file, stored
     raise ValueError(f"no safetensors file in {folder} holds {ending}")

@@ -21,6 +21,7 @@ class Job(StrEnum):
     RESUME = "resume", "resume_job", "go on with a run from its newest checkpoint"
     PREVIEW = "preview", "preview_job", "answer questions about a recipe's rows"
     GENERATE = "generate", "playground_job", "answer prompts with a run's adapter and its base"
+    EXPORT = "export", "export_job", "make of a run's adapter what others run"
     DOCTOR = "doctor", "doctor_job", "examine the installed packages"
 
     @property

@@ -85,6 +85,7 @@ class RunDir:
         self.ending = path / "exit.json"
         self.adapter = path / "adapter"
         self.checkpoints = path / "checkpoints"
+        self.exports = path / "export"
 
     @property
     def exists(self) -> bool:

@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": "prove that the installed packages train right",
     "attach": "follow a run (default: the newest)",
     "talk": "ask a run's adapter, and its base beside it",
+    "export": "make of a run's adapter what others can run",
     "resume": "go on with a run that ended early",
     "runs": "list runs and how each stands",
     "terms": "show Gemma's terms of use, and agree to them",

@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> int:
         raise Refusal("talk", problems)
     if sys.stdin is None:  # closed by whoever started this
         raise _no_prompt()
-    with_adapter = _run(arguments.run_name)
+    with_adapter = run_with_adapter(arguments.run_name)
     adapters.find(with_adapter, arguments.adapter)
     sides = SIDES if arguments.both else (Side.ADAPTER,)
     is_typed = sys.stdin.isatty() and not arguments.json
@@ -82,7 +82,7 @@ def _flag(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
-def _run(name: str | None) -> RunDir:
+def run_with_adapter(name: str | None) -> RunDir:
     """The run that is named, or the newest that has an adapter. Raises `Refusal`."""
     if name is None:
         with_adapter = (run for run in runs.every() if adapters.newest(run))

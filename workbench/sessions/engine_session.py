@@ -156,10 +156,10 @@ def start_playground(run: RunDir, adapter: str = "") -> Playground:
     """Start an engine on a run's newest adapter, or on a named one. Raises `Refusal`."""
     opening = Opening(str(run.path.resolve()), adapter)
     request = playground.request(opening)
-    return start(Playground, Job.GENERATE, request, _device(run.path))
+    return start(Playground, Job.GENERATE, request, device_of(run.path))
 
 
-def _device(path: Path) -> str:
+def device_of(path: Path) -> str:
     """Where the run was trained; what is wrong with its request is the engine's to tell."""
     with contextlib.suppress(Refusal):
         return RunDir(path).read_request().hardware.device
