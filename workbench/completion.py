@@ -83,6 +83,18 @@ def _hardware(**_: Any) -> list[str]:
     return profiles.names()
 
 
+def _bases(**_: Any) -> list[str]:
+    from engine.gemma import catalog
+
+    return [catalog.variant_of(name).hub_id for name in catalog.names()]
+
+
+def _forms(**_: Any) -> list[str]:
+    from engine.sessions.export_order import Form
+
+    return [*map(str, Form)]
+
+
 def _settings(prefix: str, **_: Any) -> list[str]:
     """Keys, and behind one its values: the few that it can take, or paths."""
     key, equals, value = prefix.partition("=")
@@ -109,6 +121,7 @@ _COMPLETERS: dict[str, Completer] = {
     "recipe": _recipes, "run_name": _runs, "names": _runs, "adapter": _adapters,
     "hardware": _hardware, "overrides": _settings, "data": _data, "out": _folders,
     "root": _folders, "file": _any_path, "shell": lambda **_: [*SHELLS],
+    "base": _bases, "form": _forms,
 }  # fmt: skip
 """By what the options of commands are called."""
 

@@ -87,15 +87,15 @@ def _write_weights(export: Export, weights: Path, staging: Staging) -> list[str]
 
 def _has_towers(export: Export) -> bool:
     """Whether the base, as others load it, is of the class with towers."""
-    known = catalog.name_of(export.base.name)
+    variant = catalog.name_of(export.base.name)
     config = guarded.json_document(export.base.folder / "config.json")
-    if known and "/" in export.base.name:
-        config = catalog.config_of(known)
+    if variant and "/" in export.base.name:
+        config = catalog.config_of(variant)
     return "text_config" in config
 
 
 def _limits(config: dict[str, Any], names: Iterable[str]) -> Iterable[str]:
-    """What others can't do with it, as far as is known."""
+    """What others can't do with it, as far as anybody knows."""
     if config.get("use_dora"):
         yield "vLLM and llama.cpp read no DoRA: for them, export it as merged"
     if any(map(_EXPERTS.fullmatch, names)):

@@ -71,8 +71,8 @@ def write_base(
             continue
         if path.suffix == ".json" and path.stat().st_size < _SETTINGS_BYTES:
             document = json.loads(path.read_bytes())
-            if isinstance(document, dict) and (kept := portable(document)) != document:
-                staging.write(below + name, _as_json(kept))
+            if isinstance(document, dict) and (portable_document := portable(document)) != document:
+                staging.write(below + name, _as_json(portable_document))
                 continue
         staging.copy(path, below + name)
 

@@ -140,9 +140,9 @@ def _prompts(
     """What the run's rows ask, and which rows these are."""
     model = export.recipe.model
     try:
-        seen = sight(model, tokenizer_and_config(model)[1], tokenizer)
+        images = sight(model, tokenizer_and_config(model)[1], tokenizer)
         prepared = prepare(
-            export.recipe.data, tokenizer, template, user_dirs.cache(), sight=seen,
+            export.recipe.data, tokenizer, template, user_dirs.cache(), sight=images,
             tell=lambda detail: export.tell("data", detail),
         )  # fmt: skip
         if asked_by_rows := questions(prepared, PROMPTS):
@@ -183,7 +183,7 @@ def _answers(
             {"input_ids": ids[start : start + _AT_ONCE]}, padding_side="left", return_tensors="pt"
         ).to(model.device)
         with torch.no_grad():
-            told: Any = model.generate(
+            generated: Any = model.generate(
                 **batch,
                 max_new_tokens=NEW_TOKENS,
                 do_sample=False,
@@ -191,8 +191,8 @@ def _answers(
                 output_logits=True,
                 return_dict_in_generate=True,
             )
-        logits.append(told.logits[0].float().cpu())
-        tokens += told.sequences[:, batch["input_ids"].shape[1] :].tolist()
+        logits.append(generated.logits[0].float().cpu())
+        tokens += generated.sequences[:, batch["input_ids"].shape[1] :].tolist()
     return _Answers(torch.cat(logits), [_ended(each, ends) for each in tokens])
 
 

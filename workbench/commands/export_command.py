@@ -33,8 +33,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "run_name", metavar="RUN", nargs="?", help="a run's name or path (default: the newest)"
     )
-    forms = "; ".join(f"{form}: {form.summary}" for form in Form)
-    parser.add_argument("--as", dest="form", required=True, choices=[*map(str, Form)], help=forms)
+    forms = "; ".join(f"{form}: {form.summary}" for form in Form) + " (default: merged)"
+    parser.add_argument(
+        "--as", dest="form", default=str(Form.MERGED), choices=[*map(str, Form)], help=forms
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="the folder to make (default: RUN/export/FORM)"
     )
