@@ -30,7 +30,13 @@ def adapted(model: Any, adapter: Adapter, scale: float = 0.1) -> PeftModel:
 
 
 def left(
-    folder: Path, base: str, *, scale: float = 0.1, quantization: str = "none", **choices: Any
+    folder: Path,
+    base: str,
+    *,
+    scale: float = 0.1,
+    quantization: str = "none",
+    dtype: str = "float32",
+    **choices: Any,
 ) -> tuple[RunDir, Any]:
     """A run of that base, and its adapted model."""
     run = RunDir(folder / "a run of mine")
@@ -38,7 +44,7 @@ def left(
     rows = folder / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
     adapter = Adapter(r=4, lora_alpha=16, **choices)
-    choice = Model.model_validate({"path": base, "dtype": "float32", "quantization": quantization})
+    choice = Model.model_validate({"path": base, "dtype": dtype, "quantization": quantization})
     recipe = Recipe(model=choice, adapter=adapter, data=Data(sources=(Source(path=str(rows)),)))
     run.write_request(Request("made", recipe, tiny.CPU))
     model = adapted(tiny.load(choice, tiny.CPU).model, adapter, scale)
