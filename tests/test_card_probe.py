@@ -18,6 +18,7 @@ from engine.problems import Refusal
 from engine.recipe import validate
 from tests import command
 from workbench import launch
+from workbench.commands import doctor_machine
 
 CARD = Profile("auto", "NVIDIA One", "cuda", 24.0, 0.95, True, visible_as="GPU-aaaa-1111")
 OLD_DRIVER = (
@@ -125,8 +126,36 @@ def test_what_worked_is_known_for_its_versions_and_what_fails_is_tried_again(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
 def test_the_probe_says_what_went_wrong_with_each_part() -> None:
-    line = [sys.executable, "-P", "-m", "engine.kernels.probe"]
-    done = subprocess.run(line, capture_output=True, check=True, timeout=120)
-    answer = CardAnswer(**json.loads(done.stdout))
+    def answer_on(device: str) -> CardAnswer:
+        line = [sys.executable, "-P", "-m", "engine.kernels.probe", device]
+        done = subprocess.run(line, capture_output=True, check=True, timeout=120)
+        return CardAnswer(**json.loads(done.stdout))
+
+    answer = answer_on("cuda")
     assert (answer.torch, answer.cuda) == (torch.__version__, torch.version.cuda or "")
     assert answer.product == answer.nf4 == answer.triton != ""
+    # A processor goes the way of Apple's GPUs: it multiplies in bfloat16 too, and no more.
+    works = answer_on("cpu")
+    assert (works.product, works.nf4, works.triton) == ("", "", "")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine is a Mac")
+def test_an_apple_gpu_that_torch_can_not_use_is_refused_by_run_and_doctor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GEMMA_BENCH_CACHE", str(tmp_path))
+    mac = profiles.profile("apple-m")
+    answer = card_probe.answer_of(mac)
+    assert "MPS" in answer.product
+    recipe = validate.load("gemma3-270m-lora-sft", [], on_paper=True)[0]
+    with pytest.raises(Refusal) as refused:
+        launch._tried(mac, recipe)
+    (problem,) = refused.value.problems
+    assert f"but torch {torch.__version__} can't compute on it" in problem.reason
+    assert "update macOS, or train on the processor: --hardware cpu" in problem.fix
+    (finding,) = doctor_machine.of_card(mac, answer)
+    assert (finding.passed, "update macOS" in finding.advice) == (False, True)
+    (finding,) = doctor_machine.of_card(mac, replace(answer, product=""))
+    assert finding.passed
+    assert not [*tmp_path.iterdir()], "what fails is tried again"
+    assert launch._tried(profiles.profile("cpu"), recipe).device == "cpu"

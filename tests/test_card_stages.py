@@ -27,9 +27,9 @@ def test_the_whole_examination_on_the_pretended_card(drivers: Path, tmp_path: Pa
         "GEMMA_BENCH_CACHE": str(tmp_path / "cache"), "XDG_DATA_HOME": str(tmp_path / "data"),
     }  # fmt: skip
     variables.pop("CUDA_VISIBLE_DEVICES", None)
-    # It takes 75 to 110 s where two cores have four to six processes more to run.
     done = subprocess.run(
-        [sys.executable, ROOT / "bench" / "gpu.py", "--minutes", "3", "--out", "out"],
+        [sys.executable, ROOT / "bench" / "gpu.py", "--minutes", _three_minutes(),
+         "--out", "out"],
         cwd=tmp_path, env=variables, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout == (tmp_path / "out" / "results.jsonl").read_text(), done.stderr
@@ -61,6 +61,11 @@ def test_the_whole_examination_on_the_pretended_card(drivers: Path, tmp_path: Pa
     assert (killed["exit_code"], killed["resumed_from"]) == (-9, 3)
     assert killed["steps_taken_twice"] == [4, 5]
     assert parts["failures"]["out of memory, and retried"]["retries"] == 1
+
+
+def _three_minutes() -> str:
+    """More where other processes have the cores: of all stages 45 s are a processor's."""
+    return f"{3 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)):.1f}"
 
 
 def _by_case(record: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,25 @@ def test_every_card_has_all_figures(name: str) -> None:
         assert (found.context_gib, found.cublas_workspace_bytes) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("card", "in_bfloat16", "in_float16", "in_float32"),
+    [
+        ("t4", 8.1, 65.0, 8.1), ("rtx-3060-12gb", 25.5, 25.5, 12.7), ("rtx-3090", 71.0, 71.0, 35.6),
+        ("rtx-4060-8gb", 30.2, 30.2, 15.1), ("rtx-4090", 165.2, 165.2, 82.6),
+        ("rtx-5090", 209.5, 209.5, 104.8), ("l4", 121.0, 121.0, 30.3),
+        ("a100-40gb", 312.0, 312.0, 19.5), ("h100-80gb", 989.0, 989.0, 67.0),
+        ("b200", 2250.0, 2250.0, 75.0), ("mi300x", 1307.4, 1307.4, 163.4),
+        ("apple-m", 8.5, 8.5, 8.5),
+    ],
+)  # fmt: skip
+def test_arithmetic_of_a_card_by_its_type_is_that_of_its_datasheet(
+    card: str, in_bfloat16: float, in_float16: float, in_float32: float
+) -> None:
+    """A T4 has no bfloat16 arithmetic, which goes through float32 there."""
+    found = [profiles.profile(card).tflops_in(t) for t in ("bfloat16", "float16", "float32")]
+    assert found == [in_bfloat16, in_float16, in_float32]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_says_where_its_figures_come_from(path: Path) -> None:
     lines = path.read_text().splitlines()

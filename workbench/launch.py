@@ -144,7 +144,7 @@ def _tried(profile: Profile, recipe: "Recipe") -> Profile:
 
     Raises `Refusal` where torch, or NF4 where it is needed, can't use it.
     """
-    if profile.device != "cuda":
+    if profile.device == "cpu":
         return profile
     answer = card_probe.require_usable(profile, needs_nf4=recipe.model.quantization == "nf4")
     return replace(profile, why_no_triton=answer.triton)

@@ -18,7 +18,7 @@ from engine.units import GIB
 def parts(trial: CardTrial) -> Iterator[Part]:
     """The facts, in one part; it fails where a run could not compute on the card."""
     card_memory.used_before()
-    answer = probe.answers()
+    answer = probe.answers("cuda")
     product = answer["product"]
     if product:
         yield {"passed": False, **answer}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from engine.card_stages import engine_run, random_checkpoint
+from engine.card_stages import engine_run
 from engine.card_stages.card_trial import CardTrial, Part
 from engine.card_stages.engine_run import Settings
 from engine.gemma.lora_targets import ATTENTION, MLP
@@ -61,7 +61,11 @@ def _measured(trial: CardTrial, name: str, case: _Case) -> Part:
     folder = trial.folder / name.replace(" ", "-").replace(",", "")
     weights, model = trial.folder / f"{folder.name}-model", case.variant
     if model != EMBEDDED:
-        needed, free = _needed_bytes(case), shutil.disk_usage(trial.folder).free
+        # A tiny Gemma is there already, and its run imports what it needs in its own process.
+        from engine.card_stages import random_checkpoint
+
+        needed = random_checkpoint.size_bytes(case.variant, case.layers)
+        free = shutil.disk_usage(trial.folder).free
         if needed > 0.9 * free:
             room = f"{needed / GIB:.1f} GiB, and {free / GIB:.1f} are free in {trial.folder}"
             return {"skipped": f"its checkpoint needs {room}"}
@@ -78,10 +82,6 @@ def _measured(trial: CardTrial, name: str, case: _Case) -> Part:
     compared = _compared(ended.of_kind("memory")[0])
     # Of a tiny model's step the larger part is what cuBLAS may take.
     return compared if trial.is_tiny else {"passed": _is_near(compared), **compared}
-
-
-def _needed_bytes(case: _Case) -> int:
-    return random_checkpoint.size_bytes(case.variant, case.layers)
 
 
 def _settings(case: _Case, model: str) -> Settings:

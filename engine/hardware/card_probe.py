@@ -1,8 +1,9 @@
-"""Whether torch, bitsandbytes and Triton can use a card, tried once for each of their versions."""
+"""Whether torch, bitsandbytes and Triton can use a GPU, tried once for each of their versions."""
 
 import contextlib
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -39,8 +40,10 @@ class CardAnswer:
 
 
 def key_of(profile: Profile) -> str:
-    """What an answer holds for: driver, card and versions."""
-    return " ".join((driver(), profile.visible_as, *map(installed.version, _PACKAGES)))
+    """What an answer holds for: driver or macOS, card and versions."""
+    of_system = platform.mac_ver()[0] if profile.device == "mps" else driver()
+    card = profile.visible_as or profile.device
+    return " ".join((of_system, card, *map(installed.version, _PACKAGES)))
 
 
 def answer_of(profile: Profile) -> CardAnswer:
@@ -49,7 +52,7 @@ def answer_of(profile: Profile) -> CardAnswer:
     answers = _read_answers(path)
     if key in answers:
         return answers[key]
-    answer = _tried(profile.visible_as)
+    answer = _tried(profile)
     if not answer.product:
         # What fails is tried again: it may have been mended, or the card been full.
         with contextlib.suppress(OSError):
@@ -79,6 +82,9 @@ def require(answer: CardAnswer, profile: Profile, driver: str, *, needs_nf4: boo
 def _reason_and_fix(answer: CardAnswer, profile: Profile, driver: str) -> tuple[str, str]:
     here = f"this machine has {profile.title}"
     on_cpu = "or train on the processor: --hardware cpu"
+    if profile.device == "mps":
+        mend = f"PyTorch computes in bfloat16 there from macOS 14 on: update macOS, {on_cpu}"
+        return f"{here}, but torch {answer.torch} can't compute on it: {answer.product}", mend
     if not answer.cuda and answer.torch:
         mend = f"pip install --force-reinstall torch --index-url {_WHEELS}, {on_cpu}"
         return f"{here}, but torch {answer.torch} is built for the CPU only", mend
@@ -91,12 +97,12 @@ def _reason_and_fix(answer: CardAnswer, profile: Profile, driver: str) -> tuple[
     return reason, f"gemma-bench doctor says more; {on_cpu}"
 
 
-def _tried(visible_as: str) -> CardAnswer:
+def _tried(profile: Profile) -> CardAnswer:
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "engine.kernels.probe"],
+            [sys.executable, "-P", "-m", "engine.kernels.probe", profile.device],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            env=os.environ | visible_card.only(visible_as or visible_card.first()),
+            env=os.environ | visible_card.only(profile.visible_as or visible_card.first()),
             timeout=DEADLINE_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

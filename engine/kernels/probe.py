@@ -1,12 +1,15 @@
-"""Tries a card with what a run needs of it: `python -m engine.kernels.probe` says it as JSON.
+"""Tries a GPU with what a run needs of it: `python -m engine.kernels.probe cuda` says it as JSON.
 
-It allocates and multiplies, sends a weight through bitsandbytes' NF4 and back, and runs one Triton
-kernel, each with what went wrong. It has not been run on a GPU yet.
+It allocates and multiplies; on a card it sends a weight through bitsandbytes' NF4 and back, and
+runs one Triton kernel, each with what went wrong. It has not been run on a GPU yet; `cpu` is its
+twin.
 """
 
 import importlib
 import json
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,16 +27,17 @@ tl: Any = None
 """Triton's language, by the name under which it is looked up in the kernel's module."""
 
 
-def answers() -> dict[str, Any]:
+def answers(device: str) -> dict[str, Any]:
     """Torch's version and its CUDA's, how many cards it sees, and the error of each part.
 
-    One that works has an empty error.
+    One that works has an empty error, and so has one that nothing uses on a device.
     """
     answer: dict[str, Any] = {"torch": torch.__version__, "cards": torch.cuda.device_count()}
     answer["cuda"] = torch.version.cuda or torch.version.hip or ""
-    answer["product"] = _error_of(_multiply)
-    answer["nf4"] = answer["product"] or _error_of(_quantise)
-    answer["triton"] = answer["product"] or _error_of(_double_by_triton)
+    answer["product"] = _error_of(partial(_multiply, device))
+    if device == "cuda":
+        answer["nf4"] = answer["product"] or _error_of(_quantise)
+        answer["triton"] = answer["product"] or _error_of(_double_by_triton)
     return answer
 
 
@@ -44,9 +48,11 @@ def _error_of(trial: Callable[[], bool]) -> str:
         return f"{type(error).__name__}: {error}"[:500]
 
 
-def _multiply() -> bool:
-    ones = torch.ones(_ROWS, _ROWS, device="cuda")
-    return bool((ones @ ones == _ROWS).all())
+def _multiply(device: str) -> bool:
+    """In float32, and in bfloat16 where every run computes in it: Macs have it from macOS 14 on."""
+    types = [torch.float32] if device == "cuda" else [torch.float32, torch.bfloat16]
+    ones = [torch.ones(_ROWS, _ROWS, device=device, dtype=dtype) for dtype in types]
+    return all(bool((each @ each == _ROWS).all()) for each in ones)
 
 
 def _quantise() -> bool:
@@ -67,4 +73,4 @@ def _double_by_triton() -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(answers()))
+    print(json.dumps(answers(sys.argv[1])))

@@ -25,7 +25,7 @@ _MOST_SHARE_OF_OTHERS = 0.25
 def findings(nodes: Path = torch_probe.NODES) -> Iterator[Finding]:
     """Each as it is known; `nodes` is where the kernel keeps its device files."""
     profile = profiles.detect(nodes)
-    if profile.device == "cuda":
+    if profile.device != "cpu":
         yield from of_card(profile, card_probe.answer_of(profile))
     elif (nodes / _NVIDIA_NODE).exists():
         yield from _of_silent_driver(profile)
@@ -41,7 +41,10 @@ def findings(nodes: Path = torch_probe.NODES) -> Iterator[Finding]:
 
 
 def of_card(profile: Profile, answer: CardAnswer) -> Iterator[Finding]:
-    """Whether torch, bitsandbytes and Triton can use a card, alone, and with room on it."""
+    """Whether torch, bitsandbytes and Triton can use a card, alone, and with room on it.
+
+    On Apple's GPUs a run uses torch alone; there is one, and its memory is the host's.
+    """
     try:
         card_probe.require(answer, profile, card_probe.driver(), needs_nf4=True)
     except Refusal as refusal:
@@ -49,7 +52,7 @@ def of_card(profile: Profile, answer: CardAnswer) -> Iterator[Finding]:
         yield _finding(_CARD, advice)
     else:
         yield _finding(_CARD)
-    if answer.product:
+    if answer.product or profile.device == "mps":
         return
     fix = kernel_choice.triton_fix(answer.triton)
     yield _finding(
