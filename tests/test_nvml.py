@@ -133,6 +133,28 @@ def test_of_an_unknown_card_its_generation_is_known(
     assert "its speed is unknown" in told["reason"]
 
 
+@pytest.mark.parametrize(
+    ("name", "capability", "speed", "bandwidth", "in_16_bits", "in_float32"),
+    [
+        ("NVIDIA GeForce RTX 3080", "8.6", "8704 1710 320 9501", 760.1, 59.5, 29.8),
+        ("NVIDIA GeForce RTX 2080 Ti", "7.5", "4352 1545 352 7001", 616.1, 53.8, 13.4),
+        ("Tesla V100-SXM2-16GB", "7.0", "5120 1530 4096 877", 898.0, 124.7, 15.7),
+        ("NVIDIA A10", "8.6", "9216 1695 384 6251", 600.1, 125.1, 31.2),
+        ("NVIDIA H100 PCIe", "9.0", "14592 1755 5120 1593", 2039.0, 757.5, 51.2),
+        ("NVIDIA Next", "13.0", "20000 2000 512 14001", None, None, None),
+    ],
+)  # fmt: skip
+def test_the_speed_of_a_card_without_a_profile_is_that_of_its_datasheet(
+    found: Any, name: str, capability: str, speed: str, bandwidth: float | None,
+    in_16_bits: float | None, in_float32: float | None,
+) -> None:  # fmt: skip
+    """Cores and clocks are those of NVIDIA's datasheets, whose figures are met within 1 %."""
+    told = found("ok", FAKE_NAME=name, FAKE_CAPABILITY=capability, FAKE_SPEED=speed)
+    figures = told["bandwidth_gb_s"], told["tflops"], told["float32_tflops"]
+    assert figures == (bandwidth, in_16_bits, in_float32)
+    assert ("its speed is by cores and clocks" in told["reason"]) is (in_16_bits is not None)
+
+
 def test_a_known_name_with_other_memory_is_another_card(found: Any) -> None:
     told = found("ok", FAKE_NAME="NVIDIA GeForce RTX 4060 Ti", FAKE_MIB="8188")
     assert told["tflops"] is None

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.hardware.nvidia_speed import Speed
+
 Device = Literal["cuda", "mps", "cpu"]
 """PyTorch's names of kinds of devices; AMD's cards are cuda."""
 _AMD_FLASH = ("gfx90a", "gfx942", "gfx950")
@@ -30,6 +32,8 @@ class Gpu:
     """What is free now; None where that is not known."""
     holders: str = ""
     """Other processes that hold memory of it, by name."""
+    speed: Speed | None = None
+    """None where its driver does not tell."""
     note: str = ""
     """Why it is this one, or what is uncertain about it."""
 

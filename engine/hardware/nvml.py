@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from engine.hardware.gpu import Absence, Gpu
+from engine.hardware.nvidia_speed import Speed
 from engine.units import GIB
 
 DEADLINE_S = 2.0
@@ -198,8 +199,20 @@ def _parts(handle: Any, name: str, visible_as: str) -> Sequence[Gpu]:
         Gpu(
             name, memory_gib, (major, minor),
             visible_as=visible_as, free_gib=free_gib, holders=holders,
+            speed=optional(lambda: _speed(handle), None),
         )
     ]  # fmt: skip
+
+
+def _speed(handle: Any) -> Speed:
+    import pynvml
+
+    return Speed(
+        pynvml.nvmlDeviceGetNumGpuCores(handle),
+        pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_SM),
+        pynvml.nvmlDeviceGetMemoryBusWidth(handle),
+        pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_MEM),
+    )
 
 
 def _instance(handle: Any, index: int) -> Any:

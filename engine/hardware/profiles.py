@@ -193,14 +193,18 @@ def _of_gpu(gpu: Gpu, teller: str) -> Profile:
     is_unified = card.is_unified if card else gpu.memory_gib is None
     memory_gib = host_gib if is_unified or gpu.memory_gib is None else gpu.memory_gib
     shared = ", shared with the host" if is_unified else ""
+    fallback = _by_generation(gpu)
+    speed = (
+        "its speed is unknown" if fallback.tflops is None else "its speed is by cores and clocks"
+    )
     figures = (
         f"its other figures are those of the profile {card.name}"
         if card
-        else "no profile has that name and memory, so its speed is unknown"
+        else f"no profile has that name and memory, so {speed}"
     )
     reasons = [f"{teller} {gpu.name} with {memory_gib:.1f} GiB{shared}", figures, gpu.note]
     return replace(
-        card or _by_generation(gpu),
+        card or fallback,
         name=AUTO,
         title=gpu.name,
         memory_gib=memory_gib,
@@ -227,8 +231,9 @@ def _is_near(memory_gib: float | None, expected_gib: float) -> bool:
 
 
 def _by_generation(gpu: Gpu) -> Profile:
-    """What follows from a card's generation alone."""
-    is_unified = gpu.memory_gib is None
+    """What follows from a card's generation, and from what its driver tells of its speed."""
+    is_unified, speed = gpu.memory_gib is None, gpu.speed
+    tflops = speed.tflops(gpu.name, gpu.capability) if speed else None
     return Profile(
         AUTO,
         gpu.name,
@@ -241,6 +246,9 @@ def _by_generation(gpu: Gpu) -> Profile:
         context_gib=_GUESSED_CONTEXT_GIB,
         cublas_workspace_bytes=gpu.cublas_workspace_bytes,
         is_unified=is_unified,
+        bandwidth_gb_s=speed.bandwidth_gb_s if speed and tflops else None,
+        tflops=tflops,
+        float32_tflops=speed.float32_tflops if speed and tflops else None,
     )
 
 
