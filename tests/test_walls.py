@@ -106,7 +106,7 @@ ORDER = [
     "workbench.run_view",
     "workbench.sessions", "workbench.widgets", "workbench.patches", "workbench.screens",
     "workbench.app", "workbench.commands", "workbench.completion", "workbench.cli",
-    "tools.embedded_model", "tools.simulator", "tools.write_recipes",
+    "tools.embedded_model", "tools.simulator", "tools.written_part", "tools.write_recipes",
     "tools.golden_figures", "tools.write_file_kinds", "tools.write_row_formats",
     "tools.write_key_ids",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from engine.data.reading import files
 from engine.data.reading.progress import Progress
 from engine.problems import Refusal
 from engine.recipe.data_files import source_files
+from tools import written_part
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 BEGIN, END = "<!-- python -m tools.write_file_kinds -->\n", "<!-- end -->\n"
@@ -124,10 +125,8 @@ def _two_sheets() -> bytes:
 
 def page(text: str) -> str:
     """A page with the table that it holds made anew."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{table()}{END}{after}"
+    return written_part.renewed(text, BEGIN, table(), END)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    written_part.write(PAGE, page)

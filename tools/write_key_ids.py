@@ -3,6 +3,7 @@
 from itertools import groupby
 from pathlib import Path
 
+from tools import written_part
 from workbench.app import BenchApp
 from workbench.screens.keymap import every_key
 
@@ -25,10 +26,8 @@ def table() -> str:
 
 def page(text: str) -> str:
     """The page with the table as it should be."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return written_part.renewed(text, BEGIN, f"\n{table()}\n", END)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    written_part.write(PAGE, page)

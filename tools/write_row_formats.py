@@ -12,6 +12,7 @@ from engine.data.formats import preference
 from engine.data.formats.comparisons import COMPARISONS
 from engine.data.formats.meaning import THOUGHTS
 from engine.data.formats.registry import FORMATS, read
+from tools import written_part
 
 PAGE = Path(__file__).parents[1] / "docs" / "data.md"
 BEGIN, END = "<!-- python -m tools.write_row_formats -->\n", "<!-- end of formats -->\n"
@@ -170,15 +171,9 @@ def _refusal(name: str, row: dict[str, Any]) -> str:
 
 def page(text: str) -> str:
     """A page with the tables that it holds made anew."""
-    text = _between(text, BEGIN, table(), END)
-    return _between(text, BEGIN_JUDGED, judged_table(), END_JUDGED)
-
-
-def _between(text: str, begin: str, written: str, end: str) -> str:
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}{written}{end}{after}"
+    text = written_part.renewed(text, BEGIN, table(), END)
+    return written_part.renewed(text, BEGIN_JUDGED, judged_table(), END_JUDGED)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    written_part.write(PAGE, page)
