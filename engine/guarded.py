@@ -9,8 +9,10 @@ import stat
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""A value of a document that anybody may have written."""
 MAX_BYTES = 16 << 20
 """Of a document that is read whole; a plan of the largest Gemma has a hundredth of it."""
 MAX_DEPTH = 64

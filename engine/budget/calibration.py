@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from engine import guarded, user_dirs
 from engine.atomic import write_json
+from engine.guarded import Json
 from engine.hardware import nvml
 
 _LEAST_GIB, _MOST_GIB = 0.1, 2.0
@@ -75,7 +76,7 @@ def remember(name: str, context_gib: float) -> None:
         write_json(file, {**records, name: {"context_gib": context_gib}})
 
 
-def _context_of(record: Any) -> float | None:
+def _context_of(record: Json) -> float | None:
     value: Any = record.get("context_gib") if isinstance(record, dict) else None
     if type(value) not in (int, float) or not _LEAST_GIB <= value <= _MOST_GIB:
         return None

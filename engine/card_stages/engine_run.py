@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.budget.placement import forecast_recipe
 from engine.card_stages.card_trial import CardTrial
+from engine.guarded import Json
 from engine.hardware.profiles import Profile
 from engine.recipe import validate
 from engine.run import rundir
@@ -63,7 +64,7 @@ def prepared(folder: Path, profile: Profile, settings: Settings, rows: list[str]
     return rundir.create(text, request, folder / "run")
 
 
-def _toml(value: Any) -> str:
+def _toml(value: Json) -> str:
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
     if isinstance(value, list):

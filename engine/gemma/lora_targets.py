@@ -1,11 +1,12 @@
 """Names of a language model's modules, and which of them an adapter is meant for."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
 from engine.gemma.shapes import Gemma
+from engine.guarded import Json
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -23,7 +24,7 @@ _ROOTS = ("model.language_model.", "model.", "")
 """What names begin with in the class with towers, in the one without, and within the decoder."""
 
 
-def _kind_of_targets(value: Any) -> str:
+def _kind_of_targets(value: Json) -> str:
     return EXPRESSION if isinstance(value, str) else NAMES
 
 

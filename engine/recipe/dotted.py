@@ -6,13 +6,15 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from engine.guarded import Json
+
 
 def setting(key: str) -> str:
     """The setting that a key lies in: data.sources of data.sources.0.path."""
     return ".".join(key.split(".")[:2])
 
 
-def get(document: Any, key: str) -> Any:
+def get(document: Json, key: str) -> Any:
     """The value at a key of nested tables, and of lists by place; None where there is none."""
     for name in key.split("."):
         if isinstance(document, list) and name.isdigit() and int(name) < len(document):
@@ -22,7 +24,7 @@ def get(document: Any, key: str) -> Any:
     return document
 
 
-def put(document: dict[str, Any], key: str, value: Any) -> None:
+def put(document: dict[str, Any], key: str, value: Json) -> None:
     """Set a value, in new tables where need be. Raises `ValueError` where it goes through a value
     that is no table, or through a list that has no such place."""
     *outer, last = key.split(".")
@@ -52,7 +54,7 @@ def remove(document: dict[str, Any], key: str) -> None:
         outer.pop(last, None)
 
 
-def leaves(document: Any, key: str = "") -> dict[str, Any]:
+def leaves(document: Json, key: str = "") -> dict[str, Any]:
     """Values by key; a table within a list is named by its place, as in data.sources[0].path."""
     if isinstance(document, dict) and (document or not key):
         inner = [(f"{key}.{name}" if key else str(name), v) for name, v in document.items()]

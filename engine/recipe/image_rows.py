@@ -9,6 +9,7 @@ from typing import Any
 from engine import guarded
 from engine.gemma import catalog
 from engine.gemma.shapes import EMBEDDED
+from engine.guarded import Json
 from engine.problems import Problem, Refusal
 from engine.recipe import data_files
 from engine.recipe.schema import Data
@@ -95,7 +96,7 @@ def _head(file: Path) -> Iterator[tuple[int, Any]]:
         line += text.count("\n", gap.end(), end)
 
 
-def _images(record: Any) -> int:
+def _images(record: Json) -> int:
     if not isinstance(record, dict):
         return 0
     talk = record.get("messages") or record.get("conversations")

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from engine.guarded import Json
+
 _FILES = re.compile(r"score\.(heldout|general)|data\.heldout|data\.sources\.\d+\.path")
 
 
@@ -13,7 +15,7 @@ def absolute(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {section: value_at(section, table, folder) for section, table in document.items()}
 
 
-def value_at(key: str, value: Any, folder: Path) -> Any:
+def value_at(key: str, value: Json, folder: Path) -> Any:
     """The value of a dotted key with the paths in it made absolute."""
     if isinstance(value, dict):
         return {name: value_at(f"{key}.{name}", inner, folder) for name, inner in value.items()}

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from engine import guarded
 from engine.gemma import lora_targets
+from engine.guarded import Json
 from engine.recipe import data_files, own_paths
 from engine.recipe.schema import SECTIONS, Recipe, Source
 
@@ -54,7 +55,7 @@ def read(key: str, text: str, folder: Path) -> Any:
     return own_paths.value_at(key, _meant(kinds, text, value, folder), folder)
 
 
-def _meant(kinds: list[Any], text: str, value: Any, folder: Path) -> Any:
+def _meant(kinds: list[Any], text: str, value: Json, folder: Path) -> Any:
     """A value as one of the kinds that a key takes."""
     if kinds == [Source]:
         return _source(value, folder)
@@ -80,7 +81,7 @@ def _sources(text: str, value: Any, folder: Path) -> Any:
     return [_source(item, folder) for item in items]
 
 
-def _source(item: Any, folder: Path) -> Any:
+def _source(item: Json, folder: Path) -> Any:
     """A path that is there, or a pattern, is one; else owner/name is a dataset's id."""
     if not isinstance(item, str):
         return item
@@ -93,7 +94,7 @@ def _source(item: Any, folder: Path) -> Any:
     return {"id": item}
 
 
-def _words(kinds: list[Any], text: str, value: Any) -> Any:
+def _words(kinds: list[Any], text: str, value: Json) -> Any:
     """A list of texts from one; of projections also by their names alone."""
     if not text:
         return []
@@ -105,7 +106,7 @@ def _words(kinds: list[Any], text: str, value: Any) -> Any:
     return names if {*names} <= {*lora_targets.PROJECTIONS} else value
 
 
-def _number(kinds: list[Any], value: Any) -> int | float | None:
+def _number(kinds: list[Any], value: Json) -> int | float | None:
     """A number where one is meant: 1e3 may be a count, and 1e-4 one that YAML takes for text."""
     if {int, float}.isdisjoint(kinds) or not isinstance(value, int | float | str):
         return None

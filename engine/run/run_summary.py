@@ -8,6 +8,7 @@ from typing import Any
 from engine import guarded
 from engine.events import Hello, Step
 from engine.events.kinds import RESERVED_GIB, RSS_GIB
+from engine.guarded import Json
 from engine.problems import Refusal
 from engine.run.rundir import RunDir, State
 
@@ -111,7 +112,7 @@ def _document(read: Callable[[], dict[str, Any]]) -> tuple[Any, str]:
         return None, guarded.reason(error)
 
 
-def _value(document: Any, *keys: str) -> Any:
+def _value(document: Json, *keys: str) -> Any:
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document

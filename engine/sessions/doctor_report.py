@@ -9,6 +9,7 @@ from msgspec import Struct
 from engine import guarded, user_dirs
 from engine.atomic import write_json
 from engine.events import Warned
+from engine.guarded import Json
 from engine.sessions import wire
 
 
@@ -56,7 +57,7 @@ def _warning(finding: Finding) -> Warned:
     )
 
 
-def from_record(record: Any) -> Diagnosis:
+def from_record(record: Json) -> Diagnosis:
     """The diagnosis that was published as a record. Raises `ValueError` where it is none."""
     diagnosis: Diagnosis = wire.read(record, Diagnosis)
     return diagnosis

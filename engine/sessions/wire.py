@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from engine.guarded import Json
+
 
 def plain(message: object) -> Any:
     """The message as dicts, lists, texts and numbers."""
@@ -20,7 +22,7 @@ def line(message: object) -> bytes:
     return json.dumps(plain(message)).encode() + b"\n"
 
 
-def read(record: Any, kind: Any) -> Any:
+def read(record: Json, kind: Any) -> Any:
     """The message of that kind in plain values. Raises `ValueError` where they hold none."""
     return msgspec.convert(record, kind, dec_hook=_load)
 
@@ -38,5 +40,5 @@ def _dump(model: Any) -> Any:
     return model.model_dump(mode="json")
 
 
-def _load(kind: Any, record: Any) -> Any:
+def _load(kind: Any, record: Json) -> Any:
     return kind.model_validate_json(json.dumps(record))

@@ -1,11 +1,11 @@
 """What ended a run or a step: in words, what a user can do, and less memory the next time."""
 
 import json
-from typing import Any
 
 from engine import events
 from engine.budget.placement import forecast_recipe
 from engine.budget.suggestions import Suggestion, suggestions
+from engine.guarded import Json
 from engine.hardware import nvml
 from engine.hardware.gpu import Gpu
 from engine.hardware.profiles import Profile
@@ -113,7 +113,7 @@ def _first_that_helps(recipe: Recipe, profile: Profile) -> Suggestion | None:
     return next(much, max(options, key=lambda one: one.saves_gib, default=None))
 
 
-def _toml(value: Any) -> str:
+def _toml(value: Json) -> str:
     return json.dumps(value)
 
 

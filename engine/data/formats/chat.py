@@ -10,6 +10,7 @@ from engine.data.conversation import IMAGE, ROLES, Turn, UnusableRow
 from engine.data.formats import meaning, tool_text
 from engine.data.formats.form import Form, Record, words
 from engine.data.formats.tools import calls, calls_of_text, declarations
+from engine.guarded import Json
 
 _TEXT = ("text", "input_text", "output_text")
 _IMAGE = ("image", "image_url")
@@ -68,7 +69,7 @@ def _asks_for_loss(message: dict[str, Any]) -> bool:
     return has_weight and kind in ("system", "user", "tool") and meaning.asks_for_loss(message)
 
 
-def turn(message: Any, role: str = "role", content: str = "content") -> Turn:
+def turn(message: Json, role: str = "role", content: str = "content") -> Turn:
     """One message as a turn."""
     if not isinstance(message, dict):
         raise UnusableRow("a message that is no object")
@@ -104,7 +105,7 @@ def _thoughts_apart(message: dict[str, Any], content: Any) -> tuple[dict[str, An
     return {**message, "thinking": "\n".join(texts)}, rest
 
 
-def _type_of(part: Any) -> Any:
+def _type_of(part: Json) -> Any:
     return part.get("type") if isinstance(part, dict) else None
 
 
@@ -118,7 +119,7 @@ def keys_of(message: dict[str, Any]) -> tuple[str, str]:
     return ("from", "value") if "from" in message else ("role", "content")
 
 
-def is_answer(message: Any) -> bool:
+def is_answer(message: Json) -> bool:
     """Whether a message is the assistant's, its calls included."""
     role = message.get(keys_of(message)[0]) if isinstance(message, dict) else None
     return isinstance(role, str) and ROLES.get(role.strip().lower()) in ("assistant", "call")
@@ -144,7 +145,7 @@ def _named(messages: list[dict[str, Any]], read: list[Turn]) -> list[Turn]:
     return named
 
 
-def _content(content: Any, is_optional: bool) -> tuple[str, tuple[str, ...]]:
+def _content(content: Json, is_optional: bool) -> tuple[str, tuple[str, ...]]:
     if isinstance(content, list):
         return _parts(content)
     if is_optional and not isinstance(content, str):
@@ -191,7 +192,7 @@ def _with_images(read: list[Turn], listed: Any) -> list[Turn]:
     ]
 
 
-def _holds_objects(messages: Any) -> bool:
+def _holds_objects(messages: Json) -> bool:
     """Whether it is a list of messages; LIMA lists what is said alone."""
     return isinstance(messages, list) and not (messages and isinstance(messages[0], str))
 

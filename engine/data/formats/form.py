@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.data.conversation import Turn, UnusableRow
+from engine.guarded import Json
 
 Record = dict[str, Any]
 
@@ -23,7 +24,7 @@ class Form:
     """What is worth a note about a row that is read."""
 
 
-def words(content: Any) -> str:
+def words(content: Json) -> str:
     """Text as it stands; anything else is `UnusableRow`."""
     if isinstance(content, str):
         return content

@@ -12,6 +12,7 @@ from engine.data.conversation import Conversation, Turn, UnusableRow, settled
 from engine.data.formats import chat, chat_marks, meaning, question_answer, tool_text
 from engine.data.formats.comparisons import COMPARISONS, Compared, comparison_of
 from engine.data.formats.form import Form, Record, words
+from engine.guarded import Json
 
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ ]?")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -80,7 +81,7 @@ def _compared(row: Compared, shape: str) -> ReadPair:
     return ReadPair(pair, shape, tuple(dict.fromkeys([*names, *more_names])))
 
 
-def _side(row: Compared, answer: Any) -> tuple[Conversation, list[str]]:
+def _side(row: Compared, answer: Json) -> tuple[Conversation, list[str]]:
     """The talk with one of the answers, and the names of what is not read of it."""
     turns, columns = _talk(row.prompt_record, answer)
     names = [*meaning.unread(row.prompt_record, row.columns | columns)]
@@ -113,14 +114,14 @@ def _talk(prompt_record: Record, answer: Any) -> tuple[list[Turn], frozenset[str
     return [*before, *chat.turns({}, said)], form.columns - {*meaning.THOUGHTS}
 
 
-def _said(answer: Any, *, is_alone: bool) -> list[Record]:
+def _said(answer: Json, *, is_alone: bool) -> list[Record]:
     """An answer as messages: text, one message, a list of them, or a transcript of a whole talk."""
     if isinstance(answer, str):
         return transcript(answer) if is_alone else [{"role": "assistant", "content": answer}]
     return [_message(one) for one in (answer if isinstance(answer, list) else [answer])]
 
 
-def _message(message: Any) -> Record:
+def _message(message: Json) -> Record:
     """A message whose keys are `role` and `content`."""
     if not isinstance(message, dict):
         raise UnusableRow("a message that is no object")

@@ -6,6 +6,7 @@ from typing import Any
 from engine.data.conversation import Turn, UnusableRow
 from engine.data.formats import chat, meaning
 from engine.data.formats.form import Form, Record, words
+from engine.guarded import Json
 
 _NO_INPUT = {"<noinput>", "noinput", "no input", "<no input>", "nan", "n/a"}
 """What some Alpaca rows write where there is no input; read as none."""
@@ -46,20 +47,20 @@ def question_answer(
     return Form(fits, read, frozenset({*question, *answer, *passages}) | _BESIDE)
 
 
-def _answered(reply: Any, record: Record) -> list[Turn]:
+def _answered(reply: Json, record: Record) -> list[Turn]:
     """An answer as text, as a message, or as several."""
     if isinstance(reply, list | dict):
         return [chat.turn(one) for one in (reply if isinstance(reply, list) else [reply])]
     return [Turn("assistant", words(reply), meaning.thought(record))]
 
 
-def _conversational(record: Record, question: str, reply: Any) -> list[Turn]:
+def _conversational(record: Record, question: str, reply: Json) -> list[Turn]:
     """TRL's conversational prompt and completion; what the prompt answers carries no loss."""
     prompt = chat.turns(record, record[question], "role", "content")
     return [*map(chat.silent, prompt), *_answered(reply, record)]
 
 
-def _history(earlier: Any) -> list[Turn]:
+def _history(earlier: Json) -> list[Turn]:
     """Alpaca's earlier exchanges, a question and an answer each, or a list of messages."""
     if meaning.is_empty(earlier):
         return []

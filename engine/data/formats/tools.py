@@ -7,13 +7,14 @@ from typing import Any
 
 from engine.data.conversation import ToolCall, UnusableRow
 from engine.data.formats.meaning import as_json
+from engine.guarded import Json
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array", "int": "integer",
           "str": "string", "bool": "boolean"}  # fmt: skip
 """Python's names of types, found in benchmarks, as JSON Schema's."""
 
 
-def calls(value: Any) -> tuple[ToolCall, ...]:
+def calls(value: Json) -> tuple[ToolCall, ...]:
     """A message's `tool_calls`."""
     if not value:
         return ()
@@ -54,7 +55,7 @@ def _call(value: Any) -> ToolCall:
     return ToolCall(inner["name"], json.dumps(arguments or {}, ensure_ascii=False))
 
 
-def declarations(value: Any) -> str:
+def declarations(value: Json) -> str:
     """The functions a row declares as a JSON list of {type, function}; empty where none."""
     try:
         value = json.loads(value) if isinstance(value, str) and value.strip() else value
@@ -66,14 +67,14 @@ def declarations(value: Any) -> str:
     return json.dumps(declared, ensure_ascii=False)
 
 
-def _declared(value: Any) -> dict[str, Any]:
+def _declared(value: Json) -> dict[str, Any]:
     inner = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise UnusableRow("a tool without a name")
     return {"type": "function", "function": _json_schema({"description": "", **inner})}
 
 
-def _json_schema(value: Any) -> Any:
+def _json_schema(value: Json) -> Any:
     if isinstance(value, list):
         return [_json_schema(item) for item in value]
     if not isinstance(value, dict):

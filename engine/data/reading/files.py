@@ -19,6 +19,7 @@ from engine.data.reading import arrow_rows, json_rows, sheet_rows, table_rows
 from engine.data.reading.progress import Progress, require_bounded
 from engine.data.reading.row_index import MAX_ROW_BYTES, RowIndex, index_rows
 from engine.data.reading.text_encoding import require_utf8
+from engine.guarded import Json
 from engine.problems import Refusal
 from engine.recipe.data_files import COMPRESSED, LINES, ending
 from engine.run import disk
@@ -101,7 +102,7 @@ def bounded(pieces: Iterable[str], origin: str, progress: Progress) -> Iterator[
         progress.at(origin, num_rows, "read")
 
 
-def as_line(record: Any) -> str:
+def as_line(record: Json) -> str:
     """A record as a line of JSON; what JSON has no words for is written as text."""
     return _ENCODER.encode(record) + "\n"
 
