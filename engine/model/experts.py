@@ -7,6 +7,7 @@ from bitsandbytes.nn import Params4bit
 from torch import nn
 
 from engine.model.expert_matmul import grouped, multiply
+from engine.model.protocols import LanguageModel
 
 _REPLACED = "Gemma4TextExperts"
 
@@ -54,7 +55,7 @@ class QuantisedExperts(nn.Module):
         return gated
 
 
-def replace_experts(model: Any) -> list[str]:
+def replace_experts(model: LanguageModel) -> list[str]:
     """Put quantised experts in the place of all others; gives their names.
 
     Their weights are still those of the model, to be replaced by 4-bit ones one after the other.

@@ -13,6 +13,7 @@ from weakref import WeakSet, ref
 
 import torch
 
+from engine.data.batches import Collate
 from engine.gemma.lora_targets import PER_LAYER_TABLE
 from engine.model import mapped_tensor
 from engine.model.patches.partial_models import AbsentTable
@@ -154,16 +155,16 @@ class PrefetchedRows:
 class TablePrefetcher:
     """A collator on top of another: batches come with their rows, in the order they are used."""
 
-    def __init__(self, collator: Any, table: HostTable) -> None:
-        self.pad_token_id: int = collator.pad_token_id
+    def __init__(self, collator: Collate, table: HostTable) -> None:
+        self.pad_token_id = collator.pad_token_id
         self.table = table
-        self._collator: Callable[[Any], Batch] = collator
+        self._collator = collator
         self._thread = ThreadPoolExecutor(1, "rows")
         # A batch that is never used, as where a run goes on behind it, must not hold up the others.
         self._started: WeakSet[PrefetchedRows] = WeakSet()
         self._waiting: deque[ref[PrefetchedRows]] = deque()
 
-    def __call__(self, sequences: Any) -> Batch:
+    def __call__(self, sequences: list[dict[str, Any]]) -> Batch:
         """A batch whose rows are under way, or will be."""
         batch = self._collator(sequences)
         fetched = PrefetchedRows(batch["input_ids"], self)

@@ -59,6 +59,9 @@ class LanguageModel(Protocol):
 class AdaptedModel(LanguageModel, Protocol):
     """A model with a LoRA adapter, as PEFT makes it."""
 
+    peft_config: dict[str, Any]
+    """PEFT's configuration by the adapter's name."""
+
     def get_base_model(self) -> Any:
         """The model under the adapter."""
 

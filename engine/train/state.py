@@ -71,7 +71,7 @@ class TrainingState:
     score: Scorer
     loader: DataLoader[Any]
     optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
+    schedule: torch.optim.lr_scheduler.LambdaLR
     accelerator: Accelerator
     world: World
     guard: NonFiniteGuard

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch.optim.lr_scheduler import LambdaLR
 
 from engine.budget.library_kernels import PAGED_FROM
 
@@ -97,7 +98,7 @@ def _page(optimizer: Any) -> None:
             moments[name] = paged.copy_(moments[name])
 
 
-def restore_scheduler(scheduler: Any, state: dict[str, Any]) -> None:
+def restore_scheduler(scheduler: LambdaLR, state: dict[str, Any]) -> None:
     """Go on at the step that was saved, on the recipe's own curve (LambdaLR: rate times share)."""
     scheduler.last_epoch = state["last_epoch"]
     scheduler._step_count = state["_step_count"]

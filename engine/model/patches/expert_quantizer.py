@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, PreTrainedModel
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 from transformers.quantizers import auto
 from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
@@ -40,7 +40,7 @@ class ExpertQuantize(Bnb4bitQuantize):
         self,
         input_dict: dict[str, list[torch.Tensor]],
         full_layer_name: str | None = None,
-        model: Any = None,
+        model: PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> dict[str, torch.Tensor]:
         """Pack one tensor; a stack of experts has the shape (experts, outputs, inputs)."""
@@ -61,12 +61,14 @@ class ExpertQuantizer(Bnb4BitHfQuantizer):
     """Takes experts for weights that are to be packed."""
 
     def _process_model_before_weight_loading(
-        self, model: Any, device_map: Any, **kwargs: Any
+        self, model: PreTrainedModel, device_map: Any, **kwargs: Any
     ) -> None:
         super()._process_model_before_weight_loading(model, device_map, **kwargs)
         replace_experts(model)
 
-    def param_needs_quantization(self, model: Any, param_name: str, **kwargs: Any) -> bool:
+    def param_needs_quantization(
+        self, model: PreTrainedModel, param_name: str, **kwargs: Any
+    ) -> bool:
         """Whether a tensor is to be packed as it is loaded."""
         module, _ = get_module_from_name(model, param_name)
         is_expert = isinstance(module, QuantisedExperts)

@@ -4,10 +4,9 @@ With checkpointing, hooks of transformers make every input embedding require a g
 tower's among them, so that its whole backward pass would be computed for nothing.
 """
 
-from typing import Any
-
 import torch
 
+from engine.model.protocols import AdaptedModel
 from engine.written_for import WrittenFor
 
 WRITTEN_FOR = WrittenFor(
@@ -24,7 +23,7 @@ WRITTEN_FOR = WrittenFor(
 )
 
 
-def look_without_graph(model: Any) -> None:
+def look_without_graph(model: AdaptedModel) -> None:
     """Let an adapted model look at images without keeping anything for a backward pass."""
     inner = model.get_base_model().model
     inner.get_image_features = torch.no_grad()(inner.get_image_features)

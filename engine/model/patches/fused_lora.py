@@ -11,6 +11,7 @@ from peft.tuners.lora import Linear, LoraLayer
 
 from engine.hardware import kernel_choice
 from engine.kernels.linear import lora_linear
+from engine.model.protocols import AdaptedModel
 from engine.written_for import WrittenFor
 
 _LAYER = "peft.tuners.lora:Linear"
@@ -40,7 +41,7 @@ class FusedLoraLinear(Linear):
         return lora_linear(x.to(weight.dtype), weight, down, up, self.scaling[name])
 
 
-def use_fused_lora(model: Any) -> bool:
+def use_fused_lora(model: AdaptedModel) -> bool:
     """Let plain LoRA on dense layers compute so; whether that is all of the model's adapter.
 
     DoRA, dropout, biases, experts and 4-bit weights stay PEFT's. What is saved of a layer stays
@@ -64,5 +65,5 @@ def _is_dense(base: torch.nn.Module) -> bool:
     return type(base) is torch.nn.Linear and base.bias is None
 
 
-def _has_bias(layer: Any) -> bool:
+def _has_bias(layer: LoraLayer) -> bool:
     return any(layer.lora_bias.values())

@@ -9,6 +9,7 @@ from types import MethodType
 from typing import Any
 
 from bitsandbytes.optim import optimizer as bitsandbytes_optimizer
+from torch.optim import Optimizer
 
 from engine.model.patches.replaced import replaced
 from engine.written_for import WrittenFor
@@ -16,7 +17,7 @@ from engine.written_for import WrittenFor
 WRITTEN_FOR = WrittenFor("bitsandbytes", "==0.50.*", ("bitsandbytes.optim.optimizer:sync_gpu",))
 
 
-def step_without_waits(optimizer: Any) -> None:
+def step_without_waits(optimizer: Optimizer) -> None:
     """Let an optimizer whose moments are not paged launch its kernels one after the other."""
     step = type(optimizer).step
 
@@ -25,4 +26,4 @@ def step_without_waits(optimizer: Any) -> None:
         with replaced(bitsandbytes_optimizer, "sync_gpu", lambda _wait: lambda _tensor: None):
             return step(self, closure)
 
-    optimizer.step = MethodType(launched, optimizer)
+    optimizer.step = MethodType(launched, optimizer)  # type: ignore[method-assign]

@@ -7,9 +7,9 @@ memory.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from transformers.models.gemma3.modeling_gemma3 import Gemma3Model
 from transformers.models.gemma4.modeling_gemma4 import Gemma4Model, Gemma4TextModel
 from transformers.models.gemma4_unified.modeling_gemma4_unified import Gemma4UnifiedModel
@@ -40,7 +40,7 @@ def without_towers(is_text_only: bool) -> Iterator[None]:
         yield
 
 
-def _drop_towers(model: Any) -> None:
+def _drop_towers(model: PreTrainedModel) -> None:
     for name in MODULES:
         if getattr(model, name, None) is not None:
             setattr(model, name, None)
@@ -70,7 +70,7 @@ def without_layer_table(is_on_host: bool) -> Iterator[None]:
         yield
 
 
-def _drop_layer_table(model: Any) -> None:
+def _drop_layer_table(model: PreTrainedModel) -> None:
     if hasattr(model, PER_LAYER_TABLE):
         setattr(
             model, PER_LAYER_TABLE, AbsentTable(getattr(model, PER_LAYER_TABLE).scalar_embed_scale)
