@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from engine.sessions import playground, wire
+from engine.run import wire
+from engine.sessions import playground
 from engine.sessions.playground import End, Opening, Prompt, Settings, Side, Stop, decode
 
 TALK = (("system", "Be brief."), ("user", 'a\n"b" 한국어 \ud83d'), ("assistant", ""), ("user", "c"))

@@ -17,7 +17,7 @@ from engine.gemma.config import dialect_of
 from engine.model import lora
 from engine.objectives.sft import SupervisedFineTuning
 from engine.recipe.schema import Data, Recipe
-from engine.sessions import wire
+from engine.run import wire
 from engine.sessions.preview import (
     Answer,
     Broken,

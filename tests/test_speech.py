@@ -23,9 +23,10 @@ from engine.model.answers.generate import answer
 from engine.model.answers.playground_server import PlaygroundServer
 from engine.model.answers.token_stream import TokenStream
 from engine.recipe.schema import Adapter
+from engine.run import wire
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
-from engine.sessions import serve, wire
+from engine.sessions import serve
 from engine.sessions.playground import SIDES, End, Prompt, Settings, Side, Stop
 from tests import tiny
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -301,44 +301,19 @@ AnyEvent: Any = reduce(or_, _CLASSES)
 _DECODER = msgspec.json.Decoder(AnyEvent)
 
 
-class _FlatStep(msgspec.Struct, tag="step", tag_field="kind", kw_only=True):
-    """A step of the first schema."""
-
-    FIGURES: ClassVar[tuple[str, ...]] = tuple(metric.name for metric in SFT_METRICS)
-    step: Count
-    epoch: float
-    loss: float | None
-    token_accuracy: float | None
-    learning_rate: float
-    grad_norm: float | None
-    tokens: Count
-    supervised_tokens: Count
-    tokens_per_s: float
-    elapsed_s: float
-    allocated_gib: float | None
-    reserved_gib: float | None
-    rss_gib: float
-    t: float = 0.0
-    time: str = ""
-
-    def nested(self) -> Step:
-        """As it is told today; without an accelerator nothing was measured of one."""
-        figures = {name: getattr(self, name) for name in self.FIGURES}
-        absent = {name for name in ("allocated_gib", "reserved_gib") if figures[name] is None}
-        return Step(
-            step=self.step,
-            epoch=self.epoch,
-            tokens=self.tokens,
-            supervised_tokens=self.supervised_tokens,
-            tokens_per_s=self.tokens_per_s,
-            elapsed_s=self.elapsed_s,
-            metrics={name: value for name, value in figures.items() if name not in absent},
-            t=self.t,
-            time=self.time,
-        )
-
-
-_FLAT_DECODER = msgspec.json.Decoder(_FlatStep)
+_FLAT_FIGURES = [metric.name for metric in SFT_METRICS]
+_OF_ACCELERATOR = {ALLOCATED_GIB.name, RESERVED_GIB.name}
+_STEP_FIELDS = [field for field in msgspec.structs.fields(Step) if field.name != "metrics"]
+_FLAT_STEP = msgspec.defstruct(
+    "FlatStep",
+    [(f.name, f.type) if f.required else (f.name, f.type, f.default) for f in _STEP_FIELDS]
+    + [(name, float | None) for name in _FLAT_FIGURES],
+    tag="step",
+    tag_field="kind",
+    kw_only=True,
+)
+"""A step of the first schema."""
+_FLAT_DECODER = msgspec.json.Decoder(_FLAT_STEP)
 _DAMAGE = (msgspec.DecodeError, RecursionError, OverflowError, UnicodeDecodeError)
 
 
@@ -368,9 +343,19 @@ def decode(line: bytes) -> Event | None:
     except _DAMAGE:
         pass
     try:
-        return _FLAT_DECODER.decode(line).nested()
+        return _nested(_FLAT_DECODER.decode(line))
     except _DAMAGE:
         return None
+
+
+def _nested(flat: Any) -> Step:
+    """A step of the first schema as it is told today; a card that was not there had no memory."""
+    document: dict[str, Any] = msgspec.structs.asdict(flat)
+    figures = {name: document.pop(name) for name in _FLAT_FIGURES}
+    for name in _OF_ACCELERATOR:
+        if figures[name] is None:
+            del figures[name]
+    return Step(**document, metrics=figures)
 
 
 def decode_all(lines: Sequence[bytes]) -> list[Event | None]:

@@ -21,10 +21,11 @@ from engine.gemma.gguf import model as gguf_model
 from engine.gemma.shapes import Dialect
 from engine.problems import Refusal
 from engine.recipe.schema import Model
+from engine.run import wire
 from engine.run.control import RunControl
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir, Want
-from engine.sessions import serve, wire
+from engine.sessions import serve
 from engine.sessions.preview import Answer, Broken, Question, Refused, Reply, decode_question
 from engine.sessions.session_dir import SessionDir
 

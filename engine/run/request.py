@@ -1,19 +1,16 @@
 """What a run was asked for: a recipe on hardware, as its request.json holds it."""
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from engine import guarded
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe
-
-_PROFILE = TypeAdapter(Profile)
+from engine.run import wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +22,6 @@ class Parent:
     path: str
     step: int
     """Of the checkpoint that was copied."""
-
-    @classmethod
-    def from_dict(cls, document: dict[str, Any]) -> "Parent":
-        """Read plain data. Raises as `Request.from_dict` does."""
-        return cls(str(document["run"]), str(document["path"]), int(document["step"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +45,19 @@ class Request:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for request.json and plan.json."""
-        document: dict[str, Any] = {
-            "name": self.name,
-            "recipe": self.recipe.model_dump(mode="json"),
-            "recipe_file": self.recipe_file,
-            "overrides": list(self.overrides),
-            "hardware": self.hardware.as_dict(),
-            "forecast": self.forecast,
-            "argv": list(self.argv),
-        }
-        return document | ({"parent": dataclasses.asdict(self.parent)} if self.parent else {})
+        document: dict[str, Any] = wire.plain(self)
+        if self.parent is None:
+            del document["parent"]
+        return document
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> "Request":
         """Read what `as_dict` gave, or an older version of it; unknown keys are left out.
 
-        Raises `ValueError`, `KeyError`, `TypeError` or `AttributeError` where it is none.
+        Raises `ValueError` where it is none.
         """
-        forecast = document.get("forecast")
-        if forecast is not None and not isinstance(forecast, dict):
-            raise TypeError("a forecast is a table")
-        return cls(
-            name=str(document.get("name", "")),
-            # As JSON: a strict schema takes no list for a tuple otherwise.
-            recipe=Recipe.model_validate_json(json.dumps(document["recipe"])),
-            hardware=_PROFILE.validate_python(document["hardware"]),
-            forecast=forecast,
-            recipe_file=str(document.get("recipe_file", "")),
-            overrides=tuple(map(str, document.get("overrides", ()))),
-            argv=tuple(map(str, document.get("argv", ()))),
-            parent=Parent.from_dict(document["parent"]) if document.get("parent") else None,
-        )
+        request: Request = wire.read(document, cls)
+        return request
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -102,13 +76,13 @@ def read(path: Path) -> Request:
     document = read_document(path)
     try:
         return Request.from_dict(document)
-    except ValidationError as error:
-        first = error.errors()[0]
+    except (ValueError, RecursionError) as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise _damaged(path, "it lacks what a request has") from None
+        first = error.__cause__.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        reason = f"its {error.title.lower()} is none of this version: {key}: {first['msg']}"
+        reason = f"its recipe is none of this version: {key}: {first['msg']}"
         raise Refusal.of(str(path), reason, _FIX) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _damaged(path, "it lacks what a request has") from None
 
 
 _FIX = "Start another run of its recipe"

@@ -10,7 +10,7 @@ from engine import guarded, user_dirs
 from engine.atomic import write_json
 from engine.events import Warned
 from engine.guarded import Json
-from engine.sessions import wire
+from engine.run import wire
 
 
 class Finding(Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.sessions import wire
+from engine.run import wire
 
 
 class Side(StrEnum):

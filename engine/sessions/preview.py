@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from engine.problems import Problem, Refusal
 from engine.recipe.schema import Recipe
-from engine.sessions import wire
+from engine.run import wire
 from engine.sessions.source_report import HeldoutReport, SourceReport
 
 

@@ -5,7 +5,6 @@ import json
 from engine import events
 from engine.budget.placement import forecast_recipe
 from engine.budget.suggestions import Suggestion, suggestions
-from engine.guarded import Json
 from engine.hardware import nvml
 from engine.hardware.gpu import Gpu
 from engine.hardware.profiles import Profile
@@ -56,7 +55,7 @@ def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events
     forecast = request.forecast
     hint = "Take a smaller model, or a device with more memory"
     if remedy:
-        keys = " and ".join(f"{key} = {_toml(value)}" for key, value in remedy.changes.items())
+        keys = " and ".join(f"{key} = {json.dumps(value)}" for key, value in remedy.changes.items())
         hint = f"Set {keys}: saves about {remedy.saves_gib:.2f} GiB, costs {remedy.costs}"
     return events.Failed(
         phase=phase,
@@ -66,7 +65,9 @@ def failed(error: OutOfMemory, request: Request, phase: str, log: str) -> events
         step=error.step,
         batch_shape=error.batch_shape or None,
         ledger={row["part"]: row["gib"] for row in forecast["rows"]} if forecast else None,
-        suggestion={key: _toml(value) for key, value in remedy.changes.items()} if remedy else None,
+        suggestion={key: json.dumps(value) for key, value in remedy.changes.items()}
+        if remedy
+        else None,
     )
 
 
@@ -111,10 +112,6 @@ def _first_that_helps(recipe: Recipe, profile: Profile) -> Suggestion | None:
     worth = _WORTH_SHARE * profile.memory_gib
     much = (one for one in options if one.budget.fits and one.saves_gib >= worth)
     return next(much, max(options, key=lambda one: one.saves_gib, default=None))
-
-
-def _toml(value: Json) -> str:
-    return json.dumps(value)
 
 
 _DISK = "Free space there; a run with a checkpoint goes on: gemma-bench resume RUN"

@@ -6,7 +6,7 @@ It is one attempt, or several with less and less at a time where memory lacks.
 import gc
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from engine import events, installed
 from engine.budget.placement import placed_model
@@ -353,9 +353,5 @@ def _done(
         elapsed_s=round(state.progress.elapsed_s, 3),
         adapter=context.run.adapter.name,
         stopped_by=stopped_by,
-        trained_exact=figures.trained_exact,
-        heldout_exact=figures.heldout_exact,
-        base_exact=figures.base_exact,
-        general_kept=figures.general_kept,
-        general_known=figures.general_known,
+        **asdict(figures),
     )

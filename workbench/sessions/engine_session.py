@@ -11,10 +11,11 @@ from engine import events
 from engine.events import Event
 from engine.problems import Refusal
 from engine.recipe.schema import Recipe
+from engine.run import wire
 from engine.run.job import Job
 from engine.run.rundir import RunDir
 from engine.run.tail import Tail
-from engine.sessions import playground, session_dir, wire
+from engine.sessions import playground, session_dir
 from engine.sessions.playground import Command, Opening
 from engine.sessions.preview import Broken, Question, Reply
 from engine.sessions.session_dir import SessionDir

@@ -4,7 +4,6 @@ It does so where Triton runs and scores every position elsewhere, which on a CPU
 when few tokens carry loss.
 """
 
-import torch
 from trl.trainer import utils
 
 from engine.written_for import WrittenFor
@@ -22,8 +21,4 @@ def score_supervised_only() -> None:
     The name is looked up in this module for that choice alone; the kernels keep their own.
     """
     WRITTEN_FOR.check()
-    utils._use_triton = _everywhere
-
-
-def _everywhere(device: torch.device) -> bool:
-    return True
+    utils._use_triton = lambda device: True
