@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import guarded
 from engine.problems import Refusal
 
 
@@ -48,7 +49,7 @@ def temporary_folder(why: str) -> Iterator[CacheFolder]:
         temporary = tempfile.TemporaryDirectory(prefix="gemma-bench-", ignore_cleanup_errors=True)
     except OSError as error:
         fix = "Set TMPDIR or GEMMA_BENCH_CACHE to a folder that you may write to"
-        raise Refusal.of("TMPDIR", (error.strerror or str(error)).lower(), fix) from None
+        raise Refusal.of("TMPDIR", guarded.reason(error), fix) from None
     with temporary as path:
         yield CacheFolder(Path(path), is_temporary=True, why_temporary=why)
 
@@ -62,4 +63,4 @@ def _unfit(folder: Path) -> str:
         with tempfile.TemporaryFile(dir=folder):
             return ""
     except OSError as error:
-        return f"{folder} can't be written to: {(error.strerror or str(error)).lower()}"
+        return f"{folder} can't be written to: {guarded.reason(error)}"

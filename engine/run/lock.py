@@ -31,7 +31,7 @@ class NoLocks(OSError):
     """
 
     def __init__(self, path: Path, error: OSError) -> None:
-        why = f"its file system grants no locks ({(error.strerror or str(error)).lower()})"
+        why = f"its file system grants no locks ({guarded.reason(error)})"
         super().__init__(error.errno, why, str(path.parent))
 
 

@@ -253,7 +253,7 @@ def create(recipe: bytes, request: "Request", out: Path | None) -> RunDir:
         run.write_request(request)
     except OSError as error:
         _unmake(run, existing)
-        reason = guarded.why_no_folder(run.path) or (error.strerror or str(error)).lower()
+        reason = guarded.why_no_folder(run.path) or guarded.reason(error)
         kind = "on another disk" if isinstance(error, lock.NoLocks) else "you may write to"
         fix = f"Give a folder {kind} with --out" + (", or start from one" if out is None else "")
         raise Refusal.of(str(run.path), reason, fix) from None

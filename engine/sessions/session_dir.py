@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from engine import guarded
 from engine.atomic import write_json
 from engine.problems import Refusal
 from engine.run import lock
@@ -85,7 +86,7 @@ def create(request: dict[str, Any]) -> SessionDir:
 
 def _refused(error: OSError) -> Refusal:
     """Say what is wrong with the folder for temporary files, or that there is none."""
-    reason = (error.strerror or str(error)).lower()
+    reason = guarded.reason(error)
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError:

@@ -40,7 +40,7 @@ def run(arguments: Namespace) -> int:
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = guarded.why_no_folder(arguments.out) or (error.strerror or str(error)).lower()
+        reason = guarded.why_no_folder(arguments.out) or guarded.reason(error)
         fix = "Give a folder you may write to"
         raise Refusal.of(f"--out {arguments.out}", reason, fix) from None
     have_passed = True

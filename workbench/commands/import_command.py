@@ -41,7 +41,7 @@ def run(arguments: Namespace) -> int:
         write_whole(path, imported.text.encode(), mode=0o666)
     except OSError as error:
         folder = path.absolute().parent
-        reason = guarded.why_no_folder(folder) or (error.strerror or str(error)).lower()
+        reason = guarded.why_no_folder(folder) or guarded.reason(error)
         raise Refusal.of(str(path), reason, "Give another place with --out") from None
     text_table.say(("key", "value", "in the recipe"), [*map(_cells, imported.rows)])
     lost = sum(row.is_lost for row in imported.rows)

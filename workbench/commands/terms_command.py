@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
+from engine import guarded
 from engine.problems import ExitCode, Refusal
 from workbench.commands.recipe_options import NamedRecipe
 
@@ -58,4 +59,4 @@ def _record() -> None:
         terms.agree()
     except OSError as error:
         fix = "Set XDG_DATA_HOME to a folder that you may write to"
-        raise Refusal.of("terms", (error.strerror or str(error)).lower(), fix) from None
+        raise Refusal.of("terms", guarded.reason(error), fix) from None
