@@ -3,7 +3,6 @@
 import shutil
 import sys
 from collections.abc import Sequence
-from itertools import zip_longest
 
 from engine import events
 from engine.events import Metric
@@ -14,7 +13,7 @@ from workbench.run_view.run_state import RunState
 from workbench.text import format
 from workbench.text.layouts import fact_rows
 from workbench.text.sanitize import harmless_json, sanitize, sanitize_line
-from workbench.text.styled import UNBROKEN, fit, plain, wrap
+from workbench.text.styled import UNBROKEN, beside, plain, wrap
 from workbench.text.terminal import prints_utf8
 
 _BAR_CELLS = 24
@@ -199,9 +198,9 @@ def side_by_side(state: RunState, width: int) -> str:
         base, adapter = (
             sanitize_line(text) or "(nothing)" for text in (sample.base, sample.adapter)
         )
-        pairs = zip_longest(wrap(base, column), wrap(adapter, column), fillvalue="")
         lines.append(f"> {sanitize_line(sample.prompt)}")
-        lines += [f"{fit(left, column)} | {right}".rstrip() for left, right in pairs]
+        left, right = ([[(line, "")] for line in wrap(text, column)] for text in (base, adapter))
+        lines += [plain(row).rstrip() for row in beside(left, right, column, (" | ", ""))]
     return "\n".join(lines) if state.last_samples else ""
 
 

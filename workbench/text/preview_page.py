@@ -1,7 +1,6 @@
 """A preview in rows: what became of each source, then rows of data as they are trained on."""
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 
 from engine.sessions.preview import Answer
 from engine.sessions.preview import Row as DataRow
@@ -12,7 +11,7 @@ from workbench.text.styled import (
     UNBROKEN,
     Row,
     Span,
-    cells,
+    beside,
     coloured,
     fit,
     fit_end,
@@ -186,6 +185,4 @@ def body(row: DataRow, width: int, style: TextStyle) -> list[Row]:
         [(f"{'-' * column}-+-{'-' * column}", "")],
     ]
     sides = training(row, column, style), prompt(row, column, style)
-    for left, right in zip_longest(*sides, fillvalue=list[Span]()):
-        rows.append([*left, (f"{' ' * (column - cells(left))} | ", ""), *right])
-    return rows
+    return rows + beside(*sides, column, (" | ", ""))

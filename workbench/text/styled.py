@@ -1,7 +1,7 @@
 """Rows of styled text: broken into lines, cut to a width, printed where there is no screen."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -68,6 +68,12 @@ def wrapped(text: str, ink: str, width: int, lead: Span = ("", "")) -> list[Row]
     indent = cell_len(lead[0])
     first, *rest = wrap(text, width - indent)
     return [[lead, (first, ink)], *([(" " * indent, ""), (line, ink)] for line in rest)]
+
+
+def beside(left: Sequence[Row], right: Sequence[Row], width: int, gap: Span) -> list[Row]:
+    """Rows in two columns; the left one takes so many cells."""
+    pairs = zip_longest(left, right, fillvalue=())
+    return [[*own, (" " * (width - cells(own)), ""), gap, *other] for own, other in pairs]
 
 
 def fit(text: str, width: int) -> str:

@@ -13,7 +13,7 @@ from engine.events import Sample
 from engine.sessions.playground import SIDES
 from workbench.sessions.chat import Chat, Exchange, Reply
 from workbench.text.sanitize import sanitize, sanitize_line
-from workbench.text.styled import Row, Span, cells, fit, wrap, wrap_spans, wrapped
+from workbench.text.styled import Row, Span, beside, fit, wrap, wrap_spans, wrapped
 from workbench.widgets.canvas import Pager
 from workbench.widgets.quiet_keys import quiet_key
 
@@ -109,11 +109,7 @@ def _column(width: int) -> int:
 def side_by_side(left: str, right: str, column: int) -> list[Row]:
     """Two texts in columns of so many cells; what only one of them has stands out."""
     lefts, rights = words(sanitize(left), sanitize(right))
-    pairs = zip_longest(_inked(lefts, "dim", column), _inked(rights, "good", column))
-    rows: list[Row] = [
-        [*(own or []), (" " * (column - cells(own or [])), ""), _GAP, *(other or [])]
-        for own, other in pairs
-    ]
+    rows = beside(_inked(lefts, "dim", column), _inked(rights, "good", column), column, _GAP)
     return [*rows, [("both say the same", "dim")]] if left == right else rows
 
 
