@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import Struct
 
 from engine.problems import Refusal
+from engine.run import wire
 from engine.run.adapters import Adapter
 from engine.run.rundir import RunDir
-from engine.sessions import wire
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w.-]{1,96})?", re.ASCII)
 MANIFEST = "export.json"
