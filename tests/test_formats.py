@@ -1,12 +1,13 @@
 """Formats beyond questions and talks: tools, judged answers, images, thoughts, personas."""
 
+import re
 from typing import Any, get_args
 
 import pytest
 
 from engine.data.checks import check
 from engine.data.conversation import ToolCall, Turn, UnusableRow, thinking
-from engine.data.formats.registry import FORMATS, conversation, detect
+from engine.data.formats.registry import FORMATS, conversation, detect, read
 from engine.recipe import schema
 
 USER, GOOD, BAD = Turn("user", "Why?"), Turn("assistant", "So."), Turn("assistant", "No.")
@@ -159,3 +160,52 @@ def test_a_persona_makes_the_same_turns_each_time() -> None:
     assert sorted(turn.content for turn in turns[2::2]) == ["A.", "B."]
     with pytest.raises(UnusableRow, match="fewer than two persona fields"):
         conversation({**row, "persona": ""}, "nemotron_persona")
+
+
+HEARD = {"role": "user", "content": "a"}
+
+
+def spoken(channel: str, **more: str) -> dict[str, Any]:
+    return {"role": "assistant", "channel": channel, "content": "b", **more}
+
+
+def parts(*listed: Any) -> dict[str, Any]:
+    return {"contents": [{"parts": "a"}, {"role": "model", "parts": [*listed]}]}
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"messages": [HEARD, spoken("analysis")]}, "that no answer follows"),
+        ({"messages": [HEARD, spoken("analysis"), HEARD, spoken("final")]}, "no answer follows"),
+        ({"messages": [HEARD, spoken("aside")]}, "a channel that Harmony does not have (aside)"),
+        ({"messages": [HEARD, spoken("analysis"), spoken("final", thinking="c")]},
+         "two different thoughts before one answer"),
+        ({"messages": [HEARD, spoken("commentary", recipient="functions.f")]},
+         "a tool call whose arguments are not valid JSON"),
+        (parts({"executableCode": {"code": "1"}}),
+         "a part that is neither text, image nor call (executableCode)"),
+        (parts({"fileData": {"mimeType": "audio/mp3", "fileUri": "gs://a"}}),
+         "a part that is neither text, image nor call (audio/mp3)"),
+        (parts(), "an empty answer"),
+        (parts({"text": "b"}, {"fileData": {"mimeType": "image/png", "fileUri": "gs://a"}}),
+         "an image that is no local file"),
+        (parts({"functionResponse": {"name": "f", "response": {}}}), "no answer in the row"),
+        ({"contents": [{"parts": "a"}, "b"]}, "a content that is no object"),
+        ({"question": "a", "answers": {"text": [], "answer_start": []}}, "without an answer"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_read_of_channels_and_parts_is_named(
+    record: dict[str, Any], reason: str
+) -> None:
+    name = detect([record])
+    assert name is not None
+    with pytest.raises(UnusableRow, match=re.escape(reason)):
+        conversation(record, name)
+
+
+def test_words_before_a_call_stay_and_what_else_a_part_says_is_told() -> None:
+    row = read({"messages": [HEARD, spoken("commentary"), spoken("final")]}, "messages")
+    assert row.turns[1].content == "b\n\nb"
+    row = read(parts({"text": "b", "thoughtSignature": "s"}), "gemini")
+    assert row.unread == ("a message's thoughtSignature",)

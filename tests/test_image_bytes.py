@@ -45,6 +45,14 @@ def parts(url: str) -> dict[str, object]:
     return {"messages": [{"role": "user", "content": asked}, SAID[1]]}
 
 
+def contents(content: bytes) -> dict[str, object]:
+    """The same row as Google writes it."""
+    inline = {"mimeType": "image/png", "data": base64.b64encode(content).decode()}
+    asked = [{"inlineData": inline}, {"text": "Which colour?"}]
+    answer = {"role": "model", "parts": [{"text": SAID[1]["content"]}]}
+    return {"contents": [{"role": "user", "parts": asked}, answer]}
+
+
 def test_images_of_any_kind_are_seen_and_never_trained_on(tmp_path: Path, model: Path) -> None:
     images = [png(0), png(1)]
     for number, content in enumerate(images):
@@ -52,7 +60,9 @@ def test_images_of_any_kind_are_seen_and_never_trained_on(tmp_path: Path, model:
     files = [parts(f"{number}.png") for number in (0, 1)]
     uris = [parts(uri(content)) for content in images]
     lists = [{"messages": SAID, "images": [uri(content)]} for content in images]
-    for name, rows in (("files", files), ("uris", uris), ("lists", lists)):
+    google = [contents(content) for content in images]
+    listed = {"files": files, "uris": uris, "lists": lists, "google": google}
+    for name, rows in listed.items():
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / f"{name}.jsonl").write_text(text)
     tables = Features({"messages": List(MESSAGE), "images": List(Image())})
@@ -62,7 +72,14 @@ def test_images_of_any_kind_are_seen_and_never_trained_on(tmp_path: Path, model:
     features = Features({"messages": List(MESSAGE), "image": Value("binary")})
     Dataset.from_list(column, features=features).to_parquet(tmp_path / "plain.parquet")
     found = {}
-    for name in ("files.jsonl", "uris.jsonl", "lists.jsonl", "bytes.parquet", "plain.parquet"):
+    for name in (
+        "files.jsonl",
+        "uris.jsonl",
+        "google.jsonl",
+        "lists.jsonl",
+        "bytes.parquet",
+        "plain.parquet",
+    ):
         code, out, err = command.call(
             tmp_path, "preview", "quickstart", "--json", "--set", f"model.path={model}",
             "--set", f"data.sources=[{{path='{name}'}}]",
@@ -77,7 +94,7 @@ def test_images_of_any_kind_are_seen_and_never_trained_on(tmp_path: Path, model:
     assert first.count(soft) == config["mm_tokens_per_image"]
     assert all(label == -100 for id_, label in zip(first, labels, strict=True) if id_ == soft)
     assert any(label != -100 for label in labels)
-    assert found["uris.jsonl"] == found["files.jsonl"]
+    assert found["google.jsonl"] == found["uris.jsonl"] == found["files.jsonl"]
     assert found["lists.jsonl"] == found["bytes.parquet"] == found["plain.parquet"]
 
 

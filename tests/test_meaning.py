@@ -225,6 +225,7 @@ ADVISED = re.compile(r'format = "(\w+)"(?: and columns = (\{[^}]*\}))?')
         {"id": "a", "talk": [{"from": "human", "value": "a?"}, {"from": "gpt", "value": "b."}]},
         {"id": "a", "lang": "en", "utterance": "Fruit?", "said": "A quince."},
         {"document": "Words.", "n": 1},
+        {"context": "It rains.", "title": "Rain", "query": "Why?", "answers": "So."},
     ],
     ids=lambda row: "-".join(row),
 )
@@ -237,6 +238,16 @@ def test_every_advice_works_as_it_stands(row: dict[str, Any], rows: Any) -> None
         mapped = tomllib.loads(f"columns = {columns or '{}'}")["columns"]
         prepared = rows(row, format=name, columns=mapped)
         assert len(prepared.rows) == 1
+
+
+def test_files_of_paragraphs_say_which_row_to_write(rows: Any) -> None:
+    asked = {"context": "Kanishka ruled.", "question": "Who ruled?"}
+    answers = [{"text": "Kanishka", "answer_start": 0}]
+    nested = {"title": "Kushan", "paragraphs": [{**asked, "qas": [{"answers": answers}]}]}
+    with pytest.raises(Refusal, match="with context, question and answer"):
+        rows(nested)
+    plain = rows({**asked, "answer": "Kanishka"})
+    assert rows({**asked, "answers": answers}).rows[0] == plain.rows[0]
 
 
 def test_of_compared_answers_the_better_one_alone_carries_loss(rows: Any, tokenizer: Any) -> None:
@@ -271,6 +282,8 @@ TEMPLATED = {
     "<|assistant|>": "<|user|>\nName a fruit.</s>\n<|assistant|>\nA quince.</s>",
     "<｜Assistant｜>": "<｜begin▁of▁sentence｜><｜User｜>Name a fruit.<｜Assistant｜>A quince."
     "<｜end▁of▁sentence｜>",
+    "<|start|>": "<|start|>user<|message|>Name a fruit.<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>A quince.<|return|>",
     "[INST]": "<s>[INST] Name a fruit. [/INST] A quince. </s>",
     "### Response:": "### Instruction:\nName a fruit.\n\n### Response:\nA quince.",
 }

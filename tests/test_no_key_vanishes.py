@@ -46,6 +46,7 @@ def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
         "reply_tree": {"prompt": TREE},
         "xlam": {"query": "q", "answers": [CALL], "tools": [TOOL]},
         "glaive": {"system": "", "chat": "USER: a\nASSISTANT: b"},
+        "gemini": {"contents": [{"parts": "a"}, {"role": "model", "parts": "b"}]},
         "nemotron_persona": {"uuid": "1", "persona": "p", "professional_persona": "q"},
         "usr_bot": {"text": "<usr> a <bot> b"},
         "text": {"text": "words"},

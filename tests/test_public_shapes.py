@@ -12,7 +12,7 @@ import pyarrow.parquet
 from transformers import AutoTokenizer
 
 from engine.data.encoding.template import template
-from engine.data.formats import reply_tree, tool_text
+from engine.data.formats import question_answer, reply_tree, tool_text
 from engine.data.formats.registry import NOTED_MARKS
 from engine.data.prepare import prepare
 from engine.recipe.schema import Data, Source
@@ -56,6 +56,13 @@ def called(name: str) -> Row:
 def call_alone(name: str) -> Row:
     whole = called(name)
     return {**whole, "messages": whole["messages"][:2]}
+
+
+def thought_before(thought: str, row: Row, system: str = "Be brief.") -> Row:
+    """A talk with a call, before which something is thought, and a system text."""
+    first, made, *rest = row["messages"]
+    thinking = {**made, "reasoning_content": thought}
+    return {**row, "messages": [{"role": "system", "content": system}, first, thinking, *rest]}
 
 
 def turns(name: str, *pairs: tuple[str, str]) -> list[Row]:
@@ -117,6 +124,64 @@ SHAPES: dict[str, Shape] = {
         f"format that you can invoke:\n{json.dumps([tool('toolace')])}",
         "conversations": turns("toolace", ("assistant", TEXT_CALL), ("tool", RESULT)),
     }), called("toolace"), INSTRUCTED),
+    "squad": plain("squad", "jsonl", lines({
+        "id": "5", "context": "squad?", "question": "What of",
+        "answers": {"text": [said("squad"), said("squad")], "answer_start": [0, 0]},
+    })),
+    "accepted": plain("accepted", "jsonl", lines({
+        "question": asked("accepted"), "answer": [said("accepted"), "It."],
+    }), **{question_answer.NOTED_ACCEPTED: 1}),
+    "gemini": plain("gemini", "jsonl", lines({"contents": [
+        {"role": "user", "parts": [{"text": asked("gemini")}]},
+        {"role": "model", "parts": [{"text": said("gemini")}]},
+    ]})),
+    "vertex": ("jsonl", lines({
+        "systemInstruction": {"role": "system", "parts": [{"text": "Be brief."}]},
+        "tools": [{"functionDeclarations": [{**tool("vertex"), "parameters": {
+            "type": "OBJECT", "properties": {"port": {"type": "STRING"}}, "required": ["port"],
+        }}]}],
+        "contents": [
+            {"role": "user", "parts": [{"text": asked("vertex")}]},
+            {"role": "model", "parts": [
+                {"text": "It asks.", "thought": True},
+                {"functionCall": {"name": "see_vertex", "args": ARGUMENTS}},
+            ]},
+            {"role": "user", "parts": [
+                {"functionResponse": {"name": "see_vertex", "response": {"m": 1}}},
+            ]},
+            {"role": "model", "parts": [{"text": said("vertex")}]},
+        ],
+    }), thought_before("It asks.", called("vertex")), {}),
+    "harmony": ("jsonl", lines({
+        "tools": [tool("harmony")],
+        "messages": [
+            {"role": "system", "content": "Be"},
+            {"role": "developer", "content": "brief."},
+            {"role": "user", "content": asked("harmony")},
+            {"role": "assistant", "channel": "analysis", "content": "It asks."},
+            {"role": "assistant", "channel": "commentary", "recipient": "functions.see_harmony",
+             "content": json.dumps(ARGUMENTS)},
+            {"role": "tool", "name": "functions.see_harmony", "content": '{"m": 1}'},
+            {"role": "assistant", "channel": "final", "content": said("harmony")},
+        ],
+    }), thought_before("It asks.", called("harmony"), "Be\n\nbrief."), {}),
+    "gptoss": ("jsonl", lines({
+        "text": f"<|start|>user<|message|>{asked('gptoss')}<|end|><|start|>assistant<|channel|>"
+        "analysis<|message|>It asks.<|end|><|start|>assistant<|channel|>final<|message|>"
+        f"{said('gptoss')}<|return|>",
+    }), {"messages": [
+        talk("gptoss")[0], {**talk("gptoss")[1], "reasoning_content": "It asks."},
+    ]}, {NOTED_MARKS: 1}),
+    "openai": ("jsonl", lines({
+        "parallel_tool_calls": False, "functions": [tool("openai")],
+        "messages": [
+            talk("openai")[0],
+            {"role": "assistant", "content": None, "weight": 1, "function_call": {
+                "name": "see_openai", "arguments": json.dumps(ARGUMENTS)}},
+            {"role": "function", "name": "see_openai", "content": '{"m": 1}'},
+            {**talk("openai")[1], "weight": 1, "refusal": None},
+        ],
+    }), called("openai"), {}),
     "hermes": ("json", written([{"id": "a", "conversations": [
         {"from": "system", "value": "You are a function calling AI model. You are provided with "
          f"function signatures within <tools></tools> XML tags. <tools> {[tool('hermes')]} "
@@ -195,7 +260,8 @@ SHAPES: dict[str, Shape] = {
         pyarrow.Table.from_pylist([{"messages": talk("padded"), "system": None}]), path
     ), {"messages": talk("padded")}, {}),
 }  # fmt: skip
-SHAPES["dolly"][2]["messages"][0]["content"] = "What of\n\ndolly?"
+for other in ("dolly", "squad"):
+    SHAPES[other][2]["messages"][0]["content"] = f"What of\n\n{other}?"
 
 
 def test_each_gives_the_ids_of_plain_messages(

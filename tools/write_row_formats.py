@@ -30,13 +30,15 @@ class RowFormat:
 
 
 _ANSWERED = (
-    "the question, passages and choices after it, what was said before, a thought; an answer"
+    "the question, passages and choices after it, what was said before, a thought; an answer, of "
+    "several right ones the first (SQuAD)"
 )
 FORMATS_SAID: dict[str, RowFormat] = {
     "messages": RowFormat(
         "a list of messages with `role` and `content` (text or parts), `tool_calls` or "
-        "`function_call`, a thought, `weight` from 0 to 1",
+        "`function_call`, a thought, `weight` from 0 to 1; of gpt-oss with `channel`",
         (
+            {"messages": [_USER, {**_ANSWER, "channel": "analysis"}]},
             {"messages": [_USER]},
             {"messages": [_USER, {**_ANSWER, "weight": 2}]},
             {"messages": [_USER, _ANSWER], "audio": "a.wav"},
@@ -74,6 +76,14 @@ FORMATS_SAID: dict[str, RowFormat] = {
     "glaive": RowFormat(
         "a talk as one text, its functions at the end of the system text",
         ({"system": "{", "chat": "USER: a"},),
+    ),
+    "gemini": RowFormat(
+        "what Google tunes Gemini on: contents with parts of text, thoughts, images, calls and "
+        "their results; an instruction, and functions",
+        (
+            {"contents": [{"role": "user", "parts": [{"executableCode": {"code": "1"}}]}]},
+            {"contents": [{"role": "user", "parts": [{"text": "a"}]}]},
+        ),
     ),
     "nemotron_persona": RowFormat(
         "descriptions of a person, asked for by fixed questions",

@@ -194,7 +194,7 @@ class RowPipeline:
         try:
             record = parsed(raw)
             columns = unpacked(renamed(record, settings.columns))
-            if raw and image_bytes.MARK in raw:
+            if raw and image_bytes.may_be_in(raw):
                 columns = image_bytes.with_files(columns, settings.images)
             is_asked = settings.is_format_asked
             row = read(columns, settings.format, settings.folder, is_asked=is_asked)

@@ -64,7 +64,7 @@ class Adapter(_Section):
 Format = Literal[
     "messages", "sharegpt", "instruction_input_output", "instruction_output",
     "question_response", "prompt_completion", "reply_tree", "alternating", "xlam", "glaive",
-    "nemotron_persona", "usr_bot", "title_text", "text", "chosen",
+    "gemini", "nemotron_persona", "usr_bot", "title_text", "text", "chosen",
 ]  # fmt: skip
 """Formats of rows that can be trained on, by the names that recipes give them."""
 

@@ -8,12 +8,13 @@ from engine.data.conversation import UnusableRow
 from engine.data.formats import chat, preference
 from engine.data.formats.comparisons import better_column, comparison_of
 from engine.data.formats.form import Record
-from engine.data.formats.meaning import HARMLESS, ROW_WEIGHTS, judgements, no_row_weight
+from engine.data.formats.meaning import HARMLESS, PASSAGES, ROW_WEIGHTS, judgements, no_row_weight
 from engine.data.formats.pairs import Pair
 from engine.data.formats.preference import Judged
 from engine.data.formats.registry import BETTER_ANSWERS, is_preference, read, supervised_format_of
 from engine.problems import Refusal
 
+_QUESTIONS = ("question", "query", "prompt", "instruction", "input", "request")
 _ANSWERS = ("completion", "response", "output", "answer", "answers", "target", "label", "summary")
 _UNASKED = "Write the better answer of each row after its question, as messages"
 _MAPPED = 'format = "prompt_completion" and columns = { prompt = "%s", completion = "%s" }'
@@ -92,9 +93,15 @@ def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:
         name for name, value in record.items()
         if isinstance(value, str) and value.strip() and name not in HARMLESS
     ]  # fmt: skip
+    texts = [name for name in texts if name not in PASSAGES] or texts
+    if "paragraphs" in record:
+        fix = "Write a row for each question of a paragraph, with context, question and answer"
+        return Refusal.of(where, reason, fix)
     if len(texts) >= 2:
-        answer = next((name for name in texts if name.lower() in _ANSWERS), texts[1])
-        question = next(name for name in texts if name != answer)
+        questions = [name for name in texts if name.lower() in _QUESTIONS]
+        answers = [name for name in texts if name.lower() in _ANSWERS]
+        answer = (answers or [name for name in texts[1:] if name not in questions] or texts)[0]
+        question = next(name for name in (*questions, *texts) if name != answer)
         return Refusal.of(
             where, reason, f"Say what is asked and answered: {_MAPPED % (question, answer)}"
         )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.data.conversation import IMAGE, ROLES, Turn, UnusableRow
-from engine.data.formats import meaning, tool_text
+from engine.data.formats import harmony, meaning, tool_text
 from engine.data.formats.form import Form, Record, words
 from engine.data.formats.tools import calls, calls_of_text, declarations
 from engine.guarded import Json
@@ -25,7 +25,7 @@ _LEAST_KEYS = 2
 """Who speaks, and what."""
 _MESSAGE_KEYS = frozenset({
     "role", "content", "from", "value", "tool_calls", "function_call", "tool_call_id", "name",
-    "tool_responses", *meaning.THOUGHTS, *meaning.LOSS_WEIGHTS,
+    "tool_responses", "channel", "recipient", *meaning.THOUGHTS, *meaning.LOSS_WEIGHTS,
 })  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def turns(
     """A list of messages as turns, the row's system text, tools and images with them."""
     if not isinstance(messages, list):
         raise UnusableRow("messages that are no list")
+    messages = harmony.joined(messages) if harmony.has_channels(messages) else messages
     read = _named(messages, [turn(one, *_own_keys(one, role, content)) for one in messages])
     read = _with_images(read, record.get("images") or record.get("image"))
     if any(one.images and one.content.count(IMAGE) != len(one.images) for one in read):

@@ -36,6 +36,10 @@ TABLE = (
     _marks(
         "<|assistant|>", rf"<\|{_ROLE}\|>\s", "</s>", "<|end|>", "<|endoftext|>",
     ),
+    _marks(
+        "<|start|>", rf"<\|start\|>{_ROLE}(?:<\|channel\|>[^\n]{{0,200}}?)?<\|message\|>",
+        "<|end|>", "<|return|>",
+    ),
     _marks("<｜Assistant｜>", r"<｜(User|Assistant)｜>", "<｜end▁of▁sentence｜>"),
     _marks(
         "[INST]", r"(\[INST\]|\[/INST\])", "</s>", "<s>",
@@ -47,6 +51,13 @@ TABLE = (
     ),
 )  # fmt: skip
 _BEGINNINGS = ("<｜begin▁of▁sentence｜>", "<bos>", "<s>", "<|begin_of_text|>")
+_HARMONY_THOUGHT = re.compile(
+    r"<\|start\|>assistant<\|channel\|>analysis<\|message\|>((?:(?!<\|start\|>).)*?)"
+    r"<\|end\|>\s*<\|start\|>assistant<\|channel\|>final<\|message\|>",
+    re.DOTALL,
+)
+"""Of gpt-oss, with the head of the answer that follows."""
+_OF_HARMONY = ("<|start|>", "<|channel|>", "<|message|>", "<|call|>")
 _SYSTEM = re.compile(r"\s*<<SYS>>\s*(.*?)\s*<</SYS>>\s*", re.DOTALL)
 _ROLE_OF_BRACKETS = {"[INST]": "user", "[/INST]": "assistant"}
 
@@ -66,6 +77,8 @@ def _is_answered(text: str, marks: ChatMarks) -> bool:
 
 def turns_of(text: str, marks: ChatMarks) -> list[Turn]:
     """The turns of a templated text. Raises `UnusableRow` where it isn't whole turns of it."""
+    if marks.name == "<|start|>":
+        text = _HARMONY_THOUGHT.sub(r"<|start|>assistant<|message|><think>\1</think>", text)
     before, *pieces = marks.head.split(text)
     turns: list[Turn] = []
     preamble = _without_ends(before, _BEGINNINGS)
@@ -79,14 +92,19 @@ def turns_of(text: str, marks: ChatMarks) -> list[Turn]:
         if role == "user" and (system := _SYSTEM.match(said)):
             turns.append(Turn("system", system[1]))
             said = said[system.end() :]
-        if turns and turns[-1].role == role == "user":
-            # Alpaca's input joins its instruction.
-            turns[-1] = Turn("user", f"{turns[-1].content}\n\n{said}".strip())
+        if turns and turns[-1].role == role and role in ("user", "system"):
+            # Alpaca's input joins its instruction, and a developer's words the system's.
+            turns[-1] = Turn(role, f"{turns[-1].content}\n\n{said}".strip())
         else:
             turns.append(Turn(role, said))
-    if any(mark_in(turn.content) for turn in turns):
+    if any(mark_in(turn.content) or _is_torn(turn.content, marks) for turn in turns):
         raise _refused(marks)
     return turns
+
+
+def _is_torn(said: str, marks: ChatMarks) -> bool:
+    """Whether words hold marks of what is no turn of a role: calls and results of Harmony's."""
+    return marks.name == "<|start|>" and any(mark in said for mark in _OF_HARMONY)
 
 
 def _role(name: str, marks: ChatMarks) -> str:

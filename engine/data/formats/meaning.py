@@ -37,6 +37,7 @@ _HARMLESS = {
     "metadata", "info", "license", "author", "model", "generator", "created", "created_at", "date",
     "timestamp", "time", "version", "split", "hash", "token_count", "num_tokens", "difficulty",
     "level", "fact", "__index_level_0__", "refusal", "annotations", "finish_reason", "turn",
+    "parallel_tool_calls",
 }  # fmt: skip
 MESSAGE = "a message's "
 """What names of keys of messages begin with."""

@@ -12,6 +12,7 @@ _NO_INPUT = {"<noinput>", "noinput", "no input", "<no input>", "nan", "n/a"}
 """What some Alpaca rows write where there is no input; read as none."""
 _BESIDE = frozenset({"system", "system_prompt", "choices", "history", *meaning.THOUGHTS})
 """Columns that are read beside question, passages and answer."""
+NOTED_ACCEPTED = "a question with several right answers, of which the first is trained on"
 
 
 def question_answer(
@@ -31,7 +32,7 @@ def question_answer(
         return has_answer and all(name in record for name in (question[0], *needs))
 
     def read(record: Record) -> list[Turn]:
-        reply = next(record[name] for name in answer if name in record)
+        reply = _first_accepted(next(record[name] for name in answer if name in record))
         if isinstance(record.get(question[0]), list):
             return _conversational(record, question[0], reply)
         parts = [_part(record, name) for name in question]
@@ -44,7 +45,34 @@ def question_answer(
             *_answered(reply, record),
         ]
 
-    return Form(fits, read, frozenset({*question, *answer, *passages}) | _BESIDE)
+    def notes(record: Record) -> tuple[str, ...]:
+        accepted = _accepted(next((record[name] for name in answer if name in record), None))
+        return (NOTED_ACCEPTED,) if len({*accepted}) > 1 else ()
+
+    columns = frozenset({*question, *answer, *passages}) | _BESIDE
+    return Form(fits, read, columns, notes=notes)
+
+
+def _accepted(reply: Any) -> list[str]:
+    """Answers of which each is right, as question answering sets list them; empty for others.
+
+    SQuAD has {text, answer_start} of lists, or a list of objects of these, TriviaQA {value, ...}.
+    """
+    if isinstance(reply, dict) and reply.keys().isdisjoint(("role", "from")):
+        reply = reply.get("text", reply.get("value"))
+        reply = [reply] if isinstance(reply, str) else reply
+    listed = reply if isinstance(reply, list) else []
+    is_marked = all(isinstance(one, dict) and "answer_start" in one for one in listed)
+    texts = [one.get("text") for one in listed] if is_marked else listed
+    return texts if all(isinstance(text, str) for text in texts) else []
+
+
+def _first_accepted(reply: Any) -> Any:
+    """The first of several right answers; any other reply as it stands. Raises `UnusableRow`."""
+    accepted = _accepted(reply)
+    if not accepted and isinstance(reply, dict) and "answer_start" in reply:
+        raise UnusableRow("a question without an answer")
+    return accepted[0] if accepted else reply
 
 
 def _answered(reply: Json, record: Record) -> list[Turn]:
@@ -102,7 +130,7 @@ INSTRUCTION_INPUT_OUTPUT = question_answer(
     "instruction", "input", answer=("output", "response"), needs=("input",)
 )
 INSTRUCTION_OUTPUT = question_answer("instruction", answer=("output", "response"))
-QUESTION_RESPONSE = question_answer("question", answer=("response", "answer"))
+QUESTION_RESPONSE = question_answer("question", answer=("response", "answer", "answers"))
 PROMPT_COMPLETION = question_answer("prompt", answer=("completion", "response"))
 TITLE_TEXT = question_answer("title", answer=("text",), passages=())
 """An article answers its title."""

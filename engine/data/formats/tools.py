@@ -10,8 +10,10 @@ from engine.data.formats.meaning import as_json
 from engine.guarded import Json
 
 _TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array", "int": "integer",
-          "str": "string", "bool": "boolean"}  # fmt: skip
-"""Python's names of types, found in benchmarks, as JSON Schema's."""
+          "str": "string", "bool": "boolean",
+          **{name.upper(): name for name in
+             ("object", "array", "string", "number", "integer", "boolean")}}  # fmt: skip
+"""Python's names of types, found in benchmarks, and Google's, as JSON Schema's."""
 
 
 def calls(value: Json) -> tuple[ToolCall, ...]:

@@ -11,14 +11,19 @@ from engine import atomic
 from engine.data.conversation import UnusableRow
 from engine.problems import Refusal
 
-MARK = b"data:image"
-"""What a line holds that has an image as a data: URI in it."""
+_MARKS = (b"data:image", b"inlineData", b"inline_data")
+"""What a line holds that has an image as a data: URI, or as Google writes one."""
 _URI = re.compile(r"data:image/[\w.+-]+((?:;[\w=.+-]+)*),")
 _SIGNS = (
     b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*",
 )  # fmt: skip
 """What files of PNG, JPEG, GIF, BMP and TIFF begin with."""
 BROKEN = "an image whose data: URI can't be read"
+
+
+def may_be_in(row: bytes) -> bool:
+    """Whether a row may hold an image, told at a glance."""
+    return any(mark in row for mark in _MARKS)
 
 
 def is_image(content: bytes) -> bool:
@@ -44,11 +49,13 @@ def stored(content: bytes, folder: Path | None) -> str:
 
 
 def with_files(value: Any, folder: Path | None) -> Any:
-    """A record whose data: URIs of images are files instead.
+    """A record whose data: URIs of images, and Google's objects of them, are files instead.
 
     Raises `UnusableRow`, and `Refusal` as `stored` does.
     """
     if isinstance(value, dict):
+        if inline := _uri_of(value):
+            return with_files(inline, folder)
         return {key: with_files(item, folder) for key, item in value.items()}
     if isinstance(value, list):
         return [with_files(item, folder) for item in value]
@@ -61,3 +68,11 @@ def with_files(value: Any, folder: Path | None) -> Any:
         return stored(base64.b64decode(value[uri.end() :], validate=True), folder)
     except (binascii.Error, ValueError):
         raise UnusableRow(BROKEN) from None
+
+
+def _uri_of(part: dict[str, Any]) -> str:
+    """The URI of what Google writes as base64 beside its type; empty for anything else."""
+    kind = str(part.get("mimeType") or part.get("mime_type") or "")
+    content = part.get("data")
+    is_inline = kind.startswith("image/") and isinstance(content, str)
+    return f"data:{kind};base64,{content}" if is_inline else ""
