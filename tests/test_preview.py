@@ -26,6 +26,7 @@ from engine.sessions.preview import (
     Reply,
     decode_question,
 )
+from engine.sessions.session_dir import SessionDir
 from engine.train.optimizer import optimizer_of
 from engine.train.state import assembled
 from tests import command, tiny
@@ -265,3 +266,20 @@ def is_alive(pid: int) -> bool:
         return False
     state = Path(f"/proc/{pid}/stat")
     return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_reply_that_comes_while_it_is_looked_for_is_not_lost(tmp_path: Path) -> None:
+    """One in some hundreds was on a busy machine, and its preview waited for ever."""
+    session = SessionDir(tmp_path)
+    unwritten = [{"number": 1}]
+
+    def write(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.remove" and unwritten and str(arguments[0]) == str(session.reply(1)):
+            session.write_reply(1, unwritten.pop())
+
+    sys.addaudithook(write)
+    assert session.take_reply(1) is None
+    while unwritten:
+        session.write_reply(1, unwritten.pop())
+    assert session.take_reply(1) == {"number": 1}
+    assert session.take_reply(1) is None

@@ -54,7 +54,9 @@ class SessionDir(RunDir):
     def take_reply(self, number: int) -> dict[str, Any] | None:
         """Read a reply, once; None where it isn't there."""
         record = _record(self.reply(number))
-        self.reply(number).unlink(missing_ok=True)
+        # Where there was none a moment ago there may be one by now, which is not read yet.
+        if record is not None:
+            self.reply(number).unlink()
         return record
 
     def write_diagnosis(self, record: dict[str, Any]) -> None:
