@@ -9,7 +9,7 @@ from typing import Any
 from engine.data.batches import TokenSequence, alone
 from engine.data.conversation import Conversation, Turn
 from engine.data.encoding.rendering import Template
-from engine.data.encoding.template import template
+from engine.data.encoding.template import PROBE, template
 from engine.data.encoding.tokenizer import tokenizer
 from engine.data.encoding.tokens import Tokens, tokenize
 from engine.doctor import tiny_models
@@ -36,13 +36,7 @@ QUESTIONS = (
     ("Spell cat.", "c a t"),
 )
 """Their answers differ in length, which a wrong mean over micro-batches shows by."""
-TALK: Conversation = (
-    Turn("system", "Be brief."),
-    Turn("user", "Name a fruit."),
-    Turn("assistant", "A pear."),
-    Turn("user", "Another?"),
-    Turn("assistant", "A fig \N{CHESTNUT}"),
-)
+TALK: Conversation = (*PROBE[:-1], Turn("assistant", "A fig \N{CHESTNUT}"))
 """Its last word is a character without a token of its own, so that it comes in single bytes."""
 
 

@@ -22,6 +22,7 @@ from engine.doctor.golden.figures import ROTARY, fill_adapter, is_stage, listeni
 from engine.doctor.trial import ADAPTER, RecordedStep, Trial
 from engine.model import lora
 from engine.model.load import Loaded
+from engine.model.protocols import AdaptedModel
 
 _HALF_A_ROUNDING = 8e-4
 """Relative; below that it is of no matter how often a module rounds."""
@@ -66,7 +67,7 @@ def excess(role: str, golden: float, own: float) -> float:
     return share / 10 if _OF_KERNELS.fullmatch(role) else share
 
 
-def _with_weights(exact: Loaded, model: Any) -> Any:
+def _with_weights(exact: Loaded, model: AdaptedModel) -> AdaptedModel:
     """A model in float32 with another's weights; what is no weight stays as it was loaded."""
     adapted, weights = lora.attach(exact.model, ADAPTER, 0), dict(model.named_parameters())
     for name, parameter in adapted.named_parameters():
@@ -75,7 +76,9 @@ def _with_weights(exact: Loaded, model: Any) -> Any:
 
 
 @contextmanager
-def _compared(model: Any, exact: Any, length: int) -> Iterator[dict[str, list[torch.Tensor]]]:
+def _compared(
+    model: AdaptedModel, exact: AdaptedModel, length: int
+) -> Iterator[dict[str, list[torch.Tensor]]]:
     """Fill a dictionary with the errors of each role's modules, (tokens,) each."""
     modules, twins = (dict(_decoder(each).named_modules()) for each in (model, exact))
     errors: dict[str, list[torch.Tensor]] = {}
@@ -97,7 +100,7 @@ def _compared(model: Any, exact: Any, length: int) -> Iterator[dict[str, list[to
         yield errors
 
 
-def _decoder(model: Any) -> torch.nn.Module:
+def _decoder(model: AdaptedModel) -> torch.nn.Module:
     decoder: torch.nn.Module = model.get_base_model().get_decoder()
     return decoder
 
