@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine import installed
 from engine.budget.placement import forecast_recipe
 from engine.hardware import card_probe, profiles
 from engine.hardware.card_probe import CardAnswer
@@ -17,6 +19,7 @@ from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 from engine.recipe import validate
 from tests import command
+from tests.pretended_card import ROOT
 from workbench import launch
 from workbench.commands import doctor_machine
 
@@ -122,6 +125,32 @@ def test_what_worked_is_known_for_its_versions_and_what_fails_is_tried_again(
     assert [*json.loads(path.read_text())] == [card_probe.key_of(CARD)]
     path.write_text("{broken")
     assert card_probe.answer_of(CARD).product
+
+
+KEYS = """
+import json, os, sys
+from dataclasses import replace
+from engine.hardware import card_probe, profiles
+card = replace(profiles.profile("l4"), visible_as="GPU-aaaa-1111")
+for driver in ("580.65", "590.1"):
+    os.environ["FAKE_DRIVER"] = driver
+    print(card_probe.key_of(card))
+print(card_probe.key_of(profiles.profile("apple-m")))
+"""
+
+
+def test_an_answer_holds_for_a_driver_a_card_and_the_versions(drivers: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KEYS], cwd=ROOT, env=with_card(drivers), capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    versions = " ".join(map(installed.version, ("torch", "bitsandbytes", "triton")))
+    assert torch.__version__.partition("+")[0] in versions
+    assert done.stdout.splitlines() == [
+        f"580.65 GPU-aaaa-1111 {versions}", f"590.1 GPU-aaaa-1111 {versions}",
+        f"{platform.mac_ver()[0]} mps {versions}",
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
