@@ -209,6 +209,7 @@ def test_a_card_takes_slabs_where_it_has_a_kernel_for_groups(
         given = torch.empty((rows, 8), device="cuda", dtype=dtype)
     strategy: Any = expert_matmul.matmul_strategy(given, 8)
     assert strategy.__name__ == expected
+    assert not expert_matmul.has_fast_groups(torch.empty(rows, 8, dtype=dtype, device="meta"))
     monkeypatch.delattr(torch.nn.functional, "grouped_mm")
     strategy = expert_matmul.matmul_strategy(given, 8)
     assert strategy.__name__ == expected.replace("slab", "chunk")

@@ -143,15 +143,17 @@ def strategy_on_card(rows: torch.Tensor, experts: int, *, has_fast_groups: bool)
     return by_slab if has_fast_groups else by_chunk
 
 
-def has_fast_groups(rows: torch.Tensor) -> bool:
-    """Whether grouped products of rows are one kernel that nobody waits for.
+def has_fast_groups(factor: torch.Tensor) -> bool:
+    """Whether grouped products of such rows or weights are one kernel that nobody waits for.
 
     `_grouped_mm_cuda` in PyTorch's GroupedBlas.cpp has it for bfloat16 on compute capabilities 9
     and 10; before torch 2.10 there is no public function.
     """
-    capability = torch.cuda.get_device_capability(rows.device)
+    if factor.device.type != "cuda":
+        return False
+    capability = torch.cuda.get_device_capability(factor.device)
     is_served = capability[0] in FAST_GROUPS and torch.version.hip is None
-    return is_served and rows.dtype is torch.bfloat16 and hasattr(functional, "grouped_mm")
+    return is_served and factor.dtype is torch.bfloat16 and hasattr(functional, "grouped_mm")
 
 
 class ExpertMatmul(torch.autograd.Function):

@@ -37,10 +37,9 @@ def _multiplied(input: torch.Tensor, weight: torch.Tensor, offs: torch.Tensor) -
 
     The names are those that transformers calls it by.
     """
-    rows = input.to(weight.dtype)
-    if rows.device.type == "cpu" or has_fast_groups(rows):
+    if weight.device.type == "cpu" or has_fast_groups(weight):
         return _of_transformers(input, weight, offs)
-    product: torch.Tensor = ProductByExpert.apply(rows, weight, _ranges(offs))
+    product: torch.Tensor = ProductByExpert.apply(input.to(weight.dtype), weight, _ranges(offs))
     return product
 
 
