@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check snapshots real
+.PHONY: quickstart test check snapshots pictures real
 quickstart: $(VENV)/.installed
 	$(BIN)/gemma-bench --run quickstart
 
@@ -21,6 +21,9 @@ check: $(VENV)/.installed-test
 
 snapshots: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/test_screens.py tests/test_run_pictures.py --snapshot-update
+
+pictures: $(VENV)/.installed-test
+	$(BIN)/python docs/screenshots.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

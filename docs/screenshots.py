@@ -1,6 +1,7 @@
-"""The README's pictures, every screen over recorded runs: `docs/screenshots.py [NAME...]`."""
+"""The pictures of the docs, every screen over recorded runs; `screenshots.py [--check] [NAME]`."""
 
 import asyncio
+import html
 import os
 import re
 import sys
@@ -11,26 +12,29 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS.parent / "tests"))
+sys.path[:0] = [str(DOCS.parent / "tests"), str(DOCS.parent)]
 
 from bench_app import lay_down_runs, make_app, until  # noqa: E402
 from more_runs import many_steps  # noqa: E402
 from recording import FORECAST, at_work, lay_down, on_card  # noqa: E402
 from staged_playground import PROMPTS, Staged, answers, opening  # noqa: E402
 from textual.pilot import Pilot  # noqa: E402
+from textual.widgets import DataTable  # noqa: E402
 
 from engine.hardware import profiles  # noqa: E402
 from engine.recipe import files  # noqa: E402
 from engine.run.rundir import RunDir  # noqa: E402
 from workbench.screens.playground import PlaygroundScreen  # noqa: E402
+from workbench.widgets.canvas import Canvas  # noqa: E402
 from workbench.widgets.lineinput import LineInput  # noqa: E402
 
 SIZE = (120, 40)
 _FONT_FACES = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 """Rich points them at a content delivery network; without them the reader's own font is taken."""
-_SETTLE_S = 1.5
+_SETTLE_S = 0.5
 _TOLD = 14_000
 """Events that the long run has told so far."""
+_MOST_LOOKS = 60
 Pictured = Callable[[Pilot[Any]], Awaitable[None]]
 
 
@@ -43,10 +47,20 @@ async def picture(show: Pictured) -> str:
     app = make_app(Path.cwd(), machine=card, recipes=files.names())
     with at_work(runs["live"]), at_work(long):
         async with app.run_test(size=SIZE) as pilot:
-            await pilot.pause(_SETTLE_S)
+            await _settled(pilot)
             await show(pilot)
-            await pilot.pause(_SETTLE_S)
-            return _FONT_FACES.sub("", app.export_screenshot())
+            return _FONT_FACES.sub("", await _settled(pilot))
+
+
+async def _settled(pilot: Pilot[Any]) -> str:
+    """The picture once its words stay, however busy the machine is."""
+    svg = ""
+    for _ in range(_MOST_LOOKS):
+        await pilot.pause(_SETTLE_S)
+        before, svg = svg, pilot.app.export_screenshot()
+        if words(before) == words(svg):
+            break
+    return svg
 
 
 async def setup(pilot: Pilot[Any]) -> None:
@@ -58,7 +72,7 @@ async def setup(pilot: Pilot[Any]) -> None:
 async def preview(pilot: Pilot[Any]) -> None:
     """Some row of a preview."""
     await pilot.press("p")
-    await pilot.pause(_SETTLE_S)
+    await until(pilot, lambda: pilot.app.screen.has_class("-answered"))
     await pilot.press("j", "j")
 
 
@@ -77,7 +91,7 @@ async def samples(pilot: Pilot[Any]) -> None:
 async def runs(pilot: Pilot[Any]) -> None:
     """The table, some of it marked."""
     await pilot.press("r")
-    await pilot.pause(_SETTLE_S)
+    await until(pilot, lambda: pilot.app.screen.query_one(DataTable).row_count)
     await pilot.press("down", "space", "down", "space", "down", "space")
 
 
@@ -85,6 +99,9 @@ async def compare(pilot: Pilot[Any]) -> None:
     """Three of them."""
     await runs(pilot)
     await pilot.press("c")
+    await until(
+        pilot, lambda: pilot.app.screen.query_one("#answers", Canvas).text_rows()[:1] > [""]
+    )
 
 
 async def playground(pilot: Pilot[Any]) -> None:
@@ -109,12 +126,42 @@ async def _open(pilot: Pilot[Any], name: str) -> None:
 
 SCREENS: tuple[Pictured, ...] = (setup, preview, run, samples, runs, compare, playground)
 
+
+def words(svg: str) -> str:
+    """All that stands in a picture but for figures, of which a clock gives some."""
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return " ".join(re.sub(r"\d[\d.,:]*( [smhd]\b)?", "", html.unescape(" ".join(texts))).split())
+
+
+def drawn(show: Pictured) -> str:
+    """A picture, in surroundings without settings of the user's."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(XDG_DATA_HOME=folder, XDG_CONFIG_HOME=folder)
+        os.environ.pop("NO_COLOR", None)
+        os.chdir(folder)
+        try:
+            return asyncio.run(picture(show))
+        finally:
+            os.chdir(DOCS)
+
+
+def main() -> int:
+    """Draw, or with `--check` name the pictures whose words are no longer the app's."""
+    names = [argument for argument in sys.argv[1:] if argument != "--check"]
+    stale = []
+    for show in SCREENS:
+        file = DOCS / f"{show.__name__}.svg"
+        if names and show.__name__ not in names:
+            continue
+        svg = drawn(show)
+        if "--check" not in sys.argv:
+            file.write_text(svg)
+        elif words(svg) != words(file.read_text()):
+            stale.append(file.name)
+    if stale:
+        print(f"{', '.join(stale)}: the app looks otherwise by now. Draw anew: make pictures")
+    return len(stale) > 0
+
+
 if __name__ == "__main__":
-    for screen in SCREENS:
-        name = screen.__name__
-        if name in (sys.argv[1:] or name):
-            with tempfile.TemporaryDirectory() as folder:
-                os.environ["XDG_DATA_HOME"] = folder
-                os.chdir(folder)
-                (DOCS / f"{name}.svg").write_text(asyncio.run(picture(screen)))
-                os.chdir(DOCS)
+    sys.exit(main())
