@@ -23,6 +23,7 @@ from engine.gemma.lora_targets import ATTENTION, MLP
 from engine.gemma.shapes import EMBEDDED
 from engine.model.load import Loaded, load
 from engine.model.patches.fused_lora import use_fused_lora
+from engine.model.protocols import AdaptedModel
 from engine.objectives.heads import Batch, Scores, by_own_head
 from engine.paths import EMBEDDED_WEIGHTS
 from engine.recipe.schema import Adapter, Model
@@ -126,7 +127,7 @@ def _timed(trial: CardTrial, model: Path, rows: timed_rows.Rows, way: str) -> Pa
     return {**clock.timing.as_dict(), "allocated_gib": round(peak_gib, 3)}
 
 
-def _scored_without_autocast(model: Any, batch: Batch) -> Scores:
+def _scored_without_autocast(model: AdaptedModel, batch: Batch) -> Scores:
     return by_own_head(model, batch, nullcontext())
 
 

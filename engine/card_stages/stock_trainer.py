@@ -34,7 +34,7 @@ class TimedTrainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
         self._tokens, self._loss = tokens, float(loss)
         return loss
 
-    def log(self, logs: dict[str, float], *rest: Any, **more: Any) -> None:
+    def log(self, logs: dict[str, float], *rest: object, **more: object) -> None:
         """Once a step, after the optimizer's."""
         if "loss" in logs:
             torch.cuda.synchronize()

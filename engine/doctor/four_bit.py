@@ -1,10 +1,8 @@
 """Checks of 4-bit weights: experts, and layers that have answered."""
 
-from typing import Any
-
 import torch
 from bitsandbytes import functional as four_bit
-from transformers.models.gemma4.modeling_gemma4 import Gemma4TextExperts
+from transformers.models.gemma4.modeling_gemma4 import Gemma4TextConfig, Gemma4TextExperts
 
 from engine.doctor.check import Measurement, check
 from engine.doctor.specimens import Specimens, sequences
@@ -40,7 +38,7 @@ def _dequantise(gemma: Loaded) -> int:
     return len(mixtures)
 
 
-def _dequantised(config: Any, packed: QuantisedExperts) -> Gemma4TextExperts:
+def _dequantised(config: Gemma4TextConfig, packed: QuantisedExperts) -> Gemma4TextExperts:
     experts = Gemma4TextExperts(config)
     for name, parameter in experts.named_parameters():
         weight = getattr(packed, name)

@@ -75,7 +75,7 @@ def _meter_of_process(pid: int) -> GpuUsage | None:
         return None
 
 
-def _computes(card: Any, pid: int) -> bool:
+def _computes(card: object, pid: int) -> bool:
     import pynvml
 
     ask = pynvml.nvmlDeviceGetComputeRunningProcesses
@@ -83,7 +83,7 @@ def _computes(card: Any, pid: int) -> bool:
     return any(process.pid == pid for process in processes)
 
 
-def _meter(card: Any) -> GpuUsage:
+def _meter(card: object) -> GpuUsage:
     import pynvml
 
     memory = optional(lambda: pynvml.nvmlDeviceGetMemoryInfo(card), None)

@@ -238,7 +238,7 @@ class Renderer:
             return rendered.replaced(self.sight.mark, self.sight.written)
         return rendered
 
-    def _broken(self, value: Any) -> Any:
+    def _broken(self, value: object) -> Any:
         """Words, or all words within a structure, with control tokens broken."""
         if isinstance(value, str):
             return self.controls.sub(lambda match: match[0][0] + BREAK + match[0][1:], value)
@@ -249,7 +249,10 @@ class Renderer:
         return value
 
     def _rendered(
-        self, chat: list[dict[str, Any]], declared: Any = None, add_generation_prompt: bool = False
+        self,
+        chat: list[dict[str, Any]],
+        declared: list[dict[str, Any]] | None = None,
+        add_generation_prompt: bool = False,
     ) -> Rendered:
         texts, spans = render_jinja_template(
             [chat],

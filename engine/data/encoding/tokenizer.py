@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from engine.gemma.gguf import checkpoint, files
@@ -35,25 +36,25 @@ class Tokenizer(Vocabulary, Protocol):
     def __hash__(self) -> int:
         """By identity, so that what is made of one can be kept."""
 
-    def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:
+    def apply_chat_template(self, conversation: list[dict[str, Any]], **kwargs: object) -> Any:
         """A conversation as text, or as token ids, by its own template."""
 
-    def __call__(self, text: Any, **kwargs: Any) -> Any:
+    def __call__(self, text: str | list[str], **kwargs: object) -> Any:
         """Token ids of texts."""
 
-    def pad(self, encoded: Any, **kwargs: Any) -> Any:
+    def pad(self, encoded: dict[str, list[list[int]]], **kwargs: object) -> Any:
         """Token ids of one length, as tensors."""
 
-    def decode(self, ids: list[int], **kwargs: Any) -> str:
+    def decode(self, ids: list[int], **kwargs: object) -> str:
         """The text of token ids."""
 
-    def batch_decode(self, ids: Any, **kwargs: Any) -> list[str]:
+    def batch_decode(self, ids: torch.Tensor | list[list[int]], **kwargs: object) -> list[str]:
         """Their texts, for several answers."""
 
-    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+    def convert_tokens_to_ids(self, tokens: str | list[str]) -> Any:
         """The id of a token, or those of several."""
 
-    def convert_ids_to_tokens(self, ids: Any) -> Any:
+    def convert_ids_to_tokens(self, ids: int | list[int]) -> Any:
         """The token of an id, or those of several."""
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from engine.data.conversation import Turn, UnusableRow
 from engine.data.formats import chat, meaning
 from engine.data.formats.form import Form, Record
+from engine.guarded import Json
 
 _COLUMNS = frozenset({"contents", "systemInstruction", "system_instruction", "tools"})
 _KINDS = {
@@ -58,7 +59,7 @@ def _of_content(content: Record) -> Iterator[Record]:
         yield {**message, "role": role, "content": said, "tool_calls": calls}
 
 
-def _parts(parts: Any) -> Iterator[tuple[str, Any, Record]]:
+def _parts(parts: Json) -> Iterator[tuple[str, Any, Record]]:
     """What each part is, its value, and the part; a text may stand for a part or a list of one."""
     for part in parts if isinstance(parts, list) else [parts]:
         if isinstance(part, str):

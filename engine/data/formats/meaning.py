@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.data.conversation import UnusableRow
 from engine.data.formats.form import Record, words
+from engine.guarded import Json
 
 THOUGHTS = (
     "reasoning_content", "reasoning", "thinking", "thought", "analysis", "reasoning_details", "cot",
@@ -46,7 +47,7 @@ HARMLESS = frozenset({*_HARMLESS, *(f"{MESSAGE}{name}" for name in _HARMLESS)})
 _MOST_NAMES = 16
 
 
-def is_empty(value: Any) -> bool:
+def is_empty(value: Json) -> bool:
     """Whether a value says nothing."""
     return value is None or value in ("", [], {})
 
@@ -61,7 +62,7 @@ def thought(said: Record) -> str:
     return next(iter(texts), "")
 
 
-def _thought(value: Any) -> str:
+def _thought(value: Json) -> str:
     """Text, or OpenRouter's list of parts with a text or a summary each."""
     if is_empty(value):
         return ""
@@ -135,7 +136,7 @@ def _weight(name: str, value: Any) -> float:
     raise UnusableRow(f"a message's {name} that is no number from 0 to 1")
 
 
-def verdict(value: Any) -> bool | None:
+def verdict(value: Json) -> bool | None:
     """Yes or no, however it is written; None where it is neither."""
     if isinstance(value, str):
         return _WORDS.get(value.strip().lower())
@@ -176,7 +177,7 @@ def unread(record: Record, columns: frozenset[str], before: str = "") -> Iterato
         yield f"{before}(more than {_MOST_NAMES} others)"
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: Json) -> Any:
     """A value that is JSON text, once or twice over, as what it stands for; others as they are."""
     for _ in range(2):
         if not isinstance(value, str) or value.strip()[:1] not in ("{", "[", '"'):

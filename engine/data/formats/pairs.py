@@ -89,7 +89,7 @@ def _side(row: Compared, answer: Json) -> tuple[Conversation, list[str]]:
     return settled(tool_text.read_out(turns)), names
 
 
-def _talk(prompt_record: Record, answer: Any) -> tuple[list[Turn], frozenset[str]]:
+def _talk(prompt_record: Record, answer: Json) -> tuple[list[Turn], frozenset[str]]:
     """The turns of a row with one of its answers, and the columns that they were read from."""
     listed = next((n for n in _LISTS if _asks(prompt_record.get(n))), "")
     question = next(

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine import atomic
 from engine.data.conversation import UnusableRow
+from engine.guarded import Json
 from engine.problems import Refusal
 
 _MARKS = (b"data:image", b"inlineData", b"inline_data")
@@ -48,7 +49,7 @@ def stored(content: bytes, folder: Path | None) -> str:
     return str(path)
 
 
-def with_files(value: Any, folder: Path | None) -> Any:
+def with_files(value: Json, folder: Path | None) -> Any:
     """A record whose data: URIs of images, and Google's objects of them, are files instead.
 
     Raises `UnusableRow`, and `Refusal` as `stored` does.
@@ -65,7 +66,7 @@ def with_files(value: Any, folder: Path | None) -> Any:
     try:
         if not uri[1].endswith(";base64"):
             raise UnusableRow(BROKEN)
-        return stored(base64.b64decode(value[uri.end() :], validate=True), folder)
+        return stored(base64.b64decode(uri.string[uri.end() :], validate=True), folder)
     except (binascii.Error, ValueError):
         raise UnusableRow(BROKEN) from None
 

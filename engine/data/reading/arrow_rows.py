@@ -6,6 +6,7 @@ nothing tells them apart, so a key that is null is taken for one that is not the
 """
 
 import json
+import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ _IMAGE_FIELDS = {"bytes", "path"}
 Restore = Callable[[Any], Any]
 
 
-def records(path: Path, kind: str, packed: Any, images: Path | None) -> Iterator[dict[str, Any]]:
+def records(
+    path: Path, kind: str, packed: bytes | mmap.mmap | None, images: Path | None
+) -> Iterator[dict[str, Any]]:
     """Rows of a Parquet file or of an Arrow file or stream, batch by batch.
 
     `packed` is its contents where the file itself is compressed. Images in it become files in
@@ -46,7 +49,7 @@ def restored(table: Any, images: Path | None) -> Iterator[dict[str, Any]]:
         }
 
 
-def _parquet(content: Any) -> Iterator[Any]:
+def _parquet(content: "str | pyarrow.NativeFile") -> Iterator[Any]:
     yield from pyarrow.parquet.ParquetFile(content).iter_batches(_BATCH_ROWS)
 
 
@@ -97,7 +100,7 @@ def _restore_struct(kind: Any, images: Path | None) -> Restore:
     }
 
 
-def _same(value: Any) -> Any:
+def _same(value: object) -> Any:
     return value
 
 

@@ -10,7 +10,6 @@ import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -181,7 +180,7 @@ def _line(value: bytes) -> str:
     return value.translate(_BREAKS).decode("utf-8", "surrogateescape") + "\n"
 
 
-def _address(buffer: Any) -> int:
+def _address(buffer: msgspec.Raw | memoryview) -> int:
     address: int = np.frombuffer(buffer, np.uint8).__array_interface__["data"][0]
     return address
 

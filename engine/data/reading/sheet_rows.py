@@ -54,7 +54,7 @@ def _rows(sheet: Any) -> Iterator[list[str]]:
             yield [_text(cell) for cell in row]
 
 
-def _text(cell: Any) -> str:
+def _text(cell: object) -> str:
     if isinstance(cell, bool):
         return str(cell).upper()
     if isinstance(cell, date | time):

@@ -74,7 +74,7 @@ def packed(rows: Sequence[Tokens]) -> TokenSequences:
 
 
 @torch.no_grad()
-def logits_of(model: LanguageModel, ids: list[int], **inputs: Any) -> torch.Tensor:
+def logits_of(model: LanguageModel, ids: list[int], **inputs: object) -> torch.Tensor:
     """Of one row: (length, vocabulary), in float64."""
     tokens = torch.tensor([ids], device=model.device)
     return model(input_ids=tokens, use_cache=False, **inputs).logits[0].double().cpu()
@@ -163,7 +163,7 @@ def tensor_of(output: Any) -> torch.Tensor:
     return torch.cat(tensors, -1) if is_pair else tensors[0]
 
 
-def spans_of(output: Any, length: int, ends: Sequence[int]) -> list[list[float]]:
+def spans_of(output: object, length: int, ends: Sequence[int]) -> list[list[float]]:
     """Projection on fixed signs and root mean square, for each span of a row's positions."""
     tensor = tensor_of(output).detach()
     axis = list(tensor.shape).index(length)

@@ -129,10 +129,10 @@ def _stages(model: Any, length: int, image: slice) -> Iterator[dict[str, list[li
     """
     stages: dict[str, list[list[float]]] = {}
 
-    def whole(tensor: Any) -> list[list[float]]:
+    def whole(tensor: object) -> list[list[float]]:
         return spans_of(tensor_of(tensor).reshape(1, -1), 1, [1])
 
-    def hear(name: str, args: Any, kwargs: Any, output: Any) -> None:
+    def hear(name: str, args: object, kwargs: object, output: object) -> None:
         is_decoders = name.startswith("layers")
         ends = image.start, image.stop, length
         stages[name] = spans_of(output, length, ends) if is_decoders else whole(output)

@@ -49,7 +49,7 @@ class _Said:
     def __init__(self, metadata: dict[str, Any], architecture: str) -> None:
         self._metadata, self._prefix = metadata, architecture
 
-    def __call__(self, *keys: str, default: Any = None) -> Any:
+    def __call__(self, *keys: str, default: object = None) -> Any:
         for key in keys:
             if (value := self._metadata.get(f"{self._prefix}.{key}")) is not None:
                 return value
@@ -69,7 +69,7 @@ class _Said:
             raise Unreadable(f"its {self._prefix}.{keys[0]} is {str(value)[:40]!r}")
         return float(f"{value:.6g}")
 
-    def of_layers(self, key: str, layers: int, default: Any = None) -> list[Any]:
+    def of_layers(self, key: str, layers: int, default: object = None) -> list[Any]:
         """A value of each layer, or the one of all."""
         value = self(key, default=default)
         values = value if isinstance(value, list) else [value] * layers

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from transformers import StoppingCriteriaList
@@ -66,7 +65,7 @@ def _one_head(model: AdaptedModel) -> Iterator[None]:
     `should_fold`): 0.3 GiB of Gemma 3 270M's, 64 times over.
     """
 
-    def side_by_side(_head: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    def side_by_side(_head: object, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (inputs[0].contiguous(), *inputs[1:])
 
     hook = model.get_output_embeddings().register_forward_pre_hook(side_by_side)
@@ -100,7 +99,7 @@ def _generate(
     batch = batch.to(model.device)
     was_cut = False
 
-    def ends_all(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+    def ends_all(ids: torch.Tensor, _scores: object, **_: object) -> torch.Tensor:
         """Whether each answer ends here: ids (batch, length) to booleans (batch,)."""
         nonlocal was_cut
         was_cut = was_cut or is_cut()

@@ -52,7 +52,7 @@ def read_block_by_block() -> torch.library.Library:
     ) -> torch.Tensor:
         """Packed bytes of `shape` values and a float32 scale per block, to `shape` in `dtype`."""
 
-        def read(*part: Any) -> torch.Tensor:
+        def read(*part: object) -> torch.Tensor:
             values: torch.Tensor = kernel.call_boxed(keys, *part, dtype)
             return values
 

@@ -47,7 +47,7 @@ def lean_imports() -> Iterator[None]:
 def _read_once(right: Callable[..., Structure]) -> Callable[..., Structure]:
     """What the package read of its models as it was imported serves as their own table too."""
 
-    def structure(path: Any, prefix: str | None = None) -> Structure:
+    def structure(path: str | Path, prefix: str | None = None) -> Structure:
         if prefix is not None or Path(path) != _MODELS / "__init__.py":
             return right(path, prefix)
         whole = right(_MODELS, prefix=_MODELS.name)

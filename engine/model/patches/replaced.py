@@ -7,7 +7,7 @@ from typing import Any
 
 
 @contextmanager
-def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+def replaced(owner: object, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
     """Put `make(original)` in the place of an attribute for as long as this lasts."""
     original = getattr(owner, name)
     setattr(owner, name, make(original))
@@ -17,12 +17,12 @@ def replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None
         setattr(owner, name, original)
 
 
-def changed_instances(kind: Any, change: Callable[[Any], None]) -> AbstractContextManager[None]:
+def changed_instances(kind: type, change: Callable[[Any], None]) -> AbstractContextManager[None]:
     """A context in which `change` is called with every new instance of a class."""
 
     def make(original: Callable[..., None]) -> Callable[..., None]:
         @wraps(original)
-        def build(self: Any, *args: Any, **kwargs: Any) -> None:
+        def build(self: object, *args: object, **kwargs: object) -> None:
             original(self, *args, **kwargs)
             change(self)
 

@@ -30,7 +30,7 @@ def tensor_by_tensor(changes_form: bool) -> Iterator[None]:
 
 def _reading(safe_open: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(safe_open)
-    def read(*args: Any, **kwargs: Any) -> Any:
+    def read(*args: object, **kwargs: object) -> Any:
         return safe_open(*args, **{**kwargs, "backend": "pread"})
 
     return read
