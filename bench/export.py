@@ -2,8 +2,9 @@
 
 The same adapter on the same base of random weights in bfloat16, as large as Gemma 3 1B, merged by
 the engine and by PEFT's `merge_and_unload` with `save_pretrained`, each in a process of its own and
-in turns. Time is that of the work without imports, loading and flushing included; memory is the
-process's peak. The engine's proof is left out, since PEFT has none.
+in turns. Time is that of the work without imports, loading and flushing included; a processor's
+tells more on a busy machine. Memory is the process's peak, with what its imports take. The engine's
+proof is left out, since PEFT has none.
 """
 
 import os
@@ -24,6 +25,7 @@ class Side(NamedTuple):
     """What one merge took."""
 
     seconds: float
+    processor_s: float
     peak_mib: float
 
 
@@ -35,17 +37,15 @@ def main(pairs: int = 3) -> None:
         size = (Path(folder) / "base/model.safetensors").stat().st_size / MIB
         for number in range(pairs):
             for side in ("engine", "peft") if number % 2 else ("peft", "engine"):
-                seconds, peak_mib = _child(side, folder).split()[-2:]
-                measured[side].append(Side(float(seconds), float(peak_mib)))
-    for name, sides in measured.items():
-        seconds = statistics.median(side.seconds for side in sides)
-        print(f"{name}: {seconds:.1f} s, {max(side.peak_mib for side in sides):.0f} MiB at most")
-    both = list(zip(measured["engine"], measured["peft"], strict=True))
-    times = sorted(ours.seconds / theirs.seconds for ours, theirs in both)
-    peaks = sorted(ours.peak_mib / theirs.peak_mib for ours, theirs in both)
-    print(f"weights of {size:.0f} MiB, {pairs} pairs")
-    print(f"time   {statistics.median(times):.2f}x ({times[0]:.2f} to {times[-1]:.2f})")
-    print(f"memory {statistics.median(peaks):.2f}x ({peaks[0]:.2f} to {peaks[-1]:.2f})")
+                measured[side].append(Side(*map(float, _child(side, folder).split()[-3:])))
+    print(f"weights of {size:.0f} MiB, medians of {pairs} pairs")
+    for place, what in enumerate(("seconds", "seconds of a processor", "MiB at most")):
+        ours, theirs = ([side[place] for side in sides] for sides in measured.values())
+        ratios = sorted(mine / other for mine, other in zip(ours, theirs, strict=True))
+        print(
+            f"{what}: {statistics.median(ours):,.1f} beside {statistics.median(theirs):,.1f}, "
+            f"{statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
 
 
 def _child(side: str, folder: str) -> str:
@@ -91,12 +91,12 @@ def engine(run_folder: Path, base: Path, out: Path) -> Side:
 
     proof.prove = lambda *_: {"made": False, "why_not": "PEFT has none"}
     run = RunDir(run_folder)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     request = run.read_request()
     named, log = base_files.of(request.recipe.model), EventLog(run)
     adapter = adapters.find(run, "")
     merged_form.write(Export(run, request, adapter, named, Form.MERGED, out, log, lambda: None))
-    return Side(time.perf_counter() - began, _peak_mib())
+    return Side(time.perf_counter() - began, time.process_time() - busy, _peak_mib())
 
 
 def peft(run_folder: Path, base: Path, out: Path) -> Side:
@@ -105,12 +105,12 @@ def peft(run_folder: Path, base: Path, out: Path) -> Side:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
     merged = PeftModel.from_pretrained(model, run_folder / "adapter").merge_and_unload()
     merged.save_pretrained(out)
     AutoTokenizer.from_pretrained(base).save_pretrained(out)
-    return Side(time.perf_counter() - began, _peak_mib())
+    return Side(time.perf_counter() - began, time.process_time() - busy, _peak_mib())
 
 
 def _peak_mib() -> float:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -374,7 +375,10 @@ def test_the_end_of_a_run_says_how_to_use_it(trained: RunDir, tmp_path: Path) ->
     code, out, _ = command.call(trained.path.parent, "attach", "run")
     assert (code, out.splitlines()[-len(use) :]) == (
         0,
-        [line.replace(str(trained.path), "run", 1) if "talk" in line else line for line in use],
+        [
+            line.replace(str(trained.path), "run", 1) if "gemma-bench" in line else line
+            for line in use
+        ],
     )
     program = use_it.program(trained)
     assert program.splitlines() == [line.strip() for line in use[3:8]]
@@ -383,15 +387,17 @@ def test_the_end_of_a_run_says_how_to_use_it(trained: RunDir, tmp_path: Path) ->
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert sample["adapter"] in done.stdout
-    # Lines that follow give a model by itself, which says the same.
-    merge = "\n".join(line.strip() for line in use[9:])
+    # The last line gives a model by itself, which says the same.
+    assert use[-1].split()[:2] == ["gemma-bench", "export"]
+    merged = str(tmp_path / "merged")
+    code, _, err = command.call(tmp_path, *shlex.split(use[-1])[1:], "--out", merged)
+    assert code == 0, err
     again = (
         "from transformers import pipeline\nchat = pipeline('text-generation', 'merged')\n"
         + program.splitlines()[-1]
     )
-    for lines in (f"{program}{merge}", again):
-        line = [sys.executable, "-c", lines]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+    line = [sys.executable, "-c", again]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert sample["adapter"] in done.stdout
     assert not (tmp_path / "merged" / adapters.CONFIG).exists()
     assert use_it.use_it(RunDir(tmp_path)) == []

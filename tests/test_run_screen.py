@@ -144,7 +144,10 @@ async def test_the_app_says_how_to_use_an_adapter(tmp_path: Path) -> None:
         pager = pilot.app.screen.query_one(Pager)
         shown = "\n".join("".join(text for text, _ in row) for row in pager.lines(200))
         assert shown.splitlines() == use_it.use_it(run)
-        for words in ("gemma-bench talk 2026-11-21-0930-one --both", "merge_and_unload()"):
+        for words in (
+            "gemma-bench talk 2026-11-21-0930-one --both",
+            "export 2026-11-21-0930-one --as merged",
+        ):
             assert words in shown
         await pilot.press("c")
         assert pilot.app.clipboard == use_it.program(run)

@@ -19,9 +19,9 @@ class Rounding:
     """Of the squares of what rounding took from it."""
 
     def add(self, base: torch.Tensor, exact: torch.Tensor, rounded: torch.Tensor) -> None:
-        """Count rows in float32: before, with the update, and as they are stored."""
-        self.update += _squares(exact - base)
-        self.error += _squares(rounded - exact)
+        """Count rows in float32: before, with the update, as stored; the last two are changed."""
+        self.error += _squares(rounded.sub_(exact))
+        self.update += _squares(exact.sub_(base))
 
     @property
     def survival(self) -> float:

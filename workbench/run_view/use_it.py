@@ -12,7 +12,7 @@ _OTHER_TEMPLATE = "(with the model's own template, which writes otherwise than t
 
 
 def use_it(run: RunDir, warnings: Iterable[Warned] = ()) -> list[str]:
-    """Talk with it, load it in PEFT, merge it; none where the run has left no adapter.
+    """Talk with it, load it in PEFT, export it; none where the run has left no adapter.
 
     `warnings` are the run's: one may say that Python's prompts are not those trained on.
     """
@@ -25,8 +25,8 @@ def use_it(run: RunDir, warnings: Iterable[Warned] = ()) -> list[str]:
         f"  gemma-bench talk {run.argument} --both",
         f"  or in Python {_OTHER_TEMPLATE if differs else ''}".rstrip(),
         *(f"    {line}" for line in in_python(str(run.adapter.resolve()), base)),
-        "  and then, as one model that needs no PEFT, in the number format of its base",
-        *(f"    {line}" for line in merged(base)),
+        "  or as one model that needs no PEFT, in the number format of its base",
+        f"    gemma-bench export {run.argument} --as merged",
     ]
 
 
@@ -52,12 +52,4 @@ def in_python(adapter: str, base: str) -> list[str]:
         f'model = AutoPeftModelForCausalLM.from_pretrained({adapter!r}, dtype="auto")',
         f'chat = pipeline("text-generation", model, tokenizer=AutoTokenizer.from_pretrained({base!r}))',  # noqa: E501
         'print(chat([{"role": "user", "content": "Hello!"}])[0]["generated_text"][-1]["content"])',
-    ]
-
-
-def merged(base: str) -> list[str]:
-    """What goes on from `in_python` to a folder that others load as any model."""
-    return [
-        'model.merge_and_unload().save_pretrained("merged")',
-        f'AutoTokenizer.from_pretrained({base!r}).save_pretrained("merged")',
     ]
