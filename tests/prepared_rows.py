@@ -20,7 +20,7 @@ def prepared(
 ) -> Prepared:
     """Rows of a file that is written here; `options` are keys of the source, and of the data."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    source = {key: options.pop(key) for key in ("format", "columns") if key in options}
+    source = {key: options.pop(key) for key in ("format", "columns", "split") if key in options}
     data = Data(sources=(Source(path=str(path), **source),), **options)
     return prepare(data, tokenizer, template(dialect))
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine.data import conversation
+from engine.data import checks, conversation
 from engine.data.conversation import Turn, UnusableRow
-from engine.data.formats import advice, meaning
+from engine.data.formats import advice, chat_marks, meaning
 from engine.problems import Refusal
 from tests import command
 from tests.prepared_rows import FRUIT, supervised, talk, text
@@ -112,7 +112,7 @@ def test_a_passage_joins_the_question(name: str, rows: Any) -> None:
     told = {"instruction": "Who ruled?", name: "Kanishka ruled.", "output": "Kanishka."}
     assert rows(told).rows[0].ids == rows(asked).rows[0].ids
     assert rows({**told, name: ""}).rows[0].ids == rows({**asked, "input": ""}).rows[0].ids
-    with pytest.raises(Refusal, match=f"a {name} that is no text"):
+    with pytest.raises(Refusal, match=f"a {name.removesuffix('s')} that is no text"):
         rows({**told, name: {"title": "Kushan"}})
 
 
@@ -284,6 +284,8 @@ TEMPLATED = {
     "<｜end▁of▁sentence｜>",
     "<|start|>": "<|start|>user<|message|>Name a fruit.<|end|>"
     "<|start|>assistant<|channel|>final<|message|>A quince.<|return|>",
+    "### Assistant:": "### Human: Name a fruit.### Assistant: A quince.",
+    "<bot>:": "<human>: Name a fruit.\n<bot>: A quince.",
     "[INST]": "<s>[INST] Name a fruit. [/INST] A quince. </s>",
     "### Response:": "### Instruction:\nName a fruit.\n\n### Response:\nA quince.",
 }
@@ -305,11 +307,73 @@ def test_text_that_holds_a_template_is_read_as_turns(mark: str, rows: Any, token
 
 @pytest.mark.parametrize("mark", TEMPLATED)
 def test_a_message_that_holds_a_template_is_refused_by_its_mark(mark: str, rows: Any) -> None:
+    asked, answer, _ = re.split(r"(A quince\.)", TEMPLATED[mark])
+    assert (
+        rows({"prompt": asked, "completion": answer}).rows[0] == rows({"messages": FRUIT}).rows[0]
+    )
     messages = [{**FRUIT[0], "content": TEMPLATED[mark]}, FRUIT[1]]
     with pytest.raises(Refusal, match=re.escape(f"holds a chat template's marks ({mark})")):
         rows({"messages": messages})
     quoted = [{**FRUIT[0], "content": f"What is this?\n```\n{TEMPLATED[mark]}\n```"}, FRUIT[1]]
     assert len(rows({"messages": quoted}).rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "plain", "noted"),
+    [
+        ({"text": "Human: Name a fruit.\n\nAssistant: A quince."}, FRUIT, chat_marks.NOTED_MARKS),
+        ({"prompt": "\n\nHuman: Name a fruit.\n\nAssistant:", "completion": " A quince."}, FRUIT,
+         chat_marks.NOTED_MARKS),
+        ({"text": "<|prompter|>Name a fruit.<|endoftext|><|assistant|>A quince.<|endoftext|>"},
+         FRUIT, chat_marks.NOTED_MARKS),
+        ({"prompt": "Name a fruit.", "completion": "A quince.<|im_end|>"},
+         [FRUIT[0], {**FRUIT[1], "content": "A quince.<|im_end|>"}], checks.NOTED_FOREIGN),
+        ({"prompt": "Name a fruit.", "completion": "<thinking>Q</thinking>A quince."},
+         [FRUIT[0], {**FRUIT[1], "thinking": "Q"}], None),
+        ({"prompt": "Name a fruit.", "completion": "<|begin_of_thought|>Q<|end_of_thought|>\n"
+         "<|begin_of_solution|> A quince. <|end_of_solution|>"},
+         [FRUIT[0], {**FRUIT[1], "thinking": "Q"}], None),
+        ({"messages": {"role": ["user", "assistant"], "content": ["Name a fruit.", "A quince."]}},
+         FRUIT, None),
+        ({"messages": [{**one, "content": [{"text": one["content"]}]} for one in FRUIT],
+          "system": [{"text": "Be brief."}]},
+         [{"role": "system", "content": "Be brief."}, *FRUIT], None),
+        ({"prompt": "Name", "passages": ["a", "fruit."], "completion": "A quince."},
+         [{**FRUIT[0], "content": "Name\n\na\n\nfruit."}, FRUIT[1]], None),
+        ({"prompt": "Name", "options": {"A": "a", "B": "b"}, "completion": "A quince."},
+         [{**FRUIT[0], "content": "Name\n\nA. a\nB. b"}, FRUIT[1]], None),
+    ],
+)  # fmt: skip
+def test_neighbours_of_what_is_read_are_read_too(
+    row: dict[str, Any], plain: list[dict[str, Any]], noted: str | None, rows: Any
+) -> None:
+    prepared = rows(row)
+    assert prepared.rows[0] == rows({"messages": plain}).rows[0]
+    assert [*prepared.sources[0].noted] == ([noted] if noted else [])
+    assert prepared.sources[0].unread == {}
+
+
+def test_what_is_beside_words_of_a_template_is_refused_and_a_second_answer_told(rows: Any) -> None:
+    templated = {"prompt": "<|user|>\nFruit?\n<|assistant|>\n", "completion": "A quince."}
+    with pytest.raises(Refusal, match="went through a chat template, beside context"):
+        rows({**templated, "context": "Of two."})
+    prepared = rows({"question": "Fruit?", "response": "A quince.", "answer": "Quince"})
+    assert prepared.sources[0].unread == {"answer": 1}
+    with pytest.raises(Refusal, match="a thought that is not closed"):
+        rows({"prompt": "Fruit?", "completion": "<thinking>A quince."})
+    named = [{**FRUIT[0], "name": "Ann"}, FRUIT[1]]
+    assert rows({"messages": named}).sources[0].unread == {"a message's name": 1}
+
+
+def test_rows_of_other_splits_by_their_own_column_are_left_out(rows: Any) -> None:
+    row = {"prompt": "Fruit?", "completion": "A quince."}
+    kept = rows({**row, "split": "train"}, {**row, "prompt": "Which?", "split": "Dev"},
+                {**row, "prompt": "One?", "split": "a"})  # fmt: skip
+    assert len(kept.rows) == 2
+    assert kept.dropped == {"a row of the split validation, by its own column": 1}
+    with pytest.raises(Refusal, match='Give the source split = "all"'):
+        rows({**row, "split": "test"})
+    assert len(rows({**row, "split": "test"}, split="all").rows) == 1
 
 
 def test_conversational_prompts_and_lists_of_what_is_said(rows: Any, tokenizer: Any) -> None:

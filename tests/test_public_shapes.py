@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from engine.data.encoding.template import template
 from engine.data.formats import question_answer, reply_tree, tool_text
-from engine.data.formats.registry import NOTED_MARKS
+from engine.data.formats.chat_marks import NOTED_MARKS
 from engine.data.prepare import prepare
 from engine.recipe.schema import Data, Source
 from tests import command, prepared_rows

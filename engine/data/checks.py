@@ -37,6 +37,12 @@ _SIGNS = ("<", "{{", *(marks.name for marks in chat_marks.TABLE if "<" not in ma
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}")
 
+FOREIGN_MARKS = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|endoftext|eot_id|start_header_id|end_header_id|begin_of_text"
+    r"|end_of_text|user|assistant|system|end|start|message|return)\|>|</s>\s*\Z"
+)
+"""Marks of templates that are none of Gemma's."""
+NOTED_FOREIGN = "marks of another model's template in the text, trained on as plain text"
 NOTED_CONTROL = "control tokens in the text, trained on as plain text"
 NOTED_SHORT = "an answer of one character"
 
@@ -81,6 +87,8 @@ def _notes(turns: Conversation, parts: list[str]) -> list[str]:
             raise UnusableRow("an unfilled {{placeholder}}")
         if "<" in text and CONTROL_TOKENS.search(text):
             notes.append(NOTED_CONTROL)
+        if "<" in text and FOREIGN_MARKS.search(text):
+            notes.append(NOTED_FOREIGN)
     return notes
 
 

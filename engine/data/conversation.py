@@ -87,8 +87,15 @@ _FOLLOWS = {
 }
 _BELONGS = {"user": "assistant", "tool": "assistant", "call": "tool"}
 _THOUGHT = re.compile(
-    r"\s*(?:<think>|<\|channel>thought\n)(.*?)(?:</think>|<channel\|>)\s*", re.DOTALL
+    r"\s*(?:<think>|<thinking>|<\|channel>thought\n|<\|begin_of_thought\|>)(.*?)"
+    r"(?:</think>|</thinking>|<channel\|>|<\|end_of_thought\|>)\s*",
+    re.DOTALL,
 )
+_OPENINGS = ("<think>", "<thinking>", "<|begin_of_thought|>")
+_SOLUTION = re.compile(
+    r"<\|begin_of_solution\|>\s*(.*?)\s*(?:<\|end_of_solution\|>)?\s*", re.DOTALL
+)
+"""What OpenThoughts puts around an answer, after what it puts around the thought."""
 _UNOPENED = re.compile(r"(.*?)</think>\s*", re.DOTALL)
 """DeepSeek's and Qwen's prompts open the thought, so that answers hold its end alone."""
 _NO_PLACE = "a thought, for which the template has no place"
@@ -179,8 +186,11 @@ def _thought_apart(turn: Turn) -> Turn:
     if turn.role != "assistant":
         return turn
     thought = _THOUGHT.match(turn.content) or _unopened(turn.content)
-    if not thought and turn.content.lstrip().startswith("<think>"):
-        raise UnusableRow("a thought that is not closed (<think>)")
+    opening = next((one for one in _OPENINGS if turn.content.lstrip().startswith(one)), "")
+    if opening and not thought:
+        raise UnusableRow(f"a thought that is not closed ({opening})")
     if not thought or turn.reasoning:
         return turn
-    return replace(turn, reasoning=thought[1].strip(), content=turn.content[thought.end() :])
+    answer = turn.content[thought.end() :]
+    solution = _SOLUTION.fullmatch(answer)
+    return replace(turn, reasoning=thought[1].strip(), content=solution[1] if solution else answer)

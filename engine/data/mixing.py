@@ -100,10 +100,9 @@ def _written(
 def _processed(
     data: Data, source: Opened, pool: WorkerPool
 ) -> Iterator[tuple[int, list[KeptRow | DroppedRow]]]:
-    folders = [str(Path(index.origin).parent) for index in source.indexes]
     settings = [
-        row_settings(data, source.source, source.format, folder, source.images)
-        for folder in folders
+        row_settings(data, source.source, source.format, Path(index.origin), source.images)
+        for index in source.indexes
     ]
     yield from pool.process(
         (file, settings[file], source.indexes[file], rows) for file, rows in source.drawn(data.seed)

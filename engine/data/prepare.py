@@ -32,6 +32,7 @@ from engine.data.row_counts import RowCounts, refusal_of_drops
 from engine.data.row_pipeline import WorkerPool, readable
 from engine.problems import Refusal
 from engine.recipe.schema import Data, Source
+from engine.recipe.split_names import ALL
 from engine.run import disk
 from engine.sessions.source_report import HeldoutReport, SourceReport
 
@@ -153,7 +154,7 @@ def _prepared(
     sources = [opened(source, folder, progress) for source in data.sources]
     judged = None
     if isinstance(data.heldout, str):
-        judged = opened(Source(path=data.heldout), folder, progress)
+        judged = opened(Source(path=data.heldout, split=ALL), folder, progress)
     files = [*sources, *([judged] if judged else ())]
     key = _key(data, files, tokenizer, template, sight)
     stored = folder.path / "rows" / f"{key}.arrow"

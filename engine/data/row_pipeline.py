@@ -34,6 +34,7 @@ from engine.data.images.image_tokenizer import ImageTokenizer
 from engine.data.reading.json_text import unpacked
 from engine.data.reading.row_index import UNREADABLE, RowIndex
 from engine.gemma.shapes import Dialect
+from engine.recipe import split_names
 from engine.recipe.schema import Data, Filter, Source
 
 NOTED_THOUGHT = "an earlier answer without loss, since the template leaves its thought out"
@@ -66,6 +67,8 @@ class RowSettings:
     max_length: int
     truncation: str
     thinking: str
+    splits: frozenset[str]
+    """Splits whose rows are taken, where a column names one; none where all are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +119,13 @@ class _Talk:
 
 
 def row_settings(
-    data: Data, source: Source, format_name: str, folder: str, images: Path | None
+    data: Data, source: Source, format_name: str, file: Path, images: Path | None
 ) -> RowSettings:
-    """The settings of one source."""
+    """The settings of one file of a source; of the hub's rows the hub chose those of a split."""
+    splits = frozenset[str]() if source.id else split_names.asked_of(source.split, file.name)
     return RowSettings(
-        format_name, source.format is not None, source.columns, source.filter, folder, images,
-        data.loss_on, data.max_length, data.truncation, data.thinking,
+        format_name, source.format is not None, source.columns, source.filter, str(file.parent),
+        images, data.loss_on, data.max_length, data.truncation, data.thinking, splits,
     )  # fmt: skip
 
 
@@ -193,6 +197,8 @@ class RowPipeline:
         turns: Conversation = ()
         try:
             record = parsed(raw)
+            if "split" in record:
+                _check_split(record["split"], settings.splits)
             columns = unpacked(renamed(record, settings.columns))
             if raw and image_bytes.may_be_in(raw):
                 columns = image_bytes.with_files(columns, settings.images)
@@ -285,6 +291,13 @@ def _images(turns: Conversation) -> list[str]:
 
 def _carry_loss(turns: Conversation) -> Iterator[bool]:
     return (turn.weight > 0 for turn in turns if turn.role in ("assistant", "text"))
+
+
+def _check_split(name: Any, asked: frozenset[str]) -> None:
+    """Raises `UnusableRow` for a row of a split that is not asked for."""
+    split = split_names.SPLIT_OF_WORD.get(name.strip().lower()) if isinstance(name, str) else None
+    if asked and split and split not in asked:
+        raise UnusableRow(split_names.OF_SPLIT.format(split))
 
 
 def _check_length(bounds: Filter, length: int) -> None:

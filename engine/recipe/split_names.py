@@ -14,6 +14,8 @@ _WORDS = {
 SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words}
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}.*")
 """A shard's name on the hub, such as train_sft-00000-of-00003."""
+OF_SPLIT = "a row of the split {}, by its own column"
+"""Why a row is left out whose column `split` names one that is not asked for."""
 _IN_TWO_WORDS = re.compile(r"(held|hold)[-_ ]out")
 
 
@@ -21,6 +23,14 @@ def splits_of(split: str) -> tuple[str, ...]:
     """The splits that a recipe's `split` names; several are joined by a plus, as on the hub."""
     names = (name.strip().lower() for name in split.split("+"))
     return tuple(SPLIT_OF_WORD.get(name, name) for name in names)
+
+
+def asked_of(split: str | None, file: str) -> frozenset[str]:
+    """The usual splits whose rows are asked for of a file; none where all are."""
+    if split == ALL:
+        return frozenset()
+    names = splits_of(split) if split else (TRAIN, split_of((file,)))
+    return frozenset({*names, *(split_of((name,)) for name in names)} - {""})
 
 
 def split_of(parts: Sequence[str], listed: Iterable[str] = ()) -> str:

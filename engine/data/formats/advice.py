@@ -13,6 +13,8 @@ from engine.data.formats.pairs import Pair
 from engine.data.formats.preference import Judged
 from engine.data.formats.registry import BETTER_ANSWERS, is_preference, read, supervised_format_of
 from engine.problems import Refusal
+from engine.recipe import split_names
+from engine.recipe.split_names import OF_SPLIT
 
 _QUESTIONS = ("question", "query", "prompt", "instruction", "input", "request")
 _ANSWERS = ("completion", "response", "output", "answer", "answers", "target", "label", "summary")
@@ -93,14 +95,14 @@ def of_unknown(where: str, record: Record, formats: list[str]) -> Refusal:
         name for name, value in record.items()
         if isinstance(value, str) and value.strip() and name not in HARMLESS
     ]  # fmt: skip
-    texts = [name for name in texts if name not in PASSAGES] or texts
     if "paragraphs" in record:
         fix = "Write a row for each question of a paragraph, with context, question and answer"
         return Refusal.of(where, reason, fix)
     if len(texts) >= 2:
         questions = [name for name in texts if name.lower() in _QUESTIONS]
         answers = [name for name in texts if name.lower() in _ANSWERS]
-        answer = (answers or [name for name in texts[1:] if name not in questions] or texts)[0]
+        others = [name for name in texts[1:] if name not in (*questions, *PASSAGES)]
+        answer = (answers or others or texts[1:])[0]
         question = next(name for name in (*questions, *texts) if name != answer)
         return Refusal.of(
             where, reason, f"Say what is asked and answered: {_MAPPED % (question, answer)}"
@@ -137,6 +139,10 @@ def of_drops(reasons: set[str]) -> str:
         **{
             no_row_weight(name): f'call it otherwise: columns = {{ own_{name} = "{name}" }}'
             for name in ROW_WEIGHTS
+        },
+        **{
+            OF_SPLIT.format(name): 'give the source split = "all"'
+            for name in split_names.SPLIT_OF_WORD.values()
         },
     }
     helping = [fix for reason, fix in fixes.items() if reason in reasons]

@@ -40,11 +40,18 @@ def turns(
     read = _with_images(read, record.get("images") or record.get("image"))
     if any(one.images and one.content.count(IMAGE) != len(one.images) for one in read):
         raise UnusableRow(_DIFFER)
-    system = record.get("system")
-    if isinstance(system, str) and system.strip() and not (read and read[0].role == "system"):
+    system = system_text(record.get("system"))
+    if system.strip() and not (read and read[0].role == "system"):
         read.insert(0, Turn("system", system))
     declared = declarations(meaning.as_json(record.get("tools") or record.get("functions")))
     return tool_text.with_tools(read, declared)
+
+
+def system_text(value: Any) -> str:
+    """A column's words for the system, which may be parts. Raises `UnusableRow` for others."""
+    if meaning.is_empty(value):
+        return ""
+    return _content(value, is_optional=False)[0]
 
 
 def _own_keys(message: Any, role: str, content: str) -> tuple[str, str]:
@@ -60,14 +67,20 @@ def unread_keys(messages: Any) -> Iterator[str]:
     yield from dict.fromkeys(itertools.chain.from_iterable(names))
     if any(_asks_for_loss(message) for message in with_more):
         yield ASKED_LOSS
+    if any(message.get("name") and _kind(message) != "tool" for message in with_more):
+        yield f"{meaning.MESSAGE}name"
 
 
 def _asks_for_loss(message: dict[str, Any]) -> bool:
     """Whether words that the assistant doesn't say are to be trained on."""
-    role = message.get(keys_of(message)[0])
-    kind = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
     has_weight = not message.keys().isdisjoint(meaning.LOSS_WEIGHTS)
-    return has_weight and kind in ("system", "user", "tool") and meaning.asks_for_loss(message)
+    is_other = has_weight and _kind(message) in ("system", "user", "tool")
+    return is_other and meaning.asks_for_loss(message)
+
+
+def _kind(message: dict[str, Any]) -> str | None:
+    role = message.get(keys_of(message)[0])
+    return ROLES.get(role.strip().lower()) if isinstance(role, str) else None
 
 
 def turn(message: Json, role: str = "role", content: str = "content") -> Turn:
@@ -159,7 +172,7 @@ def _parts(parts: list[Any]) -> tuple[str, tuple[str, ...]]:
     said, images = [], []
     for part in parts:
         kind = _type_of(part)
-        if kind in _TEXT:
+        if kind in _TEXT or (isinstance(part, dict) and part.keys() == {"text"}):
             said.append(words(part.get("text", part.get("value"))))
         elif kind in _IMAGE:
             said.append(IMAGE)

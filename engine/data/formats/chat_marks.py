@@ -24,7 +24,8 @@ def _marks(name: str, head: str, *ends: str, **roles: str) -> ChatMarks:
     return ChatMarks(name, re.compile(head), ends, roles)
 
 
-_ROLE = r"(system|developer|user|human|assistant|model|tool|ipython)"
+NOTED_MARKS = "turns told from a chat template's marks in the text"
+_ROLE = r"(system|developer|user|human|prompter|assistant|model|tool|ipython)"
 TABLE = (
     _marks("<start_of_turn>", rf"<start_of_turn>{_ROLE}\n", "<end_of_turn>", "<eos>"),
     _marks("<|turn>", rf"<\|turn>{_ROLE}\n", "<turn|>", "<eos>"),
@@ -34,7 +35,7 @@ TABLE = (
         "<|eot_id|>", "<|end_of_text|>",
     ),
     _marks(
-        "<|assistant|>", rf"<\|{_ROLE}\|>\s", "</s>", "<|end|>", "<|endoftext|>",
+        "<|assistant|>", rf"<\|{_ROLE}\|>", "</s>", "<|end|>", "<|endoftext|>",
     ),
     _marks(
         "<|start|>", rf"<\|start\|>{_ROLE}(?:<\|channel\|>[^\n]{{0,200}}?)?<\|message\|>",
@@ -44,12 +45,16 @@ TABLE = (
     _marks(
         "[INST]", r"(\[INST\]|\[/INST\])", "</s>", "<s>",
     ),
+    _marks("### Assistant:", r"### (System|Human|User|Assistant):", "</s>", "<|endoftext|>"),
+    _marks("<bot>:", r"<(human|bot)>:"),
     _marks(
         "### Response:", r"(?:^|\n)### (Instruction|Input|Response):",
         "</s>", "<|endoftext|>",
         instruction="user", input="user", response="assistant",
     ),
 )  # fmt: skip
+_TRANSCRIPT = _marks("Assistant:", r"(?:^|\n)(Human|User|Assistant):(?=\s|$)")
+"""Of plain names, which a text that begins with the user's is taken for."""
 _BEGINNINGS = ("<｜begin▁of▁sentence｜>", "<bos>", "<s>", "<|begin_of_text|>")
 _HARMONY_THOUGHT = re.compile(
     r"<\|start\|>assistant<\|channel\|>analysis<\|message\|>((?:(?!<\|start\|>).)*?)"
@@ -67,12 +72,27 @@ def mark_in(text: str) -> ChatMarks | None:
     return next((marks for marks in TABLE if _is_answered(text, marks)), None)
 
 
+def mark_in_text(text: str) -> ChatMarks | None:
+    """The same of a bare text, which may be a transcript with plain names too."""
+    is_transcript = text.lstrip().startswith(("Human:", "User:"))
+    if is_transcript and _is_answered(text.lstrip(), _TRANSCRIPT):
+        return _TRANSCRIPT
+    return mark_in(text)
+
+
 def _is_answered(text: str, marks: ChatMarks) -> bool:
     """Whether somebody asks and somebody answers: one mark alone may be a heading, or be quoted."""
     if marks.name not in text:
         return False
     roles = {_role(name, marks) for name in marks.head.findall(text)}
     return {"user", "assistant"} <= roles
+
+
+def asks_for_answer(text: str, marks: ChatMarks) -> bool:
+    """Whether a text ends where the assistant is to speak."""
+    heads = [*marks.head.finditer(text)]
+    is_last = bool(heads) and not text[heads[-1].end() :].strip()
+    return is_last and _role(heads[-1][1], marks) == "assistant"
 
 
 def turns_of(text: str, marks: ChatMarks) -> list[Turn]:

@@ -15,9 +15,10 @@ from engine.guarded import Json
 
 THOUGHTS = (
     "reasoning_content", "reasoning", "thinking", "thought", "analysis", "reasoning_details", "cot",
+    "chain_of_thought", "rationale", "Complex_CoT",
 )  # fmt: skip
 """Keys under which published sets keep what was thought before an answer."""
-PASSAGES = ("context", "passage", "document")
+PASSAGES = ("context", "passage", "document", "contexts", "passages", "documents")
 """Columns with a text that the question is about."""
 LOSS_WEIGHTS = ("weight", "loss", "loss_weight", "training", "train")
 """Keys of a message that say whether it carries loss, or how much of it."""
@@ -25,6 +26,7 @@ ROW_WEIGHTS = ("weight", "loss_weight", "sample_weight")
 """Columns that say how much the loss of all that a row answers counts."""
 _JUDGEMENTS = (
     "label", "kto_tag", "rating", "feedback", "desirable", "is_desirable", "correct", "is_correct",
+    "is_good", "accepted", "is_accepted", "preferred", "is_preferred",
 )  # fmt: skip
 _WORDS = {
     **dict.fromkeys(("true", "1", "yes", "desirable", "good", "chosen", "accepted"), True),
@@ -38,7 +40,7 @@ _HARMLESS = {
     "metadata", "info", "license", "author", "model", "generator", "created", "created_at", "date",
     "timestamp", "time", "version", "split", "hash", "token_count", "num_tokens", "difficulty",
     "level", "fact", "__index_level_0__", "refusal", "annotations", "finish_reason", "turn",
-    "parallel_tool_calls",
+    "parallel_tool_calls", "custom_id",
 }  # fmt: skip
 MESSAGE = "a message's "
 """What names of keys of messages begin with."""
@@ -81,7 +83,7 @@ def passages(record: Record, names: tuple[str, ...] = PASSAGES) -> list[str]:
             continue
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str):
-                raise UnusableRow(f"a {name} that is no text")
+                raise UnusableRow(f"a {name.removesuffix('s')} that is no text")
             texts.append(text.strip())
     return texts
 

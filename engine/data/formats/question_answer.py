@@ -1,16 +1,17 @@
 """Rows of one question, in one or more columns, and one answer."""
 
+from collections.abc import Iterator
 from string import ascii_uppercase
 from typing import Any
 
 from engine.data.conversation import Turn, UnusableRow
-from engine.data.formats import chat, meaning
+from engine.data.formats import chat, chat_marks, meaning
 from engine.data.formats.form import Form, Record, words
 from engine.guarded import Json
 
 _NO_INPUT = {"<noinput>", "noinput", "no input", "<no input>", "nan", "n/a"}
 """What some Alpaca rows write where there is no input; read as none."""
-_BESIDE = frozenset({"system", "system_prompt", "choices", "history", *meaning.THOUGHTS})
+_BESIDE = frozenset({"system", "system_prompt", "choices", "options", "history", *meaning.THOUGHTS})
 """Columns that are read beside question, passages and answer."""
 NOTED_ACCEPTED = "a question with several right answers, of which the first is trained on"
 
@@ -27,6 +28,8 @@ def question_answer(
     It fits where the first column of the question, all of `needs`, and an answer are there.
     """
 
+    columns = frozenset({*question, *answer, *passages}) | _BESIDE
+
     def fits(record: Record) -> bool:
         has_answer = any(name in record for name in answer)
         return has_answer and all(name in record for name in (question[0], *needs))
@@ -35,22 +38,54 @@ def question_answer(
         reply = _first_accepted(next(record[name] for name in answer if name in record))
         if isinstance(record.get(question[0]), list):
             return _conversational(record, question[0], reply)
+        if turns := _templated(record.get(question[0]), reply):
+            _refuse_beside_template(record, columns - {question[0], *answer})
+            return turns
         parts = [_part(record, name) for name in question]
-        parts += [*meaning.passages(record, passages), _choices(record.get("choices"))]
-        system = record.get("system") or record.get("system_prompt") or ""
+        parts += [
+            *meaning.passages(record, passages),
+            _choices(record.get("choices") or record.get("options")),
+        ]
+        system = chat.system_text(record.get("system") or record.get("system_prompt"))
         return [
-            Turn("system", system if isinstance(system, str) else ""),
+            Turn("system", system),
             *_history(record.get("history")),
             Turn("user", "\n\n".join(part for part in parts if part)),
             *_answered(reply, record),
         ]
 
     def notes(record: Record) -> tuple[str, ...]:
-        accepted = _accepted(next((record[name] for name in answer if name in record), None))
-        return (NOTED_ACCEPTED,) if len({*accepted}) > 1 else ()
+        reply = next((record[name] for name in answer if name in record), None)
+        if _templated(record.get(question[0]), reply):
+            return (chat_marks.NOTED_MARKS,)
+        return (NOTED_ACCEPTED,) if len({*_accepted(reply)}) > 1 else ()
 
-    columns = frozenset({*question, *answer, *passages}) | _BESIDE
-    return Form(fits, read, columns, notes=notes)
+    def unread(record: Record) -> Iterator[str]:
+        first = next(name for name in answer if name in record)
+        return meaning.unread(record, columns - {*answer} | {first})
+
+    return Form(fits, read, columns, unread, notes)
+
+
+def _templated(question: Any, reply: Any) -> list[Turn]:
+    """The turns of a question that went through a chat template up to its answer; none else.
+
+    What it answers itself carries no loss. Raises `UnusableRow` where they are no whole turns.
+    """
+    if not (isinstance(question, str) and isinstance(reply, str)):
+        return []
+    marks = chat_marks.mark_in_text(f"{question}{reply}")
+    if marks is None or not chat_marks.asks_for_answer(question, marks):
+        return []
+    *earlier, answer = chat_marks.turns_of(f"{question}{reply}", marks)
+    return [*map(chat.silent, earlier), answer]
+
+
+def _refuse_beside_template(record: Record, columns: frozenset[str]) -> None:
+    """Raises `UnusableRow` for what has no place in words that a template wrote already."""
+    beside = sorted(name for name in columns if not meaning.is_empty(record.get(name)))
+    if beside:
+        raise UnusableRow(f"a question that went through a chat template, beside {beside[0]}")
 
 
 def _accepted(reply: Any) -> list[str]:
@@ -108,10 +143,12 @@ def _history(earlier: Json) -> list[Turn]:
 def _choices(listed: Any) -> str:
     """Choices of a question as lines with letters, by which benchmarks answer.
 
-    ARC's are {text, label}, two lists of the same length.
+    ARC's are {text, label}, two lists of the same length, MedQA's a text for each letter.
     """
     if isinstance(listed, dict) and {"text", "label"} <= listed.keys():
         letters, texts = listed["label"], listed["text"]
+    elif isinstance(listed, dict):
+        letters, texts = list(listed), list(listed.values())
     else:
         letters, texts = ascii_uppercase, listed
     if meaning.is_empty(listed):

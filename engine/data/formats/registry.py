@@ -18,6 +18,7 @@ from engine.data.formats import (
     text,
     tool_text,
 )
+from engine.data.formats.chat_marks import NOTED_MARKS
 from engine.data.formats.comparisons import comparison_of
 from engine.data.formats.form import Form, Record
 
@@ -44,7 +45,6 @@ FORMATS: dict[str, Form] = {
 PREFERENCE = "preference"
 """What rows that judge answers are detected as; they are for DPO."""
 
-NOTED_MARKS = "turns told from a chat template's marks in the text"
 DETECTED_FROM = 64
 """Rows at the head of a source that its format is told from."""
 

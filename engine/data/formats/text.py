@@ -32,12 +32,14 @@ def read_text(record: Record) -> list[Turn]:
 def read_untemplated(record: Record) -> list[Turn]:
     """Bare text; where it was put through a chat template already, the turns of that."""
     text = words(record["text"])
-    marks = chat_marks.mark_in(text)
+    marks = chat_marks.mark_in_text(text)
     return chat_marks.turns_of(text, marks) if marks else read_text(record)
 
 
 USR_BOT = Form(
-    lambda record: isinstance(record.get("text"), str) and "<bot>" in record["text"],
+    lambda record: (
+        isinstance(text := record.get("text"), str) and "<bot>" in text and "<bot>:" not in text
+    ),
     read_marked,
     frozenset({"text"}),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 _LISTS = {
     "messages", "conversations", "conversation", "dialog", "dialogue", "history", "images",
-    "choices", "chosen", "rejected", "prompt", "completion",
+    "choices", "options", "contents", "chosen", "rejected", "prompt", "completion",
 }  # fmt: skip
 """Columns that formats read as lists. Text of any other column is text, whatever it looks like."""
 _ALSO_TEXT = {"chosen", "rejected", "prompt", "completion"}
@@ -17,13 +17,27 @@ _MAX_LITERAL = 1 << 20
 
 
 def unpacked(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its lists read from their text, once; the record itself where it has none."""
-    lists = {
-        name: listed
-        for name in _LISTS & record.keys()
-        if isinstance(text := record[name], str) and (listed := _list(text, name)) is not None
-    }
+    """The record with its lists read from their text, once; the record itself where it has none.
+
+    Lists of messages may stand as a list for each key, as datasets writes a sequence of objects.
+    """
+    lists = {}
+    for name in _LISTS & record.keys():
+        value = record[name]
+        listed = _list(value, name) if isinstance(value, str) else _by_message(value)
+        if listed is not None:
+            lists[name] = listed
     return {**record, **lists} if lists else record
+
+
+def _by_message(value: Any) -> list[Any] | None:
+    """Objects out of lists of the same length by key; None for anything else."""
+    if not isinstance(value, dict) or not (_SPEAKERS & value.keys()):
+        return None
+    columns = [*value.values()]
+    if not all(isinstance(one, list) and len(one) == len(columns[0]) for one in columns):
+        return None
+    return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _list(text: str, name: str) -> list[Any] | None:
