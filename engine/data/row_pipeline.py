@@ -293,10 +293,10 @@ def _carry_loss(turns: Conversation) -> Iterator[bool]:
     return (turn.weight > 0 for turn in turns if turn.role in ("assistant", "text"))
 
 
-def _check_split(name: Any, asked: frozenset[str]) -> None:
-    """Raises `UnusableRow` for a row of a split that is not asked for."""
+def _check_split(name: Any, splits: frozenset[str]) -> None:
+    """Raises `UnusableRow` for a row of a split that is not among these."""
     split = split_names.SPLIT_OF_WORD.get(name.strip().lower()) if isinstance(name, str) else None
-    if asked and split and split not in asked:
+    if splits and split and split not in splits:
         raise UnusableRow(split_names.OF_SPLIT.format(split))
 
 
