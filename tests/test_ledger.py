@@ -109,6 +109,7 @@ def test_adapted_experts_are_counted() -> None:
 
 
 PADDED = {"batch": 2, "length": 512, "restarts": True}
+RADEON = {"has_flash": False, "has_efficient_attention": False, "has_triton": False}
 
 
 @pytest.mark.parametrize(
@@ -119,12 +120,13 @@ PADDED = {"batch": 2, "length": 512, "restarts": True}
         ("mps", {"dtype": "float32"}, 0.001),
         ("mps", {"supervised_tokens": 300, "lora_dropout": 0.05}, 0.001),
         ("mps", {"gradient_checkpointing": False, "restarts": False, "length": 1024}, 0.001),
+        ("cuda", {"dtype": "float32", "cublas_workspace_bytes": 0, **RADEON}, 0.001),
     ],
 )
 def test_the_ledger_follows_the_simulation_where_the_head_is_the_engines(
     device: Any, choices: dict[str, Any], share: float
 ) -> None:
-    """On a CPU, and as on Apple's GPUs, where attention keeps all scores."""
+    """On a CPU, and as on Apple's GPUs and Radeon cards, where attention keeps all scores."""
     case = StepShape(**{"model": "gemma-3-270m", "device": device, **PADDED, **choices})
     shape = catalog.variant_of(case.model)
     counted = peak_of_step(shape, case).size_bytes + sum(persistent.on_device(shape, case).values())

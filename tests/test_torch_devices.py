@@ -83,6 +83,7 @@ def test_of_an_unknown_amd_card_its_generation_is_known(
 ) -> None:
     told = found({"hip": "7.2", "card": {**RADEON, "gcnArchName": arch}}, node="kfd")
     assert (told["has_bf16"], told["has_flash"]) == (is_new, is_new)
+    assert told["has_efficient_attention"] is is_new
     assert told["cublas_workspace_bytes"] == 32 << 20
     assert told["tflops"] is None
 

@@ -60,6 +60,8 @@ class StepShape:
     device: Device = "cuda"
     has_flash: bool = True
     """Whether the card has flash attention: NVIDIA from compute capability 8.0 on."""
+    has_efficient_attention: bool = True
+    """Whether it has PyTorch's memory-efficient kernel, which keeps no scores either."""
     has_grouped_mm: bool = True
     """Whether the card has one kernel for products in groups: compute capabilities 9 and 10."""
     has_triton: bool = True
@@ -148,6 +150,7 @@ def from_recipe(
         checkpoints=training.save_total_limit if training.save_steps else 0,
         device=profile.device,
         has_flash=profile.has_flash,
+        has_efficient_attention=profile.has_efficient_attention,
         has_grouped_mm=profile.has_grouped_mm,
         has_triton=not profile.why_no_triton,
         cublas_workspace_bytes=_workspace_bytes(profile, is_deterministic=training.deterministic),

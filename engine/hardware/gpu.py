@@ -48,6 +48,12 @@ class Gpu:
         return self.arch.startswith(_AMD_FLASH) if self.arch else self.capability >= (8, 0)
 
     @property
+    def has_efficient_attention(self) -> bool:
+        """Whether PyTorch has its memory-efficient kernel: on AMD's it is AOTriton's, as flash
+        attention is, and on Radeon cards both are experimental and off (ROCm's sdp_utils.cpp)."""
+        return not self.arch or self.has_flash
+
+    @property
     def has_grouped_mm(self) -> bool:
         """Whether PyTorch has one kernel for products in groups, in bfloat16."""
         return not self.arch and self.capability[0] in FAST_GROUPS

@@ -46,6 +46,8 @@ class Profile:
     """Why it was chosen, where it was detected."""
     has_flash: bool = False
     """Whether PyTorch has flash attention for it: NVIDIA from compute capability 8.0, MI300X."""
+    has_efficient_attention: bool = True
+    """Whether it has PyTorch's memory-efficient kernel: all of NVIDIA's, but no Radeon card."""
     has_grouped_mm: bool = False
     """Whether PyTorch has one kernel for products in groups: compute capabilities 9 and 10."""
     context_gib: float = 0.0
@@ -242,6 +244,7 @@ def _by_generation(gpu: Gpu) -> Profile:
         0.85 if is_unified else 0.95,
         gpu.has_bf16,
         has_flash=gpu.has_flash,
+        has_efficient_attention=gpu.has_efficient_attention,
         has_grouped_mm=gpu.has_grouped_mm,
         context_gib=_GUESSED_CONTEXT_GIB,
         cublas_workspace_bytes=gpu.cublas_workspace_bytes,

@@ -7,13 +7,14 @@ import torch
 from torch.nn import functional
 
 from engine.budget.library_kernels import FLASH_HEAD_WIDTH
+from engine.budget.step_shape import StepShape
 
 aten = torch.ops.aten
 _HALVES = {torch.bfloat16, torch.float16}
 
 
-def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
-    """`scaled_dot_product_attention` as on a CUDA card.
+def of_card(case: StepShape) -> Callable[..., torch.Tensor]:
+    """`scaled_dot_product_attention` as on a case's CUDA card.
 
     Flash attention takes half precision, heads of up to 256 and no mask. All else falls to the
     memory-efficient kernel, or where query heads share keys, and in bfloat16 on a card without
@@ -33,13 +34,14 @@ def of_card(*, has_flash: bool) -> Callable[..., torch.Tensor]:
     ) -> torch.Tensor:
         query, key, value = (_cast(tensor) for tensor in (query, key, value))
         fits = query.shape[-1] <= FLASH_HEAD_WIDTH and query.dtype in _HALVES
-        if has_flash and fits and attn_mask is None:
+        if case.has_flash and fits and attn_mask is None:
             flash = aten._scaled_dot_product_flash_attention
             attended: torch.Tensor = flash(
                 query, key, value, dropout_p, is_causal, False, scale=scale
             )[0]
             return attended
-        is_fused = has_flash or query.dtype != torch.bfloat16
+        is_half = query.dtype == torch.bfloat16
+        is_fused = case.has_efficient_attention and (case.has_flash or not is_half)
         if enable_gqa or not is_fused:
             return spelled_out(
                 query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa

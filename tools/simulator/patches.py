@@ -90,7 +90,7 @@ def _of_cuda(case: StepShape) -> list[StandIn]:
         StandIn(
             torch_functional,
             "scaled_dot_product_attention",
-            lambda _: attention.of_card(has_flash=case.has_flash),
+            lambda _: attention.of_card(case),
         ),
         StandIn(torch_functional, "dropout", lambda _: _dropout),
         StandIn("torch:Tensor", "sum", _summing_in_float32),

@@ -52,9 +52,10 @@ def attend(
     (no mask, heads of up to 256) keys are left shared, and a card without flash attention then
     computes in plain operations; else keys are repeated for the memory-efficient kernel. That one
     takes bfloat16 from the same cards on as flash attention does (`sdp_utils.cpp`,
-    check_tensor_dtype): compute capability 8.0, and AMD's that have both. Apple's GPUs have no
-    kernel with a backward pass (`scaled_dot_product_attention` in attention.cpp takes
-    `_scaled_dot_product_attention_math_for_mps` without gradients only): all is plain there.
+    check_tensor_dtype): compute capability 8.0, and AMD's that have both; Radeon cards have
+    neither. Apple's GPUs have no kernel with a backward pass (`scaled_dot_product_attention` in
+    attention.cpp takes `_scaled_dot_product_attention_math_for_mps` without gradients only): all
+    is plain there.
     """
     if step.is_autocast:
         query, key, value = (tape.cast(tensor, step.width) for tensor in (query, key, value))
@@ -65,7 +66,7 @@ def attend(
         return _plain(tape, step, shape, query, key, value)
     if keeps_shared and step.has_flash and step.width == 2:
         return _flash(tape, shape, query, key, value)
-    is_fused = step.has_flash or step.dtype != "bfloat16"
+    is_fused = step.has_efficient_attention and (step.has_flash or step.dtype != "bfloat16")
     if keeps_shared or not is_fused:
         return _plain(tape, step, shape, query, key, value)
     key, value = (_repeated(tape, shape, tensor) for tensor in (key, value))
