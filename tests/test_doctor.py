@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
+from peft.tuners.lora.dora import DoraLinearLayer
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextAttention
 from trl.trainer import utils as trl_utils
 
@@ -267,6 +268,22 @@ def adapter_at_another_scale(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(adapter_switch.LoraConfig, "from_pretrained", wrong)
 
 
+def norm_of_the_base(patch: pytest.MonkeyPatch) -> None:
+    right = DoraLinearLayer.get_weight_norm
+    patch.setattr(
+        DoraLinearLayer,
+        "get_weight_norm",
+        lambda self, weight, lora_weight, scaling, **named: right(
+            self, weight, torch.zeros_like(lora_weight), scaling, **named
+        ),
+    )
+
+
+def dropout_in_answers(patch: pytest.MonkeyPatch) -> None:
+    right = torch.nn.functional.dropout
+    patch.setattr(torch.nn.Dropout, "forward", lambda self, inputs: right(inputs, self.p))
+
+
 def newer_package(patch: pytest.MonkeyPatch) -> None:
     right = metadata.version
     patch.setattr(metadata, "version", lambda name: "5.99.0" if name == "trl" else right(name))
@@ -312,6 +329,8 @@ PLANTED: list[tuple[str, Plant]] = [
     ("NF4 experts against dequantised", experts_left_whole),
     ("NF4 layers after an answer", scales_that_an_answer_changes),
     ("adapter reload equals adapter trained", adapter_at_another_scale),
+    ("known step of DoRA", norm_of_the_base),
+    ("dropout in training alone", dropout_in_answers),
     ("versions inside the tested set", newer_package),
     ("versions inside the tested set", missing_package),
 ]

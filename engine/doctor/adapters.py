@@ -120,3 +120,40 @@ def _logits(model: LanguageModel, ids: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
     return logits
+
+
+@check(
+    "dropout in training alone",
+    limit=0.05,
+    advice="Set adapter.lora_dropout = 0.0, and install the tested versions",
+)
+def dropout_in_training(specimens: Specimens) -> Measurement:
+    """What dropout lets through to A in a step and in an answer, against all and against half.
+
+    The limit is ten standard deviations of a share of 12,000 numbers.
+    """
+    gemma = specimens.gemma("gemma3")
+    half = ADAPTER.model_copy(update={"lora_dropout": 0.5})
+    trial = Trial(gemma, sequences(gemma), adapter=half, per_device_train_batch_size=4)
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    layer = trial.model.get_base_model().get_decoder().layers[0].mlp.up_proj
+    layer.lora_dropout["default"].register_forward_hook(
+        lambda module, args, output: pairs.append((args[0].detach(), output.detach()))
+    )
+    trial.train()
+    _logits(trial.model, trial.batch()["input_ids"])
+    (inputs, dropped), *answers = pairs
+    let_through = dropped != 0
+    errors = {
+        "dropout acts on answers and held-out rows too": max(
+            float((one != other).float().mean()) for one, other in answers or [(inputs, dropped)]
+        ),
+        "dropout lets through another share than the recipe says": abs(
+            float(let_through.float().mean()) - 0.5
+        ),
+        "what dropout lets through is not scaled up by its share": float(
+            (dropped / inputs / 2 - 1)[let_through & (inputs != 0)].abs().mean()
+        ),
+    }
+    worst = max(errors, key=lambda text: errors[text])
+    return Measurement(errors[worst], worst[0].upper() + worst[1:])

@@ -3,7 +3,7 @@
 from engine.doctor import adapters, four_bit, install, loss, mechanisms, templates
 from engine.doctor.check import Check
 from engine.doctor.golden import checks as golden
-from engine.doctor.golden import known_step, sight
+from engine.doctor.golden import known_dora, known_step, sight
 
 CHECKS: tuple[Check, ...] = (
     install.tested_versions,
@@ -16,6 +16,7 @@ CHECKS: tuple[Check, ...] = (
     known_step.known_step,
     known_step.known_chain,
     known_step.known_eight_bits,
+    known_dora.known_dora,
     templates.terminator_supervised,
     templates.prompt_is_a_prefix,
     templates.double_bos,
@@ -30,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     loss.nan_shown,
     adapters.adapter_targets,
     adapters.adapter_reload,
+    adapters.dropout_in_training,
     mechanisms.host_tables,
     four_bit.nf4_experts,
     four_bit.nf4_after_an_answer,

@@ -74,8 +74,8 @@ class DictatedStream(TokenStream):
 @check(
     "soft cap applied by the fused head",
     limit=1e-3,
-    advice="Do not train Gemma 4 here; install the tested versions: the loss is of other logits "
-    "than the model answers with",
+    advice="Do not train here; install the tested versions: the loss is of other logits than the "
+    "model answers with, or of other tokens than carry loss",
     is_fast=True,
 )
 def soft_cap(specimens: Specimens) -> Measurement:
@@ -98,7 +98,11 @@ def soft_cap(specimens: Specimens) -> Measurement:
     effect = abs(capped - uncapped)
     is_blind = not effect > 0.1
     figure = math.inf if is_blind else max(abs(loss - capped) for loss in losses)
-    return Measurement(figure, f"Without the cap the loss would be {effect:.2g} off")
+    supervised = int((batch["labels"][:, 1:] != IGNORED).sum())
+    text = f"Without the cap the loss would be {effect:.2g} off"
+    if int(scores.supervised) != supervised:
+        text = f"TRL's head scores {int(scores.supervised)} tokens; {supervised} carry loss"
+    return Measurement(figure, text)
 
 
 def _cross_entropy(model: LanguageModel, batch: dict[str, torch.Tensor]) -> float:

@@ -211,3 +211,57 @@ def no_layer_scalar() -> None:
                 layer.layer_scalar.fill_(1)
 
     loaded(change)
+
+
+def another_head() -> None:
+    """Tied tables come apart: the head is none of the files'."""
+
+    def change(model: Any) -> None:
+        table = model.get_output_embeddings().weight
+        model.get_output_embeddings().weight = torch.nn.Parameter(table.detach().roll(1, 0), False)
+
+    loaded(change)
+
+
+def heads_in_other_groups() -> None:
+    """Heads of keys and values serve others' heads of queries."""
+    right = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def wrong(module: Any, q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> Any:
+        return right(module, q, k.roll(1, 1), v.roll(1, 1), *args, **kwargs)
+
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", wrong)
+
+
+def queries_not_normed() -> None:
+    built(gemma3.Gemma3Attention, lambda a: setattr(a, "q_norm", torch.nn.Identity()))
+
+
+def layers_of_the_other_kind() -> None:
+    """The pattern of sliding and full layers begins one too late."""
+
+    def change(model: Any) -> None:
+        config = model.config.get_text_config()
+        if "gemma3" in config.model_type:
+            config.layer_types = [*config.layer_types[1:], config.layer_types[0]]
+
+    loaded(change)
+
+
+def residual_of_the_norm() -> None:
+    """As in post-norm transformers, what is added is the normed input, not the input."""
+    right = gemma3.Gemma3DecoderLayer.forward
+
+    def wrong(self: Any, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        out = right(self, hidden_states, *args, **kwargs)
+        return out - hidden_states + self.input_layernorm(hidden_states)
+
+    gemma3.Gemma3DecoderLayer.forward = wrong
+
+
+def last_of_a_batch_unscored() -> None:
+    """The last tile of the chunked head is lost."""
+    right = head.cross_entropy
+    head.cross_entropy = lambda hidden, weight, targets, *rest: right(
+        hidden[:-1], weight, targets[:-1], *rest
+    )

@@ -1,8 +1,10 @@
 """Bugs of weights in 4 bits, and of what is computed in bfloat16."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from bitsandbytes.nn import Linear4bit, Params4bit
 from transformers.activations import ACT2FN
 from transformers.models.gemma3 import modeling_gemma3 as gemma3
 from transformers.models.gemma4 import modeling_gemma4 as gemma4
@@ -28,14 +30,52 @@ def swapped_nibbles() -> None:
     four_bit_cpu.original_kernel = lambda: _Swapped(right)
 
 
+def states(change: Callable[[Any], None]) -> None:
+    """Change what is stored beside each weight in 4 bits."""
+
+    def change_all(model: Any) -> None:
+        for module in model.modules():
+            if quant_state := getattr(getattr(module, "weight", None), "quant_state", None):
+                change(quant_state)
+
+    loaded(change_all)
+
+
 def scales_without_their_mean() -> None:
+    states(lambda state: setattr(state, "offset", state.offset * 0))
+
+
+def scales_of_scales_lost() -> None:
+    """Double quantisation: what the scales' own 8 bits are to be multiplied by."""
+    states(lambda state: state.state2.absmax.fill_(1))
+
+
+def larger_blocks() -> None:
+    states(lambda state: setattr(state, "blocksize", 2 * state.blocksize))
+
+
+def numbers_of_fp4() -> None:
+    states(lambda state: setattr(state, "quant_type", "fp4"))
+
+
+def products_of_4_bits_in_bfloat16() -> None:
+    """As where bnb_4bit_compute_dtype is lost."""
+
     def change(model: Any) -> None:
         for module in model.modules():
-            state = getattr(getattr(module, "weight", None), "quant_state", None)
-            if state is not None:
-                state.offset = state.offset * 0
+            if isinstance(module, Linear4bit):
+                right = module.forward
+                module.forward = lambda x, right=right: right(x.bfloat16()).to(x.dtype)
 
     loaded(change)
+
+
+def quantised_from_bfloat16() -> None:
+    """Weights are rounded twice, as where a file is converted on the way."""
+    right = Params4bit.__new__
+    Params4bit.__new__ = lambda cls, data=None, *args, **kwargs: right(
+        cls, data if data is None else data.bfloat16().to(data.dtype), *args, **kwargs
+    )
 
 
 def experts_of_the_next_number() -> None:

@@ -3,10 +3,12 @@
 from typing import Any
 
 import torch
+from trl.trainer import utils
 
 from engine.data.batches import Collator
 from engine.data.encoding import tokens
 from engine.data.encoding.tokens import IGNORED, Encoder
+from engine.objectives import heads
 from tests.planted_bugs.planting import returned
 
 BEGIN, TURN_END, NEW_LINE = 2, 106, 107
@@ -79,3 +81,36 @@ def begin_twice() -> None:
 def users_supervised() -> None:
     returned(Encoder, "encode",
              lambda _, rows: [row._replace(mask=[1] * len(row.ids)) for row in rows])  # fmt: skip
+
+
+def no_system() -> None:
+    right = Encoder.encode
+    Encoder.encode = lambda self, talks: right(
+        self, [tuple(turn for turn in talk if turn.role != "system") for talk in talks]
+    )
+
+
+def bytes_unknown() -> None:
+    """Signs without a token of their own become unknown ones, not their bytes."""
+
+    def change(encoder: Any, rows: Any) -> Any:
+        every = {encoder._backend.token_to_id(f"<0x{n:02X}>") for n in range(256)}
+        return [row._replace(ids=[3 if x in every else x for x in row.ids]) for row in rows]
+
+    returned(Encoder, "encode", change)
+
+
+def trl_scores_every_token() -> None:
+    """TRL's head takes the mark of what carries no loss for a token."""
+    right = utils.add_fused_lm_head
+
+    def wrong(model: Any, **kwargs: Any) -> None:
+        right(model, **kwargs)
+        model.register_forward_pre_hook(_all_supervised, with_kwargs=True)
+
+    heads.add_fused_lm_head = wrong
+
+
+def _all_supervised(model: Any, args: Any, kwargs: Any) -> Any:
+    labels = kwargs.get("labels")
+    return (args, kwargs if labels is None else {**kwargs, "labels": labels.clamp(min=0)})

@@ -44,6 +44,8 @@ class Witness(Hook):
 
     def __init__(self) -> None:
         self.steps: list[Passes] = []
+        self.norms: list[float] = []
+        """Of each step's gradients before they are clipped, as the loop tells them."""
 
     def on_train_begin(self, state: TrainingState) -> None:
         """Listen to every layer."""
@@ -53,6 +55,7 @@ class Witness(Hook):
     def on_step_end(self, state: TrainingState, result: StepResult) -> None:
         """Begin a step anew."""
         self.steps.append({})
+        self.norms.append(result.metrics["grad_norm"])
 
     def _listener(self, name: str) -> Any:
         if not self.steps:
@@ -75,14 +78,24 @@ class Rules:
     training: Training
     scale: float
     total_steps: int
-    decays: bool = True
+    decaying: str = "AB"
+    """Halves of an adapter whose weights decay."""
     adds_decay_to_gradient: bool = False
+    scales_decay_by_schedule: bool = False
+    """And not by the learning rate."""
     decay_surprise: float = 0.0
     clips: str = "by norm"
-    """`by norm`, `by value` or `never`."""
+    """`by norm`, `by each norm`, `by value` or `never`."""
     betas: tuple[float, float] = _BETAS
+    epsilon: float = _EPSILON
     corrects_bias: bool = True
     is_trained: bool = True
+    keeps_gradients: bool = False
+    """Whether those of a step are added to the next one's."""
+    counts_last_alone: bool = False
+    """Whether only the last micro-batch's gradients count."""
+    faster: str = "B"
+    """The half that is trained at LoRA+'s rate, if any."""
     late_steps: int = 0
     """By how many steps the schedule runs behind."""
     follows_schedule: bool = True
@@ -90,10 +103,17 @@ class Rules:
     """The step after which moments begin anew, as by a resumption; 0 for none."""
     restarts_schedule_after: int = 0
 
-    @property
-    def decay(self) -> float:
+    def decay(self, half: str) -> float:
         """Weight decay of a step, as a share of the learning rate."""
-        return self.training.weight_decay * self.decays + self.decay_surprise
+        if half not in self.decaying:
+            return 0.0
+        decay = self.training.weight_decay + self.decay_surprise
+        return decay / self.training.learning_rate if self.scales_decay_by_schedule else decay
+
+    def rate_of(self, half: str, step: int) -> float:
+        """The learning rate of a half: that of B is LoRA+'s times as high."""
+        ratio = self.training.loraplus_lr_ratio if half == self.faster else 1.0
+        return self.rate(step) * ratio
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0, as transformers schedules it."""
@@ -127,16 +147,25 @@ class _Moments:
     count: int = 0
 
 
-def weights_after(start: Weights, steps: Sequence[Passes], rules: Rules) -> Weights:
+def weights_after(
+    start: Weights, steps: Sequence[Passes], rules: Rules, resumed_after: int = 0
+) -> Weights:
     """The weights after these steps."""
     weights, moments = {name: tensor.clone() for name, tensor in start.items()}, _Moments()
+    kept: Weights = {}
     for number, passes in enumerate(steps if rules.is_trained else ()):
         if rules.forgets_moments_after and number == rules.forgets_moments_after:
             moments = _Moments()
-        gradients = _clipped(gradients_of(weights, passes, rules.scale), rules)
+        first = -1 if rules.counts_last_alone else 0
+        counting = {name: pairs[first:] for name, pairs in passes.items()}
+        gradients = gradients_of(weights, counting, rules.scale)
+        if kept and number != resumed_after:
+            gradients = {name: each + kept[name] for name, each in gradients.items()}
+        gradients = _clipped(gradients, rules)
+        kept = gradients if rules.keeps_gradients else {}
         moments.count += 1
         for name, gradient in gradients.items():
-            _update(weights, name, gradient, moments, rules, rules.rate(number))
+            _update(weights, name, gradient, moments, rules, number)
     return weights
 
 
@@ -154,9 +183,18 @@ def _clipped(gradients: Weights, rules: Rules) -> Weights:
     bound = rules.training.max_grad_norm
     if rules.clips == "by value":
         return {name: each.clamp(-bound, bound) for name, each in gradients.items()}
-    norm = math.sqrt(sum(float((each**2).sum()) for each in gradients.values()))
-    factor = min(1.0, bound / (norm + 1e-6)) if rules.clips == "by norm" else 1.0
-    return {name: factor * each for name, each in gradients.items()}
+    if rules.clips == "never":
+        return gradients
+    norms = {name: float(each.norm()) for name, each in gradients.items()}
+    if rules.clips == "by norm":
+        norms = dict.fromkeys(norms, math.hypot(*norms.values()))
+    return {name: min(1.0, bound / (norms[name] + 1e-6)) * each for name, each in gradients.items()}
+
+
+def norm_of(start: Weights, first: Passes, rules: Rules) -> float:
+    """Of the gradients of the first step, before they are clipped."""
+    gradients = gradients_of(start, first, rules.scale)
+    return math.hypot(*(float(each.norm()) for each in gradients.values()))
 
 
 def _update(
@@ -165,12 +203,14 @@ def _update(
     gradient: torch.Tensor,
     moments: _Moments,
     rules: Rules,
-    rate: float,
+    step: int,
 ) -> None:
+    half = name[-1]
+    rate, decay = rules.rate_of(half, step), rules.decay(half)
     if rules.adds_decay_to_gradient or rules.training.optim == "sgd":
-        gradient = gradient + rules.decay * weights[name]
+        gradient = gradient + decay * weights[name]
     else:
-        weights[name] *= 1 - rate * rules.decay
+        weights[name] *= 1 - rate * decay
     if rules.training.optim == "sgd":
         weights[name] -= rate * gradient
         return
@@ -182,7 +222,7 @@ def _update(
     if rules.corrects_bias:
         mean = mean / (1 - first**moments.count)
         square = square / (1 - second**moments.count)
-    weights[name] -= rate * mean / (square.sqrt() + _EPSILON)
+    weights[name] -= rate * mean / (square.sqrt() + rules.epsilon)
 
 
 def known_bugs(rules: Rules, resumed_after: int) -> Mapping[str, Rules]:
@@ -193,7 +233,23 @@ def known_bugs(rules: Rules, resumed_after: int) -> Mapping[str, Rules]:
         ),
         "gradients are not clipped": replace(rules, clips="never"),
         "gradients are clipped value by value, not by their norm": replace(rules, clips="by value"),
-        "weights do not decay as the recipe says": replace(rules, decays=False),
+        "each tensor's gradient is clipped by its own norm, not by that of all": replace(
+            rules, clips="by each norm"
+        ),
+        "gradients of all micro-batches but the last are lost": replace(
+            rules, counts_last_alone=True
+        ),
+        "gradients of a step are not cleared before the next": replace(
+            rules, keeps_gradients=True
+        ),
+        "weights do not decay as the recipe says": replace(rules, decaying=""),
+        **{
+            f"of the halves of an adapter only {half} decays": replace(rules, decaying=half)
+            for half in "AB"
+        },
+        "weight decay is not scaled by the learning rate": replace(
+            rules, scales_decay_by_schedule=True
+        ),
         "weight decay is added to the gradient, not taken from the weights": replace(
             rules, adds_decay_to_gradient=True
         ),
@@ -217,8 +273,14 @@ def known_bugs(rules: Rules, resumed_after: int) -> Mapping[str, Rules]:
         },
         **{
             f"Adam's betas are {betas}, not {_BETAS}": replace(rules, betas=betas)
-            for betas in ((0.9, 0.99), (0.9, 0.95), (0.95, 0.999))
+            for betas in ((0.9, 0.99), (0.9, 0.95), (0.95, 0.999), _BETAS[::-1])
         },
+        **{
+            f"Adam's epsilon is {epsilon}, not {_EPSILON}": replace(rules, epsilon=epsilon)
+            for epsilon in (1e-7, 1e-6, 1e-5, 1e-4)
+        },
+        "LoRA+ gives both halves of an adapter the same rate": replace(rules, faster=""),
+        "LoRA+ gives A the rate that is B's": replace(rules, faster="A"),
     }  # fmt: skip
     if not resumed_after:
         bugs["Adam's moments are forgotten between steps"] = replace(rules, forgets_moments_after=1)

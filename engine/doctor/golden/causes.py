@@ -67,6 +67,12 @@ def _is_shared(suspect: Suspect) -> bool:
 _ROTARY = "rotary_emb"
 _MISREAD = "4-bit weights are read as other numbers than were stored"
 """All that is right in float32 is out of the question for NF4."""
+_ROUNDED = (
+    "products of 4-bit weights are in fewer bits than model.dtype (bnb_4bit_compute_dtype), or the "
+    "weights were rounded before they were stored in 4 bits"
+)
+_MOST_OF_ROUNDING = 0.08
+"""What is misread is off by more, relative to a layer's output."""
 _NORMS = r".*norm(_1|_2)?"
 _ATTENTION = r"self_attn\.o_proj"
 CAUSES = (
@@ -188,7 +194,8 @@ def advice(suspected: Sequence[Suspect], likely: str = "") -> str:
 def _cause(suspect: Suspect) -> str:
     is_module = bool(suspect.layer) or suspect.role in ("embed_tokens", "norm", "logits")
     if is_module and suspect.number_format == "nf4":
-        return _MISREAD
+        is_rounding = suspect.move.difference < _MOST_OF_ROUNDING
+        return _ROUNDED if is_rounding else _MISREAD
     for cause in CAUSES:
         if re.fullmatch(cause.role, suspect.role) and cause.applies(suspect):
             return cause.text

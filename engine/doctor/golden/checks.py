@@ -15,6 +15,7 @@ from engine.doctor.golden.truth import Move
 from engine.doctor.specimens import KINDS, Specimens
 from engine.model import nf4
 from engine.model.experts import QuantisedExperts
+from engine.model.protocols import LanguageModel
 
 _ROUNDING = 0.035
 
@@ -95,7 +96,15 @@ def _measurement(specimens: Specimens, name: str) -> Measurement:
         wrong = [move for move in moves if move.error > truth.LIMIT]
         suspects += causes.suspects(name, kind, wrong, document["shapes"][kind])
         likely = likely or _likely(golden, wrong, figures.scored, figures.adapted)
+        if wrong and not _has_layers(gemma.model, document["shapes"][kind]["layers"]):
+            likely = "the pattern of sliding and full layers (layer_types) is another"
     return Measurement(error, causes.advice(suspects, likely))
+
+
+def _has_layers(model: LanguageModel, golden: list[str]) -> bool:
+    """Whether layers are of the kinds that the files say, each in its place."""
+    types = model.config.get_text_config().layer_types
+    return [name.partition(" ")[0] for name in golden] == list(types)
 
 
 def _likely(golden: Mapping[str, Any], moves: list[Move], scored: float, adapted: float) -> str:
