@@ -21,9 +21,8 @@ what they are made of; losses with an adapter, gradients, bfloat16 and NF4 are n
 
 import argparse
 import importlib
-import re
 import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,34 +35,13 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from engine.doctor.golden import truth
 from engine.doctor.specimens import KINDS, Specimens
+from tests.written_gguf import named, write_model
 
 PREFIXES = (1, 2, 12, 31, 32, 33, 60, 127, 128, 129, 200, 231)
 """Tokens that are given: around both sizes of the sliding window, and all of a row."""
 LIMIT = 0.02
 LIKELY = 4096
 """The most likely tokens, whose log-probabilities are asked for: all of a tiny Gemma's."""
-NAMES = {
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm", "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
-    "post_feedforward_layernorm": "post_ffw_norm", "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-    "post_feedforward_layernorm_1": "post_ffw_norm_1",
-    "post_feedforward_layernorm_2": "post_ffw_norm_2",
-    "pre_feedforward_layernorm_2": "pre_ffw_norm_2", "router.proj": "ffn_gate_inp",
-    "router.scale": "ffn_gate_inp.scale", "router.per_expert_scale": "ffn_down_exps.scale",
-    "experts.gate_up_proj": "ffn_gate_up_exps", "experts.down_proj": "ffn_down_exps",
-    "per_layer_input_gate": "inp_gate", "per_layer_projection": "proj",
-    "post_per_layer_input_norm": "post_norm", "layer_scalar": "layer_output_scale",
-}  # fmt: skip
-"""Modules of a layer, and what llama.cpp calls their tensors."""
-TOP = {
-    "embed_tokens": "token_embd", "norm": "output_norm",
-    "embed_tokens_per_layer": "per_layer_token_embd",
-    "per_layer_model_projection": "per_layer_model_proj",
-    "per_layer_projection_norm": "per_layer_proj_norm",
-}  # fmt: skip
 REAL = Gemma3TextConfig(
     vocab_size=262144, hidden_size=640, intermediate_size=2048, num_hidden_layers=18,
     num_attention_heads=4, num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256,
@@ -72,95 +50,7 @@ REAL = Gemma3TextConfig(
 """Gemma 3 270M, as google/gemma-3-270m publishes it."""
 
 
-def write(model: Any, file: Path) -> None:
-    """A model's decoder as GGUF in float32."""
-    config = model.config.get_text_config()
-    is_gemma3 = "gemma3" in config.model_type
-    writer = gguf.GGUFWriter(str(file), "gemma3" if is_gemma3 else "gemma4")
-    _add_settings(writer, config, is_gemma3)
-    _add_vocabulary(writer, config.vocab_size)
-    for name, tensor in _tensors(model.get_decoder()):
-        values = tensor.detach().float().numpy()
-        if is_gemma3 and name.endswith("norm.weight"):
-            values = values + 1  # llama.cpp multiplies by the weight alone
-        if is_gemma3 and "attn_q_norm" in name:
-            # Its scores are scaled by the heads' width.
-            values = values * np.float32((config.head_dim / config.query_pre_attn_scalar) ** 0.5)
-        writer.add_tensor(name, np.ascontiguousarray(values))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def _tensors(decoder: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    named = {**dict(decoder.named_parameters()), **dict(decoder.named_buffers())}
-    for name, tensor in named.items():
-        stem = name.removesuffix(".weight")
-        layer = re.fullmatch(r"layers\.(\d+)\.(.+)", stem)
-        gguf_name = (
-            f"blk.{layer[1]}.{NAMES[layer[2]]}" if layer and layer[2] in NAMES else TOP.get(stem)
-        )
-        if gguf_name:
-            yield gguf_name if gguf_name.endswith(".scale") else f"{gguf_name}.weight", tensor
-
-
-def _add_settings(writer: Any, config: Any, is_gemma3: bool) -> None:
-    rope = config.rope_parameters
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_sliding_window(config.sliding_window)
-    writer.add_rope_freq_base(rope["full_attention"]["rope_theta"])
-    writer.add_rope_freq_base_swa(rope["sliding_attention"]["rope_theta"])
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-    is_sliding = [kind == "sliding_attention" for kind in config.layer_types]
-    writer.add_sliding_window_pattern(is_sliding)
-    if config.final_logit_softcapping:
-        writer.add_final_logit_softcapping(config.final_logit_softcapping)
-    if is_gemma3:
-        writer.add_feed_forward_length(config.intermediate_size)
-        writer.add_head_count_kv(config.num_key_value_heads)
-        writer.add_key_length(config.head_dim)
-        writer.add_value_length(config.head_dim)
-    else:
-        _add_gemma4(writer, config, is_sliding)
-
-
-def _add_gemma4(writer: Any, config: Any, is_sliding: list[bool]) -> None:
-    full, sliding = (
-        config.per_layer_config[kind] for kind in ("full_attention", "sliding_attention")
-    )
-    wide, narrow = full.head_dim, sliding.head_dim
-    few, heads = full.num_key_value_heads, sliding.num_key_value_heads
-    first_shared = config.num_hidden_layers - config.num_kv_shared_layers
-    writer.add_head_count_kv([heads if each else few for each in is_sliding])
-    writer.add_key_length(wide)
-    writer.add_value_length(wide)
-    writer.add_key_length_swa(narrow)
-    writer.add_value_length_swa(narrow)
-    writer.add_rope_dimension_count(wide)
-    writer.add_rope_dimension_count_swa(narrow)
-    writer.add_shared_kv_layers(config.num_kv_shared_layers)
-    writer.add_embedding_length_per_layer_input(config.hidden_size_per_layer_input)
-    doubled = [
-        2 if config.use_double_wide_mlp and layer >= first_shared else 1
-        for layer in range(config.num_hidden_layers)
-    ]
-    writer.add_feed_forward_length([config.intermediate_size * each for each in doubled])
-    if config.enable_moe_block:
-        writer.add_expert_count(config.num_experts)
-        writer.add_expert_used_count(config.top_k_experts)
-        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
-    turning = int(wide * config.rope_parameters["full_attention"]["partial_rotary_factor"] / 2)
-    # What doesn't turn is divided by a number that is as good as infinite.
-    factors = [1.0] * turning + [1e30] * (wide // 2 - turning)
-    writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
-
-
-def _add_vocabulary(writer: Any, size: int) -> None:
+def _add_vocabulary(writer: Any, *, size: int) -> None:
     """Numbers as words: only token ids are asked for and given."""
     kinds = [gguf.TokenType.NORMAL] * size
     tokens = [f"w{number}" for number in range(size)]
@@ -205,9 +95,9 @@ def of_llama_cpp(file: Path, beginnings: list[list[int]], vocabulary: int) -> li
 def compared(name: str, model: Any, ids: list[int], folder: Path) -> float:
     """The largest difference, over likely tokens, of log-probabilities; printed too."""
     file = folder / f"{name}.gguf"
-    write(model, file)
-    counts = [count for count in PREFIXES if count <= len(ids)]
     vocabulary = model.config.get_text_config().vocab_size
+    write_model(model, file, partial(_add_vocabulary, size=vocabulary))
+    counts = [count for count in PREFIXES if count <= len(ids)]
     theirs = of_llama_cpp(file, [ids[:count] for count in counts], vocabulary)
     with torch.no_grad():
         ours = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
@@ -232,7 +122,7 @@ def real() -> Any:
                 whole.write(data.read_bytes())
         model = Gemma3ForCausalLM(REAL)
         weights = {
-            name: (tensor, name.endswith("norm.weight")) for name, tensor in _tensors(model.model)
+            name: (tensor, name.endswith("norm.weight")) for name, tensor in named(model.model)
         }
         for stored in gguf.GGUFReader(str(file)).tensors:
             tensor, is_norm = weights.pop(stored.name)

@@ -42,14 +42,33 @@ def write(
     reads. Gives the file.
     """
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+    def add_head(writer: Any) -> None:
+        _add_tokens(writer, folder, model.config.get_text_config(), is_gemma3(model))
+        for key, value in changes.items():
+            writer.add_string(key.replace("__", "."), value)
+
+    return write_model(model, file, add_head, kind, quantise)
+
+
+def is_gemma3(model: Any) -> bool:
+    """Whether it is one; else a Gemma 4."""
+    return "gemma3" in model.config.get_text_config().model_type
+
+
+def write_model(
+    model: Any,
+    file: Path,
+    add_head: Callable[[Any], None],
+    kind: str = "F32",
+    quantise: Quantise | None = None,
+) -> Path:
+    """Write a model's decoder; `add_head` adds its vocabulary, and what else the head is to say."""
     config = model.config.get_text_config()
-    is_gemma3 = "gemma3" in config.model_type
-    writer = gguf.GGUFWriter(str(file), "gemma3" if is_gemma3 else "gemma4")
-    _add_shape(writer, config, is_gemma3)
-    _add_tokens(writer, folder, config, is_gemma3)
-    for key, value in changes.items():
-        writer.add_string(key.replace("__", "."), value)
-    for name, values in tensors(model, config, is_gemma3):
+    writer = gguf.GGUFWriter(str(file), "gemma3" if is_gemma3(model) else "gemma4")
+    _add_shape(writer, config, is_gemma3(model))
+    add_head(writer)
+    for name, values in tensors(model):
         _add_tensor(writer, name, values, kind, quantise)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -58,9 +77,21 @@ def write(
     return file
 
 
-def tensors(model: Any, config: Any, is_gemma3: bool) -> Iterator[tuple[str, np.ndarray]]:
+def tensors(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     """All tensors as llama.cpp's converter names and changes them."""
-    decoder = model.get_decoder()
+    config, has_one_more = model.config.get_text_config(), is_gemma3(model)
+    for name, tensor in named(model.get_decoder()):
+        values = tensor.detach().float().numpy()
+        if has_one_more and name.endswith("norm.weight"):
+            values = values + 1
+        if has_one_more and "attn_q_norm" in name:
+            # The format has no word for another scale of attention than the heads' width.
+            values = values * np.float32((config.head_dim / config.query_pre_attn_scalar) ** 0.5)
+        yield name, values
+
+
+def named(decoder: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """A decoder's own tensors by llama.cpp's names."""
     for name, tensor in {
         **dict(decoder.named_parameters()),
         **dict(decoder.named_buffers()),
@@ -68,16 +99,9 @@ def tensors(model: Any, config: Any, is_gemma3: bool) -> Iterator[tuple[str, np.
         stem = name.removesuffix(".weight")
         layer, _, module = stem.removeprefix("layers.").partition(".")
         place, known = ("", stem) if not stem.startswith("layers.") else (f"blk.{layer}.", module)
-        if known not in NAMES:
-            continue
-        values = tensor.detach().float().numpy()
-        if is_gemma3 and name.endswith("norm.weight"):
-            values = values + 1
-        if is_gemma3 and known.endswith("q_norm"):
-            # The format has no word for another scale of attention than the heads' width.
-            values = values * np.float32((config.head_dim / config.query_pre_attn_scalar) ** 0.5)
-        theirs = NAMES[known]
-        yield f"{place}{theirs}" + ("" if theirs.endswith(".scale") else ".weight"), values
+        if known in NAMES:
+            theirs = f"{place}{NAMES[known]}"
+            yield theirs if theirs.endswith(".scale") else f"{theirs}.weight", tensor
 
 
 def _add_tensor(
@@ -122,6 +146,8 @@ def _add_shape(writer: Any, config: Any, is_gemma3: bool) -> None:
     writer.add_value_length(full.head_dim)
     writer.add_key_length_swa(sliding.head_dim)
     writer.add_value_length_swa(sliding.head_dim)
+    writer.add_rope_dimension_count(full.head_dim)
+    writer.add_rope_dimension_count_swa(sliding.head_dim)
     writer.add_shared_kv_layers(config.num_kv_shared_layers)
     writer.add_embedding_length_per_layer_input(config.hidden_size_per_layer_input)
     first_shared = config.num_hidden_layers - config.num_kv_shared_layers

@@ -1,6 +1,7 @@
 """Makes the doctor's golden figures from the installed packages: python -m tools.golden_figures.
 
-Only after `python -m bench.golden` has compared these packages with other implementations.
+Only after `python -m bench.golden` and `python -m bench.golden_images` have compared these packages
+with other implementations.
 """
 
 import json

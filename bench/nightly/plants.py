@@ -1,6 +1,6 @@
 """Every planted bug through the whole doctor: `python bench/nightly/plants.py`.
 
-A push plants those of the fast checks, and of the others one for each check.
+A push plants one of each kind.
 """
 
 import os

@@ -59,7 +59,7 @@ class Check:
     def cause(self, finding: Finding) -> str:
         """What a finding of golden figures says about those of the checks after it, if anything."""
         is_cause = self.is_golden and not finding.passed
-        return finding.advice.removesuffix(f". {self.advice}") if is_cause else ""
+        return finding.advice.removesuffix(f". {AFTERWARDS}") if is_cause else ""
 
 
 def check(

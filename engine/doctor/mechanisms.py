@@ -44,8 +44,9 @@ def _cache_difference(specimens: Specimens, kind: str) -> float:
     model = trial.model.eval()
     put_on_trl_head(model)
     with torch.no_grad():
-        outputs = model(**trial.batch(), use_cache=False, fused_lm_head=True)
-        trained = outputs.log_probs[outputs.label_mask].tolist()
+        batch = trial.batch()
+        outputs = model(**batch, use_cache=False, fused_lm_head=True)
+        trained = outputs.log_probs[batch["labels"][:, 1:] != IGNORED].tolist()
     switch = switch_of(model, gemma.tokenizer, own_template, gemma.dtype)
     prompt = Prompt(1, Side.ADAPTER, (("user", question),), Settings(temperature=0.0))
     stream = DictatedStream(prompt, switch, answer)

@@ -5,7 +5,7 @@ are taken (Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024, equa
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,14 +79,16 @@ def known_dora(specimens: Specimens) -> Measurement:
     trial.train()
     gradients = recorded.gradients
     own = {
-        name: {"output": passes[name]["output"]}
-        | {part: gradients.get(f"{name}.{part}.default.weight") for part in _TRAINED}
+        name: {
+            "output": passes[name]["output"],
+            **{part: gradients.get(f"{name}.{part}.default.weight") for part in _TRAINED},
+        }
         for name in layers
     }
 
     def error(rules: _Rules) -> float:
         return max(
-            _error(own[name], _by_hand(*weights[name], passes[name], rules)) for name in layers
+            _error(own[name], _by_hand(weights[name], passes[name], rules)) for name in layers
         )
 
     figure = error(_RIGHT)
@@ -118,14 +120,8 @@ def _weights(layer: Any) -> list[torch.Tensor]:
     return [part.weight.detach().double() for part in parts]
 
 
-def _by_hand(
-    base: torch.Tensor,
-    down: torch.Tensor,
-    up: torch.Tensor,
-    magnitudes: torch.Tensor,
-    seen: Weights,
-    rules: _Rules,
-) -> Weights:
+def _by_hand(weights: Sequence[torch.Tensor], seen: Weights, rules: _Rules) -> Weights:
+    base, down, up, magnitudes = weights
     scale = _ADAPTER.lora_alpha / _ADAPTER.r
     whole = base + scale * up @ down
     norms = (base if rules.is_norm_of_base else whole).norm(dim=1)

@@ -63,10 +63,8 @@ _CAUSES: Mapping[str, str] = {
 
 def figures(specimens: Specimens, kind: str) -> Figures:
     """Of a step on one row: `ids`, `loss`, and the size and projection of what modules give."""
-    name = f"{SEEING}{kind}"
-    gemma = specimens.gemma(name, has_towers=True)
-    look = sight(specimens.choice(name), gemma.model.config, gemma.tokenizer)
-    assert look is not None
+    gemma = specimens.gemma(f"{SEEING}{kind}", has_towers=True)
+    look = _look(specimens, kind, gemma)
     row, recorded = _row(specimens, kind, gemma, look), RecordedStep()
     trial = Trial(gemma, [alone(row)], recorded, images=look)
     fill_adapter(trial.model, with_update=True)
@@ -107,6 +105,18 @@ def _cause(name: str) -> str:
     """What is known to move this figure first."""
     causes = (text for pattern, text in _CAUSES.items() if re.fullmatch(pattern, name))
     return next(causes, "its product is not that of the weights in the files")
+
+
+def row_of(specimens: Specimens, kind: str) -> Tokens:
+    """The row that a kind's figures are of."""
+    gemma = specimens.gemma(f"{SEEING}{kind}")
+    return _row(specimens, kind, gemma, _look(specimens, kind, gemma))
+
+
+def _look(specimens: Specimens, kind: str, gemma: Loaded) -> ImageTokenizer:
+    look = sight(specimens.choice(f"{SEEING}{kind}"), gemma.model.config, gemma.tokenizer)
+    assert look is not None
+    return look
 
 
 def _row(specimens: Specimens, kind: str, gemma: Loaded, look: ImageTokenizer) -> Tokens:

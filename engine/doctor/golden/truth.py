@@ -1,7 +1,7 @@
 """The golden figures that are shipped, and by how much an install's own differ from them.
 
-`python -m tools.golden_figures` makes the file anew, on packages that `python -m bench.golden` has
-compared with other implementations.
+`python -m tools.golden_figures` makes the file anew, on packages that `python -m bench.golden` and
+`python -m bench.golden_images` have compared with other implementations.
 """
 
 import json
