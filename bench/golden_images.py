@@ -1,4 +1,6 @@
-"""Confirms the golden figures of Gemma 3 with an image in numpy: python -m bench.golden_images.
+"""Confirms the golden figures of Gemma 3 with an image in numpy.
+
+    python -m bench.golden_images
 
 From an image's pixels to the loss of its row, by the published formulas alone, in float64: SigLIP
 (Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023; the tower of Dosovitskiy et al.,

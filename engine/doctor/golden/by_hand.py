@@ -8,6 +8,7 @@ Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -152,17 +153,17 @@ def weights_after(
 ) -> Weights:
     """The weights after these steps."""
     weights, moments = {name: tensor.clone() for name, tensor in start.items()}, _Moments()
-    kept: Weights = {}
+    earlier: Weights = {}
     for number, passes in enumerate(steps if rules.is_trained else ()):
         if rules.forgets_moments_after and number == rules.forgets_moments_after:
             moments = _Moments()
         first = -1 if rules.counts_last_alone else 0
         counting = {name: pairs[first:] for name, pairs in passes.items()}
         gradients = gradients_of(weights, counting, rules.scale)
-        if kept and number != resumed_after:
-            gradients = {name: each + kept[name] for name, each in gradients.items()}
+        if earlier and number != resumed_after:
+            gradients = {name: each + earlier[name] for name, each in gradients.items()}
         gradients = _clipped(gradients, rules)
-        kept = gradients if rules.keeps_gradients else {}
+        earlier = gradients if rules.keeps_gradients else {}
         moments.count += 1
         for name, gradient in gradients.items():
             _update(weights, name, gradient, moments, rules, number)
@@ -227,71 +228,89 @@ def _update(
 
 def known_bugs(rules: Rules, resumed_after: int) -> Mapping[str, Rules]:
     """Wrong rules by what their bug is called, most telling first."""
-    bugs = {
-        "nothing is trained: the optimizer holds copies of the adapter's weights, or none": replace(
-            rules, is_trained=False
+    return {
+        **_bugs_of_gradients(rules),
+        **_bugs_of_decay(rules),
+        **_bugs_of_rates(rules),
+        **_bugs_of_adam(rules),
+        **_bugs_between_steps(rules, resumed_after),
+    }
+
+
+def _bugs_of_gradients(rules: Rules) -> dict[str, Rules]:
+    wrong = partial(replace, rules)
+    return {
+        "nothing is trained: the optimizer holds copies of the adapter's weights, or none": wrong(
+            is_trained=False
         ),
-        "gradients are not clipped": replace(rules, clips="never"),
-        "gradients are clipped value by value, not by their norm": replace(rules, clips="by value"),
-        "each tensor's gradient is clipped by its own norm, not by that of all": replace(
-            rules, clips="by each norm"
+        "gradients are not clipped": wrong(clips="never"),
+        "gradients are clipped value by value, not by their norm": wrong(clips="by value"),
+        "each tensor's gradient is clipped by its own norm, not by that of all": wrong(
+            clips="by each norm"
         ),
-        "gradients of all micro-batches but the last are lost": replace(
-            rules, counts_last_alone=True
+        "gradients of all micro-batches but the last are lost": wrong(counts_last_alone=True),
+        "gradients of a step are not cleared before the next": wrong(keeps_gradients=True),
+    }
+
+
+def _bugs_of_decay(rules: Rules) -> dict[str, Rules]:
+    wrong, decay = partial(replace, rules), rules.training.weight_decay
+    return {
+        "weights do not decay as the recipe says": wrong(decaying=""),
+        **{f"only {half} decays, of an adapter's A and B": wrong(decaying=half) for half in "AB"},
+        "weight decay is not scaled by the learning rate": wrong(scales_decay_by_schedule=True),
+        "weight decay is added to the gradient, not taken from the weights": wrong(
+            adds_decay_to_gradient=True
         ),
-        "gradients of a step are not cleared before the next": replace(
-            rules, keeps_gradients=True
-        ),
-        "weights do not decay as the recipe says": replace(rules, decaying=""),
+        "weight decay is taken twice": wrong(decay_surprise=decay),
         **{
-            f"of the halves of an adapter only {half} decays": replace(rules, decaying=half)
-            for half in "AB"
-        },
-        "weight decay is not scaled by the learning rate": replace(
-            rules, scales_decay_by_schedule=True
-        ),
-        "weight decay is added to the gradient, not taken from the weights": replace(
-            rules, adds_decay_to_gradient=True
-        ),
-        "weight decay is taken twice": replace(
-            rules, decay_surprise=rules.training.weight_decay
-        ),
-        "the learning rate keeps to no schedule": replace(rules, follows_schedule=False),
-        "the learning rate's schedule runs a step ahead": replace(rules, late_steps=-1),
-        "the learning rate's schedule runs a step behind": replace(rules, late_steps=1),
-        "the warm-up of the learning rate is left out": replace(
-            rules, training=rules.training.model_copy(update={"warmup_steps": 0.0})
-        ),
-        "Adam's moments are not corrected for their start at zero": replace(
-            rules, corrects_bias=False
-        ),
-        **{
-            f"weights decay by {decay}, which the recipe doesn't say": replace(
-                rules, decay_surprise=decay - rules.training.weight_decay
+            f"weights decay by {surprise}, which the recipe doesn't say": wrong(
+                decay_surprise=surprise - decay
             )
-            for decay in (0.01, 0.1)
+            for surprise in (0.01, 0.1)
         },
+    }
+
+
+def _bugs_of_rates(rules: Rules) -> dict[str, Rules]:
+    wrong = partial(replace, rules)
+    return {
+        "the learning rate keeps to no schedule": wrong(follows_schedule=False),
+        "the learning rate's schedule runs a step ahead": wrong(late_steps=-1),
+        "the learning rate's schedule runs a step behind": wrong(late_steps=1),
+        "the warm-up of the learning rate is left out": wrong(
+            training=rules.training.model_copy(update={"warmup_steps": 0.0})
+        ),
+        "LoRA+ gives both halves of an adapter the same rate": wrong(faster=""),
+        "LoRA+ gives A the rate that is B's": wrong(faster="A"),
+    }
+
+
+def _bugs_of_adam(rules: Rules) -> dict[str, Rules]:
+    wrong = partial(replace, rules)
+    return {
+        "Adam's moments are not corrected for their start at zero": wrong(corrects_bias=False),
         **{
-            f"Adam's betas are {betas}, not {_BETAS}": replace(rules, betas=betas)
+            f"Adam's betas are {betas}, not {_BETAS}": wrong(betas=betas)
             for betas in ((0.9, 0.99), (0.9, 0.95), (0.95, 0.999), _BETAS[::-1])
         },
         **{
-            f"Adam's epsilon is {epsilon}, not {_EPSILON}": replace(rules, epsilon=epsilon)
+            f"Adam's epsilon is {epsilon}, not {_EPSILON}": wrong(epsilon=epsilon)
             for epsilon in (1e-7, 1e-6, 1e-5, 1e-4)
         },
-        "LoRA+ gives both halves of an adapter the same rate": replace(rules, faster=""),
-        "LoRA+ gives A the rate that is B's": replace(rules, faster="A"),
-    }  # fmt: skip
+    }
+
+
+def _bugs_between_steps(rules: Rules, resumed_after: int) -> dict[str, Rules]:
+    wrong = partial(replace, rules)
     if not resumed_after:
-        bugs["Adam's moments are forgotten between steps"] = replace(rules, forgets_moments_after=1)
-    else:
-        bugs["a resumption forgets Adam's moments"] = replace(
-            rules, forgets_moments_after=resumed_after
-        )
-        bugs["a resumption begins the learning rate's schedule anew"] = replace(
-            rules, restarts_schedule_after=resumed_after
-        )
-    return bugs
+        return {"Adam's moments are forgotten between steps": wrong(forgets_moments_after=1)}
+    return {
+        "a resumption forgets Adam's moments": wrong(forgets_moments_after=resumed_after),
+        "a resumption begins the learning rate's schedule anew": wrong(
+            restarts_schedule_after=resumed_after
+        ),
+    }
 
 
 def known_scales(rules: Rules, adapter: Adapter) -> Mapping[str, Rules]:

@@ -99,17 +99,17 @@ def known_dora(specimens: Specimens) -> Measurement:
 
 def _listened(layer: LoraLayer) -> Weights:
     """What a layer gets and gives in its only pass, and the gradient of what it gives; float64."""
-    kept: Weights = {}
+    witnessed: Weights = {}
 
     def listen(module: Any, args: Any, output: torch.Tensor) -> None:
-        kept["inputs"] = args[0].detach().flatten(0, -2).double()
-        kept["output"] = output.detach().flatten(0, -2).double()
+        witnessed["inputs"] = args[0].detach().flatten(0, -2).double()
+        witnessed["output"] = output.detach().flatten(0, -2).double()
         output.register_hook(
-            lambda gradient: kept.update(gradient=gradient.flatten(0, -2).double())
+            lambda gradient: witnessed.update(gradient=gradient.flatten(0, -2).double())
         )
 
     layer.register_forward_hook(listen)
-    return kept
+    return witnessed
 
 
 def _weights(layer: Any) -> list[torch.Tensor]:
@@ -120,15 +120,15 @@ def _weights(layer: Any) -> list[torch.Tensor]:
     return [part.weight.detach().double() for part in parts]
 
 
-def _by_hand(weights: Sequence[torch.Tensor], seen: Weights, rules: _Rules) -> Weights:
+def _by_hand(weights: Sequence[torch.Tensor], witnessed: Weights, rules: _Rules) -> Weights:
     base, down, up, magnitudes = weights
     scale = _ADAPTER.lora_alpha / _ADAPTER.r
     whole = base + scale * up @ down
     norms = (base if rules.is_norm_of_base else whole).norm(dim=1)
     lengths = magnitudes / norms if rules.has_magnitudes else torch.ones_like(norms)
-    direction = seen["inputs"] @ whole.T
-    of_lengths = (seen["gradient"] * direction).sum(0)
-    of_whole = lengths[:, None] * (seen["gradient"].T @ seen["inputs"])
+    direction = witnessed["inputs"] @ whole.T
+    of_lengths = (witnessed["gradient"] * direction).sum(0)
+    of_whole = lengths[:, None] * (witnessed["gradient"].T @ witnessed["inputs"])
     if not rules.is_norm_constant:
         of_whole -= (of_lengths * lengths / norms**2)[:, None] * whole
     return {
