@@ -75,7 +75,7 @@ class Numpy:
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias", 0.0)
         if name.startswith("language_model"):
             weight = weight + self._update(name, weight.shape)
-        return self._kept(name, x @ weight.T + bias)
+        return self._stage(name, x @ weight.T + bias)
 
     def _update(self, name: str, shape: tuple[int, ...]) -> Array:
         """What the doctor's adapter adds to a weight."""
@@ -90,7 +90,7 @@ class Numpy:
         update: Array = ADAPTER.lora_alpha / ADAPTER.r * parts[0] @ parts[1]
         return update
 
-    def _kept(self, name: str, x: Array) -> Array:
+    def _stage(self, name: str, x: Array) -> Array:
         self.stages[name.removeprefix("language_model.")] = x
         return x
 
@@ -99,28 +99,28 @@ class Numpy:
         eps = self.config["vision_config"].get("layer_norm_eps", 1e-6)
         normed = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
         weight, bias = (self.weights[f"{name}.{part}"] for part in ("weight", "bias"))
-        return self._kept(name, normed * weight + bias)
+        return self._stage(name, normed * weight + bias)
 
     def _rms_norm(self, name: str, x: Array) -> Array:
         normed = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
-        return self._kept(name, normed * (1 + self.weights[f"{name}.weight"]))
+        return self._stage(name, normed * (1 + self.weights[f"{name}.weight"]))
 
     def see(self, pixels: Array) -> Array:
         """Pixels (3, height, width) to the features of an image's tokens."""
         vision = self.config["vision_config"]
         size, side = vision["patch_size"], vision["image_size"] // vision["patch_size"]
-        self._kept("pixels", pixels)
+        self._stage("pixels", pixels)
         patches = pixels.reshape(3, side, size, side, size).transpose(1, 3, 0, 2, 4)
         place = "vision_tower.embeddings"
         kernel = self.weights[f"{place}.patch_embedding.weight"]
         x = patches.reshape(side * side, -1) @ kernel.reshape(len(kernel), -1).T
         x = x + self.weights[f"{place}.patch_embedding.bias"]
-        self._kept(f"{place}.patch_embedding", x.T)
-        x = self._kept(place, x + self.weights[f"{place}.position_embedding.weight"])
+        self._stage(f"{place}.patch_embedding", x.T)
+        x = self._stage(place, x + self.weights[f"{place}.position_embedding.weight"])
         for number in range(vision["num_hidden_layers"]):
             x = self._tower_layer(f"vision_tower.encoder.layers.{number}", x)
         x = self._layer_norm("vision_tower.post_layernorm", x)
-        return self._projected(self._kept("vision_tower", x), side)
+        return self._projected(self._stage("vision_tower", x), side)
 
     def _tower_layer(self, place: str, x: Array) -> Array:
         count = self.config["vision_config"]["num_attention_heads"]
@@ -131,8 +131,8 @@ class Numpy:
         mixed = attend(q, k, v, q.shape[-1] ** -0.5)
         x = x + self._linear(f"{place}.self_attn.out_proj", mixed)
         inner = self._linear(f"{place}.mlp.fc1", self._layer_norm(f"{place}.layer_norm2", x))
-        inner = self._kept(f"{place}.mlp.activation_fn", gelu(inner))
-        return self._kept(place, x + self._linear(f"{place}.mlp.fc2", inner))
+        inner = self._stage(f"{place}.mlp.activation_fn", gelu(inner))
+        return self._stage(place, x + self._linear(f"{place}.mlp.fc2", inner))
 
     def _projected(self, x: Array, side: int) -> Array:
         """Patches pooled to tokens by squares, normed and taken to the decoder's width."""
@@ -140,9 +140,9 @@ class Numpy:
         tokens = int(self.config["mm_tokens_per_image"] ** 0.5)
         edge = side // tokens
         pooled = x.reshape(tokens, edge, tokens, edge, -1).mean((1, 3))
-        self._kept(f"{place}.avg_pool", pooled.transpose(2, 0, 1))
+        self._stage(f"{place}.avg_pool", pooled.transpose(2, 0, 1))
         normed = self._rms_norm(f"{place}.mm_soft_emb_norm", pooled.reshape(tokens**2, -1))
-        return self._kept(place, normed @ self.weights[f"{place}.mm_input_projection_weight"])
+        return self._stage(place, normed @ self.weights[f"{place}.mm_input_projection_weight"])
 
     def read(self, ids: list[int], features: Array) -> Array:
         """Token ids of a row with an image to logits (tokens, vocabulary)."""
