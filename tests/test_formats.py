@@ -191,7 +191,11 @@ def parts(*listed: Any) -> dict[str, Any]:
         (parts({"text": "b"}, {"fileData": {"mimeType": "image/png", "fileUri": "gs://a"}}),
          "an image that is no local file"),
         (parts({"functionResponse": {"name": "f", "response": {}}}), "no answer in the row"),
+        ({"messages": [HEARD, {"role": "tool", "name": True, "content": "c"}]},
+         "a result of a function whose name is no text"),
         ({"contents": [{"parts": "a"}, "b"]}, "a content that is no object"),
+        ({"question": "a", "answers": "{'text': array(['b'], dtype=object), 'answer_start': 0}"},
+         "answers as text that is no JSON"),
         ({"question": "a", "answers": {"text": [], "answer_start": []}}, "without an answer"),
     ],
 )  # fmt: skip

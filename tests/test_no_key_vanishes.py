@@ -39,28 +39,32 @@ ONE_ANSWER = {"prompt_completion", "question_response", "instruction_output",
 NAMES = st.one_of(WORDS, st.sampled_from(KNOWN))
 
 
+ROWS: dict[str, dict[str, Any]] = {
+    "messages": {"messages": FRUIT},
+    "sharegpt": {"conversations": FRUIT_FROM},
+    "alternating": {"data": ["a", "b"]},
+    "reply_tree": {"prompt": TREE},
+    "xlam": {"query": "q", "answers": [CALL], "tools": [TOOL]},
+    "glaive": {"system": "", "chat": "USER: a\nASSISTANT: b"},
+    "gemini": {"contents": [{"parts": "a"}, {"role": "model", "parts": "b"}]},
+    "nemotron_persona": {"uuid": "1", "persona": "p", "professional_persona": "q"},
+    "usr_bot": {"text": "<usr> a <bot> b"},
+    "text": {"text": "words"},
+    "title_text": {"title": "t", "text": "words"},
+    "prompt_completion": {"prompt": "p", "completion": "c"},
+    "question_response": {"question": "p", "response": "c"},
+    "instruction_output": {"instruction": "p", "output": "c"},
+    "instruction_input_output": {"instruction": "p", "input": "i", "output": "c"},
+    "chosen": {"prompt": "p", "chosen": "c", "rejected": "d"},
+}
+"""One row of each format."""
+
+
 @settings(max_examples=300)
 @given(st.sampled_from(sorted(FORMATS)), st.dictionaries(NAMES, SAID, max_size=5))
 def test_no_key_of_a_row_vanishes(name: str, more: dict[str, Any]) -> None:
     """A key is its format's, empty, refused, or told."""
-    own = {
-        "messages": {"messages": FRUIT},
-        "sharegpt": {"conversations": FRUIT_FROM},
-        "alternating": {"data": ["a", "b"]},
-        "reply_tree": {"prompt": TREE},
-        "xlam": {"query": "q", "answers": [CALL], "tools": [TOOL]},
-        "glaive": {"system": "", "chat": "USER: a\nASSISTANT: b"},
-        "gemini": {"contents": [{"parts": "a"}, {"role": "model", "parts": "b"}]},
-        "nemotron_persona": {"uuid": "1", "persona": "p", "professional_persona": "q"},
-        "usr_bot": {"text": "<usr> a <bot> b"},
-        "text": {"text": "words"},
-        "title_text": {"title": "t", "text": "words"},
-        "prompt_completion": {"prompt": "p", "completion": "c"},
-        "question_response": {"question": "p", "response": "c"},
-        "instruction_output": {"instruction": "p", "output": "c"},
-        "instruction_input_output": {"instruction": "p", "input": "i", "output": "c"},
-        "chosen": {"prompt": "p", "chosen": "c", "rejected": "d"},
-    }[name]
+    own = ROWS[name]
     record = {**more, **own}
     try:
         row = read(record, name)

@@ -13,9 +13,11 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from engine.data.encoding.template import template
+from engine.data.formats.registry import FORMATS, format_of
 from engine.data.prepare import prepare
 from engine.recipe.schema import Data, Source
 from tests.nine_formats import NINE
+from tests.test_no_key_vanishes import ROWS
 
 
 def called(name: str, **arguments: Any) -> list[dict[str, Any]]:
@@ -52,7 +54,43 @@ NULLS = [
     for row in (called("lift", crate=None, weight=2), called("drop", crate="red", weight=None))
 ]
 """Lists as text, of which no table knows the types: a null in them is the row's own."""
-SETS = {**NINE, "calls": CALLS, "nulls": NULLS, "mixed": MIXED, "responses": RESPONSES}
+GEMINI: list[dict[str, Any]] = [
+    {"systemInstruction": {"parts": [{"text": "Be brief."}]}, "contents": [
+        {"role": "user", "parts": [{"text": "Move it."}]},
+        {"role": "model", "parts": [
+            {"text": "It asks.", "thought": True},
+            {"functionCall": {"name": "move", "args": {"column": 4}}},
+        ]},
+        {"role": "user", "parts": [
+            {"functionResponse": {"name": "move", "response": {"done": True}}},
+        ]},
+        {"role": "model", "parts": [{"text": "Moved."}]},
+    ]},
+    {"systemInstruction": {"parts": [{"text": "Be kind."}]}, "contents": [
+        {"role": "user", "parts": [{"text": "Hello?"}]},
+        {"role": "model", "parts": [{"text": "Yes."}]},
+    ]},
+]  # fmt: skip
+SQUAD = [
+    {"context": "Kanishka ruled.", "question": "Who ruled?",
+     "answers": {"text": ["Kanishka"], "answer_start": [0]}},
+    {"context": "It rained.", "question": "What fell?",
+     "answers": {"text": ["Rain", "It"], "answer_start": [3, 0]}},
+]  # fmt: skip
+XLAM = [
+    {"query": "Move it.", "answers": [{"name": "move", "arguments": {"column": 4}}],
+     "tools": [{"name": "move", "description": "Move.", "parameters": {"column": {"type": "int"}}}]}
+]  # fmt: skip
+WEIGHED = [{"question": f"And {n}?", "answer": f"{n}.", "weight": n / 4} for n in (1, 2, 4)]
+ONES = {f"one {name}": [row] for name, row in ROWS.items() if name not in ("chosen", "xlam")}
+SETS = {**NINE, "calls": CALLS, "nulls": NULLS, "mixed": MIXED, "responses": RESPONSES,
+        "gemini": GEMINI, "squad": SQUAD, "weighed": WEIGHED, "xlam": XLAM, **ONES}  # fmt: skip
+"""Rows of every format."""
+
+
+def test_every_format_has_rows_here() -> None:
+    """All but the one that is never told from columns."""
+    assert {*FORMATS} - {"chosen"} <= {format_of(rows[0]) for rows in SETS.values()}
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +128,10 @@ def _schema(rows: list[dict[str, Any]]) -> Any:
 
 @pytest.mark.parametrize("name", SETS)
 def test_rows_are_the_same_whatever_holds_them(name: str, tmp_path: Path, tokenizer: Any) -> None:
-    def read(path: Path) -> list[tuple[list[int], list[int]]]:
+    def read(path: Path) -> list[tuple[list[int], list[int], list[float]]]:
         data = Data(sources=(Source(path=str(path)),), max_length=4096)
         found = prepare(data, tokenizer, template("gemma4"), tmp_path / "cache")
-        return [(row.ids, row.labels) for row in found.rows]
+        return [(row.ids, row.labels, [*row.weights]) for row in found.rows]
 
     others = written(tmp_path, SETS[name])
     expected = read(tmp_path / "rows.jsonl")
@@ -118,3 +156,27 @@ def test_a_null_that_a_row_itself_holds_stays(tmp_path: Path, tokenizer: Any) ->
     assert ["crate:null" in tokenizer.decode(row) for row in ids] == [True, False]
     assert ["weight:null" in tokenizer.decode(row) for row in ids] == [False, True]
     assert read(NULLS) == ids
+
+
+def test_a_null_of_an_object_s_own_is_left_out_of_a_table_unless_it_is_text(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    """Nothing in a table tells it from what the column's type puts there."""
+
+    def read(rows: list[dict[str, Any]], name: str) -> list[str]:
+        path = tmp_path / name
+        if path.suffix == ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, _schema(rows)), path)
+        data = Data(sources=(Source(path=str(path)),), max_length=4096)
+        found = prepare(data, tokenizer, template("gemma4"), tmp_path / "cache")
+        return [tokenizer.decode(row.ids) for row in found.rows]
+
+    rows = [{name: json.loads(text) for name, text in row.items()} for row in NULLS]
+    assert ["crate:null" in text for text in read(rows, "own.jsonl")] == [True, False]
+    assert not any(":null" in text for text in read(rows, "own.parquet"))
+    as_text = [{**row, "messages": json.dumps(row["messages"])} for row in rows]
+    texts = read(as_text, "text.parquet")
+    assert ["crate:null" in text for text in texts] == [True, False]
+    assert texts == read(as_text, "text.jsonl")

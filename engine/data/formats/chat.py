@@ -154,7 +154,10 @@ def _named(messages: list[dict[str, Any]], read: list[Turn]) -> list[Turn]:
         if one.role == "tool":
             next_name = order.pop(0) if order else ""
             own = by_id.get(str(message.get("tool_call_id"))) if "tool_call_id" in message else None
-            one = replace(one, name=own or message.get("name") or next_name)
+            name = own or message.get("name") or next_name
+            if not isinstance(name, str):
+                raise UnusableRow("a result of a function whose name is no text")
+            one = replace(one, name=name)
         named.append(one)
     return named
 

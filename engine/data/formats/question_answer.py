@@ -105,6 +105,8 @@ def _accepted(reply: Any) -> list[str]:
 def _first_accepted(reply: Any) -> Any:
     """The first of several right answers; any other reply as it stands. Raises `UnusableRow`."""
     accepted = _accepted(reply)
+    if isinstance(reply, str) and reply.startswith("{") and "answer_start" in reply:
+        raise UnusableRow("answers as text that is no JSON")
     if not accepted and isinstance(reply, dict) and "answer_start" in reply:
         raise UnusableRow("a question without an answer")
     return accepted[0] if accepted else reply
