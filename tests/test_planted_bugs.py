@@ -134,7 +134,7 @@ WHOLE = [
     ("gradient_through_the_norm", "gradients flow through the norm", "DoRA"),
     ("dropout_in_answers", "Dropout acts on answers and held-out rows too", "dropout"),
     ("no_dropout", "lets through another share than the recipe says", "dropout"),
-    ("saved_in_bfloat16", "do not rely on saved adapters", "adapter reload"),
+    ("saved_in_bfloat16", "rounded to bfloat16 as it is saved", "chain"),
     ("scales_of_scales_lost", "4-bit weights are read as other numbers", "NF4"),
     ("larger_blocks", "4-bit weights are read as other numbers", "NF4"),
     ("numbers_of_fp4", "4-bit weights are read as other numbers", "NF4"),

@@ -103,6 +103,8 @@ class Rules:
     forgets_moments_after: int = 0
     """The step after which moments begin anew, as by a resumption; 0 for none."""
     restarts_schedule_after: int = 0
+    rounds_weights_after: int = 0
+    """The step after which weights are rounded to bfloat16, as by a checkpoint; 0 for none."""
 
     def decay(self, half: str) -> float:
         """Weight decay of a step, as a share of the learning rate."""
@@ -157,6 +159,8 @@ def weights_after(
     for number, passes in enumerate(steps if rules.is_trained else ()):
         if rules.forgets_moments_after and number == rules.forgets_moments_after:
             moments = _Moments()
+        if rules.rounds_weights_after and number == rules.rounds_weights_after:
+            weights = {name: each.bfloat16().double() for name, each in weights.items()}
         first = -1 if rules.counts_last_alone else 0
         counting = {name: pairs[first:] for name, pairs in passes.items()}
         gradients = gradients_of(weights, counting, rules.scale)
@@ -309,6 +313,9 @@ def _bugs_between_steps(rules: Rules, resumed_after: int) -> dict[str, Rules]:
         "a resumption forgets Adam's moments": wrong(forgets_moments_after=resumed_after),
         "a resumption begins the learning rate's schedule anew": wrong(
             restarts_schedule_after=resumed_after
+        ),
+        "an adapter is rounded to bfloat16 as it is saved": wrong(
+            rounds_weights_after=resumed_after
         ),
     }
 
