@@ -16,9 +16,9 @@ from pathlib import Path
 
 PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 READ_ONCE = (
-    "ACCELERATE_", "BNB_", "CUDA_DEVICE_ORDER", "DATASETS_", "GLIBC_", "GOMP_", "HF_", "HOME",
-    "KMP_", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "PYTORCH_",
-    "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "TRL_", "XDG_CACHE_HOME",
+    "ACCELERATE_", "ATEN_", "BNB_", "CUDA_DEVICE_ORDER", "DATASETS_", "DNNL_", "GLIBC_", "GOMP_",
+    "HF_", "HOME", "KMP_", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON",
+    "PYTORCH_", "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "TRL_", "XDG_CACHE_HOME",
 )  # fmt: skip
 """How variables begin that a process reads as it starts, or packages as they are imported."""
 WRITTEN_BY_PACKAGES = {"TORCHINDUCTOR_CACHE_DIR"}
