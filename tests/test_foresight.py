@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from bench_app import MACHINE, make_app, until
+from staged_preview import ANSWER, Staged
 from test_preview_screen import enabled, told
 
 from engine.problems import Problem
-from workbench.recipe_editor import own_rows, recipe_assessment
+from engine.sessions.preview import Broken, Refused, Reply
+from workbench.recipe_editor import foresight, own_rows, recipe_assessment
 from workbench.recipe_editor.draft import Changes
 from workbench.recipe_editor.recipe_assessment import RecipeAssessment
 from workbench.text import format
@@ -116,5 +118,49 @@ async def test_setup_shows_them_below_the_verdict(here: Path, size: tuple[int, i
         )
         pilot.app.screen._check()  # type: ignore[attr-defined]
         await until(pilot, lambda: "prompts of samples" in told(pilot, "#problems"))
-        assert told(pilot, "#problems").startswith("Nothing is wrong.")
+        await until(pilot, lambda: told(pilot, "#problems").startswith("Nothing is wrong."))
         assert "start" in enabled(pilot)
+
+
+@pytest.mark.parametrize(
+    ("reply", "first", "then"),
+    [
+        (ANSWER, "Nothing is wrong. s starts", ""),
+        (Refused(1, "x", (Problem("data.sources", "", "no known format", "Name one"),)),
+         "The run would end at its rows", "no known format"),
+        (Broken(1, "gone", ""), "Nothing is wrong. s starts", ""),
+    ],
+    ids=["read", "refused", "broken"],
+)  # fmt: skip
+async def test_nothing_is_wrong_waits_for_rows_of_ones_own(
+    here: Path, reply: Reply, first: str, then: str
+) -> None:
+    staged = Staged(reply=lambda *_: reply, is_held=True)
+    app = make_app(here, staged=staged, recipes=["quickstart"])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(
+            pilot, lambda: told(pilot, "#problems").startswith("Nothing is wrong. s starts")
+        )
+        app.screen._train_on("towns.jsonl")  # type: ignore[attr-defined]
+        await until(pilot, lambda: staged.asked)
+        assert told(pilot, "#problems").startswith("Nothing is wrong so far; rows are being read.")
+        assert "start" in enabled(pilot)
+        staged.is_held = False
+        await until(pilot, lambda: told(pilot, "#problems").startswith(first))
+        assert then in told(pilot, "#problems")
+        assert "start" in enabled(pilot)
+
+
+def test_steps_of_packed_rows_are_reckoned_from_their_lengths() -> None:
+    """120 rows of some 25 tokens and 130 of 64, twice: 354 sequences of 64, 23 steps of 16."""
+    packed = {"data.packing": "true", "training.per_device_train_batch_size": "16"}
+    outcome = assessed({**own_rows.changes(["towns.jsonl"], "quickstart"), **packed,
+                        "training.num_train_epochs": "1.0"})  # fmt: skip
+    assert isinstance(outcome, recipe_assessment.Assessed)
+    (note,) = foresight.of_reply(outcome.recipe, ANSWER)
+    assert note.reason == "about 23 steps in all, which teaches little"
+    assert note.fix == "training.num_train_epochs=5 makes it about 100"
+    longer = outcome.recipe.model_copy(
+        update={"training": outcome.recipe.training.model_copy(update={"num_train_epochs": 5.0})}
+    )
+    assert foresight.of_reply(longer, ANSWER) == []

@@ -26,7 +26,7 @@ ROOM_BUDGETS = {
     "engine/gemma": 1915, "engine/hardware": 1280, "engine/jobs": 370, "engine/kernels": 380,
     "engine/model": 2190, "engine/objectives": 300, "engine/recipe": 1755, "engine/run": 1820,
     "engine/sessions": 680, "engine/train": 2880, "workbench/other_trainers": 880,
-    "workbench/commands": 2250, "workbench/patches": 430, "workbench/recipe_editor": 1070,
+    "workbench/commands": 2250, "workbench/patches": 430, "workbench/recipe_editor": 1120,
     "workbench/run_view": 1420, "workbench/screens": 2620, "workbench/sessions": 620,
     "workbench/text": 1230, "workbench/widgets": 1710, "engine/export": 1050,
 }  # fmt: skip

@@ -57,21 +57,43 @@ def is_at_hand(recipe: Recipe) -> bool:
     return all(source.path for source in recipe.data.sources) and not _of_hub(recipe)
 
 
-def of_reply(reply: Reply | None) -> list[Problem]:
-    """What a preview's engine says of sources that lose most of their rows, or can't be read."""
+def of_reply(recipe: Recipe, reply: Reply | None) -> list[Problem]:
+    """What a preview's engine says of rows: what can't be read, what is lost, how few steps."""
     if isinstance(reply, Refused):
         return [*reply.problems]
     if not isinstance(reply, Answer):
         return []
     losses = [source.loss_of_rows for source in reply.sources if source.loss_of_rows]
-    return [Problem("", "", loss, "Mend them; the preview tells of all") for loss in losses]
+    fix = "Mend them; the preview tells of all"
+    lost = [Problem("", "", loss, fix) for loss in losses]
+    is_packed = recipe.data.packing and recipe.training.max_steps <= 0
+    return [*lost, *(_few(recipe, _packed_steps(recipe, reply), "about ") if is_packed else [])]
+
+
+def _packed_steps(recipe: Recipe, answer: Answer) -> int:
+    """Steps of rows that are laid into sequences, all of which are nearly full."""
+    training, tokens = recipe.training, 0.0
+    for source in answer.sources:
+        shortest = 0
+        for longest, rows in source.histogram:
+            mean = min((shortest + longest) / 2, answer.max_length)
+            tokens += rows * mean * source.seen_per_epoch / max(1, source.num_taken)
+            shortest = longest
+    batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    sequences = math.ceil(tokens / answer.max_length)
+    return math.ceil(math.ceil(sequences / batch) * training.num_train_epochs)
 
 
 def _of_steps(recipe: Recipe) -> list[Problem]:
     count = steps(recipe)
-    if count is None or count >= _FEW_STEPS:
+    return [] if count is None else _few(recipe, count)
+
+
+def _few(recipe: Recipe, count: int, about: str = "") -> list[Problem]:
+    """That so many steps are few, and which key makes them more."""
+    if not 0 < count < _FEW_STEPS:
         return []
-    reason = f"{format.amount(count, 'step')} in all, which teaches little"
+    reason = f"{about}{format.amount(count, 'step')} in all, which teaches little"
     key, value = "training.max_steps", str(_ENOUGH_STEPS)
     if recipe.training.max_steps <= 0:
         epochs = math.ceil(recipe.training.num_train_epochs * _ENOUGH_STEPS / count)

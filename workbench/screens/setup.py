@@ -21,12 +21,12 @@ from engine.hardware.profiles import AUTO, Profile
 from engine.problems import Problem, Refusal
 from engine.recipe import files
 from workbench.recipe_editor import verdict
+from workbench.recipe_editor.verdict import OwnRows
 from workbench.screens.bench_screen import BenchScreen, bench
 from workbench.sessions.prestarted_preview import PrestartedPreview
 from workbench.text import format
 from workbench.text.layouts import fact_rows, note_rows, problem_rows
-from workbench.text.sanitize import sanitize_line
-from workbench.text.styled import Row, Span, wrapped
+from workbench.text.styled import Span, wrapped
 from workbench.text.terminal import draws_braille
 from workbench.widgets.canvas import Drawing, Pager
 from workbench.widgets.choices import Choices
@@ -35,8 +35,8 @@ from workbench.widgets.quiet_keys import quiet_key
 from workbench.widgets.recipepane import RecipePane
 
 if TYPE_CHECKING:
-    from engine.recipe.schema import Recipe
     from engine.run.rundir import RunDir
+    from engine.sessions.preview import Reply
     from workbench.recipe_editor.draft import Changes
     from workbench.recipe_editor.recipe_assessment import Assessed, RecipeAssessment
     from workbench.widgets.keylist import KeyList
@@ -100,6 +100,7 @@ class SetupScreen(BenchScreen):
         """What follows from it, once that is known."""
         self._of_rows: Sequence[Problem] = ()
         """What the preview's engine says of its rows, once it has read them."""
+        self._own_rows = OwnRows.UNREAD
         self._is_starting = False
 
     def compose_body(self) -> ComposeResult:
@@ -148,7 +149,7 @@ class SetupScreen(BenchScreen):
         self._here, self._alive = here, alive
         self.query_one("#hardware", Choices).label(AUTO, f"{here.title}, this machine")
         key = key_name(self.app, type(self), "setup-attach")
-        offer = _offer(alive.name, key) if alive else []
+        offer = verdict.offer(alive.name, key) if alive else []
         self.query_one("#offer", Drawing).show(lambda width, height: offer)
         self._recipes.show_own(own_recipes)
         self.refresh_bindings()
@@ -183,6 +184,7 @@ class SetupScreen(BenchScreen):
         basis = self.choice, _written_ns(self.choice.recipe)
         if basis != self._basis:
             self._basis, self._outcome, self._of_rows = basis, None, ()
+            self._own_rows = OwnRows.UNREAD
         outcome = self._outcome
         self._judge(self._verdict(outcome) if outcome else ("checking", "dim"), outcome)
         self.refresh_bindings()
@@ -199,6 +201,7 @@ class SetupScreen(BenchScreen):
 
     def _take_checked(self, choice: Choice, outcome: RecipeAssessment) -> None:
         """Show what follows, unless the choice moved on meanwhile."""
+        from workbench.recipe_editor import foresight
         from workbench.recipe_editor.recipe_assessment import Assessed
 
         # All is painted, and a preview may be asked for next.
@@ -210,27 +213,32 @@ class SetupScreen(BenchScreen):
             if not outcome.forecast.budget.fits:
                 self._seek_remedy(choice, outcome)
             is_own = "data.sources" in choice.changes or choice.recipe not in self._names
-            if is_own and not outcome.problems:
-                self._see_rows(choice, outcome.recipe)
+            if is_own and not outcome.problems and foresight.is_at_hand(outcome.recipe):
+                if self._own_rows is OwnRows.UNREAD:
+                    self._take_rows(choice, OwnRows.READING, ())
+                self._see_rows(choice, outcome)
 
     @work(thread=True, exclusive=True, group="rows")
-    def _see_rows(self, choice: Choice, recipe: Recipe) -> None:
+    def _see_rows(self, choice: Choice, outcome: Assessed) -> None:
         """How rows of one's own are read is the engine's to tell, which takes its time."""
         from workbench.recipe_editor import foresight
 
         worker = get_current_worker()
         time.sleep(_STANDS_S)
-        if worker.is_cancelled or not foresight.is_at_hand(recipe):
+        if worker.is_cancelled:
             return
+        reply: Reply | None = None
         with suppress(Refusal, OSError):
-            reply = self._preview.answer_to(recipe, lambda: not worker.is_cancelled)
-            if reply is not None:
-                self.call_later(self._take_rows, choice, foresight.of_reply(reply))
+            reply = self._preview.answer_to(outcome.recipe, lambda: not worker.is_cancelled)
+        if worker.is_cancelled:
+            return
+        noted = foresight.of_reply(outcome.recipe, reply)
+        self.call_later(self._take_rows, choice, verdict.of_reply(reply), noted)
 
-    def _take_rows(self, choice: Choice, noted: Sequence[Problem]) -> None:
-        """Note it beside what else will disappoint."""
+    def _take_rows(self, choice: Choice, own_rows: OwnRows, noted: Sequence[Problem]) -> None:
+        """Say how they stand, and note what will disappoint."""
         if choice == self.choice and self._outcome and not self._is_starting:
-            self._of_rows = noted
+            self._own_rows, self._of_rows = own_rows, noted
             self._judge(self._verdict(self._outcome), self._outcome)
 
     @work(thread=True, exclusive=True, group="remedy")
@@ -292,7 +300,7 @@ class SetupScreen(BenchScreen):
         """What to do next, by the keys that do it."""
         ids = ("setup-start", "setup-preview")
         start, rows = (key_name(self.app, type(self), id) for id in ids)
-        return verdict.of_outcome(outcome, start, rows)
+        return verdict.of_outcome(outcome, self._own_rows, start, rows)
 
     def on_resize(self) -> None:
         """Facts that don't fit are told of."""
@@ -488,9 +496,3 @@ def _written_ns(recipe: str) -> int:
         return files.find(recipe).stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _offer(name: str, key: str) -> list[Row]:
-    """That one may go back to a run at work."""
-    words = [(" is running. ", ""), (key, "accent"), (" follows it", "")]
-    return [[(sanitize_line(name), "strong"), *words]]
