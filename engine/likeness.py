@@ -3,11 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
-_CUTOFF = 0.6
-"""difflib's own: two words of which that share is in common are alike."""
 
-
-def nearest(word: str, names: Iterable[str], cutoff: float = _CUTOFF) -> list[str]:
+def nearest(word: str, names: Iterable[str]) -> list[str]:
     """The names that a word is like, two at most: those that are it but for case and punctuation,
     else those that begin with it, else the most similar one, else those that hold it."""
     by_name = {name: _letters(name) for name in names}
@@ -17,7 +14,7 @@ def nearest(word: str, names: Iterable[str], cutoff: float = _CUTOFF) -> list[st
     alike = [name for name, plain in by_name.items() if plain == letters]
     alike = alike or [name for name, plain in by_name.items() if plain.startswith(letters)]
     if not alike:
-        similar = difflib.get_close_matches(letters, by_name.values(), 1, cutoff)
+        similar = difflib.get_close_matches(letters, by_name.values(), 1)
         alike = [name for name, plain in by_name.items() if plain in similar]
     return (alike or [name for name, plain in by_name.items() if letters in plain])[:2]
 

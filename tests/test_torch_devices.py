@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from detection import detected
 
-from engine.hardware import torch_probe
+from engine.hardware import card_probe, profiles, torch_probe
 from engine.hardware.gpu import Absence
 
 FAKE_TORCH = """
@@ -140,6 +140,9 @@ def test_a_torch_that_hangs_is_given_up(
     monkeypatch.setenv("FAKE_TORCH", '{"hangs": true}')
     monkeypatch.setenv("PYTHONPATH", fake["PYTHONPATH"])
     assert torch_probe.find() == Absence("torch gave no answer in 1 s")
+    monkeypatch.setattr(card_probe, "DEADLINE_S", 1.0)
+    answer = card_probe.answer_of(profiles.profile("rtx-3060-12gb"))
+    assert answer.product == "it gave no answer in 1 s"
 
 
 def test_the_real_torch_answers() -> None:

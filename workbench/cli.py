@@ -96,11 +96,11 @@ def _parsed(command: str, arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def command_parser(command: str, prog: str = "gemma-bench") -> argparse.ArgumentParser:
+def command_parser(command: str) -> argparse.ArgumentParser:
     """What a command takes, with examples of it."""
     help, code = COMMANDS[command], module(command)
     parser = argparse.ArgumentParser(
-        prog=f"{prog} {command}",
+        prog=f"gemma-bench {command}",
         description=f"{help[0].upper()}{help[1:]}.",
         epilog=f"examples:\n{code.EXAMPLES}\n{_EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

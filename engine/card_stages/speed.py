@@ -2,9 +2,6 @@
 
 import gc
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -21,6 +18,7 @@ from engine.card_stages.timed_rows import RANK, SEED, Timing
 from engine.doctor.trial import Trial
 from engine.gemma.lora_targets import ATTENTION, MLP
 from engine.gemma.shapes import EMBEDDED
+from engine.hardware import probe_process
 from engine.model.load import Loaded, load
 from engine.model.patches.fused_lora import use_fused_lora
 from engine.model.protocols import AdaptedModel
@@ -134,13 +132,6 @@ def _scored_without_autocast(model: AdaptedModel, batch: Batch) -> Scores:
 def _stock(trial: CardTrial, model: Path, rows: timed_rows.Rows) -> Part:
     """In a process of its own, since the engine changes parts of the packages."""
     request = json.dumps({"model": str(model), "rows": rows.as_dict(), "seed": SEED})
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "engine.card_stages.stock_trainer", request],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-        env=os.environ, check=False, timeout=max(1.0, trial.left_s),
-    )  # fmt: skip
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        raise RuntimeError(lines[-1] if lines else f"exit code {done.returncode}")
-    part: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return part
+    return probe_process.answer(
+        "-m", "engine.card_stages.stock_trainer", request, deadline_s=max(1.0, trial.left_s)
+    )

@@ -1,17 +1,13 @@
 """Whether torch, bitsandbytes and Triton can use a GPU, tried once for each of their versions."""
 
 import contextlib
-import json
-import os
 import platform
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine import guarded, installed, user_dirs
 from engine.atomic import write_json
-from engine.hardware import nvml, visible_card
+from engine.hardware import nvml, probe_process, visible_card
 from engine.hardware.profiles import Profile
 from engine.problems import Refusal
 
@@ -98,20 +94,16 @@ def _reason_and_fix(answer: CardAnswer, profile: Profile, driver: str) -> tuple[
 
 
 def _tried(profile: Profile) -> CardAnswer:
+    arguments = "-m", "engine.kernels.probe", profile.device
+    visible = visible_card.only(profile.visible_as or visible_card.first())
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "engine.kernels.probe", profile.device],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            env=os.environ | visible_card.only(profile.visible_as or visible_card.first()),
-            timeout=DEADLINE_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return CardAnswer(product=f"it gave no answer in {DEADLINE_S:.0f} s")
-    try:
-        return CardAnswer(**json.loads(done.stdout.strip().splitlines()[-1]))
-    except (ValueError, LookupError, TypeError):
-        lines = done.stderr.strip().splitlines()
-        return CardAnswer(product=lines[-1] if lines else f"exit code {done.returncode}")
+        return CardAnswer(
+            **probe_process.answer(*arguments, deadline_s=DEADLINE_S, variables=visible)
+        )
+    except TimeoutError as error:
+        return CardAnswer(product=f"it {error}")
+    except (RuntimeError, TypeError) as error:
+        return CardAnswer(product=str(error))
 
 
 def _read_answers(path: Path) -> dict[str, CardAnswer]:

@@ -1,12 +1,9 @@
 """The first GPU as torch itself tells it, asked in a process of its own."""
 
-import contextlib
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from engine.hardware import probe_process
 from engine.hardware.gpu import Absence, Gpu
 from engine.units import GIB
 
@@ -39,30 +36,12 @@ def has_node(nodes: Path = NODES) -> bool:
 
 def find() -> Gpu | Absence:
     """The device that torch calls cuda:0, or why there is none."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", _ASK],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
     try:
-        out, err = process.communicate(timeout=DEADLINE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the kernel, it can't die
-            process.wait(timeout=1)
-        return Absence(f"torch gave no answer in {DEADLINE_S:.0f} s")
-    return _parsed(out, err, process.returncode)
-
-
-def _parsed(out: str, err: str, code: int) -> Gpu | Absence:
-    try:
-        return _gpu(json.loads(out.strip().splitlines()[-1]))
-    except (ValueError, LookupError, TypeError):
-        lines = err.strip().splitlines()
-        return Absence(f"torch fails: {lines[-1] if lines else f'exit code {code}'}")
+        return _gpu(probe_process.answer("-c", _ASK, deadline_s=DEADLINE_S))
+    except TimeoutError as error:
+        return Absence(f"torch {error}")
+    except RuntimeError as error:
+        return Absence(f"torch fails: {error}")
 
 
 def _gpu(answer: dict[str, Any]) -> Gpu | Absence:

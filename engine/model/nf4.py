@@ -16,40 +16,36 @@ from engine.budget.expert_tiles import Stack
 from engine.budget.library_kernels import NF4_BLOCK, NF4_NESTED_BLOCK
 
 
-def quantised(
-    stack: torch.Tensor, block_size: int = NF4_BLOCK, *, double_quantization: bool = True
-) -> Params4bit:
+def quantised(stack: torch.Tensor, *, double_quantization: bool = True) -> Params4bit:
     """Quantise a stack (count, rows, columns) of any floating type, as if it were done at once.
 
     One matrix is worked on at a time: quantising needs several copies of what it works on. Raises
     `ValueError` where a matrix isn't made of whole blocks.
     """
     count, rows, columns = stack.shape
-    if rows * columns % block_size:
-        raise ValueError(f"{rows} x {columns} weights do not split into blocks of {block_size}")
+    if rows * columns % NF4_BLOCK:
+        raise ValueError(f"{rows} x {columns} weights do not split into blocks of {NF4_BLOCK}")
     packed = torch.empty((stack.numel() // 2, 1), dtype=torch.uint8, device=stack.device)
-    scales = torch.empty(stack.numel() // block_size, device=stack.device)
+    scales = torch.empty(stack.numel() // NF4_BLOCK, device=stack.device)
     parts = zip(stack, packed.chunk(count), scales.chunk(count), strict=True)
     for matrix, packed_part, scales_part in parts:
         values, state = four_bit.quantize_4bit(
-            matrix.contiguous(), blocksize=block_size, quant_type="nf4"
+            matrix.contiguous(), blocksize=NF4_BLOCK, quant_type="nf4"
         )
         packed_part.copy_(values)
         scales_part.copy_(state.absmax)
     return Params4bit(
         packed,
         requires_grad=False,
-        quant_state=_state(scales, stack, block_size, is_double=double_quantization),
-        blocksize=block_size,
+        quant_state=_state(scales, stack, is_double=double_quantization),
+        blocksize=NF4_BLOCK,
         compress_statistics=double_quantization,
         quant_type="nf4",
         bnb_quantized=True,
     )
 
 
-def _state(
-    scales: torch.Tensor, stack: torch.Tensor, block_size: int, *, is_double: bool
-) -> four_bit.QuantState:
+def _state(scales: torch.Tensor, stack: torch.Tensor, *, is_double: bool) -> four_bit.QuantState:
     """Describe a packed stack; scales (blocks,) are float32, and packed too where `is_double`."""
     nested: dict[str, Any] = {}
     if is_double:
@@ -61,7 +57,7 @@ def _state(
         absmax=scales,
         shape=stack.shape,
         dtype=stack.dtype,
-        blocksize=block_size,
+        blocksize=NF4_BLOCK,
         code=four_bit.get_4bit_type("nf4", device=stack.device),
         quant_type="nf4",
         **nested,

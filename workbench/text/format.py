@@ -52,9 +52,9 @@ def figure(number: float | None) -> str:
     return "not a number" if number is None or number != number else f"{number:.4g}"
 
 
-def amount(number: int, one: str, many: str | None = None) -> str:
+def amount(number: int, one: str) -> str:
     """A count and its noun."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+    return f"{count(number)} {one if number == 1 else one + 's'}"
 
 
 def amount_of_epochs(epochs: float) -> str:

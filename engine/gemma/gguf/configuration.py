@@ -69,9 +69,9 @@ class _Said:
             raise Unreadable(f"its {self._prefix}.{keys[0]} is {str(value)[:40]!r}")
         return float(f"{value:.6g}")
 
-    def of_layers(self, key: str, layers: int, default: object = None) -> list[Any]:
+    def of_layers(self, key: str, layers: int) -> list[Any]:
         """A value of each layer, or the one of all."""
-        value = self(key, default=default)
+        value = self(key)
         values = value if isinstance(value, list) else [value] * layers
         if len(values) < layers or not all(isinstance(each, int) for each in values):
             raise Unreadable(f"its {self._prefix}.{key} is {str(value)[:40]!r}")
