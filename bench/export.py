@@ -95,7 +95,9 @@ def engine(run_folder: Path, base: Path, out: Path) -> Side:
     request = run.read_request()
     named, log = base_files.of(request.recipe.model), EventLog(run)
     adapter = adapters.find(run, "")
-    merged_form.write(Export(run, request, adapter, named, Form.MERGED, out, log, lambda: None))
+    merged_form.write(
+        Export(run, request, adapter, named, Form.MERGED, out, "BF16", log, lambda: None)
+    )
     return Side(time.perf_counter() - began, time.process_time() - busy, _peak_mib())
 
 

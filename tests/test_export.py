@@ -16,16 +16,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.data.conversation import Turn
 from engine.data.encoding.template import prompt_ids, template
+from engine.data.encoding.tokenizer import tokenizer as tokenizer_of
 from engine.events import Phase
-from engine.export import adapter_form, base_files, merged_form, proof
+from engine.export import adapter_form, base_files, blocks, gguf_form, merged_form, proof
 from engine.export.export import Export
+from engine.gemma import terms
+from engine.model.load import load
 from engine.problems import Refusal
+from engine.recipe.schema import Model
 from engine.run import adapters
 from engine.run.event_log import EventLog
 from engine.run.rundir import RunDir
 from engine.sessions import export_order
 from engine.sessions.export_order import Form
-from tests import adapted_runs
+from tests import adapted_runs, tiny
 
 TOKENS = torch.arange(5, 53).view(2, 24)
 KINDS = {
@@ -38,16 +42,21 @@ METHODS: dict[str, dict[str, Any]] = {
     "lora": {}, "rslora": {"use_rslora": True}, "dora": {"method": "dora"},
     "experts": {"target_experts": True},
 }  # fmt: skip
+WRITERS = {
+    Form.ADAPTER: adapter_form.write, Form.MERGED: merged_form.write, Form.GGUF: gguf_form.write,
+}  # fmt: skip
 Gemmas = Callable[[str], Path]
 
 
-def exported(run: RunDir, form: Form, out: Path, base: str = "") -> dict[str, Any]:
+def exported(
+    run: RunDir, form: Form, out: Path, base: str = "", kind: str = "BF16"
+) -> dict[str, Any]:
     """Export in this process; the manifest."""
     request = run.read_request()
     found = base_files.of(request.recipe.model, base)
     log = EventLog(run)
-    export = Export(run, request, adapters.find(run, ""), found, form, out, log, lambda: None)
-    (adapter_form if form is Form.ADAPTER else merged_form).write(export)
+    export = Export(run, request, adapters.find(run, ""), found, form, out, kind, log, lambda: None)
+    WRITERS[form](export)
     manifest: dict[str, Any] = json.loads((out / export_order.MANIFEST).read_bytes())
     return manifest
 
@@ -125,7 +134,7 @@ def test_a_merged_model_answers_as_base_and_adapter(
     kind: str, method: str, gemma_folder: Gemmas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In blocks of a few rows, as large models are merged."""
-    monkeypatch.setattr(merged_form, "_BLOCK_VALUES", 1000)
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", 1000)
     monkeypatch.setattr(proof, "PROMPTS", 2)
     base = "embedded" if kind == "embedded" else str(gemma_folder(kind))
     run, model = adapted_runs.left(tmp_path / "in", base, **METHODS[method])
@@ -284,8 +293,6 @@ def test_the_hubs_cache_tells_id_and_commit(tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     folder = tmp_path / "models--google--gemma-3-1b-it/snapshots" / commit
     folder.mkdir(parents=True)
-    from engine.recipe.schema import Model
-
     base = base_files.of(Model(path=str(folder)))
     assert (base.name, base.revision) == ("google/gemma-3-1b-it", commit)
     assert base_files.of(Model(path=str(tmp_path))).name == ""
@@ -302,3 +309,65 @@ def test_what_is_left_of_one_that_was_killed_goes(gemma_folder: Gemmas, tmp_path
     events = [json.loads(line) for line in run.events.read_bytes().splitlines()]
     assert Phase(name="writing", detail="").name in {event.get("name") for event in events}
     assert os.listdir(tmp_path / "out")
+
+
+GGUF_CASES = [
+    ("gemma3", "F32"), ("gemma4_moe", "F32"), ("embedded", "F32"), ("gemma4_large", "F16"),
+    ("gemma4_multimodal", "BF16"), ("gemma3_multimodal", "Q8_0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "number_format"), GGUF_CASES)
+def test_a_gguf_file_answers_as_base_and_adapter(
+    kind: str, number_format: str, gemma_folder: Gemmas, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Read by the engine's own reader of such files, which llama.cpp agrees with."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("GEMMA_BENCH_CACHE", str(tmp_path / "cache"))
+    terms.agree()
+    base = "embedded" if kind == "embedded" else str(gemma_folder(kind))
+    choices = {"target_experts": kind == "gemma4_moe"}
+    run, model = adapted_runs.left(tmp_path / "in", base, **choices)
+    manifest = exported(run, Form.GGUF, tmp_path / "out", kind=number_format)
+    assert local_paths(tmp_path / "out", tmp_path, gemma_folder(kind)) == []
+    assert manifest["number_formats"][number_format] > 20
+    assert (manifest["read_back"]["largest_error"][number_format] == 0) == (number_format == "F32")
+    file = tmp_path / f"out/model-{number_format}.gguf"
+    again = load(Model(path=str(file), dtype="float32"), tiny.CPU)
+    difference = (logits(again.model) - logits(model)).abs()
+    limits = {"F32": 1e-3, "F16": 0.02, "BF16": 0.1, "Q8_0": 0.2}
+    assert float(difference.median()) < limits[number_format] / 3
+    assert number_format != "F32" or float(difference.max()) < 1e-3
+    ours, theirs = (tokenizer_of(Model(path=path)) for path in (str(file), base))
+    turns = (Turn("user", "Name a fruit: 'süß' 과일\n\n  x"), Turn("assistant", "A fig."))
+    turns = (*turns, Turn("user", "<start_of_turn> or <|turn>?"))
+    dialect = "gemma3" if "gemma3" in kind else "gemma4"
+    assert prompt_ids(ours, template(dialect), turns) == prompt_ids(
+        theirs, template(dialect), turns
+    )
+    assert ours.chat_template == theirs.chat_template
+
+
+def test_a_gguf_file_that_is_not_what_was_written_is_not_kept(
+    gemma_folder: Gemmas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tensor that is written shifted by one value is found as it is read back."""
+    whole = gguf_form._stored
+
+    def shifted(export: Export, source: Any, values: torch.Tensor) -> bytes:
+        is_shifted = source.entry.name == "blk.2.ffn_up.weight"
+        return whole(export, source, values.roll(1) if is_shifted else values)
+
+    monkeypatch.setattr(gguf_form, "_stored", shifted)
+    run, _ = adapted_runs.left(tmp_path, str(gemma_folder("gemma3")))
+    with pytest.raises(RuntimeError, match=r"blk.2.ffn_up.weight is off"):
+        exported(run, Form.GGUF, tmp_path / "out")
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_numbers_too_large_for_a_format_are_refused(gemma_folder: Gemmas, tmp_path: Path) -> None:
+    run, _ = adapted_runs.left(tmp_path, str(gemma_folder("gemma3")), scale=1e7)
+    with pytest.raises(Refusal, match=r"F16 doesn't. Export it with --type F32, or BF16"):
+        exported(run, Form.GGUF, tmp_path / "out", kind="F16")
+    exported(run, Form.GGUF, tmp_path / "out", kind="BF16")

@@ -22,13 +22,13 @@ MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = {"engine": 60, "workbench": 60, "tools": 60, "bench": 60, "tests": 80}
 ROOM_BUDGETS = {
     "engine/card_stages": 1080,
-    "engine/budget": 2850, "engine/data": 7000, "engine/doctor": 3260, "engine/events": 430,
-    "engine/gemma": 1915, "engine/hardware": 1280, "engine/jobs": 370, "engine/kernels": 380,
+    "engine/budget": 2850, "engine/data": 7000, "engine/doctor": 3260, "engine/events": 500,
+    "engine/gemma": 1920, "engine/hardware": 1280, "engine/jobs": 380, "engine/kernels": 380,
     "engine/model": 2190, "engine/objectives": 300, "engine/recipe": 1755, "engine/run": 1820,
-    "engine/sessions": 680, "engine/train": 2880, "workbench/other_trainers": 880,
-    "workbench/commands": 2250, "workbench/patches": 430, "workbench/recipe_editor": 1120,
+    "engine/sessions": 700, "engine/train": 2880, "workbench/other_trainers": 880,
+    "workbench/commands": 2280, "workbench/patches": 430, "workbench/recipe_editor": 1120,
     "workbench/run_view": 1420, "workbench/screens": 2620, "workbench/sessions": 620,
-    "workbench/text": 1230, "workbench/widgets": 1710, "engine/export": 1050,
+    "workbench/text": 1230, "workbench/widgets": 1710, "engine/export": 1500,
 }  # fmt: skip
 """Lines of Python that a room may hold, sub-rooms too. Raise it where a capability needs more."""
 FILES_BESIDE_ROOMS = 12

@@ -95,6 +95,12 @@ def _forms(**_: Any) -> list[str]:
     return [*map(str, Form)]
 
 
+def _number_formats(**_: Any) -> list[str]:
+    from engine.sessions.export_order import NUMBER_FORMATS
+
+    return [*NUMBER_FORMATS]
+
+
 def _settings(prefix: str, **_: Any) -> list[str]:
     """Keys, and behind one its values: the few that it can take, or paths."""
     key, equals, value = prefix.partition("=")
@@ -121,7 +127,7 @@ _COMPLETERS: dict[str, Completer] = {
     "recipe": _recipes, "run_name": _runs, "names": _runs, "adapter": _adapters,
     "hardware": _hardware, "overrides": _settings, "data": _data, "out": _folders,
     "root": _folders, "file": _any_path, "shell": lambda **_: [*SHELLS],
-    "base": _bases, "form": _forms,
+    "base": _bases, "form": _forms, "number_format": _number_formats,
 }  # fmt: skip
 """By what the options of commands are called."""
 

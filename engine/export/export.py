@@ -25,6 +25,8 @@ class Export:
     base: Base
     form: Form
     folder: Path
+    number_format: str
+    """Of a GGUF file."""
     log: EventLog
     look_up: Callable[[], None]
     """Raises where nobody waits any more; to be called now and again."""

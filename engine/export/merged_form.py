@@ -13,7 +13,7 @@ from typing import IO
 import torch
 
 from engine.budget.safetensors_size import StoredTensor, stored_tensors
-from engine.export import chat_files, proof
+from engine.export import blocks, chat_files, proof
 from engine.export.export import Export
 from engine.export.lora_updates import Update, Updates
 from engine.export.staging import HashedFile, Staging, staged
@@ -23,8 +23,6 @@ from engine.model.mapped_tensor import DTYPES
 from engine.problems import Refusal
 from engine.run import failpoint
 
-_BLOCK_VALUES = 1 << 18
-"""A megabyte of float32, which stays in the caches of a processor while it is worked on."""
 _PIECE_BYTES = 1 << 22
 
 
@@ -119,15 +117,7 @@ def _merge_tensor(
     stream: IO[bytes], stored: StoredTensor, update: Update, out: HashedFile, rounding: Rounding
 ) -> None:
     """A matrix, or a stack of them, in blocks of rows."""
-    dtype: torch.dtype = DTYPES[stored.dtype]
-    *stack, rows, columns = stored.shape
-    at_once = max(1, _BLOCK_VALUES // columns)
-    for matrix in range(math.prod(stack)):
-        for first in range(0, rows, at_once):
-            count = min(at_once, rows - first)
-            content = bytearray(stream.read(count * columns * dtype.itemsize))
-            base = torch.frombuffer(content, dtype=dtype).view(count, columns).to(torch.float32)
-            exact = update.updated(base, matrix, first)
-            merged = exact.to(dtype, copy=True)
-            out.write(merged.view(torch.uint8).numpy())
-            rounding.add(base, exact, merged.to(torch.float32))
+    for block in blocks.blocks(stream, stored, update):
+        merged = block.exact.to(DTYPES[stored.dtype], copy=True)
+        out.write(merged.view(torch.uint8).numpy())
+        rounding.add(block.base, block.exact, merged.to(torch.float32, copy=True))

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,27 +18,45 @@ from engine.units import GIB
 
 SCHEMA_VERSION = 1
 _PIECE_BYTES = 1 << 22
+_PIECES_IN_HAND = 4
+"""That wait for the disk."""
 _SPARE_BYTES = 1 << 24
 """For tokenizer, configuration and manifest beside the weights."""
 
 
 class HashedFile:
-    """A file that is written once, from its beginning, and hashed on the way."""
+    """A file that is written once, from its beginning, and hashed on the way.
+
+    A thread of its own does both, while what comes next is computed.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._digest = hashlib.sha256()
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
         self.num_bytes = 0
 
     def write(self, content: Any) -> None:
-        """Append bytes, or what lends its own."""
+        """Append bytes, or what lends its own and is changed no more. Raises `OSError`."""
+        self.num_bytes += memoryview(content).nbytes
+        if len(self._waiting) == _PIECES_IN_HAND:
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(self._append, content))
+
+    def _append(self, content: Any) -> None:
         self._file.write(content)
         self._digest.update(content)
-        self.num_bytes += memoryview(content).nbytes
 
     def entry(self) -> dict[str, Any]:
-        """What the manifest says of it."""
+        """What the manifest says of it, once all of it is written. Raises `OSError`."""
+        while self._waiting:
+            self._waiting.popleft().result()
         return {"bytes": self.num_bytes, "sha256": self._digest.hexdigest()}
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
 
 
 class Staging:
@@ -53,10 +73,13 @@ class Staging:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with path.open("xb") as opened:
             hashed = HashedFile(opened)
-            yield hashed
+            try:
+                yield hashed
+                self._entries[name] = hashed.entry()
+            finally:
+                hashed.close()
             opened.flush()
             os.fsync(opened.fileno())
-        self._entries[name] = hashed.entry()
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file."""

@@ -46,4 +46,14 @@ def _export(order: Order, log: EventLog, look_up: Callable[[], None]) -> Export:
     adapter = adapters.find(run, order.adapter)
     log.append(events.Phase(name="reading", detail=adapter.name))
     base = base_files.of(request.recipe.model, order.base)
-    return Export(run, request, adapter, base, order.form, Path(order.folder), log, look_up)
+    return Export(
+        run,
+        request,
+        adapter,
+        base,
+        order.form,
+        Path(order.folder),
+        order.number_format,
+        log,
+        look_up,
+    )

@@ -33,7 +33,13 @@ class Form(StrEnum):
         return form
 
     ADAPTER = "adapter", "adapter_form", "PEFT's layout, for PEFT and vLLM beside the base"
+    GGUF = "gguf", "gguf_form", "one file of the merged model, for llama.cpp and Ollama"
     MERGED = "merged", "merged_form", "one model in the base's own files and number formats"
+
+
+NUMBER_FORMATS = ("F32", "F16", "BF16", "Q8_0")
+"""Of a GGUF file's matrices."""
+DEFAULT_FORMAT = "BF16"
 
 
 class Order(Struct, frozen=True):
@@ -46,6 +52,8 @@ class Order(Struct, frozen=True):
     form: Form
     folder: str
     """The folder to be made; it is there whole or not at all."""
+    number_format: str = DEFAULT_FORMAT
+    """Of a GGUF file."""
     base: str = ""
     """The base on the hub, as owner/name or owner/name@revision, where the run doesn't tell."""
 
@@ -55,10 +63,11 @@ class Order(Struct, frozen=True):
             raise Refusal.of("--base", f"{self.base!r} is no id of the hub", fix)
 
 
-def place(run: RunDir, adapter: Adapter, form: Form, out: Path | None) -> Path:
+def place(run: RunDir, adapter: Adapter, form: Form, kind: str, out: Path | None) -> Path:
     """Where an export will lie. Raises `Refusal` where something is there already."""
     step = "" if adapter.path == run.adapter else f"-{adapter.path.name}"
-    folder = Path(os.path.abspath(out or run.exports / f"{form}{step}"))
+    kind = f"-{kind}" if form is Form.GGUF else ""
+    folder = Path(os.path.abspath(out or run.exports / f"{form}{kind}{step}"))
     if os.path.lexists(folder):
         fix = "Remove it, or give another folder with --out"
         raise Refusal.of(str(folder), "something is there already", fix)

@@ -13,7 +13,7 @@ from engine.problems import ExitCode
 from engine.run import adapters
 from engine.run.job import Job
 from engine.sessions import export_order
-from engine.sessions.export_order import MANIFEST, Form, Order
+from engine.sessions.export_order import DEFAULT_FORMAT, MANIFEST, NUMBER_FORMATS, Form, Order
 from workbench.commands import options
 from workbench.commands.status_line import StatusLine
 from workbench.commands.talk_command import run_with_adapter
@@ -24,6 +24,7 @@ from workbench.text.sanitize import as_json, sanitize_line
 EXAMPLES = """\
   gemma-bench export --as merged             the newest run's, as a model that needs no PEFT
   gemma-bench export 2026-01-02-0900 --as adapter --out my-adapter
+  gemma-bench export RUN --as gguf --type Q8_0
   gemma-bench export RUN --as adapter --base google/gemma-3-270m"""
 _POLL_S = 0.05
 
@@ -37,6 +38,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--as", dest="form", default=str(Form.MERGED), choices=[*map(str, Form)], help=forms
     )
+    parser.add_argument(
+        "--type", dest="number_format", default=DEFAULT_FORMAT, choices=NUMBER_FORMATS,
+        help=f"numbers of a GGUF file (default: {DEFAULT_FORMAT})",
+    )  # fmt: skip
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="the folder to make (default: RUN/export/FORM)"
     )
@@ -54,8 +59,15 @@ def run(arguments: Namespace) -> int:
     run = run_with_adapter(arguments.run_name)
     adapter = adapters.find(run, arguments.adapter)
     form: Form = Form.__members__[arguments.form.upper()]
-    folder = export_order.place(run, adapter, form, arguments.out)
-    order = Order(str(run.path.resolve()), adapter.name, form, str(folder), arguments.base)
+    folder = export_order.place(run, adapter, form, arguments.number_format, arguments.out)
+    order = Order(
+        run=str(run.path.resolve()),
+        adapter=adapter.name,
+        form=form,
+        folder=str(folder),
+        number_format=arguments.number_format,
+        base=arguments.base,
+    )
     device = engine_session.device_of(run.path)
     session = engine_session.start(Exporting, Job.EXPORT, export_order.request(order), device)
     try:

@@ -20,7 +20,7 @@ def tensors(header: Header, gemma: Gemma) -> dict[str, Tensor]:
     stored = dict(header.tensors)
     named: dict[str, Tensor] = {}
     missing = []
-    for theirs, ours, shape in _expected(gemma):
+    for theirs, ours, shape in expected(gemma):
         tensor = stored.pop(theirs, None)
         if tensor is None:
             missing.append(theirs)
@@ -41,6 +41,18 @@ def adds_one(gemma: Gemma, name: str) -> bool:
     return gemma.generation == 3 and name.endswith("norm.weight")
 
 
+def query_width(gemma: Gemma) -> int:
+    """The width by which llama.cpp scales Gemma 3's queries (src/models/gemma3.cpp).
+
+    It is the heads', but in 27B, which it knows by its layers.
+    """
+    is_wide = len(gemma.layers) == _WIDE
+    return gemma.hidden_size // gemma.heads if is_wide else gemma.layers[0].head_width
+
+
+_WIDE = 62
+
+
 def _is_needless(name: str, gemma: Gemma) -> bool:
     if name.startswith(_WITHOUT_USE):
         return True
@@ -53,7 +65,7 @@ def _is_needless(name: str, gemma: Gemma) -> bool:
     return part[2] == "rope_freqs" or (reuses and part[2] in {"attn_k", "attn_v", "attn_k_norm"})
 
 
-def _expected(gemma: Gemma) -> Iterator[tuple[str, str, Shape]]:
+def expected(gemma: Gemma) -> Iterator[tuple[str, str, Shape]]:
     """Name in the file, name in transformers, and shape."""
     width, layers = gemma.hidden_size, len(gemma.layers)
     yield "token_embd.weight", "model.embed_tokens.weight", (gemma.vocab_size, width)
