@@ -233,7 +233,8 @@ def test_who_is_refused_is_told_who_holds_the_lock() -> None:
     assert lock.hold(run.lock, lock.ENGINE) is None
     signed = json.loads(run.lock.read_bytes())
     assert lock.holder(run.lock) == f"process {holder.pid}"
-    for changed in ({"started": "1"}, {"boot_id": "another"}, {"pid": 1}):
+    odd = ({"pid": float("inf")}, {"pid": float("nan")})
+    for changed in ({"started": "1"}, {"boot_id": "another"}, {"pid": 1}, *odd):
         run.lock.write_text(json.dumps({**signed, **changed}))
         assert lock.holder(run.lock) == ""
     run.lock.write_text(json.dumps({**signed, "host": "another"}))

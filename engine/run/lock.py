@@ -72,7 +72,7 @@ def holder(path: Path) -> str:
         signed = guarded.parsed_json(guarded.contents(path).split(b"\n")[0])
         pid, host = int(signed["pid"]), str(signed["host"])
         identity = {key: signed[key] for key in ("boot_id", "started")}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return ""
     if host != socket.gethostname():
         return f"process {pid} on {host}"
