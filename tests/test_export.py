@@ -70,7 +70,7 @@ def logits(model: Any) -> torch.Tensor:
 def local_paths(folder: Path, *places: Path) -> list[str]:
     """Files that hold the name of a folder of this machine."""
     names = [str(place).encode() for place in (*places, Path.home(), Path(__file__).parents[1])]
-    names = [name for name in names if len(name) > len("/root")]
+    names = [name for name in names if len(name) > len("/a/folder")]
     return [
         path.name for path in folder.rglob("*")
         if path.is_file() and any(name in path.read_bytes() for name in names)
@@ -156,6 +156,9 @@ def test_a_merged_model_answers_as_base_and_adapter(
         assert float(difference.median()) < 0.05 * proved["median_logit_effect"]
     else:
         assert manifest["survival"]["all"] > 0.999
+        assert float(difference.median()) < 1e-4
+        assert proved["median_logit_difference"] < 1e-4
+    if kind not in {"embedded", "gemma4_moe"}:  # of experts that tie another one may be taken
         assert float(difference.max()) < 1e-3
         assert proved["max_logit_difference"] < 1e-3
         assert (proved["prompts"], proved["same_answers"]) == (2, 2)
@@ -338,7 +341,8 @@ def test_a_gguf_file_answers_as_base_and_adapter(
     difference = (logits(again.model) - logits(model)).abs()
     limits = {"F32": 1e-3, "F16": 0.02, "BF16": 0.1, "Q8_0": 0.2}
     assert float(difference.median()) < limits[number_format] / 3
-    assert number_format != "F32" or float(difference.max()) < 1e-3
+    if number_format == "F32" and kind != "gemma4_moe":
+        assert float(difference.max()) < 1e-3
     ours, theirs = (tokenizer_of(Model(path=path)) for path in (str(file), base))
     turns = (Turn("user", "Name a fruit: 'süß' 과일\n\n  x"), Turn("assistant", "A fig."))
     turns = (*turns, Turn("user", "<start_of_turn> or <|turn>?"))

@@ -73,6 +73,7 @@ def test_what_is_in_the_way_is_refused_in_one_message(run: RunDir, tmp_path: Pat
         "something is there already": ["--out", "full"],
         "no id of the hub": ["--base", "/home/me/model"],
         "there is no such adapter": ["--adapter", "checkpoints/step-000099"],
+        "it is a file, and no folder": ["--out", "rows.jsonl/adapter"],
         "no-such-run": [],
     }
     for words, arguments in given.items():
@@ -80,6 +81,7 @@ def test_what_is_in_the_way_is_refused_in_one_message(run: RunDir, tmp_path: Pat
         code, out, err = command.call(tmp_path, "export", name, "--as", "adapter", *arguments)
         assert (code, out) == (2, "")
         assert words in err
+        assert err.count("with --out") <= 1
         assert "Traceback" not in err
     assert exports(run) == []
 

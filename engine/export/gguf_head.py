@@ -6,11 +6,12 @@ package; Gemma 3's scores stand for its merges, the best of which has the highes
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gguf
+import numpy as np
 
 from engine.gemma.shapes import Gemma
 
@@ -61,7 +62,7 @@ def head(
             quantisation = gguf.GGMLQuantizationType[entry.kind]
             # Not of uint8, whose shapes would be taken for bytes.
             writer.add_tensor_info(
-                entry.name, entry.shape, gguf.np.dtype("float32"), entry.num_bytes, quantisation
+                entry.name, entry.shape, np.dtype("float32"), entry.num_bytes, quantisation
             )
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -80,50 +81,61 @@ _FILE_TYPES = {
 
 
 def _add_shape(writer: Any, gemma: Gemma, config: Any) -> None:
+    for key, value in _shape(gemma, config):
+        name = f"gemma{gemma.generation}.{key}"
+        if isinstance(value, list):
+            writer.add_array(name, value)
+        elif isinstance(value, str):
+            writer.add_string(name, value)
+        else:
+            (writer.add_float32 if isinstance(value, float) else writer.add_uint32)(name, value)
+
+
+def _shape(gemma: Gemma, config: Any) -> Iterator[tuple[str, Any]]:
+    """Keys below the architecture's name, which engine/gemma/gguf/configuration.py reads."""
     rope = config.rope_parameters
-    writer.add_block_count(len(gemma.layers))
-    writer.add_context_length(gemma.context_tokens)
-    writer.add_embedding_length(gemma.hidden_size)
-    writer.add_head_count(gemma.heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_sliding_window(gemma.sliding_window)
-    writer.add_rope_freq_base(rope["full_attention"]["rope_theta"])
-    writer.add_rope_freq_base_swa(rope["sliding_attention"]["rope_theta"])
-    writer.add_sliding_window_pattern([layer.attention == "sliding" for layer in gemma.layers])
+    yield "block_count", len(gemma.layers)
+    yield "context_length", gemma.context_tokens
+    yield "embedding_length", gemma.hidden_size
+    yield "attention.head_count", gemma.heads
+    yield "attention.layer_norm_rms_epsilon", float(config.rms_norm_eps)
+    yield "attention.sliding_window", gemma.sliding_window
+    is_sliding = [layer.attention == "sliding" for layer in gemma.layers]
+    yield "attention.sliding_window_pattern", is_sliding
+    yield "rope.freq_base", float(rope["full_attention"]["rope_theta"])
+    yield "rope.freq_base_swa", float(rope["sliding_attention"]["rope_theta"])
     if gemma.final_softcap:
-        writer.add_final_logit_softcapping(gemma.final_softcap)
+        yield "final_logit_softcapping", float(gemma.final_softcap)
     if gemma.generation == 4:
-        _add_gemma4(writer, gemma)
+        yield from _of_gemma4(gemma)
         return
     layer = gemma.layers[0]
-    writer.add_feed_forward_length(layer.intermediate_size)
-    writer.add_head_count_kv(layer.kv_heads)
-    writer.add_key_length(layer.head_width)
-    writer.add_value_length(layer.head_width)
+    yield "feed_forward_length", layer.intermediate_size
+    yield "attention.head_count_kv", layer.kv_heads
+    yield "attention.key_length", layer.head_width
+    yield "attention.value_length", layer.head_width
     if rope["full_attention"]["rope_type"] == "linear":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(rope["full_attention"]["factor"])
+        yield "rope.scaling.type", "linear"
+        yield "rope.scaling.factor", float(rope["full_attention"]["factor"])
 
 
-def _add_gemma4(writer: Any, gemma: Gemma) -> None:
+def _of_gemma4(gemma: Gemma) -> Iterator[tuple[str, Any]]:
     full, sliding = (
         next(layer for layer in gemma.layers if layer.attention == kind)
         for kind in ("full", "sliding")
     )
-    writer.add_head_count_kv([layer.kv_heads for layer in gemma.layers])
-    writer.add_feed_forward_length([layer.intermediate_size for layer in gemma.layers])
-    writer.add_key_length(full.head_width)
-    writer.add_value_length(full.head_width)
-    writer.add_key_length_swa(sliding.head_width)
-    writer.add_value_length_swa(sliding.head_width)
-    writer.add_rope_dimension_count(full.head_width)
-    writer.add_rope_dimension_count_swa(sliding.head_width)
-    writer.add_shared_kv_layers(sum(layer.sharing == "reuse" for layer in gemma.layers))
-    writer.add_embedding_length_per_layer_input(gemma.per_layer_width)
+    yield "attention.head_count_kv", [layer.kv_heads for layer in gemma.layers]
+    yield "feed_forward_length", [layer.intermediate_size for layer in gemma.layers]
+    for ending, width in (("", full.head_width), ("_swa", sliding.head_width)):
+        yield f"attention.key_length{ending}", width
+        yield f"attention.value_length{ending}", width
+        yield f"rope.dimension_count{ending}", width
+    yield "attention.shared_kv_layers", sum(layer.sharing == "reuse" for layer in gemma.layers)
+    yield "embedding_length_per_layer_input", gemma.per_layer_width
     if gemma.experts:
-        writer.add_expert_count(gemma.experts.count)
-        writer.add_expert_used_count(gemma.experts.per_token)
-        writer.add_expert_feed_forward_length(gemma.experts.intermediate_size)
+        yield "expert_count", gemma.experts.count
+        yield "expert_used_count", gemma.experts.per_token
+        yield "expert_feed_forward_length", gemma.experts.intermediate_size
 
 
 def rope_factors(gemma: Gemma, config: Any) -> list[float] | None:

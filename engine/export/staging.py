@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from engine import guarded
 from engine.atomic import sync_folder, write_json
 from engine.problems import Refusal
-from engine.run import failpoint
+from engine.run import disk, failpoint
 from engine.sessions import export_order
 from engine.units import GIB
 
@@ -107,7 +108,7 @@ def staged(folder: Path, num_bytes: int) -> Iterator[Staging]:
     """
     partial = export_order.partial(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(folder)
         shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
         _require_room(folder, num_bytes + _SPARE_BYTES)
         partial.mkdir(mode=0o700)
@@ -120,6 +121,17 @@ def staged(folder: Path, num_bytes: int) -> Iterator[Staging]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _make_parents(folder: Path) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in disk.FULL:
+            raise
+        reason = guarded.why_no_folder(folder.parent) or guarded.reason(error)
+        fix = "Give another folder with --out"
+        raise Refusal.of(str(folder.parent), reason, fix) from None
 
 
 def _require_room(folder: Path, num_bytes: int) -> None:

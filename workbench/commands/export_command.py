@@ -104,7 +104,7 @@ def _follow(session: Exporting) -> tuple[int, str]:
                 if isinstance(event, Done):
                     return ExitCode.DONE, ""
                 if isinstance(event, Failed):
-                    hint = f". {event.hint}" if event.hint else ""
+                    hint = "" if event.hint in event.error else f". {event.hint}"
                     return session.exit_code(), sanitize_line(f"{event.error}{hint}", 1000)
             if death and not news:
                 last = session.log_tail()[-1:]
