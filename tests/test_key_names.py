@@ -28,7 +28,7 @@ from workbench.screens.setup import SetupScreen
 from workbench.sessions.engine_session import Playground
 from workbench.text import settings_file
 from workbench.widgets.canvas import Canvas
-from workbench.widgets.frame import DisabledActions
+from workbench.widgets.frame import DisabledActions, KeyLine
 from workbench.widgets.key_names import key_name
 from workbench.widgets.lineinput import LineInput
 
@@ -171,3 +171,17 @@ async def test_keys_are_named_as_they_are_typed(runs: dict[str, RunDir], tmp_pat
         assert key_name(app, LineInput, "line-leave") == "escape"
         with pytest.raises(KeyError):
             key_name(app, LineInput, "app-quit")
+
+
+async def test_keys_of_use_come_first_where_not_all_fit(
+    runs: dict[str, RunDir], tmp_path: Path
+) -> None:
+    """Of a run that is over, that is the way back, and not what its engine would hear."""
+    async with make_app(tmp_path, runs["healthy"]).run_test(size=(60, 18)) as pilot:
+        await until(pilot, lambda: isinstance(pilot.app.screen, RunScreen))
+        line = pilot.app.screen.query_one(KeyLine)
+        await until(pilot, lambda: "Back" in line.text_rows()[0])
+        await until(pilot, lambda: "x Stop" in line.text_rows()[0])
+        keys = line.text_rows()[0]
+        assert keys.index("esc Back") < keys.index("q Quit") < keys.index("x Stop")
+        assert "f1 Help" in keys

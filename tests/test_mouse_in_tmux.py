@@ -40,4 +40,4 @@ def test_wheel_click_and_two_clicks(tmp_path: Path) -> None:
         screen = terminal.until("by name")
         assert screen.index("beta") < screen.index("alpha")
         terminal.press(*sgr(screen, "2026-11-21-0930-beta", LEFT, LEFT))
-        assert "2026-11-21-0930-beta" in terminal.until("Save now")
+        assert "2026-11-21-0930-beta" in terminal.until("1 charts")

@@ -93,6 +93,7 @@ def test_rows_are_previewed_by_their_name(here: Path) -> None:
     ("arguments", "said"),
     [
         (["run", "gone.jsonl"], ["data.sources.0.path", "gone.jsonl", "no such file"]),
+        (["run", "twons.json"], ["no such file", "Did you mean towns.jsonl? Put it there"]),
         (["run", "quickstart", "--data", "gone.csv"], ["gone.csv", "no such file"]),
         (["preview", "quickstart", "--data", "towns.jsonl", "--data", "gone"],
          ["data.sources.1.path", "no such file"]),

@@ -104,6 +104,7 @@ def test_mistakes_of_all_sections_come_at_once(mistakes: Mistakes) -> None:
         ("r = 4\n" + DATA, "r", "adapter.r"),
         (DATA + "[model]\nlora_alpha = 4\n", "model.lora_alpha", "adapter.lora_alpha"),
         (DATA + "[trainig]\nseed = 1\n", "trainig", "training"),
+        ("scor = 'none'\n" + DATA, "scor", "score"),
         ('[data]\nsources = [{ path = "rows.jsonl", pth = 1 }]\n', "data.sources.0.pth",
          "data.sources.path"),
         (DATA + "[training]\nxyzzy = 1\n", "training.xyzzy", ""),

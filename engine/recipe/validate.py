@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import tomllib
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ _FIRST_KEYS = {
     "samples": "samples.prompts", "score": "score.heldout",
 }  # fmt: skip
 """What is meant by a section that is given a value of its own."""
+_MOST_BESIDE = 1000
+"""Files of a folder among which one that was mistyped is looked for."""
 _KEYS = [*schema.FIELDS, *dotted.fields({"data.sources": schema.Source})]
 
 
@@ -166,9 +169,9 @@ def _unknown(detail: Any, key: str, value: str) -> Problem:
     if why := aliases.WITHOUT_EQUAL.get(names[-1].casefold()):
         return Problem(key, value, "unknown key", f"Remove it: {why}")
     nearest = aliases.key_of(names[-1]) if len(names) <= 2 else ""
-    if not nearest and len(detail["loc"]) == 1 and isinstance(detail["input"], dict):
+    if not nearest and len(detail["loc"]) == 1:
         nearest = next(iter(difflib.get_close_matches(key, schema.SECTIONS, 1)), "")
-    elif not nearest:
+    if not nearest and not isinstance(detail["input"], dict):
         nearest = _alike(names)
     fix = f"Did you mean {nearest}?" if nearest else "Remove it"
     return Problem(key, value, "unknown key", fix, nearest)
@@ -373,7 +376,7 @@ def _check_rows(key: str, path: str) -> list[Problem]:
         with guarded.opened(file) as rows:
             head = rows.read(1 << 16)
     except FileNotFoundError:
-        fix = f"Put it there, or name a file of yours in {dotted.setting(key)}"
+        fix = f"{_meant(file)}Put it there, or name a file of yours in {dotted.setting(key)}"
         return [Problem(key, path, "no such file", fix)]
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", "") or str(error)).lower()
@@ -386,6 +389,19 @@ def _check_rows(key: str, path: str) -> list[Problem]:
     if not head.strip():
         return [Problem(key, path, "the file is empty", "Give a file with at least one row")]
     return []
+
+
+def _meant(file: Path) -> str:
+    """Which rows of the folder a file may mean that is not there, by names without endings."""
+    try:
+        with os.scandir(file.parent) as entries:
+            beside = [entry.name for entry in islice(entries, _MOST_BESIDE)]
+    except OSError:
+        return ""
+    rows = (name for name in sorted(beside) if data_files.is_rows(Path(name)))
+    stems = {name.partition(".")[0]: name for name in rows}
+    names = [stems[stem] for stem in likeness.nearest(file.name.partition(".")[0], stems)]
+    return f"Did you mean {' or '.join(names)}? " if names else ""
 
 
 def _check_training(section: dict[str, Any]) -> list[Problem]:

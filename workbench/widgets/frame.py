@@ -118,7 +118,10 @@ class KeyLine(Canvas):
             self.redraw()
 
     def _shown(self, width: int) -> list[Shown | None]:
-        """Those that fit, one per action; None, and the one for help, stand for the others."""
+        """Those that fit, one per action; None, and the one for help, stand for the others.
+
+        Where not all fit, those that can be used come first.
+        """
         by_action: dict[str, Shown] = {}
         for active in self.screen.active_bindings.values():
             binding = active.binding
@@ -130,6 +133,7 @@ class KeyLine(Canvas):
             return shown
         rest = [None, *([by_action[_HELP]] if _HELP in by_action else [])]
         first = [one for name, one in by_action.items() if name != _HELP]
+        first.sort(key=lambda one: not one[2])
         while first and sum(map(_cells, [*first, *rest])) - len(_GAP) > width:
             first.pop()
         return [*first, *rest]
