@@ -24,7 +24,7 @@ ROOM_BUDGETS = {
     "engine/card_stages": 1080,
     "engine/budget": 2850, "engine/data": 7000, "engine/doctor": 3260, "engine/events": 500,
     "engine/gemma": 1920, "engine/hardware": 1280, "engine/jobs": 380, "engine/kernels": 380,
-    "engine/model": 2190, "engine/objectives": 300, "engine/recipe": 1755, "engine/run": 1820,
+    "engine/model": 2190, "engine/objectives": 300, "engine/recipe": 1765, "engine/run": 1820,
     "engine/sessions": 700, "engine/train": 2880, "workbench/other_trainers": 880,
     "workbench/commands": 2280, "workbench/patches": 430, "workbench/recipe_editor": 1120,
     "workbench/run_view": 1420, "workbench/screens": 2620, "workbench/sessions": 620,
